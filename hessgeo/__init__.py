@@ -1,0 +1,3 @@
+"""The Hessian geometry of what a generative model has learned."""
+
+__version__ = "0.1.0"
