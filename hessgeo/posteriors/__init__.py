@@ -1,0 +1,8 @@
+"""Posteriors over parameters from samples, and the choice of their resolution."""
+
+from hessgeo.posteriors.base import Posterior
+from hessgeo.posteriors.distance import posterior, posterior_rows
+from hessgeo.posteriors.kernels import KERNELS
+from hessgeo.posteriors.resolution import choose_resolution
+
+__all__ = ["KERNELS", "Posterior", "choose_resolution", "posterior", "posterior_rows"]

@@ -1,0 +1,356 @@
+"""The posterior of every sample from embedding distances (Eq. 19), reduced row block by row block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+import dask
+import numpy as np
+from jaxtyping import Float, Float32, Float64, Int
+from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
+from tqdm.dask import TqdmCallback
+
+from hessgeo.grids import Grid, bilinear_weights
+from hessgeo.posteriors.base import Posterior
+from hessgeo.posteriors.kernels import LogKernel, log_kernel
+
+# A tile of ROWS x COLUMNS float32 (0.5 MiB) and its float64 copy stay in the second-level cache of one core.
+ROWS = 256
+COLUMNS = 512
+# Logits lower than this under the row's maximum are raised to it: their share, 4e-31 each, is far under
+# float32 rounding, and products with it stay clear of slow denormal numbers.
+FLOOR = -70.0
+
+
+def posterior(
+    embedding: Float[np.ndarray, "n d"],
+    t: Float[np.ndarray, "n 2"],
+    *,
+    kernel: str = "gaussian",
+    resolution: float,
+    exclude_self: bool = False,
+    neighbours: int = 0,
+    coarse: Grid | None = None,
+    threads: int = 1,
+    memory_mb: float = 256,
+    progress: bool = False,
+) -> Posterior:
+    """Moments of the posterior ``P(t_j | t_i) = softmax_j log_kernel(|E_i - E_j|)`` of every sample.
+
+    One product and one exponential per pair of samples; the ``n x n`` matrix never exists. Row blocks are
+    Dask tasks on ``threads`` threads, each with BLAS on one thread and a buffer of ``rows x n`` float32, and
+    all buffers together hold at most ``memory_mb``. Besides them live one centred float32 copy of the
+    embedding and, until the end, one float64 row of ``n`` per block.
+
+    Precision: products and exponentials are float32, all reductions of a row float64. Distances are taken from
+    the centred embedding, so the logits carry an error of about ``1e-7 N r^2`` with ``r`` the embedding's
+    radius about its mean (Gaussian kernel; the Laplace kernel ``1e-7 N r^2 / d``, at most ``4e-4 N r``,
+    between samples whose embeddings are equal); the distance of a sample to itself is exactly zero. At a
+    given block size the result has the same bytes whatever the number of threads; another block size changes
+    rounding alone.
+
+    Args:
+        embedding: embedding ``E_i`` of each sample.
+        t: its parameters.
+        kernel: ``gaussian``, ``-N/2 d^2``, or ``laplace``, ``-N d``.
+        resolution: the resolution number ``N``.
+        exclude_self: leave each sample out of its own posterior.
+        neighbours: number of most probable samples to keep per row (the sample itself among them unless
+            ``exclude_self``); 0 keeps none.
+        coarse: grid onto which each row is spread bilinearly, or None. It must cover all ``t``.
+        threads: threads that work at once.
+        memory_mb: bound on the row buffers of all threads together, in MiB.
+        progress: show a progress bar of row blocks.
+
+    Raises:
+        ValueError: on shapes that do not match, values that are not finite, an unknown kernel, a number out
+            of range, a ``coarse`` grid that does not cover ``t``, or ``memory_mb`` below one row a thread.
+    """
+    _check_samples(embedding, t, resolution, exclude_self)
+    _check_amounts(len(t), neighbours, threads, exclude_self)
+    problem = _Problem.build(embedding, t, kernel, resolution, exclude_self, neighbours, coarse)
+    rows = block_rows(len(t), threads=threads, memory_mb=memory_mb)
+    bar = TqdmCallback(desc="posterior", unit="block") if progress else nullcontext()
+    buffers: SimpleQueue[np.ndarray] = SimpleQueue()
+    for _ in range(threads):
+        buffers.put(np.empty((rows, len(t)), np.float32))
+    starts = range(0, len(t), rows)
+    tasks = [
+        dask.delayed(_reduce_rows, pure=False)(problem, start, start + rows, buffers) for start in starts
+    ]
+    with threadpool_limits(limits=1, user_api="blas"), bar:
+        blocks = dask.compute(*tasks, scheduler="threads", num_workers=threads)
+    return _assemble(problem, np.asarray(t, dtype=float), blocks, kernel)
+
+
+def posterior_rows(
+    embedding: Float[np.ndarray, "n d"],
+    sources: Int[np.ndarray, "s"],
+    *,
+    kernel: str,
+    resolution: float,
+    exclude_self: bool = False,
+) -> Float64[np.ndarray, "s n"]:
+    """Whole posterior rows ``P(t_j | t_i)`` of a few sources ``i``, in float64.
+
+    Args:
+        embedding: embedding of each sample.
+        sources: index of each source among the samples.
+        kernel: as in :func:`posterior`.
+        resolution: as in :func:`posterior`.
+        exclude_self: give each source the probability zero in its own row.
+
+    Raises:
+        ValueError: on an unknown kernel, a resolution that is not positive, or a source that is no sample.
+    """
+    _check_resolution(resolution)
+    logit = log_kernel(kernel)(squared_distances(embedding, sources), resolution)
+    if exclude_self:
+        if len(embedding) < 2:
+            raise ValueError("exclude_self needs at least two samples, not 1")
+        logit[np.arange(len(sources)), sources] = -np.inf
+    weight = np.exp(logit - logit.max(axis=1, keepdims=True))
+    return weight / weight.sum(axis=1, keepdims=True)
+
+
+def squared_distances(
+    embedding: Float[np.ndarray, "n d"], sources: Int[np.ndarray, "s"]
+) -> Float64[np.ndarray, "s n"]:
+    """``|E_i - E_j|^2`` from each source to all samples in float64, exactly zero from a source to itself.
+
+    Raises:
+        ValueError: if the embedding is not a finite matrix, or a source is no sample.
+    """
+    _check_embedding(embedding)
+    sources = np.asarray(sources)
+    if np.any(sources < 0) or np.any(sources >= len(embedding)):
+        raise ValueError(f"sources must lie in 0..{len(embedding) - 1}, not {sources.min()}..{sources.max()}")
+    centred = np.asarray(embedding, dtype=float) - np.mean(embedding, axis=0, dtype=float)
+    norm = np.einsum("nd,nd->n", centred, centred)
+    squared = norm[sources, None] + norm[None, :] - 2 * centred[sources] @ centred.T
+    squared[np.arange(len(sources)), sources] = 0.0
+    return np.maximum(squared, 0.0, out=squared)
+
+
+def block_rows(n: int, *, threads: int, memory_mb: float) -> int:
+    """Rows of a block: a power of two, at most ``ROWS``, such that the buffers of all threads fit.
+
+    Raises:
+        ValueError: if ``memory_mb`` holds less than one row a thread.
+    """
+    fitting = int(memory_mb * 2**20 / (threads * 4 * n))
+    if fitting < 1:
+        least = threads * 4 * n / 2**20
+        raise ValueError(f"memory_mb={memory_mb} is less than one row of {n} samples a thread: {least:.3g}")
+    return min(ROWS, 1 << (fitting.bit_length() - 1))
+
+
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """What every row block reads: samples centred and scaled, kernel, and what to keep."""
+
+    features: Float32[np.ndarray, "n e"]  # [E, 1, |E|^2], so that one product yields squared distances
+    monomials: Float64[np.ndarray, "n 6"]  # 1, u, v, u^2, u v, v^2 of the scaled parameters
+    centre: Float64[np.ndarray, "2"]
+    scale: Float64[np.ndarray, "2"]
+    kernel: LogKernel
+    resolution: float
+    exclude_self: bool
+    neighbours: int
+    spread: csr_matrix | None  # node x sample
+    coarse: Grid | None
+
+    @classmethod
+    def build(
+        cls,
+        embedding: np.ndarray,
+        t: np.ndarray,
+        kernel: str,
+        resolution: float,
+        exclude_self: bool,
+        neighbours: int,
+        coarse: Grid | None,
+    ) -> _Problem:
+        n, d = embedding.shape
+        features = np.empty((n, d + 2), np.float32)
+        # Distances do not change, and |E|^2, whose rounding limits them, becomes as small as it can be.
+        np.subtract(embedding, embedding.mean(axis=0, dtype=float), out=features[:, :d], casting="same_kind")
+        features[:, d] = 1.0
+        features[:, d + 1] = np.einsum("nd,nd->n", features[:, :d], features[:, :d], dtype=float)
+        t = np.asarray(t, dtype=float)
+        centre = (t.max(axis=0) + t.min(axis=0)) / 2
+        scale = np.maximum((t.max(axis=0) - t.min(axis=0)) / 2, np.finfo(float).tiny)
+        u, v = ((t - centre) / scale).T
+        monomials = np.stack([np.ones(n), u, v, u * u, u * v, v * v], axis=1)
+        spread = None if coarse is None else bilinear_weights(t, coarse).T.tocsr().astype(np.float32)
+        logarithm = log_kernel(kernel)
+        return cls(
+            features, monomials, centre, scale, logarithm, float(resolution), exclude_self, neighbours,
+            spread, coarse,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Reductions of one row block."""
+
+    moments: Float64[np.ndarray, "rows 6"]
+    entropy: Float64[np.ndarray, "rows"]
+    log_normaliser: Float64[np.ndarray, "rows"]
+    marginal: Float64[np.ndarray, "n"]
+    neighbours: np.ndarray | None
+    neighbour_weights: np.ndarray | None
+    coarse: np.ndarray | None
+
+
+def _reduce_rows(problem: _Problem, start: int, stop: int, buffers: SimpleQueue[np.ndarray]) -> _Block:
+    """All reductions of rows ``start..stop`` in a borrowed buffer."""
+    buffer = buffers.get()
+    try:
+        n = len(problem.features)
+        weight = buffer[: min(stop, n) - start]
+        peak = _fill_logits(problem, start, weight)
+        sums, mean_logit = _exponentiate(problem, weight, peak)
+        inverse = 1.0 / sums[:, 0]
+        # The few positive terms of a block sum to 1e-7 in float32; the many blocks are added in float64.
+        marginal = (inverse.astype(np.float32) @ weight).astype(float)
+        nearest, nearest_weight = _nearest(problem, weight, inverse)
+        log_sum = np.log(sums[:, 0])
+        return _Block(
+            sums * inverse[:, None], log_sum - mean_logit * inverse, log_sum + peak, marginal,
+            nearest, nearest_weight, _spread(problem, weight, inverse),
+        )  # fmt: skip
+    finally:
+        buffers.put(buffer)
+
+
+def _tiles(n: int) -> Iterator[slice]:
+    return (slice(start, min(start + COLUMNS, n)) for start in range(0, n, COLUMNS))
+
+
+def _fill_logits(problem: _Problem, start: int, logit: Float32[np.ndarray, "rows n"]) -> np.ndarray:
+    """Fill the log-kernel of a row block in place, tile by tile, and return the maximum of each row."""
+    rows, n = logit.shape
+    features, d = problem.features, problem.features.shape[1] - 2
+    source = features[start : start + rows, [*range(d), d + 1, d]]
+    source[:, :d] *= -2.0  # [-2 E_i, |E_i|^2, 1] . [E_j, 1, |E_j|^2] = |E_i - E_j|^2
+    peak = np.full(rows, -np.inf, np.float32)
+    tile = np.empty((rows, COLUMNS), np.float32)
+    for columns in _tiles(n):
+        part = tile[:, : columns.stop - columns.start]
+        np.matmul(source, features[columns].T, out=part)
+        np.maximum(part, 0.0, out=part)
+        own = np.arange(max(start, columns.start), min(start + rows, columns.stop))
+        part[own - start, own - columns.start] = 0.0
+        problem.kernel(part, problem.resolution, out=part)
+        if problem.exclude_self:
+            part[own - start, own - columns.start] = -np.inf
+            np.maximum(peak, part.max(axis=1), out=peak)
+        logit[:, columns] = part
+    # No logit exceeds the one at distance zero, and each row holds that one unless it is excluded.
+    return peak if problem.exclude_self else np.zeros(rows, np.float32)
+
+
+def _exponentiate(
+    problem: _Problem, logit: Float32[np.ndarray, "rows n"], peak: Float32[np.ndarray, "rows"]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Replace logits ``l`` by ``w = exp(l - peak)``; return ``sum w monomials`` and ``sum w (l - peak)``."""
+    rows, n = logit.shape
+    sums, mean_logit = np.zeros((rows, 6)), np.zeros(rows)
+    tile, wide = np.empty((rows, COLUMNS), np.float32), np.empty((rows, COLUMNS))
+    for columns in _tiles(n):
+        part, weight = logit[:, columns], tile[:, : columns.stop - columns.start]
+        if problem.exclude_self:
+            part -= peak[:, None]
+        np.maximum(part, FLOOR, out=part)
+        np.exp(part, out=weight)
+        mean_logit += np.vecdot(weight, part)
+        product = wide[:, : weight.shape[1]]
+        product[...] = weight
+        sums += product @ problem.monomials[columns]
+        part[...] = weight
+    return sums, mean_logit
+
+
+def _nearest(
+    problem: _Problem, weight: Float32[np.ndarray, "rows n"], inverse: Float64[np.ndarray, "rows"]
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Most probable samples of each row and their probabilities; equal ones in order of index."""
+    if not problem.neighbours:
+        return None, None
+    index = np.sort(np.argpartition(-weight, problem.neighbours - 1, axis=1)[:, : problem.neighbours], axis=1)
+    chosen = np.take_along_axis(weight, index, axis=1)
+    order = np.argsort(-chosen, axis=1, kind="stable")
+    probability = np.take_along_axis(chosen, order, axis=1) * inverse[:, None]
+    return np.take_along_axis(index, order, axis=1).astype(np.int64), probability.astype(np.float32)
+
+
+def _spread(
+    problem: _Problem, weight: Float32[np.ndarray, "rows n"], inverse: Float64[np.ndarray, "rows"]
+) -> np.ndarray | None:
+    """Rows spread over the coarse grid."""
+    if problem.spread is None or problem.coarse is None:
+        return None
+    on_grid = (problem.spread @ weight.T).T * inverse[:, None]
+    return on_grid.reshape(len(weight), *problem.coarse.shape).astype(np.float32)
+
+
+def _assemble(problem: _Problem, t: np.ndarray, blocks: tuple[_Block, ...], kernel: str) -> Posterior:
+    """Join the blocks in their order and undo the scaling of the parameters."""
+
+    def joined(name: str) -> np.ndarray | None:
+        parts = [getattr(block, name) for block in blocks]
+        return None if parts[0] is None else np.concatenate(parts)
+
+    moments = np.concatenate([block.moments for block in blocks])
+    scale, centre = problem.scale, problem.centre
+    offset = moments[:, 1:3] * scale  # E[t] - centre
+    first, second = np.array([0, 0, 1]), np.array([0, 1, 1])
+    raw = moments[:, 3:] * scale[first] * scale[second]
+    raw += (
+        offset[:, first] * centre[second] + centre[first] * offset[:, second] + centre[first] * centre[second]
+    )
+    return Posterior(
+        t=t, mean=centre + offset, second_moment=raw,
+        marginal=np.sum([block.marginal for block in blocks], axis=0),
+        entropy=np.concatenate([block.entropy for block in blocks]),
+        log_normaliser=np.concatenate([block.log_normaliser for block in blocks]),
+        resolution=problem.resolution, kernel=kernel, exclude_self=problem.exclude_self,
+        neighbours=joined("neighbours"), neighbour_weights=joined("neighbour_weights"),
+        coarse=joined("coarse"),
+    )  # fmt: skip
+
+
+def _check_embedding(embedding: np.ndarray) -> None:
+    if np.ndim(embedding) != 2 or len(embedding) < 1:
+        raise ValueError(
+            f"embedding must be a matrix of at least one row, not of shape {np.shape(embedding)}"
+        )
+    if not np.isfinite(embedding).all():
+        raise ValueError("embedding holds values that are not finite")
+
+
+def _check_resolution(resolution: float) -> None:
+    if not (np.isfinite(resolution) and resolution > 0):
+        raise ValueError(f"resolution must be a positive number, not {resolution}")
+
+
+def _check_samples(embedding: np.ndarray, t: np.ndarray, resolution: float, exclude_self: bool) -> None:
+    _check_embedding(embedding)
+    if np.shape(t) != (len(embedding), 2) or not np.isfinite(t).all():
+        raise ValueError(f"t must be finite of shape ({len(embedding)}, 2), not {np.shape(t)}")
+    _check_resolution(resolution)
+    if exclude_self and len(embedding) < 2:
+        raise ValueError("exclude_self needs at least two samples, not 1")
+
+
+def _check_amounts(n: int, neighbours: int, threads: int, exclude_self: bool) -> None:
+    most = n - bool(exclude_self)
+    if not 0 <= neighbours <= most:
+        raise ValueError(f"neighbours must lie in 0..{most}, not {neighbours}")
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, not {threads}")
