@@ -46,7 +46,7 @@ def posterior(
     all buffers together hold at most ``memory_mb``. Besides them live one centred float32 copy of the
     embedding and, until the end, one float64 row of ``n`` per block.
 
-    Precision: products and exponentials are float32, all reductions of a row float64. Distances are taken from
+    Rounding: products and exponentials are float32, all reductions of a row float64. Distances are taken from
     the centred embedding, so the logits carry an error of about ``1e-7 N r^2`` with ``r`` the embedding's
     radius about its mean (Gaussian kernel; the Laplace kernel ``1e-7 N r^2 / d``, at most ``4e-4 N r``,
     between samples whose embeddings are equal); the distance of a sample to itself is exactly zero. At a

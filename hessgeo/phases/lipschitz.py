@@ -1,0 +1,77 @@
+"""The local Lipschitz number of the map from parameters to embedded samples."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, Float64
+from scipy.spatial import cKDTree
+
+from hessgeo.grids import Grid
+
+# Half of the eight neighbours of a node; each pair serves both of its ends.
+_OFFSETS = ((0, 1), (1, 0), (1, 1), (1, -1))
+
+
+def lipschitz_field(
+    embedding: Float[np.ndarray, "n d"],
+    t: Float[np.ndarray, "n 2"],
+    *,
+    grid: Grid | None,
+    neighbours: int = 8,
+) -> Float64[np.ndarray, "n"]:
+    """``max_j |E_i - E_j| / |t_i - t_j|`` over the neighbours ``j`` of each sample ``i``.
+
+    A finite difference: a lower bound of the Lipschitz constant near ``t_i``, which it approaches from below
+    as the spacing of the samples shrinks where ``E`` is smooth, and which grows as one over the spacing
+    across a jump. Units: embedding distance per parameter unit.
+
+    Args:
+        embedding: embedding of each sample.
+        t: its parameters, no two alike.
+        grid: if given, the samples are its nodes in order and the neighbours are the eight around each node
+            (fewer on the edge of the box).
+        neighbours: without a grid, the number of nearest samples in ``t`` to compare with.
+
+    Raises:
+        ValueError: if shapes do not match, ``t`` is not the grid's nodes, two samples have the same
+            parameters, or there are not more than ``neighbours`` samples.
+    """
+    if np.ndim(embedding) != 2 or np.shape(t) != (len(embedding), 2):
+        shapes = f"{np.shape(embedding)} and {np.shape(t)}"
+        raise ValueError(f"embedding and t must be of shapes (n, d) and (n, 2), not {shapes}")
+    return _nearest_field(embedding, t, neighbours) if grid is None else _grid_field(embedding, t, grid)
+
+
+def _length(difference: Float[np.ndarray, "*shape d"]) -> Float64[np.ndarray, "*shape"]:
+    """Norm along the last axis, summed in float64 without a float64 copy."""
+    return np.sqrt(np.einsum("...d,...d->...", difference, difference, dtype=float))
+
+
+def _grid_field(embedding: np.ndarray, t: np.ndarray, grid: Grid) -> np.ndarray:
+    step = min(grid.spacing)
+    if len(t) != grid.size or np.abs(t - grid.points).max() > 1e-6 * step:
+        raise ValueError(f"t of {len(t)} samples must be the nodes of the {grid.shape} grid, in their order")
+    field = np.zeros(grid.shape)
+    on_grid = embedding.reshape(*grid.shape, -1)
+    na, nb = grid.shape
+    for da, db in _OFFSETS:
+        here = (slice(0, na - da), slice(max(0, -db), nb - max(0, db)))
+        there = (slice(da, na), slice(max(0, db), nb - max(0, -db)))
+        slope = _length(on_grid[there] - on_grid[here]) / np.hypot(da * grid.spacing[0], db * grid.spacing[1])
+        field[here] = np.maximum(field[here], slope)
+        field[there] = np.maximum(field[there], slope)
+    return field.ravel()
+
+
+def _nearest_field(embedding: np.ndarray, t: np.ndarray, neighbours: int) -> np.ndarray:
+    if not 1 <= neighbours < len(t):
+        raise ValueError(f"neighbours must lie in 1..{len(t) - 1}, not {neighbours}")
+    distance, index = cKDTree(t).query(t, k=neighbours + 1)
+    if np.any(distance[:, 1] == 0):
+        twins = int(np.count_nonzero(distance[:, 1] == 0))
+        raise ValueError(f"t must hold distinct points, not {twins} samples that share theirs with another")
+    field = np.zeros(len(t))
+    for k in range(1, neighbours + 1):
+        slope = _length(embedding[index[:, k]] - embedding) / distance[:, k]
+        field = np.maximum(field, slope)
+    return field

@@ -1,0 +1,281 @@
+"""Phases as basins between the ridges of the metric, their boundaries, meeting points and typical samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int, Int32
+from scipy import ndimage
+from skimage.morphology import local_minima, reconstruction
+from skimage.segmentation import watershed
+
+from hessgeo.grids import Grid
+
+_CROSS = ndimage.generate_binary_structure(2, 1)
+_SQUARE = ndimage.generate_binary_structure(2, 2)
+# Two passes of (1, 2, 1)/4 take the staircase out of a boundary and move no point by as much as one cell.
+_SMOOTHING_PASSES = 2
+
+Vertex = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class PhaseMap:
+    """Phases on a grid.
+
+    Attributes:
+        label: phase of each node, from 1, ordered by area (1 is the largest).
+        ridge: strength of the boundary at each node that has a neighbour of another phase, zero elsewhere, in
+            nats of the eigenvalue: the height of the smoothed ``log`` eigenvalue on the pair of nodes astride
+            the boundary (the larger of the two) above the bottom of the shallower of the two phases; the
+            largest over the node's unlike neighbours. ``exp(ridge)`` is the factor by which the metric
+            exceeds its minimum in that phase.
+    """
+
+    label: Int32[np.ndarray, "na nb"]
+    ridge: Float64[np.ndarray, "na nb"]
+
+    @property
+    def count(self) -> int:
+        """Number of phases."""
+        return int(self.label.max())
+
+
+@dataclass(frozen=True)
+class BoundaryLine:
+    """One unbroken line between two phases, in parameter units; closed if its ends coincide."""
+
+    phases: tuple[int, int]
+    points: Float64[np.ndarray, "m 2"]
+
+
+@dataclass(frozen=True)
+class TriplePoint:
+    """A point where three phases or more meet, in parameter units."""
+
+    phases: tuple[int, ...]
+    point: Float64[np.ndarray, "2"]
+
+
+def segment_phases(
+    largest_eigenvalue: Float[np.ndarray, "na nb"],
+    grid: Grid,
+    *,
+    persistence: float,
+    minimum_area: float,
+    smoothing: float,
+) -> PhaseMap:
+    """Phases of a metric: the basins between the ridges of its largest eigenvalue.
+
+    Within a phase ``grad F`` is nearly constant and ``lambda_max(grad^2 F)`` small; along a boundary it has a
+    ridge. On the smoothed ``h = log lambda_max``: minima shallower than ``persistence`` are filled
+    (morphological reconstruction), the watershed of ``h`` from the remaining ones gives each node a phase,
+    and phases smaller than ``minimum_area`` are merged, smallest first, with the neighbour across the lowest
+    pass. Multiplying the eigenvalue by a constant changes nothing. Nodes are neighbours along the axes only.
+
+    Args:
+        largest_eigenvalue: at each node of ``grid``; positive.
+        grid: the grid.
+        persistence: least rise of a boundary above the bottom of the shallower of its two phases, in nats: a
+            ridge counts if the eigenvalue on it is ``exp(persistence)`` times that at the bottom, or more.
+        minimum_area: least share of the nodes that a phase covers, in [0, 1).
+        smoothing: standard deviation of the Gaussian filter on ``h``, in grid steps; 0 for none.
+
+    Raises:
+        ValueError: if the shapes differ, an eigenvalue is not positive and finite, or a setting is out of
+            range.
+    """
+    _check(largest_eigenvalue, grid, persistence, minimum_area, smoothing)
+    height = ndimage.gaussian_filter(np.log(largest_eigenvalue, dtype=float), smoothing, mode="nearest")
+    filled = reconstruction(height + persistence, height, method="erosion", footprint=_CROSS)
+    markers, count = ndimage.label(local_minima(filled, footprint=_CROSS), structure=_CROSS)
+    # A field without any minimum but itself, being flat, has no marker at all.
+    label = watershed(height, markers, connectivity=_CROSS) if count else np.ones(grid.shape, np.int32)
+    label = _by_area(_merge_small(label, height, minimum_area * label.size))
+    return PhaseMap(label=label, ridge=_ridge(label, height))
+
+
+def boundary_lines(label: Int[np.ndarray, "na nb"], grid: Grid) -> list[BoundaryLine]:
+    """Lines between each two neighbouring phases, ordered by the pair and by where they start.
+
+    A line follows the edges half-way between unlike nodes, from corner to corner, until it ends on the box or
+    at a corner where lines meet, or closes. Its inner points are then lightly smoothed, its ends kept; no
+    point moves by as much as a grid step.
+
+    Raises:
+        ValueError: if ``label`` does not have the grid's shape.
+    """
+    _check_label(label, grid)
+    junctions = {(int(i), int(j)) for i, j in np.argwhere(_meeting(label))}
+    lines = []
+    for pair, edges in sorted(_edges(label).items()):
+        for chain in _chains(edges, junctions):
+            lines.append(
+                BoundaryLine(phases=pair, points=_corner_points(_smooth(np.array(chain, float)), grid))
+            )
+    return lines
+
+
+def triple_points(label: Int[np.ndarray, "na nb"], grid: Grid) -> list[TriplePoint]:
+    """Corners between four nodes of at least three phases; touching corners count as one, at their mean.
+
+    Raises:
+        ValueError: if ``label`` does not have the grid's shape.
+    """
+    _check_label(label, grid)
+    clusters, count = ndimage.label(_meeting(label), structure=_SQUARE)
+    points = []
+    for cluster in range(1, count + 1):
+        corners = np.argwhere(clusters == cluster)
+        phases = {int(label[i + di, j + dj]) for i, j in corners for di in (0, 1) for dj in (0, 1)}
+        point = _corner_points(corners.mean(axis=0)[None], grid)[0]
+        points.append(TriplePoint(phases=tuple(sorted(phases)), point=point))
+    return points
+
+
+def medoids(embedding: Float[np.ndarray, "n d"], label_of_sample: Int[np.ndarray, "n"]) -> dict[int, int]:
+    """The sample of each phase with the least sum of squared embedding distances to the others of its phase.
+
+    As ``sum_j |E_i - E_j|^2 = m |E_i - mean|^2 + const`` for a phase of ``m`` samples, it is the one closest
+    to their mean; the first of equals.
+
+    Returns:
+        Index of the medoid among all samples, for each label in increasing order.
+
+    Raises:
+        ValueError: if there is not one label per sample.
+    """
+    if np.ndim(embedding) != 2 or np.shape(label_of_sample) != (len(embedding),):
+        shape = np.shape(label_of_sample)
+        raise ValueError(f"label_of_sample must be of shape ({len(embedding)},), not {shape}")
+    chosen = {}
+    for label in np.unique(label_of_sample):
+        members = np.flatnonzero(label_of_sample == label)
+        offset = embedding[members] - embedding[members].mean(axis=0, dtype=float)
+        chosen[int(label)] = int(members[np.argmin(np.einsum("nd,nd->n", offset, offset))])
+    return chosen
+
+
+def _check(
+    eigenvalue: np.ndarray, grid: Grid, persistence: float, minimum_area: float, smoothing: float
+) -> None:
+    if eigenvalue.shape != grid.shape:
+        raise ValueError(f"largest_eigenvalue has shape {eigenvalue.shape}, the grid {grid.shape}")
+    if not np.all(np.isfinite(eigenvalue) & (eigenvalue > 0)):
+        bad = int(np.count_nonzero(~(np.isfinite(eigenvalue) & (eigenvalue > 0))))
+        raise ValueError(f"largest_eigenvalue must be positive and finite; it is not at {bad} nodes")
+    if not persistence > 0:
+        raise ValueError(f"persistence must be positive, not {persistence}")
+    if not 0 <= minimum_area < 1:
+        raise ValueError(f"minimum_area must lie in [0, 1), not {minimum_area}")
+    if not smoothing >= 0:
+        raise ValueError(f"smoothing must not be negative, not {smoothing}")
+
+
+def _check_label(label: np.ndarray, grid: Grid) -> None:
+    if label.shape != grid.shape:
+        raise ValueError(f"label has shape {label.shape}, the grid {grid.shape}")
+
+
+def _sides(values: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """Views of both nodes of every neighbouring pair, along one axis after the other."""
+    return ((values[:-1], values[1:]), (values[:, :-1], values[:, 1:]))
+
+
+def _merge_small(label: np.ndarray, height: np.ndarray, least: float) -> np.ndarray:
+    """Merge phases of fewer than ``least`` nodes, smallest first, each across its lowest pass."""
+    label = label.copy()
+    while True:
+        names, areas = np.unique(label, return_counts=True)
+        smallest = np.argmin(areas)
+        if len(names) == 1 or areas[smallest] >= least:
+            return label
+        small, lowest, into = names[smallest], np.inf, 0
+        for (p, q), (hp, hq) in zip(_sides(label), _sides(height), strict=True):
+            astride = (p != q) & ((p == small) | (q == small))
+            passes = np.where(astride, np.maximum(hp, hq), np.inf)
+            where = np.unravel_index(np.argmin(passes), passes.shape)
+            if passes[where] < lowest:
+                lowest, into = passes[where], q[where] if p[where] == small else p[where]
+        label[label == small] = into
+
+
+def _by_area(label: np.ndarray) -> Int32[np.ndarray, "na nb"]:
+    """Labels from 1 in order of falling area; of equals, the first on the grid comes first."""
+    _, first, inverse, areas = np.unique(label, return_index=True, return_inverse=True, return_counts=True)
+    rank = np.empty(len(areas), np.int32)
+    rank[np.lexsort((first, -areas))] = np.arange(1, len(areas) + 1)
+    return rank[inverse].reshape(label.shape)
+
+
+def _ridge(label: np.ndarray, height: np.ndarray) -> Float64[np.ndarray, "na nb"]:
+    """Ridge strength, as ``PhaseMap`` defines it."""
+    bottom = ndimage.minimum(height, label, index=np.arange(label.max() + 1))
+    ridge = np.zeros(label.shape)
+    pairs = zip(_sides(label), _sides(height), _sides(ridge), strict=True)
+    for (p, q), (hp, hq), (rp, rq) in pairs:
+        rise = np.where(p != q, np.maximum(hp, hq) - np.maximum(bottom[p], bottom[q]), 0.0)
+        np.maximum(rp, rise, out=rp)
+        np.maximum(rq, rise, out=rq)
+    return ridge
+
+
+def _meeting(label: np.ndarray) -> Bool[np.ndarray, "na-1 nb-1"]:
+    """Corners whose four nodes hold at least three labels."""
+    corners = [label[:-1, :-1], label[:-1, 1:], label[1:, :-1], label[1:, 1:]]
+    block = np.sort(np.stack(corners), axis=0)
+    return np.count_nonzero(np.diff(block, axis=0), axis=0) >= 2
+
+
+def _edges(label: np.ndarray) -> dict[tuple[int, int], list[tuple[Vertex, Vertex]]]:
+    """Edges between unlike nodes, by pair of labels.
+
+    Corner ``(i, j)`` lies at ``(i + 1/2, j + 1/2)`` in grid steps, so that -1 and the last node's index are
+    corners outside the box.
+    """
+    edges: dict[tuple[int, int], list[tuple[Vertex, Vertex]]] = {}
+    for axis, (p, q) in enumerate(_sides(label)):
+        for i, j in np.argwhere(p != q).tolist():
+            pair = tuple(sorted((int(p[i, j]), int(q[i, j]))))
+            before = (i, j - 1) if axis == 0 else (i - 1, j)
+            edges.setdefault(pair, []).append((before, (i, j)))
+    return edges
+
+
+def _chains(edges: list[tuple[Vertex, Vertex]], junctions: set[Vertex]) -> list[list[Vertex]]:
+    """Order edges into lines that end at junctions and where not two of them meet; the rest are loops."""
+    neighbours: dict[Vertex, list[Vertex]] = {}
+    for start, stop in edges:
+        neighbours.setdefault(start, []).append(stop)
+        neighbours.setdefault(stop, []).append(start)
+    ends = {v for v, adjacent in neighbours.items() if len(adjacent) != 2 or v in junctions}
+    chains = []
+    for seed in [*sorted(ends), *sorted(neighbours.keys() - ends)]:
+        while neighbours[seed]:
+            chain = [seed]
+            while neighbours[chain[-1]] and (len(chain) == 1 or chain[-1] not in ends):
+                following = min(neighbours[chain[-1]])
+                neighbours[chain[-1]].remove(following)
+                neighbours[following].remove(chain[-1])
+                chain.append(following)
+            chains.append(chain)
+    return chains
+
+
+def _smooth(chain: Float[np.ndarray, "m 2"]) -> Float[np.ndarray, "m 2"]:
+    """Smooth a line between its fixed ends, a closed one all round."""
+    closed = len(chain) > 2 and np.array_equal(chain[0], chain[-1])
+    for _ in range(_SMOOTHING_PASSES):
+        inner = (chain[:-2] + 2 * chain[1:-1] + chain[2:]) / 4
+        first = (chain[-2] + 2 * chain[0] + chain[1]) / 4 if closed else chain[0]
+        last = first if closed else chain[-1]
+        chain = np.concatenate([first[None], inner, last[None]])
+    return chain
+
+
+def _corner_points(corner: Float[np.ndarray, "m 2"], grid: Grid) -> Float64[np.ndarray, "m 2"]:
+    """Parameters of corners; those outside the box are moved onto its edge."""
+    position = np.clip(corner + 0.5, 0, np.array(grid.shape) - 1)
+    return np.array(grid.extent)[:, 0] + position * np.array(grid.spacing)
