@@ -111,10 +111,9 @@ def boundary_lines(label: Int[np.ndarray, "na nb"], grid: Grid) -> list[Boundary
     junctions = {(int(i), int(j)) for i, j in np.argwhere(_meeting(label))}
     lines = []
     for pair, edges in sorted(_edges(label).items()):
-        for chain in _chains(edges, junctions):
-            lines.append(
-                BoundaryLine(phases=pair, points=_corner_points(_smooth(np.array(chain, float)), grid))
-            )
+        for chain, closed in _chains(edges, junctions):
+            smooth = _smooth(np.array(chain, dtype=float), closed)
+            lines.append(BoundaryLine(phases=pair, points=_corner_points(smooth, grid)))
     return lines
 
 
@@ -244,8 +243,8 @@ def _edges(label: np.ndarray) -> dict[tuple[int, int], list[tuple[Vertex, Vertex
     return edges
 
 
-def _chains(edges: list[tuple[Vertex, Vertex]], junctions: set[Vertex]) -> list[list[Vertex]]:
-    """Order edges into lines that end at junctions and where not two of them meet; the rest are loops."""
+def _chains(edges: list[tuple[Vertex, Vertex]], junctions: set[Vertex]) -> list[tuple[list[Vertex], bool]]:
+    """Order edges into lines that end at junctions or where not two meet; the rest are loops, marked True."""
     neighbours: dict[Vertex, list[Vertex]] = {}
     for start, stop in edges:
         neighbours.setdefault(start, []).append(stop)
@@ -260,13 +259,12 @@ def _chains(edges: list[tuple[Vertex, Vertex]], junctions: set[Vertex]) -> list[
                 neighbours[chain[-1]].remove(following)
                 neighbours[following].remove(chain[-1])
                 chain.append(following)
-            chains.append(chain)
+            chains.append((chain, seed not in ends))
     return chains
 
 
-def _smooth(chain: Float[np.ndarray, "m 2"]) -> Float[np.ndarray, "m 2"]:
+def _smooth(chain: Float[np.ndarray, "m 2"], closed: bool) -> Float[np.ndarray, "m 2"]:
     """Smooth a line between its fixed ends, a closed one all round."""
-    closed = len(chain) > 2 and np.array_equal(chain[0], chain[-1])
     for _ in range(_SMOOTHING_PASSES):
         inner = (chain[:-2] + 2 * chain[1:-1] + chain[2:]) / 4
         first = (chain[-2] + 2 * chain[0] + chain[1]) / 4 if closed else chain[0]

@@ -207,23 +207,36 @@ class _Block:
     coarse: np.ndarray | None
 
 
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Sums over the samples of each row, with weights ``w = exp(logit - peak)``."""
+
+    moments: Float64[np.ndarray, "rows 6"]  # sum_j w_ij monomials_j
+    logit: Float64[np.ndarray, "rows"]  # sum_j w_ij (logit_ij - peak_i)
+    peak: Float32[np.ndarray, "rows"]
+
+
 def _reduce_rows(problem: _Problem, start: int, stop: int, buffers: SimpleQueue[np.ndarray]) -> _Block:
     """All reductions of rows ``start..stop`` in a borrowed buffer."""
     buffer = buffers.get()
     try:
         n = len(problem.features)
         weight = buffer[: min(stop, n) - start]
-        peak = _fill_logits(problem, start, weight)
-        sums, mean_logit = _exponentiate(problem, weight, peak)
-        inverse = 1.0 / sums[:, 0]
+        sums = _weigh(problem, start, weight)
+        total = sums.moments[:, 0]
+        inverse = 1.0 / total
         # The few positive terms of a block sum to 1e-7 in float32; the many blocks are added in float64.
         marginal = (inverse.astype(np.float32) @ weight).astype(float)
         nearest, nearest_weight = _nearest(problem, weight, inverse)
-        log_sum = np.log(sums[:, 0])
         return _Block(
-            sums * inverse[:, None], log_sum - mean_logit * inverse, log_sum + peak, marginal,
-            nearest, nearest_weight, _spread(problem, weight, inverse),
-        )  # fmt: skip
+            moments=sums.moments * inverse[:, None],
+            entropy=np.log(total) - sums.logit * inverse,
+            log_normaliser=np.log(total) + sums.peak,
+            marginal=marginal,
+            neighbours=nearest,
+            neighbour_weights=nearest_weight,
+            coarse=_spread(problem, weight, inverse),
+        )
     finally:
         buffers.put(buffer)
 
@@ -232,48 +245,61 @@ def _tiles(n: int) -> Iterator[slice]:
     return (slice(start, min(start + COLUMNS, n)) for start in range(0, n, COLUMNS))
 
 
-def _fill_logits(problem: _Problem, start: int, logit: Float32[np.ndarray, "rows n"]) -> np.ndarray:
-    """Fill the log-kernel of a row block in place, tile by tile, and return the maximum of each row."""
-    rows, n = logit.shape
-    features, d = problem.features, problem.features.shape[1] - 2
-    source = features[start : start + rows, [*range(d), d + 1, d]]
-    source[:, :d] *= -2.0  # [-2 E_i, |E_i|^2, 1] . [E_j, 1, |E_j|^2] = |E_i - E_j|^2
-    peak = np.full(rows, -np.inf, np.float32)
-    tile = np.empty((rows, COLUMNS), np.float32)
-    for columns in _tiles(n):
-        part = tile[:, : columns.stop - columns.start]
-        np.matmul(source, features[columns].T, out=part)
-        np.maximum(part, 0.0, out=part)
-        own = np.arange(max(start, columns.start), min(start + rows, columns.stop))
-        part[own - start, own - columns.start] = 0.0
-        problem.kernel(part, problem.resolution, out=part)
-        if problem.exclude_self:
-            part[own - start, own - columns.start] = -np.inf
-            np.maximum(peak, part.max(axis=1), out=peak)
-        logit[:, columns] = part
-    # No logit exceeds the one at distance zero, and each row holds that one unless it is excluded.
-    return peak if problem.exclude_self else np.zeros(rows, np.float32)
-
-
-def _exponentiate(
-    problem: _Problem, logit: Float32[np.ndarray, "rows n"], peak: Float32[np.ndarray, "rows"]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Replace logits ``l`` by ``w = exp(l - peak)``; return ``sum w monomials`` and ``sum w (l - peak)``."""
-    rows, n = logit.shape
-    sums, mean_logit = np.zeros((rows, 6)), np.zeros(rows)
+def _weigh(problem: _Problem, start: int, weight: Float32[np.ndarray, "rows n"]) -> _Sums:
+    """Fill a row block with ``exp(logit - peak)``, tile by tile, and sum it up on the way."""
+    rows, n = weight.shape
+    source = _sources(problem, start, rows)
+    peak = np.zeros(rows, np.float32)
+    if problem.exclude_self:
+        peak = _fill_logits(problem, source, start, weight)
+    moments, mean_logit = np.zeros((rows, 6)), np.zeros(rows)
     tile, wide = np.empty((rows, COLUMNS), np.float32), np.empty((rows, COLUMNS))
     for columns in _tiles(n):
-        part, weight = logit[:, columns], tile[:, : columns.stop - columns.start]
+        width = columns.stop - columns.start
+        logit, product, part = tile[:, :width], wide[:, :width], weight[:, columns]
         if problem.exclude_self:
-            part -= peak[:, None]
-        np.maximum(part, FLOOR, out=part)
-        np.exp(part, out=weight)
-        mean_logit += np.vecdot(weight, part)
-        product = wide[:, : weight.shape[1]]
-        product[...] = weight
-        sums += product @ problem.monomials[columns]
-        part[...] = weight
-    return sums, mean_logit
+            np.subtract(part, peak[:, None], out=logit)
+        else:
+            _logits(problem, source, start, columns, logit)
+        np.maximum(logit, FLOOR, out=logit)
+        np.exp(logit, out=part)
+        mean_logit += np.vecdot(part, logit)
+        product[...] = part
+        moments += product @ problem.monomials[columns]
+    return _Sums(moments, mean_logit, peak)
+
+
+def _fill_logits(
+    problem: _Problem, source: np.ndarray, start: int, logit: Float32[np.ndarray, "rows n"]
+) -> Float32[np.ndarray, "rows"]:
+    """Fill a row block with logits and return the largest of each row.
+
+    Only rows without their own sample need this pass: in the others the largest logit is the zero at distance
+    zero.
+    """
+    peak = np.full(len(logit), -np.inf, np.float32)
+    for columns in _tiles(logit.shape[1]):
+        part = logit[:, columns]
+        _logits(problem, source, start, columns, part)
+        np.maximum(peak, part.max(axis=1), out=peak)
+    return peak
+
+
+def _sources(problem: _Problem, start: int, rows: int) -> Float32[np.ndarray, "rows e"]:
+    """Left factors ``[-2 E_i, |E_i|^2, 1]``: times ``[E_j, 1, |E_j|^2]`` they give ``|E_i - E_j|^2``."""
+    features = problem.features[start : start + rows]
+    return np.concatenate([-2.0 * features[:, :-2], features[:, -1:], features[:, -2:-1]], axis=1)
+
+
+def _logits(problem: _Problem, source: np.ndarray, start: int, columns: slice, out: np.ndarray) -> None:
+    """Log-kernel of one tile, with the distance of a sample to itself exact."""
+    np.matmul(source, problem.features[columns].T, out=out)
+    np.maximum(out, 0.0, out=out)
+    own = np.arange(max(start, columns.start), min(start + len(source), columns.stop))
+    out[own - start, own - columns.start] = 0.0
+    problem.kernel(out, problem.resolution, out=out)
+    if problem.exclude_self:
+        out[own - start, own - columns.start] = -np.inf
 
 
 def _nearest(
