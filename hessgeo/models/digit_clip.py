@@ -53,7 +53,7 @@ def build_clip(*, width: int, layers: int, dimension: int) -> CLIP:
     # The 49,408 x width vocabulary stays at its random start: a random code tells our few dozen words apart,
     # and the optimiser need not walk through millions of rows that no prompt uses.
     clip.token_embedding.requires_grad_(False)
-    preprocess = {"mean": (0.5,) * 3, "std": (0.5,) * 3, "interpolation": "bicubic", "resize_mode": "squash"}
+    preprocess = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
     set_model_preprocess_cfg(clip, {**preprocess, "size": 8, "mode": "RGB", "fill_color": 0})
     return clip
 

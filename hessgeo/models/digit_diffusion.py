@@ -21,7 +21,7 @@ def build_unet(channels: Sequence[int]) -> UNet2DModel:
 
     Raises:
         ValueError: if there are more than three levels (8 x 8 halves three times) or a width is not a
-            multiple of 8, the number of normalisation groups.
+            multiple of 8, the number of normalisation groups and the width of an attention head.
     """
     levels = len(channels)
     if not 1 <= levels <= 3 or any(width % 8 for width in channels):
@@ -34,7 +34,7 @@ def build_unet(channels: Sequence[int]) -> UNet2DModel:
         layers_per_block=1,
         down_block_types=("DownBlock2D",) * (levels - 1) + ("AttnDownBlock2D",),
         up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * (levels - 1),
-        attention_head_dim=16,
+        attention_head_dim=8,
         norm_num_groups=8,
     )
 
