@@ -1,0 +1,70 @@
+"""The Hessian geometry of what a generative model has learned: studies of config.yaml, from samples to a report."""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+from hessgeo.workflow.layout import (
+    ALGORITHM_VERSIONS,
+    CLASSIFIER_FILES,
+    CLIP_FILES,
+    DIFFUSION_FILES,
+    Layout,
+)
+from hessgeo.workflow.settings import SettingsError, read_settings
+
+min_version("9.0")
+
+
+configfile: Path(workflow.basedir, "config.yaml")
+
+
+try:
+    settings = read_settings(config, Path(workflow.basedir, "workflow", "schemas", "config.schema.yaml"))
+except SettingsError as error:
+    sys.exit(str(error))
+
+# A job in an environment of its own (--software-deployment-method conda) finds the package of this checkout.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(workflow.basedir), os.getenv("PYTHONPATH")]))
+
+layout = Layout(settings, Path(workflow.basedir))
+study, model, logs, benchmarks = layout.study, layout.model, layout.logs, layout.benchmarks
+samples, manifest = layout.sample_store, layout.manifest
+setting, model_setting, of_study = layout.setting, layout.model_setting, layout.of_study
+
+
+wildcard_constraints:
+    study="|".join(settings.studies),
+    model="|".join(settings.models) or "none",
+    layout="|".join(entry.layout for entry in layout.studies),
+    key="[0-9a-f]{8}",
+    shard="[0-9]+",
+
+
+localrules:
+    all,
+    create_samples,
+    create_embedding,
+    collect_numbers,
+    verify,
+
+
+rule all:
+    default_target: True
+    input:
+        layout.targets,
+    localrule: True
+    message:
+        "Every study is complete"
+
+
+include: "workflow/rules/models.smk"
+include: "workflow/rules/samples.smk"
+include: "workflow/rules/posterior.smk"
+include: "workflow/rules/free_energy.smk"
+include: "workflow/rules/phases.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
+include: "workflow/rules/verify.smk"

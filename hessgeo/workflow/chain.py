@@ -1,0 +1,152 @@
+"""The links from a posterior to phases that a study and its resolution scan share, driven by settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float, Int
+from scipy.special import softmax
+from torch import from_numpy
+
+from hessgeo.free_energies.base import FreeEnergy
+from hessgeo.free_energies.mlp import fit_mlp
+from hessgeo.free_energies.spline import fit_spline
+from hessgeo.grids import Grid, bilinear_weights
+from hessgeo.metrics.curvature import thermodynamic_curvature
+from hessgeo.metrics.diagnostics import eigenvalues, positive_definite
+from hessgeo.phases.segment import PhaseMap, segment_phases
+from hessgeo.posteriors import Posterior, posterior_rows
+
+
+def to_grid(
+    values: Float[np.ndarray, "n *item"], t: Float[np.ndarray, "n 2"], grid: Grid
+) -> Float[np.ndarray, "na nb *item"]:
+    """Mean of the samples' values around each node, by bilinear weights; NaN where a node has no sample.
+
+    Samples with a NaN are left out. If the samples are the nodes, these are their values.
+    """
+    flat = np.asarray(values, dtype=float).reshape(len(t), -1)
+    usable = np.isfinite(flat).all(axis=1)
+    weights = bilinear_weights(t[usable], grid)
+    total = np.asarray(weights.sum(axis=0)).ravel()
+    # A weight of rounding size is a node's own coordinate missed by a rounding, not a sample beside it.
+    covered = total > 1e-9
+    mean = np.full((grid.size, flat.shape[1]), np.nan)
+    mean[covered] = (weights.T @ flat[usable])[covered] / total[covered, None]
+    return mean.reshape(*grid.shape, *np.shape(values)[1:])
+
+
+def nearest_node(t: Float[np.ndarray, "n 2"], grid: Grid) -> Int[np.ndarray, "n"]:
+    """Row of the node nearest to each point."""
+    low = np.array(grid.extent)[:, 0]
+    i, j = np.rint((t - low) / np.array(grid.spacing)).astype(int).T
+    return i * grid.shape[1] + j
+
+
+def fit_free_energy(
+    posterior: Posterior,
+    embedding: Float[np.ndarray, "n d"],
+    grid: Grid,
+    settings: Mapping[str, Any],
+    *,
+    seed: int,
+    device: str = "cpu",
+) -> FreeEnergy:
+    """Fit ``F`` as the settings ``free_energy`` of a study say.
+
+    Args:
+        posterior: moments of every source, which the spline fit reads.
+        embedding: of every sample, from which the MLP fit takes whole rows.
+        grid: the nodes that carry the fitted posterior.
+        settings: ``fit`` and its options.
+        seed: of the sources, weights and batches of the MLP.
+        device: where to fit.
+    """
+    if settings["fit"] == "spline":
+        options = {key: settings[key] for key in ("smoothness", "tolerance", "max_iterations")}
+        splines = tuple(settings["splines"])
+        return fit_spline(posterior, grid, splines=splines, **options, device=device, progress=True)
+    count = min(settings["mlp"]["sources"], len(posterior.t))
+    sources = np.sort(np.random.default_rng(seed).choice(len(posterior.t), count, replace=False))
+    options = {key: settings["mlp"][key] for key in ("width", "depth", "steps", "learning_rate")}
+    return fit_mlp(
+        measured_rows(posterior, embedding, sources, grid),
+        posterior.t[sources],
+        grid,
+        resolution=posterior.resolution,
+        **options,
+        seed=seed,
+        device=device,
+        progress=True,
+    )
+
+
+def measured_rows(
+    posterior: Posterior, embedding: Float[np.ndarray, "n d"], sources: Int[np.ndarray, "s"], grid: Grid
+) -> Float[np.ndarray, "s node"]:
+    """The data posterior of a few sources, spread over the nodes."""
+    kind = {"kernel": posterior.kernel, "exclude_self": posterior.exclude_self}
+    rows = posterior_rows(embedding, sources, **kind, resolution=posterior.resolution)
+    return rows @ bilinear_weights(posterior.t, grid)
+
+
+def fitted_rows(
+    free_energy: xr.Dataset, t: Float[np.ndarray, "n 2"], sources: Int[np.ndarray, "s"], grid: Grid
+) -> Float[np.ndarray, "s node"]:
+    """The model posterior ``q_F(t_g | t_i) ~ w_g exp N(<t_g, grad F(t_i)> - F(t_g))`` (Eq. 21).
+
+    ``w_g`` is the number of samples at node ``g``, so that it compares with ``measured_rows``.
+    """
+    resolution = float(free_energy.attrs["resolution"])
+    slope = bilinear_weights(t[sources], grid) @ free_energy["gradient"].to_numpy().reshape(-1, 2)
+    samples = np.asarray(bilinear_weights(t, grid).sum(axis=0)).ravel()
+    logit = resolution * (slope @ grid.points.T - free_energy["free_energy"].to_numpy().ravel())
+    with np.errstate(divide="ignore"):  # a node without samples carries no probability
+        return softmax(logit + np.log(samples), axis=1)
+
+
+def metric_fields(free_energy: xr.Dataset) -> xr.Dataset:
+    """Invariants of the Fisher metric ``grad^2 F`` on the grid of a free energy.
+
+    ``largest_eigenvalue``, ``smallest_eigenvalue``, ``positive_definite``, and where that holds (NaN where it
+    does not) ``log_determinant`` and ``curvature``.
+    """
+    metric, third = free_energy["fisher_metric"].to_numpy(), free_energy["third"].to_numpy()
+    low, high = np.moveaxis(eigenvalues(metric), -1, 0)
+    definite: Bool[np.ndarray, "a b"] = positive_definite(metric)
+    log_determinant, curvature = np.full(low.shape, np.nan), np.full(low.shape, np.nan)
+    log_determinant[definite] = np.log(low[definite]) + np.log(high[definite])
+    curvature[definite] = thermodynamic_curvature(from_numpy(metric[definite]), from_numpy(third[definite]))
+    fields = {
+        "largest_eigenvalue": high,
+        "smallest_eigenvalue": low,
+        "log_determinant": log_determinant,
+        "positive_definite": definite,
+        "curvature": curvature,
+    }
+    coordinates = {axis: free_energy[axis] for axis in ("a", "b")}
+    attributes = {key: free_energy.attrs[key] for key in ("resolution", "kernel", "fit")}
+    return xr.Dataset(
+        {name: (("a", "b"), values) for name, values in fields.items()}, coordinates, attributes
+    )
+
+
+def phase_map(
+    largest_eigenvalue: Float[np.ndarray, "na nb"], grid: Grid, settings: Mapping[str, Any]
+) -> PhaseMap:
+    """Phases as the settings ``phases`` of a study say.
+
+    An eigenvalue that is not positive, which an indefinite fit may have, counts as the smallest positive one:
+    it lies in a basin, never on a ridge.
+
+    Raises:
+        ValueError: if no eigenvalue is positive.
+    """
+    positive = largest_eigenvalue[largest_eigenvalue > 0]
+    if positive.size == 0:
+        raise ValueError("the metric has no positive eigenvalue, so it has no ridges to part phases")
+    options = {key: settings[key] for key in ("persistence", "minimum_area", "smoothing")}
+    return segment_phases(np.maximum(largest_eigenvalue, positive.min()), grid, **options)

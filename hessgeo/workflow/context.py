@@ -1,0 +1,147 @@
+"""The context a workflow script runs in: log, progress, threads, seeds, and a clear end when it fails."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import random
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+BAR_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a script needs of its job.
+
+    Attributes:
+        name: the rule.
+        input: named inputs.
+        output: named outputs.
+        params: parameters, the settings among them.
+        wildcards: wildcards of the rule.
+        threads: threads that the job may use; torch and BLAS are limited to them already.
+    """
+
+    name: str
+    input: Any
+    output: Any
+    params: Any
+    wildcards: Any
+    threads: int
+
+
+class ProgressLog(io.TextIOBase):
+    """A stream that writes lines to a log as they come, and a progress bar to it once a minute.
+
+    On a terminal the bar is shown there as it moves.
+
+    Args:
+        log: the log.
+        terminal: where the bar is shown, or None.
+    """
+
+    def __init__(self, log: TextIO, terminal: TextIO | None) -> None:
+        self.log, self.terminal = log, terminal
+        self.last_bar = 0.0
+
+    def write(self, text: str) -> int:
+        """Write lines, or the next state of a bar, which starts with a carriage return."""
+        if "\r" not in text:
+            self.log.write(text)
+        else:
+            if self.terminal is not None:
+                self.terminal.write(text)
+            now = time.monotonic()
+            if now - self.last_bar >= BAR_SECONDS:
+                self.last_bar = now
+                self.log.write(text.rpartition("\r")[2].rstrip() + "\n")
+        self.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush both ends."""
+        self.log.flush()
+        if self.terminal is not None:
+            self.terminal.flush()
+
+
+def pick_device() -> str:
+    """``cuda`` where torch finds a GPU, else ``cpu``."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _limit_threads(threads: int) -> None:
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = str(threads)
+    # BLAS libraries that are loaded by now read no variable; torch has a pool of its own.
+    threadpool_limits(threads)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+
+
+def _seed(seed: int) -> None:
+    # All randomness comes from generators with seeds of their own; this makes a slip repeatable.
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(seed)
+
+
+@contextmanager
+def script_context(snakemake: Any) -> Iterator[Step]:
+    """Run a script's work: messages and progress go to its log, a failure ends in one line.
+
+    Messages of ``logging`` and whatever is written to standard error go to the job's log, a progress bar as
+    one line a minute. Torch and BLAS are limited to the job's threads. If the work fails, its traceback is in
+    the log and the last line on standard error names the rule, the error and the log; the job exits with 1.
+
+    Args:
+        snakemake: the object of that name that Snakemake gives to a script; its rule has a log.
+    """
+    _limit_threads(snakemake.threads)
+    _seed(int(snakemake.params.get("seed", 0)))
+    path = Path(str(snakemake.log[0]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    screen = sys.stderr
+    about = ", ".join(f"{key} {value}" for key, value in snakemake.wildcards.items())
+    with path.open("w", encoding="utf-8") as log:
+        sys.stderr = ProgressLog(log, screen if screen.isatty() else None)
+        logging.basicConfig(
+            stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", force=True
+        )
+        logging.captureWarnings(True)
+        start = time.monotonic()
+        logging.info("%s (%s) on %d threads", snakemake.rule, about or "no wildcards", snakemake.threads)
+        try:
+            yield Step(
+                name=snakemake.rule,
+                input=snakemake.input,
+                output=snakemake.output,
+                params=snakemake.params,
+                wildcards=snakemake.wildcards,
+                threads=snakemake.threads,
+            )
+            logging.info("done in %.1f s", time.monotonic() - start)
+        # The one place that ends a job: the traceback is kept, the person gets one line, the job fails.
+        except Exception as error:  # noqa: BLE001
+            log.write(traceback.format_exc())
+            reason = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+            screen.write(f"hessgeo: {snakemake.rule} ({about}) failed: {reason} (log: {path})\n")
+            raise SystemExit(1) from None
+        finally:
+            sys.stderr = screen

@@ -1,0 +1,97 @@
+"""From the posterior to the free energy and its metric."""
+
+
+rule fit_free_energy:
+    input:
+        posterior=rules.estimate_posterior.output.posterior,
+        points=of_study("complete", "t"),
+        embedding=of_study("complete", "embedding"),
+    output:
+        free_energy=study("free_energy.nc"),
+        numbers=study("numbers", "free_energy.json"),
+    log:
+        logs("{study}", "fit_free_energy.log"),
+    benchmark:
+        benchmarks("{study}", "fit_free_energy.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 8
+    resources:
+        mem_mb=8_000,
+        runtime="4h",
+    params:
+        seed=setting("seed"),
+        fit=setting("free_energy"),
+        grid=of_study("grid"),
+        store=of_study("samples"),
+        array=of_study("embedding_array"),
+        algorithm_version=ALGORITHM_VERSIONS["fit_free_energy"],
+    message:
+        "Fit the free energy of {wildcards.study} and its Hessian"
+    script:
+        "../scripts/fit_free_energy.py"
+
+
+rule derive_metric:
+    input:
+        free_energy=rules.fit_free_energy.output.free_energy,
+        posterior=rules.estimate_posterior.output.posterior,
+        points=of_study("complete", "t"),
+        embedding=of_study("complete", "embedding"),
+    output:
+        metric=study("metric.nc"),
+        numbers=study("numbers", "metric.json"),
+    log:
+        logs("{study}", "derive_metric.log"),
+    benchmark:
+        benchmarks("{study}", "derive_metric.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="20m",
+    params:
+        design=setting("sampling", "design"),
+        grid=of_study("grid"),
+        store=of_study("samples"),
+        array=of_study("embedding_array"),
+        algorithm_version=ALGORITHM_VERSIONS["derive_metric"],
+    message:
+        "Derive the Fisher metric of {wildcards.study} and measure it beside"
+    script:
+        "../scripts/derive_metric.py"
+
+
+rule scan_resolution:
+    input:
+        posterior=rules.estimate_posterior.output.posterior,
+        points=of_study("complete", "t"),
+        embedding=of_study("complete", "embedding"),
+    output:
+        table=study("resolution_scan.csv"),
+        numbers=study("numbers", "resolution_scan.json"),
+    log:
+        logs("{study}", "scan_resolution.log"),
+    benchmark:
+        benchmarks("{study}", "scan_resolution.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 8
+    resources:
+        mem_mb=8_000,
+        runtime="8h",
+    params:
+        seed=setting("seed"),
+        factors=setting("scan", "factors"),
+        posterior=setting("posterior"),
+        fit=setting("free_energy"),
+        phases=setting("phases"),
+        grid=of_study("grid"),
+        store=of_study("samples"),
+        array=of_study("embedding_array"),
+        algorithm_version=ALGORITHM_VERSIONS["scan_resolution"],
+    message:
+        "Repeat {wildcards.study} at other resolutions"
+    script:
+        "../scripts/scan_resolution.py"

@@ -1,0 +1,34 @@
+"""From the metric to phases."""
+
+
+rule segment_phases:
+    input:
+        metric=rules.derive_metric.output.metric,
+        free_energy=rules.fit_free_energy.output.free_energy,
+        points=of_study("complete", "t"),
+        embedding=of_study("complete", "embedding"),
+    output:
+        fields=study("phases.nc"),
+        phases=study("phases.json"),
+        numbers=study("numbers", "phases.json"),
+    log:
+        logs("{study}", "segment_phases.log"),
+    benchmark:
+        benchmarks("{study}", "segment_phases.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="20m",
+    params:
+        phases=setting("phases"),
+        design=setting("sampling", "design"),
+        grid=of_study("grid"),
+        store=of_study("samples"),
+        array=of_study("embedding_array"),
+        algorithm_version=ALGORITHM_VERSIONS["segment_phases"],
+    message:
+        "Segment the phases of {wildcards.study}"
+    script:
+        "../scripts/segment_phases.py"

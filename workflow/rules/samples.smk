@@ -1,0 +1,154 @@
+"""Generate the samples of a study and embed them, one shard a job."""
+
+
+rule create_samples:
+    output:
+        group=samples("zarr.json"),
+        embeddings=samples("embedding", "zarr.json"),
+        points_metadata=samples("t", "zarr.json"),
+        points=samples("t", "c", "0", "0"),
+        points_sidecar=manifest("t", "0.json"),
+        images_metadata=samples("image", "zarr.json"),
+    log:
+        logs("{study}", "{layout}", "create_samples.log"),
+    benchmark:
+        benchmarks("{study}", "{layout}", "create_samples.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=1_000,
+        runtime="10m",
+    params:
+        seed=setting("seed"),
+        design=setting("sampling", "design"),
+        shard=setting("sampling", "shard"),
+        grid=of_study("grid"),
+        size=of_study("count"),
+        image_shape=of_study("image_shape"),
+        sampling=of_study("sampling"),
+    message:
+        "Create the sample store of {wildcards.study} and its parameter points"
+    script:
+        "../scripts/create_samples.py"
+
+
+rule generate_samples:
+    input:
+        metadata=rules.create_samples.output.images_metadata,
+        points=rules.create_samples.output.points,
+        points_sidecar=rules.create_samples.output.points_sidecar,
+        model=of_study("diffusion_files"),
+    output:
+        shard=samples("image", "c", "{shard}", "0", "0", "0"),
+        sidecar=manifest("image", "{shard}.json"),
+    log:
+        logs("{study}", "{layout}", "generate_samples", "{shard}.log"),
+    benchmark:
+        benchmarks("{study}", "{layout}", "generate_samples", "{shard}.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    # More shards at once beat more threads a shard, and one thread rounds the same way on every machine.
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="4h",
+    params:
+        seed=setting("seed"),
+        system=setting("system"),
+        latent_slice=setting("slice"),
+        checkpoint=of_study("diffusion"),
+        sampling=of_study("sampling"),
+        store=samples(),
+        algorithm_version=ALGORITHM_VERSIONS["generate_samples"],
+    message:
+        "Generate shard {wildcards.shard} of the samples of {wildcards.study}"
+    script:
+        "../scripts/generate_samples.py"
+
+
+rule check_samples:
+    input:
+        images=of_study("complete", "image"),
+        classifier=of_study("classifier_files"),
+    output:
+        numbers=study("numbers", "samples.json"),
+    log:
+        logs("{study}", "check_samples.log"),
+    benchmark:
+        benchmarks("{study}", "check_samples.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="20m",
+    params:
+        store=of_study("samples"),
+        classifier=of_study("classifier"),
+    message:
+        "Judge the samples of {wildcards.study} with the classifier"
+    script:
+        "../scripts/check_samples.py"
+
+
+rule create_embedding:
+    input:
+        embeddings=rules.create_samples.output.embeddings,
+        images_metadata=rules.create_samples.output.images_metadata,
+        model=of_study("clip_files"),
+    output:
+        metadata=samples("embedding", "{key}", "zarr.json"),
+    log:
+        logs("{study}", "{layout}", "{key}", "create_embedding.log"),
+    benchmark:
+        benchmarks("{study}", "{layout}", "{key}", "create_embedding.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime="10m",
+    params:
+        kind=setting("embedding", "kind"),
+        shard=setting("sampling", "shard"),
+        size=of_study("count"),
+        image_shape=of_study("image_shape"),
+        checkpoint=of_study("clip"),
+        store=samples(),
+    message:
+        "Create the embedding of the samples of {wildcards.study}"
+    script:
+        "../scripts/create_embedding.py"
+
+
+rule embed_samples:
+    input:
+        metadata=rules.create_embedding.output.metadata,
+        shard=rules.generate_samples.output.shard,
+        sidecar=rules.generate_samples.output.sidecar,
+        model=of_study("clip_files"),
+    output:
+        shard=samples("embedding", "{key}", "c", "{shard}", "0"),
+        sidecar=manifest("embedding", "{key}", "{shard}.json"),
+    log:
+        logs("{study}", "{layout}", "{key}", "embed_samples", "{shard}.log"),
+    benchmark:
+        benchmarks("{study}", "{layout}", "{key}", "embed_samples", "{shard}.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="60m",
+    params:
+        embedding=setting("embedding"),
+        settings=of_study("embedding"),
+        image_shape=of_study("image_shape"),
+        checkpoint=of_study("clip"),
+        store=samples(),
+        algorithm_version=ALGORITHM_VERSIONS["embed_samples"],
+    message:
+        "Embed shard {wildcards.shard} of the samples of {wildcards.study}"
+    script:
+        "../scripts/embed_samples.py"

@@ -1,0 +1,21 @@
+"""Compare every shard with its sidecar."""
+
+
+rule verify:
+    log:
+        logs("verify.log"),
+    benchmark:
+        benchmarks("verify.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=1_000,
+        runtime="60m",
+    params:
+        stores=[entry.samples for entry in layout.studies],
+        arrays=[{array: entry.shard_count(array) for array in entry.arrays} for entry in layout.studies],
+    message:
+        "Compare every shard with its sidecar and remove what does not match"
+    script:
+        "../scripts/verify.py"

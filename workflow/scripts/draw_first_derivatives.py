@@ -1,0 +1,15 @@
+"""Draw the first derivatives of the free energy of a study."""
+
+from hessgeo import store
+from hessgeo.plotting import first_derivatives, save_figure
+from hessgeo.workflow import script_context
+
+
+def main(dataset, boundaries, output):
+    save_figure(*first_derivatives.draw(dataset, boundaries), output.svg, output.png, output.csv)
+
+
+if __name__ == "__main__":
+    with script_context(snakemake) as step:
+        boundaries = store.read_json(step.input.phases)["boundaries"]
+        main(store.read_dataset(step.input.free_energy), boundaries, step.output)

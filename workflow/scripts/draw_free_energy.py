@@ -1,0 +1,14 @@
+"""Draw the free energy of a study."""
+
+from hessgeo import store
+from hessgeo.plotting import free_energy, save_figure
+from hessgeo.workflow import script_context
+
+
+def main(dataset, output):
+    save_figure(*free_energy.draw(dataset), output.svg, output.png, output.csv)
+
+
+if __name__ == "__main__":
+    with script_context(snakemake) as step:
+        main(store.read_dataset(step.input.free_energy), step.output)

@@ -1,0 +1,15 @@
+"""Draw the Lipschitz field of a study."""
+
+from hessgeo import store
+from hessgeo.plotting import lipschitz, save_figure
+from hessgeo.workflow import script_context
+
+
+def main(fields, boundaries, output):
+    save_figure(*lipschitz.draw(fields, boundaries), output.svg, output.png, output.csv)
+
+
+if __name__ == "__main__":
+    with script_context(snakemake) as step:
+        boundaries = store.read_json(step.input.phases)["boundaries"]
+        main(store.read_dataset(step.input.fields), boundaries, step.output)

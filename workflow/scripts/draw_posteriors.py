@@ -1,0 +1,47 @@
+"""Draw measured and fitted posteriors of a few sources of a study."""
+
+import numpy as np
+
+from hessgeo import store
+from hessgeo.grids import Grid
+from hessgeo.plotting import posteriors, save_figure
+from hessgeo.workflow import script_context
+from hessgeo.workflow.chain import fitted_rows, measured_rows
+
+
+def choose_sources(phases, t, count):
+    """The typical samples of the largest phases, then the samples farthest from those chosen so far."""
+    largest = sorted(phases, key=lambda phase: -phase["area"])
+    chosen = [phase["medoid"] for phase in largest][:count]
+    while len(chosen) < min(count, len(t)):
+        distance = np.linalg.norm(t[:, None] - t[chosen], axis=-1).min(axis=1)
+        chosen.append(int(np.argmax(distance)))
+    return np.array(chosen)
+
+
+def main(images, embedding, posterior, free_energy, phases, grid, count, output):
+    chosen = choose_sources(phases, posterior.t, count)
+    measured = measured_rows(posterior, embedding, chosen, grid).reshape(-1, *grid.shape)
+    fitted = fitted_rows(free_energy, posterior.t, chosen, grid).reshape(-1, *grid.shape)
+    figure, table = posteriors.draw(images[chosen], measured, fitted, posterior.t[chosen], grid)
+    save_figure(figure, table, output.svg, output.png, output.csv)
+
+
+if __name__ == "__main__":
+    with script_context(snakemake) as step:
+        params, phases = step.params, store.read_json(step.input.phases)["phases"]
+        images, embedding = (store.read_array(params.store, name) for name in ("image", params.array))
+        posterior, free_energy = (
+            store.read_posterior(step.input.posterior),
+            store.read_dataset(step.input.free_energy),
+        )
+        main(
+            images,
+            embedding,
+            posterior,
+            free_energy,
+            phases,
+            Grid(**params.grid),
+            params.sources,
+            step.output,
+        )

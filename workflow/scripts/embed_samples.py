@@ -1,0 +1,32 @@
+"""Embed one shard of a study's samples."""
+
+import time
+
+from hessgeo import store
+from hessgeo.embeddings import embed, embedding_loader
+from hessgeo.workflow import pick_device, script_context
+from hessgeo.workflow.layout import digest
+
+
+def load_embedding(kind, checkpoint, image_shape, device):
+    loader = embedding_loader(kind)
+    return loader(tuple(image_shape)) if kind == "pixels" else loader(checkpoint, device=device)
+
+
+def main(path, array, shard, embedding, batch_size, threads, about):
+    start = time.perf_counter()
+    images = store.open_array(path, "image", store.shard_rows(path, "image", shard))
+    vectors = embed(images.rechunk({0: batch_size}), embedding, threads=threads)
+    seconds = time.perf_counter() - start
+    store.write_shard(path, array, shard, vectors, about={"seconds": seconds, **about})
+
+
+if __name__ == "__main__":
+    with script_context(snakemake) as step:
+        params, device = step.params, pick_device()
+        kind, batch_size = params.embedding["kind"], params.embedding["batch_size"]
+        embedding = load_embedding(kind, params.checkpoint, params.image_shape, device)
+        about = {"device": device, "settings": digest(params.settings)}
+        array, shard = f"embedding/{step.wildcards.key}", int(step.wildcards.shard)
+        path = params.store.format(**step.wildcards)
+        main(path, array, shard, embedding, batch_size, step.threads, about)

@@ -1,0 +1,20 @@
+"""Fit the free energy of a study to its posterior."""
+
+from hessgeo import store
+from hessgeo.grids import Grid
+from hessgeo.workflow import pick_device, script_context
+from hessgeo.workflow.chain import fit_free_energy
+
+
+def main(posterior, embedding, grid, settings, seed, output):
+    fit = fit_free_energy(posterior, embedding, grid, settings, seed=seed, device=pick_device())
+    about = {"fit": settings["fit"], "kernel": posterior.kernel}
+    store.write_dataset(output.free_energy, store.free_energy_dataset(fit, grid, attributes=about))
+    store.write_json(output.numbers, {**about, **fit.certificate})
+
+
+if __name__ == "__main__":
+    with script_context(snakemake) as step:
+        params, posterior = step.params, store.read_posterior(step.input.posterior)
+        embedding = store.read_array(params.store, params.array)
+        main(posterior, embedding, Grid(**params.grid), params.fit, params.seed, step.output)

@@ -1,0 +1,63 @@
+"""Repeat a study at other resolutions: posterior, fit and phases at multiples of its N."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+
+from hessgeo import store
+from hessgeo.evaluation.gauge import remove_affine_part
+from hessgeo.grids import Grid
+from hessgeo.posteriors import posterior
+from hessgeo.workflow import chain, pick_device, script_context
+
+
+def scan_row(embedding, t, grid, resolution, params, threads):
+    kind = {key: params.posterior[key] for key in ("kernel", "exclude_self", "memory_mb")}
+    result = posterior(embedding, t, **kind, resolution=resolution, threads=threads)
+    free_energy = chain.fit_free_energy(
+        result, embedding, grid, params.fit, seed=params.seed, device=pick_device()
+    )
+    about = {"fit": params.fit["fit"], "kernel": result.kernel}
+    fields = store.free_energy_dataset(free_energy, grid, attributes=about)
+    metric = chain.metric_fields(fields)
+    value, gradient = fields["free_energy"].to_numpy(), fields["gradient"].to_numpy()
+    largest = metric["largest_eigenvalue"].to_numpy()
+    sources = np.unique(np.linspace(0, len(t) - 1, min(len(t), 256)).astype(int))
+    rows = chain.measured_rows(result, embedding, sources, grid), chain.fitted_rows(fields, t, sources, grid)
+    return {
+        "N": resolution,
+        "range_free_energy": np.ptp(remove_affine_part(grid.points, value.ravel())),
+        "rms_gradient": np.sqrt(((gradient - gradient.mean(axis=(0, 1))) ** 2).sum(axis=-1).mean()),
+        "largest_eigenvalue_99": np.quantile(largest, 0.99),
+        "largest_eigenvalue_median": np.median(largest),
+        "effective_cells_median": np.median(result.effective_cells),
+        "phases": chain.phase_map(largest, grid, params.phases).count,
+        "positive_definite_share": float(metric["positive_definite"].mean()),
+        "total_variation": np.abs(rows[0] - rows[1]).sum(axis=1).mean() / 2,
+        "converged": free_energy.certificate["converged"],
+    }
+
+
+def main(embedding, t, grid, resolution, params, threads, output):
+    rows = []
+    for factor in sorted(params.factors):
+        rows.append(
+            {
+                "factor": factor,
+                "chosen": factor == 1,
+                **scan_row(embedding, t, grid, factor * resolution, params, threads),
+            }
+        )
+        logging.info("factor %g: N = %.6g, %d phases", factor, rows[-1]["N"], rows[-1]["phases"])
+    pd.DataFrame(rows).to_csv(output.table, index=False, float_format="%.10g", lineterminator="\n")
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    store.write_json(output.numbers, columns)
+
+
+if __name__ == "__main__":
+    with script_context(snakemake) as step:
+        params, grid = step.params, Grid(**step.params.grid)
+        embedding, t = (store.read_array(params.store, name) for name in (params.array, "t"))
+        resolution = store.read_posterior(step.input.posterior).resolution
+        main(embedding, t, grid, resolution, params, step.threads, step.output)
