@@ -1,11 +1,11 @@
 """The Hessian geometry of what a generative model has learned: studies of config.yaml, from samples to a report."""
 
-import os
 import sys
 from pathlib import Path
 
 from snakemake.utils import min_version
 
+from hessgeo.workflow.context import share_package
 from hessgeo.workflow.layout import (
     ALGORITHM_VERSIONS,
     CLASSIFIER_FILES,
@@ -26,8 +26,7 @@ try:
 except SettingsError as error:
     sys.exit(str(error))
 
-# A job in an environment of its own (--software-deployment-method conda) finds the package of this checkout.
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(workflow.basedir), os.getenv("PYTHONPATH")]))
+share_package(workflow.basedir)
 
 layout = Layout(settings, Path(workflow.basedir))
 study, model, logs, benchmarks = layout.study, layout.model, layout.logs, layout.benchmarks

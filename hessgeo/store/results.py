@@ -78,7 +78,13 @@ def read_posterior(path: str | Path) -> Posterior:
     from hessgeo.posteriors.base import Posterior
 
     group = zarr.open_group(path, mode="r")
-    return Posterior(**{name: np.asarray(array[...]) for name, array in group.arrays()}, **group.attrs)
+    # Asked for by name: a listing would also see what others, such as Snakemake, leave in the folder.
+    names = [field.name for field in dataclasses.fields(Posterior)]
+    values: dict[str, Any] = {name: group.attrs[name] for name in names if name in group.attrs}
+    for name in names:
+        if name in group:
+            values[name] = np.asarray(group[name])
+    return Posterior(**values)
 
 
 def write_dataset(path: str | Path, dataset: xr.Dataset) -> None:

@@ -78,6 +78,12 @@ class ProgressLog(io.TextIOBase):
             self.terminal.flush()
 
 
+def share_package(root: str | Path) -> None:
+    """Let jobs in environments of their own (``--software-deployment-method conda``) import this checkout."""
+    inherited = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(root), *([inherited] if inherited else [])])
+
+
 def pick_device() -> str:
     """``cuda`` where torch finds a GPU, else ``cpu``."""
     import torch

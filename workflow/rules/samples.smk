@@ -59,7 +59,7 @@ rule generate_samples:
         latent_slice=setting("slice"),
         checkpoint=of_study("diffusion"),
         sampling=of_study("sampling"),
-        store=samples(),
+        store=subpath(output.shard, ancestor=6),
         algorithm_version=ALGORITHM_VERSIONS["generate_samples"],
     message:
         "Generate shard {wildcards.shard} of the samples of {wildcards.study}"
@@ -115,7 +115,7 @@ rule create_embedding:
         size=of_study("count"),
         image_shape=of_study("image_shape"),
         checkpoint=of_study("clip"),
-        store=samples(),
+        store=subpath(output.metadata, ancestor=3),
     message:
         "Create the embedding of the samples of {wildcards.study}"
     script:
@@ -146,7 +146,7 @@ rule embed_samples:
         settings=of_study("embedding"),
         image_shape=of_study("image_shape"),
         checkpoint=of_study("clip"),
-        store=samples(),
+        store=subpath(output.shard, ancestor=5),
         algorithm_version=ALGORITHM_VERSIONS["embed_samples"],
     message:
         "Embed shard {wildcards.shard} of the samples of {wildcards.study}"

@@ -4,8 +4,6 @@
 rule verify:
     log:
         logs("verify.log"),
-    benchmark:
-        benchmarks("verify.tsv")
     conda:
         "../../envs/hessgeo.yaml"
     threads: 1

@@ -23,6 +23,5 @@ if __name__ == "__main__":
     with script_context(snakemake) as step:
         params = step.params
         array = f"embedding/{step.wildcards.key}"
-        path = params.store.format(**step.wildcards)
         length = dimension(params.kind, params.checkpoint, params.image_shape)
-        main(path, array, params.size, length, params.shard)
+        main(params.store, array, params.size, length, params.shard)

@@ -28,5 +28,4 @@ if __name__ == "__main__":
         embedding = load_embedding(kind, params.checkpoint, params.image_shape, device)
         about = {"device": device, "settings": digest(params.settings)}
         array, shard = f"embedding/{step.wildcards.key}", int(step.wildcards.shard)
-        path = params.store.format(**step.wildcards)
-        main(path, array, shard, embedding, batch_size, step.threads, about)
+        main(params.store, array, shard, embedding, batch_size, step.threads, about)

@@ -38,5 +38,4 @@ if __name__ == "__main__":
         params, device = step.params, pick_device()
         system = load_system(params.checkpoint, params.system, params.latent_slice, device)
         about = {"device": device, "settings": digest(params.sampling)}
-        path = params.store.format(**step.wildcards)
-        main(path, int(step.wildcards.shard), system, params.seed, params.system["batch_size"], about)
+        main(params.store, int(step.wildcards.shard), system, params.seed, params.system["batch_size"], about)

@@ -1,6 +1,6 @@
 """Compare every shard with its sidecar, remove what does not match, and say what to run next."""
 
-import logging
+import sys
 
 from hessgeo import store
 from hessgeo.store import MissingArrayError, ShardState, StoreError
@@ -14,23 +14,24 @@ def states(path, name, shards):
         return dict.fromkeys(range(shards), ShardState.MISSING)
 
 
-def main(stores):
-    """Walk the arrays of each store, given as ``{path: {array: number of shards}}``."""
-    bad = []
+def main(stores, report):
+    """Walk the arrays of each store, ``{path: {array: number of shards}}``, and report what is there."""
+    bad = 0
     for path, arrays in stores.items():
         for name, shards in arrays.items():
             found = states(path, name, shards)
-            for shard, state in found.items():
-                if state != ShardState.OK:
-                    logging.warning("%s/%s shard %d is %s", path, name, shard, state)
-                    bad.append(f"{name} {shard} {state}")
-                if state in (ShardState.TRUNCATED, ShardState.FLIPPED):
-                    store.remove_shard(path, name, shard)
-            logging.info("%s/%s: %d of %d ok", path, name, list(found.values()).count(ShardState.OK), shards)
+            wrong = {shard: state for shard, state in found.items() if state != ShardState.OK}
+            report.write(f"{path}/{name}: {shards - len(wrong)} of {shards} shards ok\n")
+            for shard, state in wrong.items():
+                report.write(f"{path}/{name}: shard {shard} is {state}\n")
+                store.remove_shard(path, name, shard)
+            bad += len(wrong)
     if bad:
-        raise StoreError(f"{len(bad)} shards to make again ({', '.join(bad)}): run snakemake --cores all")
+        raise StoreError(
+            f"{bad} shards are missing, truncated or flipped; to make them again: snakemake --cores all"
+        )
 
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
-        main(dict(zip(step.params.stores, step.params.arrays, strict=True)))
+        main(dict(zip(step.params.stores, step.params.arrays, strict=True)), sys.stdout)
