@@ -1,0 +1,1 @@
+"""Comparisons with known answers, gauge removed."""

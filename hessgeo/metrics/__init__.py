@@ -1,0 +1,1 @@
+"""Riemannian metrics on the parameter plane, and the diagnostics that stand beside them."""

@@ -1,0 +1,199 @@
+"""The convex problem behind the spline fit: its loss, gradient and Hessian, in blocks of sources."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hessgeo.free_energies.bsplines import SplineAxis, SplineBasis
+from hessgeo.grids import Grid, bilinear_weights
+from hessgeo.posteriors.base import Posterior
+
+_BLOCK_ENTRIES = 2**20  # entries of one block of the (source, node) matrix: 8 MiB, which the allocator keeps
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """Everything one pass over the (source, node) matrix yields.
+
+    ``mean`` and ``precision`` are those of ``q_F`` per source; the variance of one cell is added before inverting, so
+    that a posterior narrower than a cell keeps a finite precision.
+    """
+
+    loss: float
+    gradient: Float[Tensor, "size"]
+    hessian: Float[Tensor, "size size"]
+    mean: Float[Tensor, "source 2"]
+    precision: Float[Tensor, "source 2 2"]
+
+    def misfit(self, mean: Float[Tensor, "source 2"], degrees: float) -> float:
+        """Pearson's statistic of the posterior means about the fit, per degree of freedom left."""
+        total = float(self._standardised(mean - self.mean).sum())
+        return total / max(2 * len(mean) - degrees, 1.0)
+
+    def noise(self, scatter: Float[Tensor, "source 2"]) -> float:
+        """Dispersion of the means between neighbours; the median of a chi-squared variable of 2 is ``2 log 2``."""
+        return float(self._standardised(scatter).median()) / (2 * math.log(2))
+
+    def _standardised(self, residual: Float[Tensor, "source 2"]) -> Float[Tensor, "source"]:
+        return torch.einsum("ik,ikl,il->i", residual, self.precision, residual)
+
+
+@dataclass(frozen=True)
+class ConvexProblem:
+    """The convex problem: sources, nodes and the data's two reductions, as float64 tensors on one device."""
+
+    basis: SplineBasis
+    resolution: float
+    axes: tuple[Float[Tensor, "na"], Float[Tensor, "nb"]]
+    in_a: Float[Tensor, "na count_a"]
+    in_b: Float[Tensor, "nb count_b"]
+    log_weight: Float[Tensor, "node"]
+    source: Float[Tensor, "source 2"]
+    mean: Float[Tensor, "source 2"]
+    marginal: Float[Tensor, "node"]
+
+    @classmethod
+    def of(cls, posterior: Posterior, grid: Grid, splines: tuple[int, int], device: str) -> ConvexProblem:
+        """Gather what the fit needs; raises ValueError on values that are not finite or points outside the box."""
+        for name in ("t", "mean", "marginal"):
+            if not np.isfinite(getattr(posterior, name)).all():
+                raise ValueError(f"posterior.{name} holds values that are not finite")
+        spread = bilinear_weights(posterior.t, grid)
+        with np.errstate(divide="ignore"):  # a node without samples has weight zero: it carries no posterior
+            log_weight = np.log(np.asarray(spread.sum(axis=0)).ravel())
+        basis = SplineBasis(*(SplineAxis(*box, n) for box, n in zip(grid.extent, splines, strict=True)))
+
+        def tensor(values: np.ndarray) -> Tensor:
+            return torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float64, device=device)
+
+        axes = (tensor(grid.axes[0]), tensor(grid.axes[1]))
+        return cls(
+            basis=basis,
+            resolution=posterior.resolution,
+            axes=axes,
+            in_a=basis.a.matrix(axes[0]),
+            in_b=basis.b.matrix(axes[1]),
+            log_weight=tensor(log_weight),
+            source=tensor(posterior.t),
+            mean=tensor(posterior.mean),
+            marginal=tensor(spread.T @ posterior.marginal),
+        )
+
+    @property
+    def nodes(self) -> Float[Tensor, "node 2"]:
+        """The grid's nodes, row by row."""
+        return torch.stack(torch.meshgrid(*self.axes, indexing="ij"), dim=-1).reshape(-1, 2)
+
+    def node_values(self, c: Float[Tensor, "size"]) -> Float[Tensor, "node"]:
+        """``F`` at every node."""
+        return (self.in_a @ c.reshape(self.basis.shape) @ self.in_b.T).flatten()
+
+    def blocks(self) -> list[slice]:
+        """Ranges of sources small enough for one block of the (source, node) matrix."""
+        rows = max(1, _BLOCK_ENTRIES // len(self.log_weight))
+        return [slice(k, k + rows) for k in range(0, len(self.source), rows)]
+
+    def logits(self, c: Float[Tensor, "size"], block: slice) -> Float[Tensor, "rows node"]:
+        """``log w_g + N (<t_g, grad F(t_i)> - F(t_g))`` for one block of sources."""
+        source, shape = self.source[block], c.reshape(self.basis.shape)
+        slope = torch.stack([self.basis.evaluate(shape, source, d) for d in ((1, 0), (0, 1))], dim=-1)
+        offset = self.log_weight - self.resolution * self.node_values(c)
+        return torch.addmm(offset, self.resolution * slope, self.nodes.T)
+
+    def linear_term(self) -> Float[Tensor, "size"]:
+        """``d/dc`` of the part of the loss that is linear in ``c``: the data's side of the gradient."""
+        marginal = self.marginal.reshape(len(self.axes[0]), len(self.axes[1]))
+        linear = (self.in_a.T @ marginal @ self.in_b).flatten()
+        for block in self.blocks():
+            for k, d in enumerate(((1, 0), (0, 1))):
+                linear -= self.basis.matrix(self.source[block], d).T @ self.mean[block, k]
+        return self.resolution * linear
+
+    def loss(self, c: Float[Tensor, "size"], linear: Float[Tensor, "size"]) -> float:
+        """Summed cross-entropy, in nats."""
+        # The weights of the data's own nodes, sum_g s_g log w_g, belong to log q but not to c.
+        carried = torch.where(self.marginal > 0, self.marginal * self.log_weight, 0.0).sum()
+        log_z = 0.0
+        for block in self.blocks():
+            logits = self.logits(c, block)
+            peak = logits.amax(dim=1, keepdim=True)
+            log_z += float((peak[:, 0] + logits.sub_(peak).exp_().sum(dim=1).log()).sum())
+        return float(linear @ c) + log_z - float(carried)
+
+    def reduce(self, c: Float[Tensor, "size"], linear: Float[Tensor, "size"]) -> Reduction:
+        """Loss, gradient and Hessian (``N^2 sum_i Cov_{q_i}[<dPhi(t_i), t> - Phi(t)]``) in one pass."""
+        size, n = self.basis.size, self.resolution
+        hessian = torch.zeros(size, size, dtype=torch.float64, device=c.device)
+        gradient = torch.zeros(size, dtype=torch.float64, device=c.device)
+        node_mass = torch.zeros_like(self.marginal)
+        log_z, means, seconds = 0.0, [], []
+        for block in self.blocks():
+            logits = self.logits(c, block)
+            peak = logits.amax(dim=1, keepdim=True)
+            q = logits.sub_(peak).exp_()
+            norm = q.sum(dim=1, keepdim=True)
+            q.div_(norm)
+            log_z += float((peak + norm.log()).sum())
+            node_mass += q.sum(dim=0)
+            moments = q @ self._monomials()
+            mean, second = moments[:, :2], moments[:, 2:]
+            slopes = [self.basis.matrix(self.source[block], d) for d in ((1, 0), (0, 1))]
+            basis_mean, cross = self._expected_basis(q)
+            statistic = mean[:, :1] * slopes[0] + mean[:, 1:] * slopes[1] - basis_mean
+            gradient += statistic.sum(dim=0)
+            # Twice the cross term here is once with its transpose, after the sum is symmetrised.
+            in_a = second[:, 0:1] * slopes[0] + second[:, 1:2] * slopes[1] - 2 * cross[0]
+            in_b = second[:, 1:2] * slopes[0] + second[:, 2:3] * slopes[1] - 2 * cross[1]
+            hessian += slopes[0].T @ in_a + slopes[1].T @ in_b - statistic.T @ statistic
+            means.append(mean)
+            seconds.append(second)
+        hessian += self._basis_products(node_mass)
+        carried = torch.where(self.marginal > 0, self.marginal * self.log_weight, 0.0).sum()
+        return Reduction(
+            loss=float(linear @ c + log_z - carried),
+            gradient=linear + n * gradient,
+            hessian=n**2 * (hessian + hessian.T) / 2,
+            mean=torch.cat(means),
+            precision=self._precision(torch.cat(means), torch.cat(seconds)),
+        )
+
+    def _monomials(self) -> Float[Tensor, "node 5"]:
+        a, b = self.nodes.unbind(-1)
+        return torch.stack([a, b, a * a, a * b, b * b], dim=-1)
+
+    def _expected_basis(
+        self, q: Float[Tensor, "rows node"]
+    ) -> tuple[Float[Tensor, "rows size"], tuple[Float[Tensor, "rows size"], Float[Tensor, "rows size"]]]:
+        """``E_q[Phi]`` and ``(E_q[a Phi], E_q[b Phi])``, contracted one axis at a time."""
+        rows, (na, nb) = len(q), (len(self.axes[0]), len(self.axes[1]))
+        right = torch.cat([self.in_b, self.axes[1][:, None] * self.in_b], dim=1)
+        half = (q.reshape(rows * na, nb) @ right).reshape(rows, na, 2, self.basis.b.count)
+        plain, with_b = half[:, :, 0], half[:, :, 1]
+        left = torch.cat([self.in_a, self.axes[0][:, None] * self.in_a], dim=1).T
+        both = (left @ plain).reshape(rows, 2, self.basis.size)
+        return both[:, 0], (both[:, 1], (self.in_a.T @ with_b).flatten(1))
+
+    def _basis_products(self, mass: Float[Tensor, "node"]) -> Float[Tensor, "size size"]:
+        """``sum_g mass_g Phi(t_g) Phi(t_g)'``."""
+        grid = mass.reshape(len(self.axes[0]), len(self.axes[1]))
+        pairs_a = torch.einsum("gk,gm->gkm", self.in_a, self.in_a).flatten(1)
+        pairs_b = torch.einsum("hl,hn->hln", self.in_b, self.in_b).flatten(1)
+        ka, kb = self.basis.shape
+        products = (pairs_a.T @ grid @ pairs_b).reshape(ka, ka, kb, kb)
+        return products.permute(0, 2, 1, 3).reshape(self.basis.size, self.basis.size)
+
+    def _precision(
+        self, mean: Float[Tensor, "source 2"], second: Float[Tensor, "source 3"]
+    ) -> Float[Tensor, "source 2 2"]:
+        """Inverse covariances of ``q_F``, with the variance of a cell added."""
+        cell = [float(axis[1] - axis[0]) ** 2 / 12 for axis in self.axes]
+        aa = second[:, 0] - mean[:, 0] ** 2 + cell[0]
+        ab = second[:, 1] - mean[:, 0] * mean[:, 1]
+        bb = second[:, 2] - mean[:, 1] ** 2 + cell[1]
+        return torch.linalg.inv(torch.stack([aa, ab, ab, bb], dim=-1).reshape(-1, 2, 2))

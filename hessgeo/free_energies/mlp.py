@@ -1,0 +1,181 @@
+"""The paper's fit: a multilayer perceptron trained on the Jensen-Shannon divergence (Eqs. 21-24)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from hessgeo.free_energies.base import FreeEnergy
+from hessgeo.grids import Grid
+
+_ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU, "softplus": nn.Softplus}
+
+
+class MlpFreeEnergy(FreeEnergy):
+    """A free energy represented by a perceptron.
+
+    PAPER: a ReLU network is piecewise linear, so its Hessian vanishes wherever it exists. Second and third
+    # derivatives are central differences of the gradient over ``step``, one cell of the grid it was trained on.
+
+    Attributes:
+        network: ``t -> F(t)``.
+        step: step of the differences along each parameter.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        step: tuple[float, float],
+        resolution: float,
+        certificate: dict[str, float | int | bool | str],
+    ) -> None:
+        self.network = network
+        self.step = step
+        self.resolution = resolution
+        self.certificate = certificate
+
+    def value(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+        """``F(t)`` in nats per ``N``."""
+        dtype = next(self.network.parameters()).dtype
+        return self.network(t.to(dtype)).squeeze(-1).to(t.dtype)
+
+    def gradient(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+        """``grad F(t)`` by automatic differentiation."""
+        with torch.enable_grad():
+            point = t if t.requires_grad else t.detach().requires_grad_(True)
+            (slope,) = torch.autograd.grad(self.value(point).sum(), point, create_graph=t.requires_grad)
+        return slope
+
+    def hessian(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2"]:
+        """Symmetrised central differences of the gradient over ``step``."""
+        columns = self._differences(self.gradient, t)
+        return (columns + columns.transpose(-1, -2)) / 2
+
+    def third(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2 2"]:
+        """Symmetrised central differences of the Hessian over ``step``."""
+        slopes = self._differences(self.hessian, t)
+        return (slopes + slopes.transpose(-1, -2) + slopes.transpose(-1, -3)) / 3
+
+    def _differences(self, function: Callable[[Tensor], Tensor], t: Tensor) -> Tensor:
+        shifts = torch.diag(torch.tensor(self.step, dtype=t.dtype, device=t.device))
+        return torch.stack(
+            [(function(t + shift) - function(t - shift)) / (2 * shift.sum()) for shift in shifts], dim=-1
+        )
+
+
+def jensen_shannon(
+    log_p: Float[Tensor, "row node"], log_q: Float[Tensor, "row node"]
+) -> Float[Tensor, "row"]:
+    """Jensen-Shannon divergence of each pair of rows, in nats (Eq. 23)."""
+    log_m = torch.logaddexp(log_p, log_q) - math.log(2)
+    # Where p underflows to zero its log is -inf and 0 * log 0 must count as 0.
+    in_p = log_p.exp() * (log_p.clamp(min=-1e30) - log_m)
+    in_q = log_q.exp() * (log_q - log_m)
+    return (in_p + in_q).sum(dim=-1) / 2
+
+
+def fit_mlp(
+    posterior_matrix: Float[np.ndarray, "source node"],
+    sources: Float[np.ndarray, "source 2"],
+    grid: Grid,
+    *,
+    resolution: float,
+    steps: int,
+    learning_rate: float = 1e-3,
+    width: int = 512,
+    depth: int = 5,
+    activation: str = "relu",
+    layer_norm: bool = False,
+    batch_size: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: bool = False,
+    callback: Callable[[int, float, MlpFreeEnergy], bool] | None = None,
+) -> MlpFreeEnergy:
+    """Train ``F`` so that ``q_F(.|t_i)`` (Eq. 21, sign corrected) matches the posterior in Jensen-Shannon divergence.
+
+    Args:
+        posterior_matrix: ``P(t_g | t_i)``, rows sum to one.
+        sources: the ``t_i``.
+        grid: the nodes ``t_g``.
+        resolution: ``N``.
+        steps: Adam steps; the learning rate falls to zero by a cosine.
+        learning_rate: of Adam at the start.
+        width: of the hidden layers.
+        depth: number of hidden layers.
+        activation: ``relu`` (the paper), ``silu`` or ``softplus``.
+        layer_norm: normalise before each activation, as the published code does and the paper does not say.
+        batch_size: sources a step; all of them if None.
+        seed: of the weights and the batches.
+        device: where to train.
+        progress: show the loss on a progress bar.
+        callback: called with the step, the seconds so far and the current fit; training ends when it returns True.
+
+    Raises:
+        ValueError: if the matrix does not have a row a source and a column a node, or on an unknown activation.
+    """
+    if posterior_matrix.shape != (len(sources), grid.size):
+        raise ValueError(
+            f"posterior_matrix has shape {posterior_matrix.shape}, not {(len(sources), grid.size)}"
+        )
+    if activation not in _ACTIVATIONS:
+        raise ValueError(f"activation {activation!r} is not one of {', '.join(_ACTIVATIONS)}")
+    generator = torch.Generator().manual_seed(seed)
+    network = _perceptron(width, depth, activation, layer_norm, generator).to(device)
+    fit = MlpFreeEnergy(network, step=grid.spacing, resolution=resolution, certificate={})
+    log_p = torch.as_tensor(posterior_matrix, dtype=torch.float32, device=device).log()
+    source = torch.as_tensor(sources, dtype=torch.float32, device=device)
+    nodes = torch.as_tensor(grid.points, dtype=torch.float32, device=device)
+    optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    start, loss, step = time.perf_counter(), torch.tensor(math.nan), 0
+    for step in tqdm(range(1, steps + 1), desc="Adam", disable=not progress):
+        rows = (
+            slice(None)
+            if batch_size is None
+            else torch.randperm(len(source), generator=generator)[:batch_size]
+        )
+        point = source[rows].requires_grad_(True)
+        (slope,) = torch.autograd.grad(network(point).sum(), point, create_graph=True)
+        log_q = torch.log_softmax(resolution * (slope @ nodes.T - network(nodes).squeeze(-1)), dim=1)
+        loss = jensen_shannon(log_p[rows], log_q).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        if callback is not None and callback(step, time.perf_counter() - start, fit):
+            break
+    fit.certificate.update(
+        iterations=step,
+        jensen_shannon=float(loss.detach()),
+        seconds=time.perf_counter() - start,
+        converged=False,
+    )
+    return fit
+
+
+def _perceptron(
+    width: int, depth: int, activation: str, layer_norm: bool, generator: torch.Generator
+) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for k in range(depth):
+        layers.append(nn.Linear(2 if k == 0 else width, width))
+        if layer_norm:
+            layers.append(nn.LayerNorm(width))
+        layers.append(_ACTIVATIONS[activation]())
+    layers.append(nn.Linear(width, 1))
+    network = nn.Sequential(*layers)
+    for module in network:
+        if isinstance(module, nn.Linear):
+            bound = 1 / math.sqrt(module.in_features)
+            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
+            nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+    return network

@@ -1,0 +1,84 @@
+"""The smoothness prior of the spline fit: how much of it the scatter of the data asks for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from hessgeo.free_energies.convex import Reduction
+
+_LEAST_NOISE = 1e-12  # dispersion of a posterior computed in double precision and otherwise free of noise
+_WEIGHT_RANGE = (1e-13, 1e2)  # of the penalty's weight, relative to the balance of the two traces
+
+
+@dataclass(frozen=True)
+class SmoothnessPrior:
+    """The smoothness prior, the gauge it leaves free, and the scatter that sets its weight."""
+
+    penalty: Float[Tensor, "size size"]
+    gauge: Float[Tensor, "size 3"]
+    scatter: Float[Tensor, "source 2"]
+
+    def factor(self, hessian: Float[Tensor, "size size"], weight: float) -> Float[Tensor, "size size"]:
+        """Cholesky factor of ``H + lambda S`` with the gauge directions, along which both vanish, pinned."""
+        stiffness = hessian + weight * self.penalty
+        diagonal = stiffness.diagonal().mean()
+        stiffness += diagonal * (self.gauge @ self.gauge.T)
+        stiffness.diagonal().add_(1e-14 * diagonal)
+        return torch.linalg.cholesky(stiffness)
+
+    def degrees(self, inverse: Float[Tensor, "size size"], weight: float) -> float:
+        """Effective degrees of freedom of the fit, ``tr((H + lambda S)^-1 H)`` without the gauge."""
+        return float(len(self.penalty) - 3 - weight * (inverse * self.penalty).sum())
+
+    def likeliest_weight(self, reduction: Reduction, c: Float[Tensor, "size"], scale: float) -> float:
+        """The ``lambda`` of highest marginal likelihood, with the loss replaced by its expansion about ``c``.
+
+        In the basis that makes ``H`` the identity and ``S`` diagonal, ``d``, with the free optimum at ``z``,
+
+            -2 log p(lambda) = sum_k z_k^2 lambda d_k / (1 + lambda d_k) / phi + log(1 + 1 / (lambda d_k)).
+        """
+        # Directions the data do not see at all get the least weight there is, so that H can be factored.
+        factor = self.factor(reduction.hessian, _WEIGHT_RANGE[0] * scale)
+        half = torch.linalg.solve_triangular(factor, self.penalty, upper=False)
+        whitened = torch.linalg.solve_triangular(factor, half.T, upper=False)
+        d, vectors = torch.linalg.eigh((whitened + whitened.T) / 2)
+        free = (
+            factor.T @ c
+            - torch.linalg.solve_triangular(factor, reduction.gradient[:, None], upper=False)[:, 0]
+        )
+        stiff = d[6:].clamp(
+            min=torch.finfo(d.dtype).tiny
+        )  # the first six are the quadratics, which S leaves free
+        z = (vectors.T @ free)[6:]
+        noise = max(reduction.noise(self.scatter), _LEAST_NOISE)
+        low, high = (math.log(bound * scale) for bound in _WEIGHT_RANGE)
+        trial = torch.linspace(low, high, 1201, dtype=d.dtype, device=d.device).exp()
+        shrink = trial[:, None] * stiff
+        cost = (z**2 * shrink / (1 + shrink)).sum(1) / noise + torch.log1p(1 / shrink).sum(1)
+        return float(trial[cost.argmin()])
+
+
+def local_scatter(t: Float[np.ndarray, "n 2"], mean: Float[np.ndarray, "n 2"]) -> Float[Tensor, "n 2"]:
+    """What a quadratic through the 16 nearest sources does not explain of each mean, scaled to the variance of one.
+
+    Fewer than 32 sources have no neighbourhood to speak of: the scatter is then that of the means themselves.
+    """
+    if len(t) < 32:
+        return torch.from_numpy(mean - mean.mean(axis=0))
+    _, nearest = cKDTree(t).query(t, k=17)
+    neighbours = nearest[:, 1:]
+    offset = t[neighbours] - t[:, None]
+    offset /= np.abs(offset).max(axis=(1, 2), keepdims=True)
+    x, y = offset[..., 0], offset[..., 1]
+    design = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
+    # The quadratic's value at the source is a weighted sum of its neighbours' means, with these weights.
+    weights = np.linalg.pinv(design)[:, 0]
+    predicted = np.einsum("ik,ikd->id", weights, mean[neighbours])
+    return torch.from_numpy((mean - predicted) / np.sqrt(1 + (weights**2).sum(axis=1))[:, None])

@@ -1,0 +1,260 @@
+"""The convex fit: a free energy in a spline basis, by damped Newton, with a smoothness chosen from the data.
+
+With ``F = sum_k c_k B_k`` the logarithm of the model posterior (Eq. 21) is linear in ``c`` minus a log-sum-exp of
+linear functions, so the summed cross-entropy to the data posterior is convex in ``c``. It needs two reductions of
+the posterior only, the mean of every source and the marginal over sources.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from hessgeo.free_energies.base import FreeEnergy
+from hessgeo.free_energies.bsplines import SplineBasis
+from hessgeo.free_energies.convex import ConvexProblem, Reduction
+from hessgeo.free_energies.smoothness import SmoothnessPrior, local_scatter
+from hessgeo.grids import Grid
+from hessgeo.posteriors.base import Posterior
+
+_SMOOTHNESS_ROUNDS = 3  # of weight and fit; the weight is chosen on an expansion about the fit before it
+
+
+class SplineFreeEnergy(FreeEnergy):
+    """A free energy in tensor-product cubic B-splines, with a Gaussian (Laplace) posterior of its coefficients.
+
+    Attributes:
+        basis: the splines.
+        coefficients: their weights, in the gauge whose coefficients have no affine part.
+        covariance: of the flattened coefficients, gauge directions excluded.
+    """
+
+    def __init__(
+        self,
+        basis: SplineBasis,
+        coefficients: Float[Tensor, "count_a count_b"],
+        covariance: Float[Tensor, "size size"],
+        *,
+        resolution: float,
+        certificate: dict[str, float | int | bool | str],
+    ) -> None:
+        self.basis = basis
+        self.coefficients = coefficients
+        self.covariance = covariance
+        self.resolution = resolution
+        self.certificate = certificate
+
+    def value(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+        """``F(t)`` in nats per ``N``."""
+        return self.basis.evaluate(self.coefficients, t)
+
+    def gradient(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+        """``grad F(t)``."""
+        return torch.stack([self._derivative(t, (1, 0)), self._derivative(t, (0, 1))], dim=-1)
+
+    def hessian(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2"]:
+        """``grad^2 F(t)``, the Fisher metric per ``N`` (Eq. 24). Continuous, piecewise quadratic."""
+        by_order = [self._derivative(t, (2 - k, k)) for k in range(3)]
+        return _symmetric(by_order, t.shape[:-1], rank=2)
+
+    def third(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2 2"]:
+        """Third derivatives. ``F_aaa`` and ``F_bbb`` are constant between knots and jump there."""
+        by_order = [self._derivative(t, (3 - k, k)) for k in range(4)]
+        return _symmetric(by_order, t.shape[:-1], rank=3)
+
+    def value_error(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+        """Standard error of ``F(t)`` in the gauge of the coefficients."""
+        return self._error(t, (0, 0))
+
+    def gradient_error(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+        """Standard errors of the gradient, in the same gauge."""
+        return torch.stack([self._error(t, (1, 0)), self._error(t, (0, 1))], dim=-1)
+
+    def hessian_error(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2"]:
+        """Standard errors of the metric's entries; free of any gauge."""
+        return _symmetric([self._error(t, (2 - k, k)) for k in range(3)], t.shape[:-1], rank=2)
+
+    def _derivative(self, t: Float[Tensor, "*batch 2"], order: tuple[int, int]) -> Float[Tensor, "*batch"]:
+        return self.basis.evaluate(self.coefficients, t, order)
+
+    def _error(self, t: Float[Tensor, "*batch 2"], order: tuple[int, int]) -> Float[Tensor, "*batch"]:
+        design = self.basis.matrix(t.reshape(-1, 2), order)
+        variance = ((design @ self.covariance.to(t)) * design).sum(-1)
+        return variance.clamp(min=0).sqrt().reshape(t.shape[:-1])
+
+
+def fit_spline(
+    posterior: Posterior,
+    grid: Grid,
+    *,
+    splines: tuple[int, int] = (24, 24),
+    smoothness: float | Literal["auto"] = "auto",
+    tolerance: float = 1e-9,
+    max_iterations: int = 100,
+    device: str = "cpu",
+    progress: bool = False,
+) -> SplineFreeEnergy:
+    r"""Fit the free energy to a posterior: the minimum of a convex function, found to a Newton decrement.
+
+    Minimises, over the coefficients of ``F``,
+
+        sum_i H(P(.|t_i), q_F(.|t_i)) + (lambda / 2) c' S c,    q_F(t_g|t_i) ~ w_g exp N(<t_g, grad F(t_i)> - F(t_g)),
+
+    with ``w_g`` the number of samples at node ``g`` (bilinear for scattered samples) and ``S`` the squared third
+    derivatives.
+
+    How much to trust the posterior is measured, as a dispersion ``phi``: the scatter of posterior means relative to
+    that of single draws from ``q_F``. Its *noise* is the scatter between neighbouring sources (a robust mean of what
+    a local quadratic does not explain), its *misfit* is Pearson's statistic of the residuals, which also holds what
+    no spline or no potential can follow. ``lambda`` is the one of highest marginal likelihood at that
+    noise: a kink must not pass for noise and be smoothed away. The coefficients' covariance is
+    ``phi (H + lambda S)^-1`` (Laplace) with the larger of the two.
+
+    Args:
+        posterior: means and marginal of every source; its sources need not be nodes of the grid.
+        grid: the nodes that carry ``q_F``, and the box of the splines.
+        splines: numbers of cubic B-splines along ``a`` and ``b``, at least 4 each.
+        smoothness: ``lambda``, or ``auto``.
+        tolerance: Newton decrement (half of ``g' H^-1 g``, in nats summed over sources) to stop at.
+        max_iterations: of Newton's method, all together.
+        device: where the sums run.
+        progress: show the decrement on a progress bar.
+
+    Returns:
+        The fit. ``certificate`` has ``converged``, ``iterations``, ``decrement``, ``smoothness``,
+        ``degrees_of_freedom``, ``noise``, ``misfit``, ``mean_divergence`` (mean ``KL(P_i || q_i)``, nats) and ``loss``.
+
+    Raises:
+        ValueError: if the posterior holds values that are not finite, or a source lies outside the grid's box.
+    """
+    problem = ConvexProblem.of(posterior, grid, splines, device)
+    penalty = problem.basis.third_difference_penalty().to(problem.mean)
+    gauge = problem.basis.affine.to(problem.mean)
+    prior = SmoothnessPrior(penalty, gauge, local_scatter(posterior.t, posterior.mean).to(problem.mean))
+    state = _minimise(problem, prior, smoothness, tolerance, max_iterations, progress)
+    reduction, weight = state.reduction, state.smoothness
+    inverse = torch.cholesky_inverse(prior.factor(reduction.hessian, weight))
+    inverse = inverse - gauge @ (gauge.T @ inverse @ gauge) @ gauge.T
+    degrees = prior.degrees(inverse, weight)
+    misfit = reduction.misfit(problem.mean, degrees)
+    noise = reduction.noise(prior.scatter)
+    certificate = {
+        "converged": state.decrement <= tolerance,
+        "iterations": state.iterations,
+        "decrement": state.decrement,
+        "smoothness": weight,
+        "degrees_of_freedom": degrees,
+        "misfit": misfit,
+        "noise": noise,
+        "mean_divergence": (reduction.loss - float(posterior.entropy.sum())) / len(posterior.t),
+        "loss": reduction.loss,
+        "gauge": "coefficients without affine part",
+    }
+    return SplineFreeEnergy(
+        problem.basis,
+        state.coefficients.reshape(problem.basis.shape).cpu(),
+        (max(misfit, noise) * inverse).cpu(),
+        resolution=posterior.resolution,
+        certificate=certificate,
+    )
+
+
+@dataclass(frozen=True)
+class _State:
+    coefficients: Float[Tensor, "size"]
+    reduction: Reduction
+    smoothness: float
+    decrement: float
+    iterations: int
+
+
+def _minimise(
+    problem: ConvexProblem,
+    prior: SmoothnessPrior,
+    smoothness: float | Literal["auto"],
+    tolerance: float,
+    max_iterations: int,
+    progress: bool,
+) -> _State:
+    """Newton to the minimum; with ``auto``, again for each new weight until the degrees of freedom settle."""
+    linear = problem.linear_term()
+    c = torch.zeros_like(linear)
+    state = _State(c, problem.reduce(c, linear), 0.0, math.inf, 0)
+    scale = float(state.reduction.hessian.trace() / prior.penalty.trace())
+    weight = 1e-6 * scale if smoothness == "auto" else float(smoothness)
+    with tqdm(total=max_iterations, desc="Newton", disable=not progress) as bar:
+        for _ in range(_SMOOTHNESS_ROUNDS if smoothness == "auto" else 0):
+            goal = max(tolerance, 1e-3)
+            state = _newton(
+                problem, prior, linear, replace(state, smoothness=weight), goal, max_iterations, bar
+            )
+            before, weight = weight, prior.likeliest_weight(state.reduction, state.coefficients, scale)
+            if abs(math.log(weight / before)) < 0.1:
+                break
+        state = _newton(
+            problem, prior, linear, replace(state, smoothness=weight), tolerance, max_iterations, bar
+        )
+    return state
+
+
+def _newton(
+    problem: ConvexProblem,
+    prior: SmoothnessPrior,
+    linear: Float[Tensor, "size"],
+    state: _State,
+    tolerance: float,
+    max_iterations: int,
+    bar: tqdm,
+) -> _State:
+    """Damped Newton from ``state`` at its weight, until the decrement is below ``tolerance``."""
+    c, reduction, weight, iterations = state.coefficients, state.reduction, state.smoothness, state.iterations
+    while True:
+        slope = reduction.gradient + weight * prior.penalty @ c
+        step = -torch.cholesky_solve(slope[:, None], prior.factor(reduction.hessian, weight))[:, 0]
+        decrement = float(-(slope @ step) / 2)
+        bar.set_postfix(decrement=f"{decrement:.1e}", smoothness=f"{weight:.1e}")
+        if decrement <= tolerance or iterations >= max_iterations:
+            return _State(c, reduction, weight, decrement, iterations)
+        c = _line_search(problem, linear, prior.penalty, weight, c, step, slope, reduction.loss)
+        reduction = problem.reduce(c, linear)
+        iterations += 1
+        bar.update()
+
+
+def _line_search(
+    problem: ConvexProblem,
+    linear: Float[Tensor, "size"],
+    penalty: Float[Tensor, "size size"],
+    weight: float,
+    c: Float[Tensor, "size"],
+    step: Float[Tensor, "size"],
+    slope: Float[Tensor, "size"],
+    loss: float,
+) -> Float[Tensor, "size"]:
+    """Armijo backtracking; a full step is taken untested once the decrease is below the loss's rounding."""
+    start = loss + float(weight / 2 * c @ penalty @ c)
+    expected = float(slope @ step)
+    if -expected < 1e-9 * abs(start):
+        return c + step
+    length = 1.0
+    while length > 1e-8:
+        trial = c + length * step
+        value = problem.loss(trial, linear) + float(weight / 2 * trial @ penalty @ trial)
+        if value <= start + 1e-4 * length * expected:
+            return trial
+        length /= 2
+    raise ArithmeticError(f"Newton's line search found no decrease from a loss of {start:.6g} nats")
+
+
+def _symmetric(by_order: list[Tensor], shape: tuple[int, ...] | torch.Size, *, rank: int) -> Tensor:
+    """Totally symmetric tensor whose entry with ``k`` indices ``b`` is ``by_order[k]``."""
+    order = torch.zeros((2,) * rank, dtype=torch.long)
+    for axis in range(rank):
+        order = order + torch.arange(2).reshape([2 if k == axis else 1 for k in range(rank)])
+    return torch.stack(by_order, dim=-1)[..., order.flatten()].reshape(*shape, *order.shape)
