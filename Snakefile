@@ -18,6 +18,9 @@ from hessgeo.workflow.settings import SettingsError, read_settings
 min_version("9.0")
 
 
+report: "workflow/report/workflow.rst"
+
+
 configfile: Path(workflow.basedir, "config.yaml")
 
 

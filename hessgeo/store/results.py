@@ -56,7 +56,9 @@ def write_posterior(path: str | Path, posterior: Posterior) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     fields = {field.name: getattr(posterior, field.name) for field in dataclasses.fields(posterior)}
     arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
-    scalars = {name: value for name, value in fields.items() if isinstance(value, bool | float | int | str)}
+    scalars: dict[str, Any] = {
+        name: value for name, value in fields.items() if isinstance(value, bool | float | int | str)
+    }
     group = zarr.open_group(partial, mode="w-", zarr_format=3, attributes=scalars)
     for name, value in arrays.items():
         group.create_array(

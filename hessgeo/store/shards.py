@@ -99,7 +99,8 @@ def create_array(
     )
 
 
-def _open(store: str | Path, name: str) -> zarr.Array:
+def _open(store: str | Path, name: str) -> tuple[zarr.Array, int]:
+    """An array of the store, and how many samples a shard of it holds."""
     try:
         # What is stored does not say that empty chunks are written; every opening has to.
         array = zarr.open_array(f"{store}/{name}", mode="r+", config={"write_empty_chunks": True})
@@ -107,7 +108,7 @@ def _open(store: str | Path, name: str) -> zarr.Array:
         raise MissingArrayError(f"{store} has no array {name}") from error
     if array.shards is None:
         raise StoreError(f"{store}/{name} is not made of shards")
-    return array
+    return array, array.shards[0]
 
 
 def shard_rows(store: str | Path, name: str, shard: int) -> slice:
@@ -116,8 +117,8 @@ def shard_rows(store: str | Path, name: str, shard: int) -> slice:
     Raises:
         ValueError: on a shard that the array does not have.
     """
-    array = _open(store, name)
-    rows, last = array.shards[0], array.shape[0] // array.shards[0] - 1
+    array, rows = _open(store, name)
+    last = array.shape[0] // rows - 1
     if not 0 <= shard <= last:
         raise ValueError(f"shard {shard} of {store}/{name} is not allowed; allowed: 0 to {last}")
     return slice(shard * rows, (shard + 1) * rows)
@@ -125,7 +126,7 @@ def shard_rows(store: str | Path, name: str, shard: int) -> slice:
 
 def shard_file(store: str | Path, name: str, shard: int) -> Path:
     """The file that holds a shard."""
-    array = _open(store, name)
+    array, _ = _open(store, name)
     key = array.metadata.encode_chunk_key((shard, *(0,) * (array.ndim - 1)))
     return Path(store) / name / key
 
@@ -156,7 +157,7 @@ def write_shard(
     Raises:
         ValueError: if the data are not the rows that the shard holds, of another dtype, or not finite.
     """
-    array, rows = _open(store, name), shard_rows(store, name, shard)
+    (array, _), rows = _open(store, name), shard_rows(store, name, shard)
     expected = (rows.stop - rows.start, *array.shape[1:])
     if data.shape != expected or data.dtype != array.dtype:
         raise ValueError(
@@ -203,8 +204,8 @@ def verify(store: str | Path, name: str) -> dict[int, ShardState]:
     ``missing`` has no file or no sidecar that can be read, ``truncated`` another size than its sidecar says,
     ``flipped`` other bytes.
     """
-    array = _open(store, name)
-    shards = range(array.shape[0] // array.shards[0])
+    array, size = _open(store, name)
+    shards = range(array.shape[0] // size)
     return {k: _state(shard_file(store, name, k), sidecar_file(store, name, k)) for k in shards}
 
 
@@ -214,18 +215,19 @@ def remove_shard(store: str | Path, name: str, shard: int) -> None:
     shard_file(store, name, shard).unlink(missing_ok=True)
 
 
-def _complete_rows(store: str | Path, name: str, array: zarr.Array, rows: slice | None) -> slice:
-    """The rows asked for, once the sidecar of every shard that holds some of them is there."""
+def _complete(store: str | Path, name: str, rows: slice | None) -> tuple[zarr.Array, slice]:
+    """An array and the rows asked for, once the sidecar of every shard that holds some of them is there."""
+    array, size = _open(store, name)
     start, stop, step = (rows or slice(None)).indices(array.shape[0])
     if step != 1 or start >= stop:
         raise ValueError(f"rows {rows} of {name} is not allowed; allowed: a block of neighbouring rows")
-    shards = range(start // array.shards[0], (stop - 1) // array.shards[0] + 1)
+    shards = range(start // size, (stop - 1) // size + 1)
     missing = [k for k in shards if not sidecar_file(store, name, k).is_file()]
     if missing:
         raise StoreError(
             f"{store}/{name} is not complete: {len(missing)} shards lack their sidecars (first: {missing[0]})"
         )
-    return slice(start, stop)
+    return array, slice(start, stop)
 
 
 def open_array(store: str | Path, name: str, rows: slice | None = None) -> da.Array:
@@ -234,8 +236,7 @@ def open_array(store: str | Path, name: str, rows: slice | None = None) -> da.Ar
     Raises:
         StoreError: if the array, or the sidecar of a shard that holds the rows, is missing.
     """
-    array = _open(store, name)
-    rows = _complete_rows(store, name, array, rows)
+    array, rows = _complete(store, name, rows)
     return da.from_zarr(array, chunks=array.shards)[rows]
 
 
@@ -245,5 +246,5 @@ def read_array(store: str | Path, name: str, rows: slice | None = None) -> Shape
     Raises:
         StoreError: if the array, or the sidecar of a shard that holds the rows, is missing.
     """
-    array = _open(store, name)
-    return np.asarray(array[_complete_rows(store, name, array, rows)])
+    array, rows = _complete(store, name, rows)
+    return np.asarray(array[rows])

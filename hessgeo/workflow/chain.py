@@ -88,8 +88,13 @@ def measured_rows(
     posterior: Posterior, embedding: Float[np.ndarray, "n d"], sources: Int[np.ndarray, "s"], grid: Grid
 ) -> Float[np.ndarray, "s node"]:
     """The data posterior of a few sources, spread over the nodes."""
-    kind = {"kernel": posterior.kernel, "exclude_self": posterior.exclude_self}
-    rows = posterior_rows(embedding, sources, **kind, resolution=posterior.resolution)
+    rows = posterior_rows(
+        embedding,
+        sources,
+        kernel=posterior.kernel,
+        resolution=posterior.resolution,
+        exclude_self=posterior.exclude_self,
+    )
     return rows @ bilinear_weights(posterior.t, grid)
 
 

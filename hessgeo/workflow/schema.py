@@ -61,7 +61,7 @@ def allowed(schema: Mapping[str, Any]) -> str:
         return str(schema["const"])
     if "anyOf" in schema:
         return " or ".join(allowed(branch) for branch in schema["anyOf"])
-    kind = schema.get("type")
+    kind = schema.get("type", "")
     if kind in ("integer", "number"):
         return f"{'a whole number' if kind == 'integer' else 'a number'}{_bounds(schema)}"
     if kind == "array":

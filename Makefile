@@ -1,0 +1,60 @@
+# Two commands do all: `make figures` and `make test`. Both set up .venv first, once.
+
+PYTHON ?= python3
+CORES ?= all
+VENV := .venv
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+SNAKEMAKE := snakemake --cores $(CORES)
+TINY := --configfile workflow/studies/tiny.yaml
+SNAKEFILES := Snakefile workflow/rules
+PYTHON_CODE := hessgeo workflow/scripts benchmarks tests
+
+.DEFAULT_GOAL := help
+.PHONY: help figures report test unit lint fmt tiny verify bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(VENV)/.installed: constraints.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+figures: $(VENV)/.installed ## build every study of config.yaml, then results/report.html
+	$(SNAKEMAKE)
+	snakemake --report results/report.html
+
+report: $(VENV)/.installed ## write results/report.html again from what is built
+	snakemake --report results/report.html
+
+test: $(VENV)/.installed ## run all tests
+	python -m pytest
+
+unit: $(VENV)/.installed ## run the tests that train nothing and run no workflow
+	python -m pytest -m 'not slow'
+
+lint: $(VENV)/.installed ## check style, types and the workflow
+	ruff check $(PYTHON_CODE)
+	ruff format --check $(PYTHON_CODE)
+	snakefmt --check $(SNAKEFILES)
+	snakemake --lint
+	mypy
+
+fmt: $(VENV)/.installed ## format all code
+	ruff check --fix $(PYTHON_CODE)
+	ruff format $(PYTHON_CODE)
+	snakefmt $(SNAKEFILES)
+
+tiny: $(VENV)/.installed ## build the tiny study, from training to figures
+	$(SNAKEMAKE) $(TINY)
+
+verify: $(VENV)/.installed ## compare every shard with its digest; remove what does not match
+	$(SNAKEMAKE) verify
+
+bench: $(VENV)/.installed ## run the performance comparisons
+	set -e; for benchmark in benchmarks/*.py; do python $$benchmark; done
+
+clean: ## remove all results, but neither .venv nor the README
+	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+	rm -rf .snakemake
