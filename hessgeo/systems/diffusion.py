@@ -84,9 +84,8 @@ class DiffusionSystem(System):
         """Run the sampler on given latents, one image each; pixel = round(255 clip(x / 2 + 1/2, 0, 1))."""
         device = self.unet.device
         self.scheduler.set_timesteps(self.steps)
-        noises = [
-            np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, int(i)]))) for i in index
-        ]
+        streams = [np.random.Philox(np.random.SeedSequence([seed, int(i)])) for i in index if self.eta > 0]
+        noises = [np.random.Generator(stream) for stream in streams]
         x = torch.from_numpy(latents * float(self.scheduler.init_noise_sigma)).to(device, self.unet.dtype)
         for time in self.scheduler.timesteps:
             output = self.unet(self.scheduler.scale_model_input(x, time), time).sample

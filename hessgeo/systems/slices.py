@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
 
-Normalisation = Literal["sphere", "std", "none"]
+NORMALISATIONS = ("sphere", "std", "none")
 
 
 @dataclass(frozen=True)
@@ -33,14 +32,14 @@ class LatentSlice:
             unknown normalisation.
     """
 
-    anchors: Float[np.ndarray, "3 *latent"]
+    anchors: Float[np.ndarray, "anchor *latent"]
     extent: tuple[tuple[float, float], tuple[float, float]]
-    normalisation: Normalisation = "sphere"
+    normalisation: str = "sphere"
 
     def __post_init__(self) -> None:
-        if self.normalisation not in get_args(Normalisation):
+        if self.normalisation not in NORMALISATIONS:
             raise ValueError(
-                f"normalisation {self.normalisation!r} is not one of {', '.join(get_args(Normalisation))}"
+                f"normalisation is {self.normalisation!r}, must be one of {', '.join(NORMALISATIONS)}"
             )
         if self.anchors.ndim < 2 or len(self.anchors) != 3:
             raise ValueError(f"anchors have shape {self.anchors.shape}, must be (3, *latent)")

@@ -89,7 +89,7 @@ def test_width_ignores_the_slant():
     assert np.ptp(widths) < 0.02
 
 
-@pytest.mark.parametrize("held_out", [0, 1, -0.2, 1.5])
+@pytest.mark.parametrize("held_out", [0.0, 1.0, -0.2, 1.5])
 def test_held_out_must_be_a_share(held_out):
     with pytest.raises(ValueError, match="held_out"):
         load_digits(held_out=held_out, seed=0)

@@ -175,10 +175,10 @@ def test_positives_are_the_own_caption_and_the_prompts_of_the_digit():
 def test_zero_shot_accuracy_of_a_perfect_and_a_shifted_clip(digits):
     """Towers that look the digit up score 1; the same towers with the text off by one digit score 0."""
 
-    class Lookup:
-        logit_scale = torch.zeros(())
-
+    class Lookup(open_clip.CLIP):
         def __init__(self, shift):
+            torch.nn.Module.__init__(self)
+            self.logit_scale = torch.zeros(())
             self.codes = torch.eye(10)
             self.words = {word: (k + shift) % 10 for k, word in enumerate(DIGIT_WORDS)}
 
