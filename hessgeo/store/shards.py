@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask.array as da
 import numpy as np
 import zarr
 from jaxtyping import Float, Shaped
@@ -21,6 +20,9 @@ from numpy.typing import DTypeLike
 from zarr.codecs import ZstdCodec
 
 from hessgeo.store.results import read_json, write_json
+
+if TYPE_CHECKING:
+    import dask.array as da
 
 CHUNK_BYTES = 1 << 20
 VERSIONED = ("hessgeo", "numpy", "torch", "diffusers", "open_clip_torch", "zarr")
@@ -77,7 +79,7 @@ def create_array(
     """Create the metadata of an array (samples, *item) whose shards hold ``shard`` samples each.
 
     Chunks inside a shard hold about a megabyte, so that a few rows are read without the rest of their shard.
-    Every chunk carries a checksum, and is written even if all zero; floats start as NaN.
+    Every chunk carries a checksum; floats start as NaN.
 
     Raises:
         ValueError: if ``shard`` does not divide ``samples``.
@@ -94,7 +96,6 @@ def create_array(
         chunks=(next(chunk for chunk in range(rows, 0, -1) if shard % chunk == 0), *item),
         compressors=ZstdCodec(level=3, checksum=True),
         fill_value=np.nan if dtype.kind == "f" else 0,
-        config={"write_empty_chunks": True},
         overwrite=False,
     )
 
@@ -102,8 +103,9 @@ def create_array(
 def _open(store: str | Path, name: str) -> tuple[zarr.Array, int]:
     """An array of the store, and how many samples a shard of it holds."""
     try:
-        # What is stored does not say that empty chunks are written; every opening has to.
-        array = zarr.open_array(f"{store}/{name}", mode="r+", config={"write_empty_chunks": True})
+        # Whether empty chunks are written is not stored, and open_array ignores its argument for it.
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            array = zarr.open_array(f"{store}/{name}", mode="r+")
     except FileNotFoundError as error:
         raise MissingArrayError(f"{store} has no array {name}") from error
     if array.shards is None:
@@ -236,6 +238,9 @@ def open_array(store: str | Path, name: str, rows: slice | None = None) -> da.Ar
     Raises:
         StoreError: if the array, or the sidecar of a shard that holds the rows, is missing.
     """
+    # Imported here: most jobs read arrays whole, and need not wait for Dask.
+    import dask.array as da
+
     array, rows = _complete(store, name, rows)
     return da.from_zarr(array, chunks=array.shards)[rows]
 

@@ -1,0 +1,23 @@
+"""What tests share: the repository, and its configuration as read from disk."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def repository():
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def schema(repository):
+    return repository / "workflow" / "schemas" / "config.schema.yaml"
+
+
+@pytest.fixture
+def config(repository):
+    return yaml.safe_load((repository / "config.yaml").read_text(encoding="utf-8"))

@@ -1,0 +1,110 @@
+"""What is installed is what is pinned, the same everywhere, from nowhere in particular."""
+
+import re
+import subprocess
+import tomllib
+from importlib.metadata import PackageNotFoundError, requires, version
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+# Installed with torch on some platforms only, and pinned by torch itself.
+PLATFORM = re.compile(r"nvidia-|cuda-|triton|hf-xet")
+
+
+@pytest.fixture(scope="module")
+def pinned(repository):
+    lines = (repository / "constraints.txt").read_text().splitlines()
+    pins = [line.split("==") for line in lines if line and not line.startswith("#")]
+    assert all(len(pin) == 2 for pin in pins)
+    return {canonicalize_name(name): pin for name, pin in pins}
+
+
+@pytest.fixture(scope="module")
+def project(repository):
+    return tomllib.loads((repository / "pyproject.toml").read_text())["project"]
+
+
+def needed(requirements, extra=""):
+    """Everything that a list of requirements pulls in on this machine."""
+    todo, seen = [(requirement, extra) for requirement in requirements], {}
+    while todo:
+        text, extra = todo.pop()
+        requirement = Requirement(text)
+        name = canonicalize_name(requirement.name)
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
+            continue
+        extras = requirement.extras or {""}
+        if extras <= seen.get(name, set()):
+            continue
+        seen[name] = seen.get(name, set()) | extras
+        try:
+            todo += [(child, one) for child in requires(name) or [] for one in extras]
+        except PackageNotFoundError:
+            pytest.fail(f"{name} is required but not installed")
+    return set(seen)
+
+
+def test_every_dependency_is_pinned_direct_or_not(pinned, project):
+    names = needed(project["dependencies"] + project["optional-dependencies"]["dev"])
+    assert len(names) > 60  # the walk did reach beyond the direct ones
+    assert {name for name in names if not PLATFORM.match(name)} - set(pinned) == set()
+
+
+def test_what_is_installed_is_what_is_pinned(pinned, project):
+    for name in needed(project["dependencies"] + project["optional-dependencies"]["dev"]):
+        if not PLATFORM.match(name):
+            # torch may add a local label for its build, such as +cpu.
+            assert version(name).split("+")[0] == pinned[name], name
+
+
+def test_nothing_of_one_platform_is_pinned(pinned):
+    assert [name for name in pinned if re.match(r"nvidia-|cuda-|triton", name)] == []
+
+
+def test_the_conda_environment_has_the_same_versions(repository, pinned, project):
+    environment = yaml.safe_load((repository / "envs" / "hessgeo.yaml").read_text())
+    pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    installed = {canonicalize_name(name): pin for name, pin in (line.split("==") for line in pip)}
+    assert {name: pinned[name] for name in installed} == installed
+    wanted = {name for name in needed(project["dependencies"]) if not PLATFORM.match(name)}
+    assert wanted - set(installed) == set()
+
+
+def test_no_registry_is_named(repository):
+    # Whoever installs decides where packages come from.
+    files = subprocess.run(["git", "ls-files"], cwd=repository, capture_output=True, text=True, check=True)
+    hosts = re.compile(r"(pypi|pythonhosted|anaconda|download\.pytorch)\.(org|com)|--(extra-)?index-url")
+    named = [
+        file
+        for file in files.stdout.splitlines()
+        if not file.endswith("test_packaging.py")
+        and (repository / file).is_file()
+        and hosts.search((repository / file).read_text(encoding="utf-8", errors="ignore"))
+    ]
+    assert named == []
+
+
+def test_set_up_installs_what_is_pinned_once(repository):
+    plan = subprocess.run(
+        ["make", "--dry-run", "--always-make", "figures"],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert [line for line in plan if "pip install" in line] == [
+        "python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'"
+    ]
+    assert plan[-2:] == ["snakemake --cores all", "snakemake --report results/report.html"]
+
+
+def test_every_target_of_the_makefile_is_explained(repository):
+    text = (repository / "Makefile").read_text()
+    targets = set(re.search(r"^\.PHONY:(.*)$", text, re.MULTILINE)[1].split())
+    shown = subprocess.run(
+        ["make", "help"], cwd=repository, capture_output=True, text=True, check=True
+    ).stdout
+    assert {line.split()[0] for line in shown.splitlines()} == targets

@@ -1,0 +1,330 @@
+"""Bad settings end in one clear line each; good ones decide the paths."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from hessgeo.store import shard_file, sidecar_file
+from hessgeo.store.shards import create_array
+from hessgeo.workflow.layout import Layout, digest
+from hessgeo.workflow.schema import fill_defaults
+from hessgeo.workflow.settings import SettingsError, merged, read_settings
+
+
+@pytest.fixture
+def errors(config, schema, tmp_path, monkeypatch):
+    """Lines that a change of the default configuration gives, read in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def read(change):
+        with pytest.raises(SettingsError) as caught:
+            read_settings(merged(config, change), schema)
+        lines = str(caught.value).splitlines()
+        assert all(line.startswith("hessgeo: ") for line in lines)
+        assert list(tmp_path.iterdir()) == []
+        return [line.removeprefix("hessgeo: ") for line in lines]
+
+    return read
+
+
+def study(**entries):
+    return {"studies": {"digits": entries}}
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (
+            study(posterior={"kernel": "gausian"}),
+            "studies.digits.posterior.kernel: 'gausian' is not allowed; allowed: gaussian, laplace",
+        ),
+        (
+            study(scan={"factors": []}),
+            "studies.digits.scan.factors: [] is not allowed; allowed: a list of at least 1 different entries, "
+            "each a number > 0",
+        ),
+        (
+            study(sampling={"grid": [64, 4]}),
+            "studies.digits.sampling.grid[1]: 4 is not allowed; allowed: a whole number >= 8",
+        ),
+        (
+            study(sampling={"grid": [64.0, 64]}),
+            "studies.digits.sampling.grid[0]: 64.0 is not allowed; allowed: a whole number >= 8",
+        ),
+        (
+            {"defaults": {"posterior": {"exclude_self": 1}}},
+            "defaults.posterior.exclude_self: 1 is not allowed; allowed: true or false",
+        ),
+        (
+            {"defaults": {"posterior": {"resolution": float("inf")}}},
+            "defaults.posterior.resolution: Infinity is not allowed; allowed: auto or a number > 0",
+        ),
+        (
+            {"models": {"digits": {"diffusion": {"channels": [12]}}}},
+            "models.digits.diffusion.channels[0]: 12 is not allowed; allowed: a whole number >= 8, "
+            "a multiple of 8",
+        ),
+        (
+            {"studies": {"digits": None}},
+            "studies.digits: null is not allowed; allowed: a mapping with seed, system, slice, sampling, "
+            "embedding, posterior, free_energy, phases, scan, figures",
+        ),
+        (
+            study(slice={"extent": [[2, -1], [-1, 2]]}),
+            "studies.digits.slice.extent: [[2, -1], [-1, 2]] is not allowed; allowed: "
+            "[[a_min, a_max], [b_min, b_max]], each increasing",
+        ),
+        (
+            study(sampling={"grid": [10, 10], "shard": 64}, free_energy={"splines": [8, 8]}),
+            "studies.digits.sampling.shard: 64 is not allowed; allowed: a divisor of the number of points, 100",
+        ),
+        (
+            study(sampling={"grid": [8, 9]}, free_energy={"splines": [8, 8]}),
+            "defaults.sampling.shard: 1024 is not allowed; allowed: a divisor of the number of points, 72",
+        ),
+        (
+            study(sampling={"design": "sobol"}),
+            "defaults.sampling.count: null is not allowed; allowed: a whole number >= 64 for the design sobol",
+        ),
+        (
+            study(sampling={"count": 4096}),
+            "studies.digits.sampling.count: 4096 is not allowed; allowed: null for the design grid, "
+            "whose points are its nodes",
+        ),
+        (
+            study(sampling={"grid": [16, 64]}),
+            "defaults.free_energy.splines: [24, 24] is not allowed; allowed: "
+            "at most the nodes of sampling.grid, [16, 64]",
+        ),
+        (
+            study(posterior={"coarse": [65, 8]}),
+            "studies.digits.posterior.coarse: [65, 8] is not allowed; allowed: "
+            "at most the nodes of sampling.grid, [64, 64]",
+        ),
+        (
+            study(posterior={"neighbours": 4096}),
+            "studies.digits.posterior.neighbours: 4096 is not allowed; allowed: fewer than the 4096 points",
+        ),
+        (
+            study(system={"checkpoint": "nowhere"}),
+            "studies.digits.system.checkpoint: 'nowhere' is not allowed; allowed: an entry of models (digits), "
+            "or an existing folder that holds an unconditional diffusers pipeline",
+        ),
+        (
+            study(embedding={"checkpoint": "nowhere"}),
+            "studies.digits.embedding.checkpoint: 'nowhere' is not allowed; allowed: an entry of models "
+            "(digits), or an existing folder that holds open_clip_config.json",
+        ),
+        (
+            study(slice={"anchors": "nowhere.npy"}),
+            "studies.digits.slice.anchors: 'nowhere.npy' is not allowed; allowed: an .npy file of shape "
+            "(3, 1, 8, 8), or a seed (FileNotFoundError on reading it)",
+        ),
+        (
+            {"results": "/dev/null/results"},
+            "results: '/dev/null/results' is not allowed; allowed: a folder that can be written to "
+            "(Not a directory at /dev/null)",
+        ),
+        (
+            {"run": ["digit"]},
+            "run[0]: 'digit' is not allowed; allowed: an entry of studies (digits); nearest: digits",
+        ),
+        (
+            {"run": "digits"},
+            "run: 'digits' is not allowed; allowed: a list of at least 1 different entries, "
+            "each a name or path",
+        ),
+        (
+            {"studies": {"models": {}}},
+            "studies.models: 'models' is not allowed as a name; allowed: a letter, then letters, digits, _ or -, "
+            "and none of models, logs, benchmarks",
+        ),
+    ],
+)
+def test_a_bad_value_is_named_in_one_line(errors, change, line):
+    assert errors(change) == [line]
+
+
+@pytest.mark.parametrize(
+    ("change", "start"),
+    [
+        (
+            study(posterior={"kernal": "gaussian"}),
+            "studies.digits.posterior.kernal: unknown key; nearest: kernel;",
+        ),
+        ({"study": {}}, "study: unknown key; nearest: studies;"),
+        ({"models": {"digits": {"clap": {}}}}, "models.digits.clap: unknown key; nearest: clip;"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest_known_one(errors, change, start):
+    (line,) = errors(change)
+    assert line.startswith(start)
+    assert "; allowed: " in line
+
+
+@pytest.mark.parametrize("value", ["20", "1e-3"])
+def test_a_number_in_text_is_explained(errors, value):
+    # 1e-3 is text in YAML 1.1; 20 comes as text out of --config 'defaults={posterior: {resolution: 20}}'.
+    (line,) = errors({"defaults": {"posterior": {"resolution": value}}})
+    assert f"defaults.posterior.resolution: '{value}' is not allowed" in line
+    assert "it is text, not a number" in line
+    assert "--configfile" in line
+
+
+def test_all_mistakes_are_told_at_once(errors):
+    change = study(
+        slice={"extent": [[0, 0], [0, 1]]}, sampling={"shard": 7}, system={"checkpoint": "nowhere"}
+    )
+    keys = [line.split(":")[0] for line in errors(change)]
+    assert keys == [
+        f"studies.digits.{key}" for key in ("slice.extent", "sampling.shard", "system.checkpoint")
+    ]
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 1, 8, 8)])
+def test_anchors_of_another_shape_are_refused(errors, tmp_path, tmp_path_factory, shape):
+    path = tmp_path_factory.mktemp("anchors") / "anchors.npy"
+    np.save(path, np.zeros(shape))
+    (line,) = errors(study(slice={"anchors": str(path)}))
+    assert line.endswith(f"an .npy file of shape (3, 1, 8, 8), or a seed (its shape is {shape})")
+
+
+def write_pipeline(folder, **unet):
+    """The configuration of an unconditional pipeline, without any weight worth loading."""
+    unet = {"_class_name": "UNet2DModel", "sample_size": 16, "in_channels": 3, "out_channels": 3, **unet}
+    parts = {"unet": ["diffusers", "UNet2DModel"], "scheduler": ["diffusers", "DDIMScheduler"]}
+    (folder / "unet").mkdir(parents=True)
+    (folder / "model_index.json").write_text(json.dumps(parts))
+    (folder / "unet" / "config.json").write_text(json.dumps(unet))
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").touch()
+    return str(folder)
+
+
+def test_a_checkpoint_folder_gives_the_shapes(config, schema, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = write_pipeline(tmp_path / "pipeline", sample_size=[16, 24])
+    np.save("anchors.npy", np.zeros((3, 3, 16, 24)))
+    change = study(system={"checkpoint": folder}, slice={"anchors": "anchors.npy"})
+    settings = read_settings(merged(config, change), schema)
+    assert settings.image_shape("digits") == (16, 24, 3)
+    assert "-16x24x3-" in Layout(settings, tmp_path).of("digits").layout
+
+
+def test_anchors_are_compared_with_the_checkpoint_folder(errors, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside")
+    folder = write_pipeline(outside / "pipeline")
+    np.save(outside / "anchors.npy", np.zeros((3, 1, 8, 8)))
+    (line,) = errors(study(system={"checkpoint": folder}, slice={"anchors": str(outside / "anchors.npy")}))
+    assert "an .npy file of shape (3, 3, 16, 16)" in line
+
+
+def test_a_conditional_checkpoint_is_refused(errors, tmp_path_factory):
+    folder = write_pipeline(tmp_path_factory.mktemp("outside") / "pipeline", num_class_embeds=10)
+    (line,) = errors(study(system={"checkpoint": folder}))
+    assert line.startswith("studies.digits.system.checkpoint: ")
+    assert "is conditional on a class" in line
+
+
+def test_the_schema_agrees_with_config_yaml(config, schema):
+    rules = yaml.safe_load(schema.read_text())
+    empty = {"models": {"digits": {}}, "studies": {}}
+    filled = fill_defaults(empty, rules, rules)
+    assert filled["defaults"] == config["defaults"]
+    assert filled["models"] == config["models"]
+    assert {key: filled[key] for key in ("results", "run")} == {
+        key: config[key] for key in ("results", "run")
+    }
+
+
+def test_every_setting_is_described(schema):
+    rules = yaml.safe_load(schema.read_text())
+
+    def walk(part, name):
+        for key, entry in part.get("properties", {}).items():
+            assert "description" in entry or "$ref" in entry, f"{name}.{key}"
+            walk(entry, f"{name}.{key}")
+
+    for name, part in {"": rules, **rules["$defs"]}.items():
+        walk(part, name)
+
+
+def test_a_study_is_the_defaults_with_its_own_entries(config, schema, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    change = study(slice={"extent": [[0, 1], [0, 1]]}, posterior={"kernel": "laplace"})
+    complete = read_settings(merged(config, change), schema).studies["digits"]
+    assert complete["slice"] == {**config["defaults"]["slice"], "extent": [[0, 1], [0, 1]]}
+    assert complete["posterior"] == {**config["defaults"]["posterior"], "kernel": "laplace"}
+    assert complete["sampling"] == config["defaults"]["sampling"]
+
+
+@pytest.fixture
+def layout_of(config, schema, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return lambda change: Layout(read_settings(merged(config, change), schema), tmp_path).of("digits")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        study(seed=22),
+        study(system={"steps": 26}),
+        study(slice={"normalisation": "std"}),
+        study(sampling={"grid": [32, 128]}),
+        study(sampling={"shard": 512}),
+        {"models": {"digits": {"seed": 1}}},
+        {"models": {"digits": {"diffusion": {"steps": 1601}}}},
+    ],
+)
+def test_whatever_changes_a_sample_changes_the_store(layout_of, change):
+    assert layout_of(change).samples != layout_of({}).samples
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        study(posterior={"cells": 41}),
+        study(free_energy={"splines": [20, 20]}),
+        study(embedding={"kind": "pixels"}),
+        {"models": {"digits": {"clip": {"steps": 601}}}},
+    ],
+)
+def test_whatever_does_not_change_a_sample_keeps_the_store(layout_of, change):
+    assert layout_of(change).samples == layout_of({}).samples
+
+
+def test_the_grid_of_a_scattered_design_carries_results_only(layout_of):
+    sobol = {"design": "sobol", "count": 2048}
+    one, other = (layout_of(study(sampling={**sobol, "grid": grid})) for grid in ([32, 32], [48, 48]))
+    assert one.samples == other.samples
+    assert one.grid != other.grid
+
+
+def test_whatever_changes_an_embedding_changes_its_key(layout_of):
+    keys = {
+        layout_of(change).embedding_array
+        for change in (
+            {},
+            study(embedding={"kind": "pixels"}),
+            {"models": {"digits": {"clip": {"steps": 601}}}},
+            {"models": {"digits": {"seed": 1}}},
+        )
+    }
+    assert len(keys) == 4
+    classifier = {"models": {"digits": {"classifier": {"steps": 601}}}}
+    assert layout_of(classifier).embedding_array == layout_of({}).embedding_array
+
+
+def test_a_digest_does_not_depend_on_the_order_of_keys():
+    assert digest({"a": 1, "b": [2, 3]}) == digest({"b": [2, 3], "a": 1}) != digest({"a": 1, "b": [3, 2]})
+
+
+def test_the_layout_and_the_store_agree_on_paths(layout_of):
+    study_layout = layout_of({})
+    store = study_layout.samples
+    for name, item in (("t", (2,)), ("image", (8, 8, 1)), (study_layout.embedding_array, (32,))):
+        shards = study_layout.shard_count(name)
+        create_array(store, name, samples=4096, item=item, dtype="u1", shard=4096 // shards)
+        assert study_layout.shards(name) == [str(shard_file(store, name, k)) for k in range(shards)]
+        assert study_layout.sidecars(name) == [str(sidecar_file(store, name, k)) for k in range(shards)]

@@ -1,0 +1,305 @@
+"""Sample stores keep what they are given, and nothing is read that no sidecar vouches for."""
+
+import dataclasses
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+import zarr
+
+from hessgeo import store
+from hessgeo.free_energies.base import FreeEnergy
+from hessgeo.grids import Grid
+from hessgeo.posteriors import Posterior
+from hessgeo.store import ShardState, StoreError
+
+ROWS, SHARD = 48, 12
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).integers(0, 256, (ROWS, 8, 8, 1), dtype="u1")
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A store without any shard of images yet."""
+    path = tmp_path / "study" / "samples" / "layout.zarr"
+    points = np.random.default_rng(1).random((ROWS, 2))
+    arrays = {"image": ((8, 8, 1), "u1")}
+    store.create_samples(
+        path, points=points, arrays=arrays, shard=SHARD, attributes={"settings": {"seed": 1}}
+    )
+    return path
+
+
+@pytest.fixture
+def filled(path, images):
+    for shard in range(ROWS // SHARD):
+        rows = store.shard_rows(path, "image", shard)
+        store.write_shard(path, "image", shard, images[rows], about={"seconds": 1.0, "device": "cpu"})
+    return path
+
+
+def test_what_is_read_is_what_was_written(filled, images):
+    np.testing.assert_array_equal(store.read_array(filled, "image"), images)
+    np.testing.assert_array_equal(store.open_array(filled, "image").compute(), images)
+    # Across the border of two shards.
+    np.testing.assert_array_equal(store.read_array(filled, "image", slice(10, 14)), images[10:14])
+    assert store.open_array(filled, "image").chunks[0] == (SHARD,) * (ROWS // SHARD)
+
+
+def test_a_shard_is_one_file_and_no_other_file_changes(path, images):
+    before = {file for file in path.rglob("*") if file.is_file()}
+    store.write_shard(path, "image", 2, images[24:36], about={})
+    assert {file for file in path.rglob("*") if file.is_file()} - before == {
+        store.shard_file(path, "image", 2)
+    }
+    marked = store.shard_file(path, "image", 2).stat().st_mtime_ns
+    store.write_shard(path, "image", 1, images[12:24], about={})
+    assert store.shard_file(path, "image", 2).stat().st_mtime_ns == marked
+
+
+def test_the_same_rows_give_the_same_bytes_whatever_the_order_of_shards(filled, images, tmp_path):
+    other = tmp_path / "other" / "samples" / "layout.zarr"
+    points = store.read_array(filled, "t")
+    store.create_samples(
+        other, points=points, arrays={"image": ((8, 8, 1), "u1")}, shard=SHARD, attributes={}
+    )
+    for shard in (3, 1, 0, 2):
+        store.write_shard(other, "image", shard, images[store.shard_rows(other, "image", shard)], about={})
+    for shard in range(4):
+        one, two = (store.shard_file(place, "image", shard).read_bytes() for place in (filled, other))
+        assert one == two
+
+
+def test_an_empty_shard_is_written_all_the_same(path):
+    # Zarr would leave out chunks that hold nothing but the fill value, and the shard would look lost.
+    store.write_shard(path, "image", 0, np.zeros((SHARD, 8, 8, 1), "u1"), about={})
+    assert store.shard_file(path, "image", 0).stat().st_size > 0
+    assert store.verify(path, "image")[0] == ShardState.OK
+
+
+def test_chunks_inside_a_shard_hold_about_a_megabyte(tmp_path):
+    for item, expected in (((8, 8, 1), 60), ((512, 512, 3), 1), ((64, 64, 3), 60), ((128, 128, 3), 20)):
+        name = "x".join(map(str, item))
+        store.create_array(tmp_path, name, samples=120, item=item, dtype="u1", shard=60)
+        array = zarr.open_array(tmp_path / name)
+        assert array.chunks == (expected, *item)
+        assert array.shards == (60, *item)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (np.zeros((SHARD - 1, 8, 8, 1), "u1"), r"takes uint8 \(12, 8, 8, 1\), not uint8 \(11, 8, 8, 1\)"),
+        (np.zeros((SHARD, 8, 8, 1), "f4"), "not float32"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(path, data, message):
+    with pytest.raises(ValueError, match=message):
+        store.write_shard(path, "image", 0, data, about={})
+    assert set(store.verify(path, "image").values()) == {ShardState.MISSING}
+
+
+def test_values_that_are_not_finite_are_refused(path):
+    store.create_array(path, "embedding/key", samples=ROWS, item=(4,), dtype="f4", shard=SHARD)
+    data = np.ones((SHARD, 4), "f4")
+    data[3, 1], data[4, 2] = np.nan, np.inf
+    with pytest.raises(ValueError, match="holds 2 values not finite"):
+        store.write_shard(path, "embedding/key", 0, data, about={})
+
+
+def test_a_shard_size_that_does_not_divide_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="shard 7 must divide the number of samples, 48"):
+        store.create_array(tmp_path, "image", samples=48, item=(8, 8, 1), dtype="u1", shard=7)
+
+
+def test_a_shard_out_of_range_is_refused(path):
+    with pytest.raises(ValueError, match=r"shard 4 of .*allowed: 0 to 3"):
+        store.shard_rows(path, "image", 4)
+
+
+def test_a_sidecar_says_what_the_shard_is(filled):
+    record = store.read_json(store.sidecar_file(filled, "image", 1))
+    assert record["rows"] == [12, 24]
+    assert record["bytes"] == store.shard_file(filled, "image", 1).stat().st_size
+    assert record["device"] == "cpu"
+    assert record["versions"]["zarr"] == zarr.__version__
+
+
+def test_nothing_is_read_without_its_sidecars(filled, images):
+    store.sidecar_file(filled, "image", 1).unlink()
+    for read in (store.read_array, store.open_array):
+        with pytest.raises(StoreError, match=r"not complete: 1 shards lack their sidecars \(first: 1\)"):
+            read(filled, "image")
+    # The other shards are whole.
+    np.testing.assert_array_equal(store.read_array(filled, "image", slice(24, 48)), images[24:])
+
+
+def test_a_write_that_dies_before_its_sidecar_leaves_nothing_to_trust(filled, images, monkeypatch):
+    def die(path, value):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hessgeo.store.shards.write_json", die)
+    with pytest.raises(KeyboardInterrupt):
+        store.write_shard(filled, "image", 1, images[12:24], about={})
+    assert store.verify(filled, "image")[1] == ShardState.MISSING
+    with pytest.raises(StoreError):
+        store.read_array(filled, "image")
+
+
+def flip(file, position):
+    """Flip one bit and keep the modification time, as a failing disk does."""
+    times = file.stat()
+    content = bytearray(file.read_bytes())
+    content[position] ^= 1 << (position % 8)
+    file.write_bytes(content)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_every_flipped_bit_is_found(filled, images):
+    file = store.shard_file(filled, "image", 2)
+    whole = file.read_bytes()
+    for position in np.linspace(0, len(whole) - 1, 25).astype(int):
+        flip(file, int(position))
+        states = store.verify(filled, "image")
+        assert states == {k: ShardState.FLIPPED if k == 2 else ShardState.OK for k in range(4)}
+        # Checksums of chunk and index: the damage does not go unseen by a reader either.
+        with pytest.raises((ValueError, RuntimeError, IndexError)):
+            store.read_array(filled, "image", slice(24, 36))
+        file.write_bytes(whole)
+    np.testing.assert_array_equal(store.read_array(filled, "image"), images)
+
+
+def test_verification_tells_the_states_apart(filled):
+    content = store.shard_file(filled, "image", 0).read_bytes()
+    store.shard_file(filled, "image", 0).write_bytes(content[:-1])
+    store.shard_file(filled, "image", 1).unlink()
+    flip(store.shard_file(filled, "image", 3), 5)
+    assert store.verify(filled, "image") == {
+        0: ShardState.TRUNCATED,
+        1: ShardState.MISSING,
+        2: ShardState.OK,
+        3: ShardState.FLIPPED,
+    }
+    assert store.verify(filled, "t") == {0: ShardState.OK}
+
+
+def test_a_sidecar_that_cannot_be_read_vouches_for_nothing(filled):
+    store.sidecar_file(filled, "image", 0).write_text('{"bytes": 12')
+    store.sidecar_file(filled, "image", 1).write_text("[]")
+    states = store.verify(filled, "image")
+    assert [states[k] for k in range(3)] == [ShardState.MISSING, ShardState.MISSING, ShardState.OK]
+
+
+def test_a_removed_shard_is_missing(filled):
+    store.remove_shard(filled, "image", 1)
+    store.remove_shard(filled, "image", 1)
+    assert store.verify(filled, "image")[1] == ShardState.MISSING
+    assert not store.sidecar_file(filled, "image", 1).exists()
+
+
+def test_an_array_that_is_not_there_is_named(path):
+    with pytest.raises(store.MissingArrayError, match="has no array embedding/none"):
+        store.read_array(path, "embedding/none")
+
+
+def make_posterior(**more):
+    rng = np.random.default_rng(2)
+    moments = {"mean": rng.random((9, 2)), "second_moment": rng.random((9, 3))}
+    rows = {name: rng.random(9) for name in ("marginal", "entropy", "log_normaliser")}
+    about = {"resolution": 0.1 + 0.2, "kernel": "laplace", "exclude_self": True}
+    return Posterior(t=rng.random((9, 2)), **moments, **rows, **about, **more)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {
+            "neighbours": np.arange(18).reshape(9, 2),
+            "neighbour_weights": np.full((9, 2), 0.5, "f4"),
+            "coarse": np.full((9, 2, 3), 1 / 6, "f4"),
+        },
+    ],
+)
+def test_a_posterior_comes_back_as_it_was(tmp_path, more):
+    posterior = make_posterior(**more)
+    store.write_posterior(tmp_path / "posterior.zarr", make_posterior())  # an older one is replaced
+    store.write_posterior(tmp_path / "posterior.zarr", posterior)
+    again = store.read_posterior(tmp_path / "posterior.zarr")
+    for field in dataclasses.fields(Posterior):
+        one, two = getattr(posterior, field.name), getattr(again, field.name)
+        assert type(one) is type(two)
+        np.testing.assert_array_equal(one, two)
+        if isinstance(one, np.ndarray):
+            assert one.dtype == two.dtype
+    assert [file.name for file in tmp_path.iterdir()] == ["posterior.zarr"]
+
+
+def test_a_dataset_comes_back_as_it_was(tmp_path):
+    definite = np.array([[True, False], [False, True]])
+    value = np.array([[0.1, np.nan], [1e-300, -2.0]])
+    fields = {"positive_definite": (("a", "b"), definite), "curvature": (("a", "b"), value)}
+    certificate = {"converged": True, "decrement": 1e-12}
+    dataset = xr.Dataset(fields, {"a": [0.0, 1.0]}, {"resolution": 20.0, "certificate": certificate})
+    store.write_dataset(tmp_path / "metric.nc", dataset)
+    again = store.read_dataset(tmp_path / "metric.nc")
+    xr.testing.assert_equal(again, dataset)
+    assert again["positive_definite"].dtype == bool
+    assert json.loads(again.attrs["certificate"]) == certificate
+    assert [file.name for file in tmp_path.iterdir()] == ["metric.nc"]
+
+
+def test_json_takes_numpy_and_refuses_nan(tmp_path):
+    file = tmp_path / "numbers.json"
+    store.write_json(file, {"count": np.int64(3), "mean": np.float32(0.5), "all": np.arange(2)})
+    assert store.read_json(file) == {"count": 3, "mean": 0.5, "all": [0, 1]}
+    for value in (np.float64("nan"), float("inf"), {1, 2}):
+        with pytest.raises((ValueError, TypeError)):
+            store.write_json(file, {"value": value})
+    # The file of before stands.
+    assert store.read_json(file)["count"] == 3
+
+
+class Cubic(FreeEnergy):
+    """``F = a^3 + a b^2``, whose derivatives are known."""
+
+    resolution = 7.0
+    certificate = {"converged": True}  # noqa: RUF012
+
+    def value(self, t):
+        return t[..., 0] ** 3 + t[..., 0] * t[..., 1] ** 2
+
+    def gradient(self, t):
+        a, b = t.unbind(-1)
+        return torch.stack([3 * a**2 + b**2, 2 * a * b], dim=-1)
+
+    def gradient_error(self, t):
+        return torch.full_like(t, 0.25)
+
+    def hessian(self, t):
+        a, b = t.unbind(-1)
+        return torch.stack([6 * a, 2 * b, 2 * b, 2 * a], dim=-1).reshape(*t.shape[:-1], 2, 2)
+
+    def third(self, t):
+        entries = torch.tensor([6.0, 0, 0, 2, 0, 2, 2, 0], dtype=t.dtype)
+        return entries.reshape(2, 2, 2).expand(*t.shape[:-1], 2, 2, 2)
+
+
+def test_a_free_energy_is_tabulated_at_its_nodes():
+    grid = Grid(((0.0, 1.0), (2.0, 5.0)), (3, 4))
+    dataset = store.free_energy_dataset(Cubic(), grid, attributes={"fit": "known"})
+    at = dataset.sel(a=0.5, b=4.0)
+    assert float(at["free_energy"]) == 0.5**3 + 0.5 * 16
+    assert at["gradient"].sel(i="b").item() == 2 * 0.5 * 4
+    np.testing.assert_array_equal(at["fisher_metric"], [[3, 8], [8, 1]])
+    assert at["third"].sel(i="a", j="b", k="b").item() == 2
+    assert (dataset["gradient_error"] == 0.25).all()
+    # An error that a fit does not know is not zero.
+    assert np.isnan(dataset["fisher_metric_error"]).all()
+    assert dataset.attrs == {"resolution": 7.0, "certificate": {"converged": True}, "fit": "known"}
