@@ -1,0 +1,96 @@
+"""Run the workflow as its users do: the snakemake command, in a folder of its own."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hessgeo.workflow.layout import Layout
+from hessgeo.workflow.settings import merged, read_settings
+
+SECONDS = 1500  # a limit against hanging, not a measure
+
+
+class Workflow:
+    """The workflow of this checkout in one working directory, with settings merged over those of the tiny study."""
+
+    def __init__(self, repository, directory, **change):
+        self.repository, self.directory = repository, directory
+        tiny = yaml.safe_load((repository / "workflow" / "studies" / "tiny.yaml").read_text())
+        self.overrides = merged(tiny, change)
+        self.overrides_file = (
+            directory.parent / f"{directory.name}-{len(list(directory.parent.iterdir()))}.yaml"
+        )
+        self.overrides_file.write_text(yaml.safe_dump(self.overrides))
+
+    def command(self, *arguments, cores=2):
+        snakemake = [sys.executable, "-m", "snakemake", "--snakefile", self.repository / "Snakefile"]
+        place = ["--directory", self.directory, "--configfile", self.overrides_file, "--cores", str(cores)]
+        return [str(part) for part in (*snakemake, *place, *arguments)]
+
+    def run(self, *arguments, cores=2, check=True):
+        command = self.command(*arguments, cores=cores)
+        result = subprocess.run(
+            command, capture_output=True, text=True, timeout=SECONDS, check=False, cwd=self.directory.parent
+        )
+        assert not check or result.returncode == 0, result.stdout + result.stderr
+        return result
+
+    @property
+    def study(self):
+        """Paths of the tiny study, relative to the working directory."""
+        config = yaml.safe_load((self.repository / "config.yaml").read_text())
+        schema = self.repository / "workflow" / "schemas" / "config.schema.yaml"
+        settings = read_settings(merged(config, self.overrides), schema)
+        return Layout(settings, self.repository).of("tiny")
+
+    def __call__(self, path):
+        return self.directory / path
+
+    def shards(self, *arrays):
+        return [path for array in arrays for path in self.study.shards(array)]
+
+    def sidecars(self, *arrays):
+        return [path for array in arrays for path in self.study.sidecars(array)]
+
+    def contents(self, paths):
+        return {path: self(path).read_bytes() for path in paths}
+
+    def times(self, paths):
+        return {path: self(path).stat().st_mtime_ns for path in paths}
+
+
+@pytest.fixture(scope="session")
+def finished(repository, tmp_path_factory):
+    """The tiny study, built once from nothing. Tests read it and change copies."""
+    directory = tmp_path_factory.mktemp("finished") / "run"
+    directory.mkdir()
+    workflow = Workflow(repository, directory)
+    workflow.result = workflow.run()
+    return workflow
+
+
+@pytest.fixture
+def copied(finished, repository, tmp_path):
+    """Make a copy of the finished study, modification times and Snakemake's records included."""
+
+    def copy(**change):
+        shutil.copytree(finished.directory, tmp_path / "run", copy_function=shutil.copy2)
+        return Workflow(repository, tmp_path / "run", **change)
+
+    return copy
+
+
+@pytest.fixture
+def empty(repository, tmp_path):
+    """The workflow in an empty folder, with any settings."""
+
+    def make(**change):
+        directory = Path(tmp_path / "run")
+        directory.mkdir()
+        return Workflow(repository, directory, **change)
+
+    return make

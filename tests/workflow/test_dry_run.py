@@ -1,0 +1,100 @@
+"""What costs nothing to check: lint, the plan of a run, and bad settings that stop before it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from hessgeo.workflow.layout import ALGORITHM_VERSIONS, FIGURES
+
+
+def test_the_workflow_passes_the_lint_of_snakemake(repository):
+    command = [sys.executable, "-m", "snakemake", "--lint"]
+    result = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "Congratulations, your workflow is in a good condition!" in result.stdout + result.stderr
+
+
+def test_a_run_is_planned_from_nothing(empty):
+    workflow = empty()
+    result = workflow.run("--dry-run", "--quiet", "rules")
+    jobs = dict(line.split() for line in result.stdout.splitlines() if len(line.split()) == 2)
+    assert {name: jobs[name] for name in ("generate_samples", "embed_samples")} == {
+        "generate_samples": "4",
+        "embed_samples": "4",
+    }
+    assert {f"draw_{figure}" for figure in FIGURES} <= set(jobs)
+    assert set(ALGORITHM_VERSIONS) <= set(jobs)
+    assert not workflow("results").exists()
+
+
+def refused(workflow, *arguments):
+    """Lines on standard error of a run that must stop before anything is made."""
+    result = workflow.run("--dry-run", *arguments, check=False)
+    assert result.returncode != 0
+    assert "Traceback" not in result.stdout + result.stderr
+    assert list(workflow.directory.iterdir()) == []
+    return [line for line in result.stderr.splitlines() if line.startswith("hessgeo: ")]
+
+
+def test_entries_that_the_schema_refuses_stop_the_run(empty):
+    posterior = {"kernel": "gausian", "kernal": "gaussian", "resolution": "20"}
+    lines = refused(empty(studies={"tiny": {"posterior": posterior}}))
+    assert len(lines) == 3
+    assert lines[0].startswith(
+        "hessgeo: studies.tiny.posterior.kernal: unknown key; nearest: kernel; allowed: "
+    )
+    assert lines[1] == (
+        "hessgeo: studies.tiny.posterior.kernel: 'gausian' is not allowed; allowed: gaussian, laplace"
+    )
+    assert lines[2].startswith(
+        "hessgeo: studies.tiny.posterior.resolution: '20' is not allowed; allowed: auto or"
+    )
+
+
+def test_entries_that_do_not_fit_together_stop_the_run(empty):
+    lines = refused(
+        empty(
+            results="/dev/null/results",
+            run=["tiny", "tyni"],
+            studies={
+                "tiny": {
+                    "slice": {"extent": [[2, -1], [-1, 2]], "anchors": "nowhere.npy"},
+                    "sampling": {"shard": 60},
+                    "embedding": {"checkpoint": "nowhere"},
+                }
+            },
+        )
+    )
+    assert [line.split(": ")[1] for line in lines] == [
+        "results",
+        "run[1]",
+        "studies.tiny.slice.extent",
+        "studies.tiny.sampling.shard",
+        "studies.tiny.embedding.checkpoint",
+        "studies.tiny.slice.anchors",
+    ]
+
+
+def test_settings_of_the_command_line_are_checked_too(empty):
+    (line,) = refused(empty(), "--config", "defaults={posterior: {resolution: 20}}")
+    assert line.startswith("hessgeo: defaults.posterior.resolution: '20' is not allowed")
+    assert "--configfile does not" in line
+
+
+@pytest.mark.parametrize("directory", [".", "tests"])
+def test_the_default_profile_loads_by_itself(repository, directory):
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        repository / "Snakefile",
+        "--dry-run",
+        "--quiet",
+    ]
+    result = subprocess.run(
+        command, cwd=repository / directory, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert "Using workflow specific profile" in result.stderr
+    assert result.returncode == 0, result.stderr

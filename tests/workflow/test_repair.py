@@ -1,0 +1,153 @@
+"""Interrupted and damaged runs: what is whole stays, what is not is made again, to the same bytes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def jobs_of(process, rule):
+    """Running jobs of a rule below a Snakemake process, once they are at work."""
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        try:
+            command = child.cmdline()
+        except psutil.NoSuchProcess:
+            continue
+        if any(part.endswith(f".{rule}.py") for part in command) and command[0].rpartition("/")[2].startswith(
+            "python"
+        ):
+            found.append(child)
+    return found
+
+
+def start(workflow, *targets):
+    return subprocess.Popen(
+        workflow.command(*targets, cores=1),
+        cwd=workflow.directory.parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def wait_for(condition, process, seconds=300):
+    """Poll until the condition gives something true, while the process runs."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    pytest.fail("the run ended, or time ran out, before what the test waits for")
+
+
+def without_samples(workflow):
+    """Forget all shards of images, keep the models that make them."""
+    for path in (*workflow.shards("image"), *workflow.sidecars("image")):
+        workflow(path).unlink()
+
+
+def at_work(workflow, process):
+    """A job at work in a shard, with another shard finished."""
+    finished = [k for k, path in enumerate(workflow.sidecars("image")) if workflow(path).exists()]
+    jobs = jobs_of(process, "generate_samples")
+    logs = workflow("results/logs/tiny").glob("*/generate_samples/*.log")
+    working = [log for log in logs if "on 1 threads" in log.read_text() and "done in" not in log.read_text()]
+    return (finished, jobs) if finished and jobs and working else None
+
+
+@pytest.mark.parametrize("victim", ["job", "snakemake"])
+def test_a_killed_run_goes_on_where_it_stopped(finished, copied, victim):
+    workflow = copied()
+    shutil.rmtree(workflow(f"results/logs/tiny/{workflow.study.layout}/generate_samples"))
+    targets = (*workflow.shards("image"), *workflow.sidecars("image"))
+    without_samples(workflow)
+    process = start(workflow, *targets)
+    _, jobs = wait_for(lambda: at_work(workflow, process), process)
+    if victim == "job":
+        for job in jobs:
+            job.kill()
+        assert process.wait(timeout=300) != 0
+    else:
+        # The whole session at once, as when a machine loses power.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=60)
+        assert not all(workflow(path).exists() for path in targets)
+        workflow.run("--unlock")
+    kept = [k for k, path in enumerate(workflow.sidecars("image")) if workflow(path).exists()]
+    assert 0 < len(kept) < 4
+    whole = [paths[k] for paths in (workflow.shards("image"), workflow.sidecars("image")) for k in kept]
+    before = workflow.times(whole)
+    workflow.run(*targets)
+    assert workflow.times(whole) == before
+    assert workflow.contents(workflow.shards("image")) == finished.contents(finished.shards("image"))
+
+
+def damage(workflow):
+    """One flipped, one truncated, one deleted shard and one deleted sidecar; returns what verification must say."""
+    image, embedding = workflow.shards("image"), workflow.shards("embedding")
+    flipped = workflow(image[1])
+    times = flipped.stat()
+    content = bytearray(flipped.read_bytes())
+    content[len(content) // 2] ^= 1
+    flipped.write_bytes(content)
+    os.utime(flipped, ns=(times.st_atime_ns, times.st_mtime_ns))
+    workflow(image[3]).unlink()
+    truncated = workflow(embedding[0])
+    truncated.write_bytes(truncated.read_bytes()[:-7])
+    workflow(workflow.sidecars("embedding")[2]).unlink()
+    images, vectors = (
+        f"{workflow.study.samples}/image",
+        f"{workflow.study.samples}/{workflow.study.embedding_array}",
+    )
+    return {
+        f"{images}: shard 1 is flipped",
+        f"{images}: shard 3 is missing",
+        f"{vectors}: shard 0 is truncated",
+        f"{vectors}: shard 2 is missing",
+    }
+
+
+def test_verify_finds_exactly_what_is_damaged_and_a_run_repairs_that_alone(finished, copied):
+    workflow = copied()
+    shards = workflow.shards("t", "image", "embedding")
+    sidecars = workflow.sidecars("t", "image", "embedding")
+    before = workflow.times((*shards, *sidecars))
+    expected = damage(workflow)
+
+    result = workflow.run("verify", cores=1, check=False)
+    assert result.returncode != 0
+    assert {line for line in result.stdout.splitlines() if ": shard " in line} == expected
+    assert (
+        "4 shards are missing, truncated or flipped; to make them again: snakemake --cores all"
+        in result.stderr
+    )
+
+    workflow.run(*shards, *sidecars)
+    assert workflow.contents(shards) == finished.contents(shards)
+    after = workflow.times((*shards, *sidecars))
+    touched = {path for path in before if after[path] != before[path]}
+    image, embedding = workflow.shards("image"), workflow.shards("embedding")
+    images, embeddings = workflow.sidecars("image"), workflow.sidecars("embedding")
+    # An embedding whose shard of images was made again is made again too: its sidecar cannot know better.
+    repaired = {*(image[k] for k in (1, 3)), *(images[k] for k in (1, 3))}
+    assert touched - repaired <= {*embedding, *embeddings}
+    assert touched >= repaired | {embedding[0], embedding[2], embeddings[0], embeddings[2]}
+
+    assert workflow.run("verify", cores=1).stdout.count("shards ok") == 3
+
+
+def test_verify_of_a_whole_run_changes_nothing(copied):
+    workflow = copied()
+    paths = [*workflow.shards("t", "image", "embedding"), *workflow.sidecars("t", "image", "embedding")]
+    before = workflow.times(paths)
+    for _ in range(2):  # a verification of yesterday does not stand for one of today
+        result = workflow.run("verify", cores=1)
+        assert result.stdout.count("4 of 4 shards ok") == 2
+    assert workflow.times(paths) == before
