@@ -57,7 +57,6 @@ rule all:
     default_target: True
     input:
         layout.targets,
-    localrule: True
     message:
         "Every study is complete"
 
