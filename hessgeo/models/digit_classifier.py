@@ -71,7 +71,13 @@ def train_classifier(
         seed: seed of the initial weights, the batches, the dropout and the jitter.
         device: where to train.
         progress: show a progress bar.
+
+    Raises:
+        ValueError: on less than one step.
+        FloatingPointError: if the loss is not finite at the end.
     """
+    if steps < 1:
+        raise ValueError(f"steps is {steps}, must be at least 1")
     images = _ink(digits.train.images).to(device)
     labels = torch.from_numpy(digits.train.labels).to(device)
     generator = torch.Generator().manual_seed(seed)
@@ -89,6 +95,8 @@ def train_classifier(
             loss.backward()
             optimiser.step()
             schedule.step()
+    if not torch.isfinite(loss):
+        raise FloatingPointError(f"the cross-entropy became {loss.item()} within {steps} steps")
     return model.eval()
 
 

@@ -118,7 +118,7 @@ def train_clip(
 
     Args:
         digits: images, labels and captions; only the training set is used.
-        steps: optimiser steps.
+        steps: optimiser steps, at least one.
         batch_size: images a step, drawn with replacement.
         learning_rate: peak learning rate.
         width: token width of both towers, a multiple of 16.
@@ -127,7 +127,13 @@ def train_clip(
         seed: seed of the initial weights, the batches and the jitter.
         device: where to train.
         progress: show a progress bar.
+
+    Raises:
+        ValueError: on less than one step, or a width that ``clip_config`` refuses.
+        FloatingPointError: if the loss is not finite at the end.
     """
+    if steps < 1:
+        raise ValueError(f"steps is {steps}, must be at least 1")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         clip = build_clip(width=width, layers=layers, dimension=dimension).to(device)
@@ -152,6 +158,8 @@ def train_clip(
         schedule.step()
         with torch.no_grad():
             clip.logit_scale.clamp_(max=float(np.log(LARGEST_SCALE)))
+    if not torch.isfinite(loss):
+        raise FloatingPointError(f"the contrastive loss became {loss.item()} within {steps} steps")
     return clip.eval()
 
 

@@ -17,11 +17,11 @@ from hessgeo.models.digits import Digits
 
 
 def build_unet(channels: Sequence[int]) -> UNet2DModel:
-    """A U-Net for 8 x 8 grey images: one level per entry of ``channels``, self-attention on the lowest.
+    """A U-Net for 8 x 8 grey images: one level per entry of ``channels``, one-headed self-attention on the last.
 
     Raises:
         ValueError: if there are more than three levels (8 x 8 halves three times) or a width is not a
-            multiple of 8, the number of normalisation groups and the width of an attention head.
+            multiple of 8, the number of normalisation groups.
     """
     levels = len(channels)
     if not 1 <= levels <= 3 or any(width % 8 for width in channels):
@@ -34,7 +34,7 @@ def build_unet(channels: Sequence[int]) -> UNet2DModel:
         layers_per_block=1,
         down_block_types=("DownBlock2D",) * (levels - 1) + ("AttnDownBlock2D",),
         up_block_types=("AttnUpBlock2D",) + ("UpBlock2D",) * (levels - 1),
-        attention_head_dim=8,
+        attention_head_dim=channels[-1],
         norm_num_groups=8,
     )
 
@@ -114,7 +114,13 @@ def train_diffusion(
 
     Returns:
         A pipeline in evaluation mode, which ``save_pretrained(folder, safe_serialization=True)`` writes.
+
+    Raises:
+        ValueError: on less than one step, or channels that ``build_unet`` refuses.
+        FloatingPointError: if the loss is not finite at the end.
     """
+    if steps < 1:
+        raise ValueError(f"steps is {steps}, must be at least 1")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         unet = build_unet(channels).to(device)

@@ -17,6 +17,8 @@ from hessgeo.systems.slices import LatentSlice
 if TYPE_CHECKING:
     from diffusers import DDIMScheduler, UNet2DModel
 
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
 
 class DiffusionSystem(System):
     """DDIM samples of a diffusion model, started from the latents of a slice.
@@ -163,8 +165,8 @@ def check_pipeline(folder: Path) -> None:
         raise ValueError(f"{folder}/unet is conditional on a class, must be unconditional")
     if config["in_channels"] != config["out_channels"]:
         raise ValueError(f"{folder}/unet predicts a variance too, which DDIM does not use")
-    if not any((folder / "unet").glob("*.safetensors")):
-        raise ValueError(f"{folder}/unet has no safetensors weights; pickled weights (.bin, .pt) are refused")
+    if not any((folder / "unet" / name).is_file() for name in (WEIGHTS, f"{WEIGHTS}.index.json")):
+        raise ValueError(f"{folder}/unet has no {WEIGHTS}; pickled weights (.bin, .pt) are refused")
 
 
 def latent_shape(checkpoint: str | Path) -> tuple[int, int, int]:

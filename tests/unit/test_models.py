@@ -71,6 +71,20 @@ def test_training_moves_the_weights_and_ends_in_evaluation_mode(kind, digits):
     assert any(not torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("kind", ["diffusion", "clip", "classifier"])
+def test_no_steps_are_refused(kind, digits):
+    with pytest.raises(ValueError, match="steps is 0"):
+        trained(kind, digits, 5, steps=0)
+
+
+@pytest.mark.parametrize("kind", ["diffusion", "clip", "classifier"])
+def test_training_that_diverges_is_an_error(kind, digits, monkeypatch):
+    name = {"diffusion": "DIFFUSION", "clip": "CLIP", "classifier": "CLASSIFIER"}[kind]
+    monkeypatch.setitem(globals()[name], "learning_rate", 1e30)
+    with pytest.raises(FloatingPointError, match="within 3 steps"):
+        trained(kind, digits, 5)
+
+
 def test_pipeline_folder_round_trip(digits, tmp_path):
     pipeline = train_diffusion(digits, steps=2, seed=0, **DIFFUSION)
     pipeline.save_pretrained(tmp_path, safe_serialization=True)
