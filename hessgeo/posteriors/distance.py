@@ -18,9 +18,11 @@ from hessgeo.grids import Grid, bilinear_weights
 from hessgeo.posteriors.base import Posterior
 from hessgeo.posteriors.kernels import LogKernel, log_kernel
 
-# A tile of ROWS x COLUMNS float32 (0.5 MiB) and its float64 copy stay in the second-level cache of one core.
+# A tile of ROWS x COLUMNS float32 (0.5 MiB), its exponential, and a float64 copy of STRIP of its rows stay in the
+# second-level cache of one core.
 ROWS = 256
 COLUMNS = 512
+STRIP = 128
 # Logits lower than this under the row's maximum are raised to it: their share, 4e-31 each, is far under
 # float32 rounding, and products with it stay clear of slow denormal numbers.
 FLOOR = -70.0
@@ -153,7 +155,7 @@ def block_rows(n: int, *, threads: int, memory_mb: float) -> int:
 class _Problem:
     """What every row block reads: samples centred and scaled, kernel, and what to keep."""
 
-    features: Float32[np.ndarray, "n e"]  # [E, 1, |E|^2], so that one product yields squared distances
+    factor: Float32[np.ndarray, "e n"]  # rows E, 1, |E|^2: one product with it yields squared distances
     monomials: Float64[np.ndarray, "n 6"]  # 1, u, v, u^2, u v, v^2 of the scaled parameters
     centre: Float64[np.ndarray, "2"]
     scale: Float64[np.ndarray, "2"]
@@ -176,11 +178,12 @@ class _Problem:
         coarse: Grid | None,
     ) -> _Problem:
         n, d = embedding.shape
-        features = np.empty((n, d + 2), np.float32)
+        factor = np.empty((d + 2, n), np.float32)
         # Distances do not change, and |E|^2, whose rounding limits them, becomes as small as it can be.
-        np.subtract(embedding, embedding.mean(axis=0, dtype=float), out=features[:, :d], casting="same_kind")
-        features[:, d] = 1.0
-        features[:, d + 1] = np.einsum("nd,nd->n", features[:, :d], features[:, :d], dtype=float)
+        mean = embedding.mean(axis=0, dtype=float)
+        np.subtract(embedding.T, mean[:, None], out=factor[:d], casting="same_kind")
+        factor[d] = 1.0
+        factor[d + 1] = np.einsum("dn,dn->n", factor[:d], factor[:d], dtype=float)
         t = np.asarray(t, dtype=float)
         centre = (t.max(axis=0) + t.min(axis=0)) / 2
         scale = np.maximum((t.max(axis=0) - t.min(axis=0)) / 2, np.finfo(float).tiny)
@@ -189,7 +192,7 @@ class _Problem:
         spread = None if coarse is None else bilinear_weights(t, coarse).T.tocsr().astype(np.float32)
         logarithm = log_kernel(kernel)
         return cls(
-            features, monomials, centre, scale, logarithm, float(resolution), exclude_self, neighbours,
+            factor, monomials, centre, scale, logarithm, float(resolution), exclude_self, neighbours,
             spread, coarse,
         )  # fmt: skip
 
@@ -220,7 +223,7 @@ def _reduce_rows(problem: _Problem, start: int, stop: int, buffers: SimpleQueue[
     """All reductions of rows ``start..stop`` in a borrowed buffer."""
     buffer = buffers.get()
     try:
-        n = len(problem.features)
+        n = problem.factor.shape[1]
         weight = buffer[: min(stop, n) - start]
         sums = _weigh(problem, start, weight)
         total = sums.moments[:, 0]
@@ -253,20 +256,41 @@ def _weigh(problem: _Problem, start: int, weight: Float32[np.ndarray, "rows n"])
     if problem.exclude_self:
         peak = _fill_logits(problem, source, start, weight)
     moments, mean_logit = np.zeros((rows, 6)), np.zeros(rows)
-    tile, wide = np.empty((rows, COLUMNS), np.float32), np.empty((rows, COLUMNS))
+    # Work space is kept from tile to tile: fresh pages for each would cost a tenth of the time.
+    logits, weights = np.empty((2, rows, COLUMNS), np.float32)
+    wide = np.empty((min(STRIP, rows), COLUMNS))
     for columns in _tiles(n):
         width = columns.stop - columns.start
-        logit, product, part = tile[:, :width], wide[:, :width], weight[:, columns]
+        logit, tile = logits[:, :width], weights[:, :width]
         if problem.exclude_self:
-            np.subtract(part, peak[:, None], out=logit)
+            np.subtract(weight[:, columns], peak[:, None], out=logit)
         else:
             _logits(problem, source, start, columns, logit)
-        np.maximum(logit, FLOOR, out=logit)
-        np.exp(logit, out=part)
-        mean_logit += np.vecdot(part, logit)
-        product[...] = part
-        moments += product @ problem.monomials[columns]
+        np.clip(logit, FLOOR, 0.0, out=logit)
+        np.exp(logit, out=tile)
+        if problem.exclude_self:
+            tile[_own(start, rows, columns)] = 0.0
+        weight[:, columns] = tile
+        mean_logit += np.vecdot(tile, logit)
+        _add_product(moments, tile, problem.monomials[columns], wide[:, :width])
     return _Sums(moments, mean_logit, peak)
+
+
+def _add_product(
+    total: Float64[np.ndarray, "rows 6"],
+    tile: Float32[np.ndarray, "rows columns"],
+    monomials: Float64[np.ndarray, "columns 6"],
+    wide: Float64[np.ndarray, "strip columns"],
+) -> None:
+    """Add ``tile @ monomials`` in float64, strip by strip through the work space ``wide``.
+
+    A covariance is a small difference of these sums: in float32 they would cost it three more digits.
+    """
+    for start in range(0, len(tile), len(wide)):
+        strip = tile[start : start + len(wide)]
+        product = wide[: len(strip)]
+        product[...] = strip
+        total[start : start + len(strip)] += product @ monomials
 
 
 def _fill_logits(
@@ -287,19 +311,24 @@ def _fill_logits(
 
 def _sources(problem: _Problem, start: int, rows: int) -> Float32[np.ndarray, "rows e"]:
     """Left factors ``[-2 E_i, |E_i|^2, 1]``: times ``[E_j, 1, |E_j|^2]`` they give ``|E_i - E_j|^2``."""
-    features = problem.features[start : start + rows]
-    return np.concatenate([-2.0 * features[:, :-2], features[:, -1:], features[:, -2:-1]], axis=1)
+    factor = problem.factor[:, start : start + rows]
+    return np.ascontiguousarray(np.concatenate([-2.0 * factor[:-2], factor[[-1, -2]]]).T)
 
 
 def _logits(problem: _Problem, source: np.ndarray, start: int, columns: slice, out: np.ndarray) -> None:
     """Log-kernel of one tile, with the distance of a sample to itself exact."""
-    np.matmul(source, problem.features[columns].T, out=out)
-    np.maximum(out, 0.0, out=out)
-    own = np.arange(max(start, columns.start), min(start + len(source), columns.stop))
-    out[own - start, own - columns.start] = 0.0
+    np.matmul(source, problem.factor[:, columns], out=out)
+    own = _own(start, len(source), columns)
+    out[own] = 0.0
     problem.kernel(out, problem.resolution, out=out)
     if problem.exclude_self:
-        out[own - start, own - columns.start] = -np.inf
+        out[own] = -np.inf
+
+
+def _own(start: int, rows: int, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Where the samples of a row block meet themselves in a tile."""
+    own = np.arange(max(start, columns.start), min(start + rows, columns.stop))
+    return own - start, own - columns.start
 
 
 def _nearest(

@@ -28,7 +28,7 @@ def laplace(
 ) -> Float[np.ndarray, "*shape"]:
     """``-N d``, from ``d^2``; the paper's code has ``N = 10``."""
     # PAPER: its text prints the Gaussian kernel, its code runs this one; results name the kernel they used.
-    distance = np.sqrt(squared_distance, out=out)
+    distance = np.sqrt(np.maximum(squared_distance, 0.0, out=out), out=out)
     return np.multiply(distance, -float(resolution), out=out)
 
 
