@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -37,8 +37,8 @@ class Reduction:
         return total / max(2 * len(mean) - degrees, 1.0)
 
     def noise(self, scatter: Float[Tensor, "source 2"]) -> float:
-        """Dispersion of the means between neighbours; the median of a chi-squared variable of 2 is ``2 log 2``."""
-        return float(self._standardised(scatter).median()) / (2 * math.log(2))
+        """Dispersion of the means between neighbours: the mean of a chi-squared variable of 2, over 2."""
+        return float(self._standardised(scatter).mean()) / 2
 
     def _standardised(self, residual: Float[Tensor, "source 2"]) -> Float[Tensor, "source"]:
         return torch.einsum("ik,ikl,il->i", residual, self.precision, residual)
@@ -85,7 +85,7 @@ class ConvexProblem:
             marginal=tensor(spread.T @ posterior.marginal),
         )
 
-    @property
+    @cached_property
     def nodes(self) -> Float[Tensor, "node 2"]:
         """The grid's nodes, row by row."""
         return torch.stack(torch.meshgrid(*self.axes, indexing="ij"), dim=-1).reshape(-1, 2)
@@ -106,7 +106,8 @@ class ConvexProblem:
         offset = self.log_weight - self.resolution * self.node_values(c)
         return torch.addmm(offset, self.resolution * slope, self.nodes.T)
 
-    def linear_term(self) -> Float[Tensor, "size"]:
+    @cached_property
+    def linear(self) -> Float[Tensor, "size"]:
         """``d/dc`` of the part of the loss that is linear in ``c``: the data's side of the gradient."""
         marginal = self.marginal.reshape(len(self.axes[0]), len(self.axes[1]))
         linear = (self.in_a.T @ marginal @ self.in_b).flatten()
@@ -115,18 +116,21 @@ class ConvexProblem:
                 linear -= self.basis.matrix(self.source[block], d).T @ self.mean[block, k]
         return self.resolution * linear
 
-    def loss(self, c: Float[Tensor, "size"], linear: Float[Tensor, "size"]) -> float:
+    @cached_property
+    def carried(self) -> float:
+        """``sum_g s_g log w_g``: the part of ``log q`` that the nodes' weights bring, which no ``c`` changes."""
+        return float(torch.where(self.marginal > 0, self.marginal * self.log_weight, 0.0).sum())
+
+    def loss(self, c: Float[Tensor, "size"]) -> float:
         """Summed cross-entropy, in nats."""
-        # The weights of the data's own nodes, sum_g s_g log w_g, belong to log q but not to c.
-        carried = torch.where(self.marginal > 0, self.marginal * self.log_weight, 0.0).sum()
         log_z = 0.0
         for block in self.blocks():
             logits = self.logits(c, block)
             peak = logits.amax(dim=1, keepdim=True)
             log_z += float((peak[:, 0] + logits.sub_(peak).exp_().sum(dim=1).log()).sum())
-        return float(linear @ c) + log_z - float(carried)
+        return float(self.linear @ c) + log_z - self.carried
 
-    def reduce(self, c: Float[Tensor, "size"], linear: Float[Tensor, "size"]) -> Reduction:
+    def reduce(self, c: Float[Tensor, "size"]) -> Reduction:
         """Loss, gradient and Hessian (``N^2 sum_i Cov_{q_i}[<dPhi(t_i), t> - Phi(t)]``) in one pass."""
         size, n = self.basis.size, self.resolution
         hessian = torch.zeros(size, size, dtype=torch.float64, device=c.device)
@@ -154,11 +158,12 @@ class ConvexProblem:
             means.append(mean)
             seconds.append(second)
         hessian += self._basis_products(node_mass)
-        carried = torch.where(self.marginal > 0, self.marginal * self.log_weight, 0.0).sum()
+        loss = float(self.linear @ c) + log_z - self.carried
+        gradient, hessian = self.linear + n * gradient, n**2 * (hessian + hessian.T) / 2
         return Reduction(
-            loss=float(linear @ c + log_z - carried),
-            gradient=linear + n * gradient,
-            hessian=n**2 * (hessian + hessian.T) / 2,
+            loss=loss,
+            gradient=gradient,
+            hessian=hessian,
             mean=torch.cat(means),
             precision=self._precision(torch.cat(means), torch.cat(seconds)),
         )

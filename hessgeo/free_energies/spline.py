@@ -23,6 +23,7 @@ from hessgeo.free_energies.smoothness import SmoothnessPrior, local_scatter
 from hessgeo.grids import Grid
 from hessgeo.posteriors.base import Posterior
 
+_ROUGH = 0.1  # decrement, in nats over all sources, that is enough before the weight changes
 _SMOOTHNESS_ROUNDS = 3  # of weight and fit; the weight is chosen on an expansion about the fit before it
 
 
@@ -104,10 +105,12 @@ def fit_spline(
 
     Minimises, over the coefficients of ``F``,
 
-        sum_i H(P(.|t_i), q_F(.|t_i)) + (lambda / 2) c' S c,    q_F(t_g|t_i) ~ w_g exp N(<t_g, grad F(t_i)> - F(t_g)),
+        sum_i H(P(.|t_i), q_F(.|t_i)) + (lambda / 2) c' S c,
+        q_F(t_g|t_i) ~ w_g exp N(<t_g, grad F(t_i)> - F(t_g)),
 
     with ``w_g`` the number of samples at node ``g`` (bilinear for scattered samples) and ``S`` the squared third
-    derivatives.
+    derivatives. ``F`` itself is free to be indefinite: where it is, the posterior is not that of an exponential family,
+    or changes faster than the splines can follow.
 
     How much to trust the posterior is measured, as a dispersion ``phi``: the scatter of posterior means relative to
     that of single draws from ``q_F``. Its *noise* is the scatter between neighbouring sources (a robust mean of what
@@ -182,70 +185,62 @@ def _minimise(
     max_iterations: int,
     progress: bool,
 ) -> _State:
-    """Newton to the minimum; with ``auto``, again for each new weight until the degrees of freedom settle."""
-    linear = problem.linear_term()
-    c = torch.zeros_like(linear)
-    state = _State(c, problem.reduce(c, linear), 0.0, math.inf, 0)
-    scale = float(state.reduction.hessian.trace() / prior.penalty.trace())
+    """Newton to the minimum; with ``auto``, again for each new weight until the weight settles."""
+    c = torch.zeros(problem.basis.size, dtype=torch.float64, device=problem.mean.device)
+    reduction = problem.reduce(c)
+    scale = float(reduction.hessian.trace() / prior.penalty.trace())
     weight = 1e-6 * scale if smoothness == "auto" else float(smoothness)
     with tqdm(total=max_iterations, desc="Newton", disable=not progress) as bar:
+        state = _State(c, reduction, weight, math.inf, 0)
         for _ in range(_SMOOTHNESS_ROUNDS if smoothness == "auto" else 0):
-            goal = max(tolerance, 1e-3)
-            state = _newton(
-                problem, prior, linear, replace(state, smoothness=weight), goal, max_iterations, bar
-            )
-            before, weight = weight, prior.likeliest_weight(state.reduction, state.coefficients, scale)
-            if abs(math.log(weight / before)) < 0.1:
+            state = _newton(problem, prior, state, max(tolerance, _ROUGH), max_iterations, bar)
+            weight = prior.likeliest_weight(state.reduction, state.coefficients, scale)
+            settled = abs(math.log(weight / state.smoothness)) < 0.1
+            state = replace(state, smoothness=weight)
+            if settled:
                 break
-        state = _newton(
-            problem, prior, linear, replace(state, smoothness=weight), tolerance, max_iterations, bar
-        )
-    return state
+        return _newton(problem, prior, state, tolerance, max_iterations, bar)
 
 
 def _newton(
     problem: ConvexProblem,
     prior: SmoothnessPrior,
-    linear: Float[Tensor, "size"],
     state: _State,
     tolerance: float,
     max_iterations: int,
     bar: tqdm,
 ) -> _State:
     """Damped Newton from ``state`` at its weight, until the decrement is below ``tolerance``."""
-    c, reduction, weight, iterations = state.coefficients, state.reduction, state.smoothness, state.iterations
     while True:
-        slope = reduction.gradient + weight * prior.penalty @ c
-        step = -torch.cholesky_solve(slope[:, None], prior.factor(reduction.hessian, weight))[:, 0]
+        c, weight = state.coefficients, state.smoothness
+        slope = state.reduction.gradient + weight * prior.penalty @ c
+        step = -torch.cholesky_solve(slope[:, None], prior.factor(state.reduction.hessian, weight))[:, 0]
         decrement = float(-(slope @ step) / 2)
+        state = replace(state, decrement=decrement)
         bar.set_postfix(decrement=f"{decrement:.1e}", smoothness=f"{weight:.1e}")
-        if decrement <= tolerance or iterations >= max_iterations:
-            return _State(c, reduction, weight, decrement, iterations)
-        c = _line_search(problem, linear, prior.penalty, weight, c, step, slope, reduction.loss)
-        reduction = problem.reduce(c, linear)
-        iterations += 1
+        if decrement <= tolerance or state.iterations >= max_iterations:
+            return state
+        c = _line_search(problem, prior.penalty, state, step, float(slope @ step))
+        state = replace(state, coefficients=c, reduction=problem.reduce(c), iterations=state.iterations + 1)
         bar.update()
 
 
 def _line_search(
     problem: ConvexProblem,
-    linear: Float[Tensor, "size"],
     penalty: Float[Tensor, "size size"],
-    weight: float,
-    c: Float[Tensor, "size"],
+    state: _State,
     step: Float[Tensor, "size"],
-    slope: Float[Tensor, "size"],
-    loss: float,
+    expected: float,
 ) -> Float[Tensor, "size"]:
     """Armijo backtracking; a full step is taken untested once the decrease is below the loss's rounding."""
-    start = loss + float(weight / 2 * c @ penalty @ c)
-    expected = float(slope @ step)
+    c, weight = state.coefficients, state.smoothness
+    start = state.reduction.loss + float(weight / 2 * c @ penalty @ c)
     if -expected < 1e-9 * abs(start):
         return c + step
     length = 1.0
     while length > 1e-8:
         trial = c + length * step
-        value = problem.loss(trial, linear) + float(weight / 2 * trial @ penalty @ trial)
+        value = problem.loss(trial) + float(weight / 2 * trial @ penalty @ trial)
         if value <= start + 1e-4 * length * expected:
             return trial
         length /= 2
