@@ -41,11 +41,11 @@ class Workflow:
 
     @property
     def study(self):
-        """Paths of the tiny study, relative to the working directory."""
+        """Paths of the (first) study, relative to the working directory."""
         config = yaml.safe_load((self.repository / "config.yaml").read_text())
         schema = self.repository / "workflow" / "schemas" / "config.schema.yaml"
         settings = read_settings(merged(config, self.overrides), schema)
-        return Layout(settings, self.repository).of("tiny")
+        return Layout(settings, self.repository).studies[0]
 
     def __call__(self, path):
         return self.directory / path

@@ -136,3 +136,44 @@ def test_a_new_setting_redoes_what_depends_on_it_alone(copied):
     jobs = {line.split()[0] for line in result.stdout.splitlines() if len(line.split()) == 2}
     assert {"segment_phases", "scan_resolution", "draw_phases"} <= jobs
     assert not jobs & {"train_diffusion", "generate_samples", "estimate_posterior", "fit_free_energy"}
+
+
+def test_a_scattered_study_of_local_folders_takes_the_same_path(finished, copied):
+    models = finished("results/models/tiny")
+    other = {
+        "system": {"checkpoint": str(models / "diffusion"), "steps": 4, "batch_size": 64},
+        "slice": {
+            "anchors": str(finished("anchors.npy")),
+            "extent": [[0, 1], [0, 2]],
+            "normalisation": "std",
+        },
+        "sampling": {"design": "sobol", "count": 256, "shard": 128, "grid": [8, 12]},
+        "embedding": {"checkpoint": str(models / "clip")},
+        "posterior": {"kernel": "laplace", "cells": 20, "sources": 64, "coarse": [4, 6], "neighbours": 3},
+        "free_energy": {
+            "fit": "mlp",
+            "splines": [6, 6],
+            "mlp": {"width": 16, "depth": 2, "steps": 30, "sources": 64},
+        },
+        "scan": {"factors": [1]},
+    }
+    np.save(finished("anchors.npy"), np.random.default_rng(5).standard_normal((3, 1, 8, 8)))
+    workflow = copied(run=["other"], studies={"other": other})
+    figures = [f"results/other/figures/{name}.svg" for name in ("mosaic", "metric", "phases", "posteriors")]
+    workflow.run("results/other/numbers.json", *figures)
+    numbers = store.read_json(workflow("results/other/numbers.json"))
+    assert set(numbers["models"]) == set()
+    assert "samples" not in numbers  # no classifier judges what may be no digit
+    assert numbers["posterior"]["kernel"] == "laplace"
+    assert numbers["free_energy"]["fit"] == "mlp"
+    # Embeddings of scattered samples have no finite differences, and nothing claims otherwise.
+    metric = store.read_dataset(workflow("results/other/metric.nc"))
+    assert np.isnan(metric["measured_metric"]).all()
+    assert metric["posterior_metric"].shape == (8, 12, 2, 2)
+    posterior = store.read_posterior(workflow("results/other/posterior.zarr"))
+    assert posterior.coarse.shape == (256, 4, 6)
+    assert posterior.neighbours.shape == (256, 3)
+    table = pd.read_csv(workflow("results/other/figures/mosaic.csv"))
+    # A tile shows the sample nearest to its node, which is no farther than the next node but one.
+    t = posterior.t[table["sample"].to_numpy()]
+    assert np.abs(t - table[["a", "b"]].to_numpy()).max() < 2 * max(1 / 7, 2 / 11)

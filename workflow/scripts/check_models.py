@@ -13,7 +13,7 @@ from hessgeo.systems.diffusion import latent_shape, load_diffusion
 from hessgeo.systems.slices import LatentSlice, random_anchors
 from hessgeo.workflow import pick_device, script_context
 
-IMAGES, STEPS = 512, 50
+IMAGES, STEPS = 256, 25
 
 
 def main(folder, numbers, held_out, seed):
