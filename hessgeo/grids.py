@@ -28,8 +28,8 @@ class Grid:
     shape: tuple[int, int]
 
     def __post_init__(self) -> None:
-        if any(low >= high for low, high in self.extent):
-            raise ValueError(f"extent {self.extent} must increase along both axes")
+        if not all(np.isfinite(low) and np.isfinite(high) and low < high for low, high in self.extent):
+            raise ValueError(f"extent {self.extent} must be finite and increase along both axes")
         if any(nodes < 2 for nodes in self.shape):
             raise ValueError(f"grid shape {self.shape} must have at least two nodes along both axes")
 
@@ -62,12 +62,14 @@ def parameter_points(design: Design, grid: Grid, count: int, seed: int) -> Float
     Args:
         design: ``grid`` (every node of ``grid``), ``uniform`` or ``sobol`` (scrambled, within the box of ``grid``).
         grid: the parameter box, and its nodes for ``grid``.
-        count: number of points; must equal ``grid.size`` for the ``grid`` design.
+        count: number of points, at least one; must equal ``grid.size`` for the ``grid`` design.
         seed: seed of the random designs.
 
     Raises:
-        ValueError: on an unknown design, or a count that a ``grid`` design does not have.
+        ValueError: on an unknown design, or a count below one or one that a ``grid`` design does not have.
     """
+    if count < 1:
+        raise ValueError(f"count must be at least 1, not {count}")
     if design == "grid":
         if count != grid.size:
             raise ValueError(f"a grid design over {grid.shape} has {grid.size} points, not {count}")
@@ -93,12 +95,14 @@ def bilinear_weights(points: Float[np.ndarray, "n 2"], grid: Grid) -> csr_matrix
     Raises:
         ValueError: if a point lies outside the box.
     """
-    low, high = np.array(grid.extent).T
+    low = np.array(grid.extent)[:, 0]
     position = (np.asarray(points, dtype=float) - low) / np.array(grid.spacing)
     last = np.array(grid.shape) - 1
-    if np.any(position < -1e-9) or np.any(position > last + 1e-9):
+    # Stated as what must hold, so that a point that is not a number fails too.
+    if not np.all((position >= -1e-9) & (position <= last + 1e-9)):
         raise ValueError(f"points lie outside the box {grid.extent}")
-    position = np.clip(position, 0, last)
+    # A node reached up to rounding is that node: no crumbs of weight on nodes that no point touches.
+    position = np.where(np.abs(position - position.round()) < 1e-9, position.round(), position).clip(0, last)
     cell = np.minimum(position.astype(int), last - 1)
     fraction = position - cell
     rows, columns, weights = [], [], []
