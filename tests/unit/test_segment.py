@@ -1,0 +1,256 @@
+"""Phases of eigenvalue maps whose ridges are those of a Voronoi diagram."""
+
+import numpy as np
+import pytest
+from scipy.spatial import Voronoi
+from sklearn.metrics import adjusted_rand_score
+
+from hessgeo.grids import Grid
+from hessgeo.phases import boundary_lines, medoids, segment_phases, triple_points
+
+GRID = Grid(((-1.0, 2.0), (0.0, 2.0)), (73, 49))
+SETTINGS = {"persistence": 1.0, "minimum_area": 0.02, "smoothing": 1.0}
+CENTRES = {
+    2: [(-0.5, 1.0), (1.3, 0.8)],
+    3: [(-0.5, 0.4), (1.5, 0.5), (0.4, 1.7)],
+    4: [(-0.4, 0.5), (1.5, 0.3), (0.3, 1.7), (1.7, 1.6)],
+}
+
+
+def voronoi(centres, width=0.06, height=50.0):
+    """Labels of the nearest centre, and an eigenvalue with a ridge of that width where two are equally near."""
+    distance = np.linalg.norm(GRID.points[:, None] - np.array(centres), axis=-1)
+    near = np.sort(distance, axis=1)
+    # (d2 - d1) / 2 is at least the distance to the boundary times the sine of half the angle between the centres.
+    ridge = np.exp(-(((near[:, 1] - near[:, 0]) / (2 * width)) ** 2))
+    return distance.argmin(axis=1).reshape(GRID.shape), (1 + height * ridge).reshape(GRID.shape)
+
+
+@pytest.mark.parametrize("count", CENTRES)
+def test_the_phases_are_the_voronoi_cells(count):
+    truth, eigenvalue = voronoi(CENTRES[count])
+    phases = segment_phases(eigenvalue, GRID, **SETTINGS)
+    assert phases.count == count
+    # Nodes on the ridge itself, one in forty, may go either way.
+    assert adjusted_rand_score(truth.ravel(), phases.label.ravel()) > 0.97
+
+
+def test_labels_run_from_one_in_order_of_area():
+    _, eigenvalue = voronoi(CENTRES[4])
+    label = segment_phases(eigenvalue, GRID, **SETTINGS).label
+    areas = np.bincount(label.ravel())
+    assert areas[0] == 0
+    assert np.all(np.diff(areas[1:]) <= 0)
+    assert label.dtype == np.int32
+
+
+@pytest.mark.parametrize("factor", [1e-12, 7.0, 1e9])
+def test_a_constant_factor_changes_nothing(factor):
+    _, eigenvalue = voronoi(CENTRES[3])
+    one, two = (segment_phases(f * eigenvalue, GRID, **SETTINGS) for f in (1.0, factor))
+    assert np.array_equal(one.label, two.label)
+    np.testing.assert_allclose(two.ridge, one.ridge, atol=1e-12)
+
+
+def test_a_reflection_of_the_box_reflects_the_phases():
+    _, eigenvalue = voronoi(CENTRES[3])
+    one = segment_phases(eigenvalue, GRID, **SETTINGS).label
+    two = segment_phases(eigenvalue[::-1], GRID, **SETTINGS).label[::-1]
+    # The flood meets nodes of equal height from the other side: a few on the ridges change hands.
+    assert np.mean(one != two) < 0.02
+
+
+def test_the_ridge_is_the_height_of_the_boundary_in_nats():
+    _, eigenvalue = voronoi(CENTRES[2], width=0.2)
+    phases = segment_phases(eigenvalue, GRID, persistence=1.0, minimum_area=0.0, smoothing=0.0)
+    on_boundary = np.zeros(GRID.shape, dtype=bool)
+    for axis in (0, 1):
+        unlike = np.diff(phases.label, axis=axis) != 0
+        on_boundary |= np.pad(unlike, [(0, int(axis == k)) for k in (0, 1)])
+        on_boundary |= np.pad(unlike, [(int(axis == k), 0) for k in (0, 1)])
+    assert np.array_equal(phases.ridge > 0, on_boundary)
+    # Each boundary node is within a step, 0.2 widths, of the top: exp(-0.2^2) of it. The bottoms are one.
+    ridge = phases.ridge[on_boundary]
+    assert np.log(51) - 0.05 < ridge.min() <= ridge.max() <= np.log(51) + 1e-12
+
+
+@pytest.mark.parametrize(("height", "expected"), [(np.e**0.9 - 1, 1), (np.e**1.2 - 1, 2)])
+def test_a_ridge_counts_from_the_persistence_on(height, expected):
+    # An odd ridge straight along a line of nodes: its top is log(1 + height) above the bottoms, without smoothing.
+    eigenvalue = np.ones(GRID.shape)
+    eigenvalue[36] += height
+    phases = segment_phases(eigenvalue, GRID, persistence=1.0, minimum_area=0.0, smoothing=0.0)
+    assert phases.count == expected
+
+
+def test_persistence_is_measured_from_the_shallower_basin():
+    # A ridge 2 nats above the left bottom and half a nat above the right one.
+    eigenvalue = np.ones(GRID.shape)
+    eigenvalue[36:] = np.exp(1.5)
+    eigenvalue[36] = np.exp(2.0)
+    counts = [
+        segment_phases(eigenvalue, GRID, persistence=p, minimum_area=0.0, smoothing=0.0).count
+        for p in (0.45, 0.55)
+    ]
+    assert counts == [2, 1]
+
+
+def test_noise_below_the_persistence_adds_no_phase():
+    truth, eigenvalue = voronoi(CENTRES[3])
+    noise = np.exp(np.random.default_rng(0).uniform(-0.25, 0.25, GRID.shape))  # rises of half a nat at most
+    phases = segment_phases(eigenvalue * noise, GRID, **{**SETTINGS, "minimum_area": 0.0, "smoothing": 0.0})
+    assert phases.count == 3
+    # Roughness of the ridge's top moves the boundary by a node.
+    assert adjusted_rand_score(truth.ravel(), phases.label.ravel()) > 0.95
+    fine = segment_phases(eigenvalue * noise, GRID, persistence=0.05, minimum_area=0.0, smoothing=0.0)
+    assert fine.count > 10
+
+
+def test_small_phases_join_the_neighbour_across_the_lowest_pass():
+    # A block of 5 x 5 nodes at the middle ridge, walled by 3 nats towards the left and 2 nats towards the right.
+    eigenvalue = np.ones(GRID.shape)
+    eigenvalue[36] = np.exp(4.0)
+    eigenvalue[36:43, 20:27] = np.exp(2.0)
+    eigenvalue[36, 20:27] = np.exp(3.0)
+    eigenvalue[37:42, 21:26] = 1.0
+    kept = segment_phases(eigenvalue, GRID, persistence=1.0, minimum_area=0.0, smoothing=0.0).label
+    merged = segment_phases(eigenvalue, GRID, persistence=1.0, minimum_area=0.02, smoothing=0.0).label
+    assert kept.max() == 3
+    assert merged.max() == 2
+    assert merged[39, 23] == merged[70, 5] != merged[5, 5]
+    assert np.array_equal(kept == kept[5, 5], merged == merged[5, 5])
+
+
+def test_a_flat_map_is_one_phase_without_boundaries():
+    for eigenvalue in (np.full(GRID.shape, 3.0), 2 + np.sin(GRID.points[:, 0]).reshape(GRID.shape)):
+        phases = segment_phases(eigenvalue, GRID, **SETTINGS)
+        assert phases.count == 1
+        assert np.all(phases.label == 1)
+        assert np.all(phases.ridge == 0)
+        assert boundary_lines(phases.label, GRID) == []
+        assert triple_points(phases.label, GRID) == []
+
+
+def test_the_triple_point_is_the_voronoi_vertex():
+    _, eigenvalue = voronoi(CENTRES[3])
+    found = triple_points(segment_phases(eigenvalue, GRID, **SETTINGS).label, GRID)
+    assert len(found) == 1
+    assert found[0].phases == (1, 2, 3)
+    steps = (found[0].point - Voronoi(CENTRES[3]).vertices[0]) / np.array(GRID.spacing)
+    assert np.abs(steps).max() < 1.5
+
+
+@pytest.mark.parametrize("count", CENTRES)
+def test_boundaries_lie_on_the_lines_between_centres(count):
+    truth, eigenvalue = voronoi(CENTRES[count])
+    label = segment_phases(eigenvalue, GRID, **SETTINGS).label
+    centre_of = {phase: np.bincount(truth[label == phase]).argmax() for phase in range(1, count + 1)}
+    lines = boundary_lines(label, GRID)
+    assert lines
+    for line in lines:
+        p, q = (np.array(CENTRES[count][centre_of[phase]]) for phase in line.phases)
+        normal = (q - p) / np.linalg.norm(q - p)
+        off = np.abs((line.points - (p + q) / 2) @ normal) / min(GRID.spacing)
+        assert off.max() < 2
+        assert np.median(off) < 0.6  # half-way between nodes, so half a step, and what smoothing leaves
+
+
+def test_boundaries_end_on_the_box_or_at_the_triple_point():
+    truth, _ = voronoi(CENTRES[3])
+    lines, (triple,) = boundary_lines(truth + 1, GRID), triple_points(truth + 1, GRID)
+    assert [line.phases for line in lines] == [(1, 2), (1, 3), (2, 3)]
+    low, high = np.array(GRID.extent).T
+    for line in lines:
+        ends = line.points[[0, -1]]
+        at_triple = np.all(np.abs(ends - triple.point) < 1e-12, axis=1)
+        on_box = np.any((np.abs(ends - low) < 1e-12) | (np.abs(ends - high) < 1e-12), axis=1)
+        assert sorted(at_triple) == [False, True]
+        assert np.array_equal(on_box, ~at_triple)
+        # Unbroken: smoothing does not pull neighbours further apart than a cell.
+        assert np.all(np.abs(np.diff(line.points, axis=0)) <= np.array(GRID.spacing) * (1 + 1e-12))
+
+
+def test_a_straight_boundary_is_exactly_half_way():
+    label = np.ones(GRID.shape, dtype=int)
+    label[30:] = 2
+    (line,) = boundary_lines(label, GRID)
+    assert line.phases == (1, 2)
+    np.testing.assert_allclose(line.points[:, 0], GRID.axes[0][29:31].mean(), rtol=1e-12)
+    np.testing.assert_allclose(np.sort(line.points[[0, -1], 1]), GRID.extent[1], atol=1e-12)
+
+
+def test_an_island_has_a_closed_line_around_it():
+    label = np.ones(GRID.shape, dtype=int)
+    a, b = GRID.points.T.reshape(2, *GRID.shape)
+    label[(a - 0.5) ** 2 + (b - 1.0) ** 2 < 0.6**2] = 2
+    (line,) = boundary_lines(label, GRID)
+    np.testing.assert_array_equal(line.points[0], line.points[-1])
+    radius = np.hypot(*(line.points - (0.5, 1.0)).T)
+    np.testing.assert_allclose(radius, 0.6, atol=max(GRID.spacing))
+    x, y = line.points.T
+    area = 0.5 * np.abs(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]))
+    # The shoelace area against that of the nodes inside; smoothing rounds the corners of the staircase off.
+    assert area == pytest.approx(np.count_nonzero(label == 2) * np.prod(GRID.spacing), rel=0.02)
+
+
+def test_regions_that_touch_at_a_corner_keep_two_lines_there():
+    label = np.ones((6, 6), dtype=int)
+    label[:3, :3] = label[3:, 3:] = 2
+    grid = Grid(((0.0, 5.0), (0.0, 5.0)), (6, 6))
+    lines = boundary_lines(label, grid)
+    assert len(lines) == 4
+    assert all(any(np.allclose(end, 2.5) for end in line.points[[0, -1]]) for line in lines)
+    assert triple_points(label, grid) == []
+
+
+def test_touching_corners_make_one_point_of_four_phases():
+    label = np.array([[1, 1, 1, 2], [1, 1, 1, 2], [3, 3, 4, 4], [3, 3, 4, 4]])
+    grid = Grid(((0.0, 3.0), (0.0, 3.0)), (4, 4))
+    (point,) = triple_points(label, grid)
+    assert point.phases == (1, 2, 3, 4)
+    np.testing.assert_allclose(point.point, (1.5, 2.0))  # the mean of the corners (1.5, 1.5) and (1.5, 2.5)
+
+
+def test_a_medoid_is_the_sample_of_the_least_sum_of_squares():
+    rng = np.random.default_rng(4)
+    label = rng.integers(1, 4, 120)
+    embedding = (rng.normal(size=(120, 6)) + label[:, None]).astype(np.float32)
+    found = medoids(embedding, label)
+    assert list(found) == [1, 2, 3]
+    squared = ((embedding[:, None].astype(float) - embedding) ** 2).sum(axis=-1)
+    for phase, index in found.items():
+        members = np.flatnonzero(label == phase)
+        assert index == members[squared[np.ix_(members, members)].sum(axis=1).argmin()]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("persistence", 0.0),
+        ("persistence", np.nan),
+        ("minimum_area", 1.0),
+        ("minimum_area", -0.1),
+        ("smoothing", -1.0),
+    ],
+)
+def test_bad_settings_are_named(name, value):
+    with pytest.raises(ValueError, match=name):
+        segment_phases(np.ones(GRID.shape), GRID, **{**SETTINGS, name: value})
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])
+def test_an_eigenvalue_that_is_not_positive_is_refused(value):
+    eigenvalue = np.ones(GRID.shape)
+    eigenvalue[3, 4] = value
+    with pytest.raises(ValueError, match="at 1 nodes"):
+        segment_phases(eigenvalue, GRID, **SETTINGS)
+
+
+def test_shapes_that_differ_are_refused():
+    with pytest.raises(ValueError, match="largest_eigenvalue"):
+        segment_phases(np.ones((4, 4)), GRID, **SETTINGS)
+    for function in (boundary_lines, triple_points):
+        with pytest.raises(ValueError, match="label"):
+            function(np.ones((4, 4), dtype=int), GRID)
+    with pytest.raises(ValueError, match="label_of_sample"):
+        medoids(np.zeros((5, 2)), np.ones(4, dtype=int))
