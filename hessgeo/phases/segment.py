@@ -221,7 +221,7 @@ def _ridge(label: np.ndarray, height: np.ndarray) -> Float64[np.ndarray, "na nb"
     return ridge
 
 
-def _meeting(label: np.ndarray) -> Bool[np.ndarray, "na-1 nb-1"]:
+def _meeting(label: Int[np.ndarray, "na nb"]) -> Bool[np.ndarray, "na-1 nb-1"]:
     """Corners whose four nodes hold at least three labels."""
     corners = [label[:-1, :-1], label[:-1, 1:], label[1:, :-1], label[1:, 1:]]
     block = np.sort(np.stack(corners), axis=0)
@@ -237,7 +237,8 @@ def _edges(label: np.ndarray) -> dict[tuple[int, int], list[tuple[Vertex, Vertex
     edges: dict[tuple[int, int], list[tuple[Vertex, Vertex]]] = {}
     for axis, (p, q) in enumerate(_sides(label)):
         for i, j in np.argwhere(p != q).tolist():
-            pair = tuple(sorted((int(p[i, j]), int(q[i, j]))))
+            one, other = int(p[i, j]), int(q[i, j])
+            pair = (min(one, other), max(one, other))
             before = (i, j - 1) if axis == 0 else (i - 1, j)
             edges.setdefault(pair, []).append((before, (i, j)))
     return edges

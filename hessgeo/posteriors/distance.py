@@ -16,7 +16,7 @@ from tqdm.dask import TqdmCallback
 
 from hessgeo.grids import Grid, bilinear_weights
 from hessgeo.posteriors.base import Posterior
-from hessgeo.posteriors.kernels import LogKernel, log_kernel
+from hessgeo.posteriors.kernels import LogKernel, check_embedding, log_kernel, squared_distances
 
 # A tile of ROWS x COLUMNS float32 (0.5 MiB), its exponential, and a float64 copy of STRIP of its rows stay in the
 # second-level cache of one core.
@@ -38,7 +38,7 @@ def posterior(
     neighbours: int = 0,
     coarse: Grid | None = None,
     threads: int = 1,
-    memory_mb: float = 256,
+    memory_mb: float = 256.0,
     progress: bool = False,
 ) -> Posterior:
     """Moments of the posterior ``P(t_j | t_i) = softmax_j log_kernel(|E_i - E_j|)`` of every sample.
@@ -117,25 +117,6 @@ def posterior_rows(
         logit[np.arange(len(sources)), sources] = -np.inf
     weight = np.exp(logit - logit.max(axis=1, keepdims=True))
     return weight / weight.sum(axis=1, keepdims=True)
-
-
-def squared_distances(
-    embedding: Float[np.ndarray, "n d"], sources: Int[np.ndarray, "s"]
-) -> Float64[np.ndarray, "s n"]:
-    """``|E_i - E_j|^2`` from each source to all samples in float64, exactly zero from a source to itself.
-
-    Raises:
-        ValueError: if the embedding is not a finite matrix, or a source is no sample.
-    """
-    _check_embedding(embedding)
-    sources = np.asarray(sources)
-    if np.any(sources < 0) or np.any(sources >= len(embedding)):
-        raise ValueError(f"sources must lie in 0..{len(embedding) - 1}, not {sources.min()}..{sources.max()}")
-    centred = np.asarray(embedding, dtype=float) - np.mean(embedding, axis=0, dtype=float)
-    norm = np.einsum("nd,nd->n", centred, centred)
-    squared = norm[sources, None] + norm[None, :] - 2 * centred[sources] @ centred.T
-    squared[np.arange(len(sources)), sources] = 0.0
-    return np.maximum(squared, 0.0, out=squared)
 
 
 def block_rows(n: int, *, threads: int, memory_mb: float) -> int:
@@ -380,22 +361,13 @@ def _assemble(problem: _Problem, t: np.ndarray, blocks: tuple[_Block, ...], kern
     )  # fmt: skip
 
 
-def _check_embedding(embedding: np.ndarray) -> None:
-    if np.ndim(embedding) != 2 or len(embedding) < 1:
-        raise ValueError(
-            f"embedding must be a matrix of at least one row, not of shape {np.shape(embedding)}"
-        )
-    if not np.isfinite(embedding).all():
-        raise ValueError("embedding holds values that are not finite")
-
-
 def _check_resolution(resolution: float) -> None:
     if not (np.isfinite(resolution) and resolution > 0):
         raise ValueError(f"resolution must be a positive number, not {resolution}")
 
 
 def _check_samples(embedding: np.ndarray, t: np.ndarray, resolution: float, exclude_self: bool) -> None:
-    _check_embedding(embedding)
+    check_embedding(embedding)
     if np.shape(t) != (len(embedding), 2) or not np.isfinite(t).all():
         raise ValueError(f"t must be finite of shape ({len(embedding)}, 2), not {np.shape(t)}")
     _check_resolution(resolution)

@@ -7,8 +7,7 @@ from jaxtyping import Float
 from scipy.spatial import cKDTree
 
 from hessgeo.grids import Grid, parameter_points
-from hessgeo.posteriors.distance import squared_distances
-from hessgeo.posteriors.kernels import LogKernel, log_kernel
+from hessgeo.posteriors.kernels import LogKernel, log_kernel, squared_distances
 
 # Bracket of the search. Embeddings have unit norm, so at the lower end the posterior is flat over everything,
 # and at the upper end it is narrower than the float32 rounding of the distances.

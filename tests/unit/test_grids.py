@@ -22,11 +22,11 @@ def test_rows_run_along_the_second_parameter_from_corner_to_corner():
 @pytest.mark.parametrize(
     ("extent", "shape", "named"),
     [
-        (((0, 0), (0, 1)), (4, 4), "extent"),
-        (((0, 1), (2, 1)), (4, 4), "extent"),
-        (((0, np.nan), (0, 1)), (4, 4), "extent"),
-        (((0, np.inf), (0, 1)), (4, 4), "extent"),
-        (((0, 1), (0, 1)), (1, 4), "shape"),
+        (((0.0, 0.0), (0.0, 1.0)), (4, 4), "extent"),
+        (((0.0, 1.0), (2.0, 1.0)), (4, 4), "extent"),
+        (((0.0, np.nan), (0.0, 1.0)), (4, 4), "extent"),
+        (((0.0, np.inf), (0.0, 1.0)), (4, 4), "extent"),
+        (((0.0, 1.0), (0.0, 1.0)), (1, 4), "shape"),
     ],
 )
 def test_a_bad_grid_is_refused(extent, shape, named):

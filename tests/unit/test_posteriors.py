@@ -139,7 +139,7 @@ def test_threads_do_not_change_a_byte_and_blocks_only_rounding(monkeypatch):
 
 
 def test_blocks_fit_the_memory_they_are_given():
-    for n, threads, memory_mb in ((20_000, 2, 256), (60_000, 8, 256), (1000, 1, 0.1)):
+    for n, threads, memory_mb in ((20_000, 2, 256.0), (60_000, 8, 256.0), (1000, 1, 0.1)):
         rows = distance.block_rows(n, threads=threads, memory_mb=memory_mb)
         assert rows == distance.ROWS or memory_mb / 2 < threads * rows * n * 4 / 2**20 <= memory_mb
     with pytest.raises(ValueError, match=r"memory_mb=0\.1"):

@@ -56,7 +56,7 @@ def test_it_scales_with_the_inverse_square_of_distances():
 
 def test_it_falls_with_the_cells_and_rises_with_the_quantile():
     embedding, t = curved()
-    by_cells = [choose_resolution(embedding, t, **{**RULE, "cells": cells}) for cells in (10, 40, 160)]
+    by_cells = [choose_resolution(embedding, t, **{**RULE, "cells": cells}) for cells in (10.0, 40.0, 160.0)]
     by_quantile = [choose_resolution(embedding, t, **{**RULE, "quantile": q}) for q in (0.0, 0.5, 1.0)]
     assert by_cells[0] > by_cells[1] > by_cells[2]
     assert by_quantile[0] < by_quantile[1] < by_quantile[2]
