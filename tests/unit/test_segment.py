@@ -106,19 +106,36 @@ def test_noise_below_the_persistence_adds_no_phase():
     assert fine.count > 10
 
 
-def test_small_phases_join_the_neighbour_across_the_lowest_pass():
-    # A block of 5 x 5 nodes at the middle ridge, walled by 3 nats towards the left and 2 nats towards the right.
+@pytest.mark.parametrize("transposed", [False, True])
+def test_small_phases_join_the_neighbour_across_the_lowest_pass(transposed):
+    # A block of 6 x 5 nodes left of the middle ridge, walled by 3 nats on three sides, by 2 nats towards the right.
     eigenvalue = np.ones(GRID.shape)
     eigenvalue[36] = np.exp(4.0)
-    eigenvalue[36:43, 20:27] = np.exp(2.0)
-    eigenvalue[36, 20:27] = np.exp(3.0)
-    eigenvalue[37:42, 21:26] = 1.0
-    kept = segment_phases(eigenvalue, GRID, persistence=1.0, minimum_area=0.0, smoothing=0.0).label
-    merged = segment_phases(eigenvalue, GRID, persistence=1.0, minimum_area=0.02, smoothing=0.0).label
+    eigenvalue[29:37, 20:27] = np.exp(3.0)
+    eigenvalue[36, 21:26] = np.exp(2.0)
+    eigenvalue[30:36, 21:26] = 1.0
+    grid = Grid(GRID.extent, GRID.shape[::-1]) if transposed else GRID
+    turned = eigenvalue.T if transposed else eigenvalue
+
+    def label(minimum_area):
+        found = segment_phases(turned, grid, persistence=1.0, minimum_area=minimum_area, smoothing=0.0).label
+        return found.T if transposed else found
+
+    kept, merged = label(0.0), label(0.02)
     assert kept.max() == 3
     assert merged.max() == 2
-    assert merged[39, 23] == merged[70, 5] != merged[5, 5]
+    assert merged[32, 23] == merged[70, 5] != merged[5, 5]
     assert np.array_equal(kept == kept[5, 5], merged == merged[5, 5])
+
+
+def test_the_ridge_rises_from_the_shallower_basin():
+    # The ridge, 2 nats high, between bottoms at 0 and at 1.2 nats.
+    eigenvalue = np.ones(GRID.shape)
+    eigenvalue[37:] = np.exp(1.2)
+    eigenvalue[36] = np.exp(2.0)
+    phases = segment_phases(eigenvalue, GRID, persistence=0.5, minimum_area=0.0, smoothing=0.0)
+    assert phases.count == 2
+    np.testing.assert_allclose(phases.ridge[phases.ridge > 0], 0.8, rtol=1e-12)
 
 
 def test_a_flat_map_is_one_phase_without_boundaries():
@@ -191,6 +208,26 @@ def test_an_island_has_a_closed_line_around_it():
     area = 0.5 * np.abs(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]))
     # The shoelace area against that of the nodes inside; smoothing rounds the corners of the staircase off.
     assert area == pytest.approx(np.count_nonzero(label == 2) * np.prod(GRID.spacing), rel=0.02)
+
+
+def test_a_closed_line_is_smoothed_where_it_starts_too():
+    label = np.ones((8, 8), dtype=int)
+    label[2:6, 2:6] = 2
+    (line,) = boundary_lines(label, Grid(((0.0, 7.0), (0.0, 7.0)), (8, 8)))
+    corners = np.sort(np.abs(line.points[:-1] - 3.5).sum(axis=1))[-4:]
+    np.testing.assert_allclose(corners, corners[0], rtol=1e-12)  # the four corners of a square are alike
+    assert 3 < corners[0] < 4  # 4 before smoothing
+
+
+def test_a_line_stops_where_a_third_phase_touches_it():
+    label = np.full((6, 6), 2)
+    label[:3, :3], label[3:, 3:] = 1, 3
+    grid = Grid(((0.0, 5.0), (0.0, 5.0)), (6, 6))
+    lines = boundary_lines(label, grid)
+    assert [line.phases for line in lines] == [(1, 2), (1, 2), (2, 3), (2, 3)]
+    assert all(np.count_nonzero(np.all(line.points == 2.5, axis=1)) == 1 for line in lines)
+    (point,) = triple_points(label, grid)
+    np.testing.assert_array_equal(point.point, (2.5, 2.5))
 
 
 def test_regions_that_touch_at_a_corner_keep_two_lines_there():
