@@ -5,7 +5,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from hessgeo.workflow.context import share_package
+from hessgeo.workflow.context import prepare_jobs
 from hessgeo.workflow.layout import (
     ALGORITHM_VERSIONS,
     CLASSIFIER_FILES,
@@ -29,7 +29,7 @@ try:
 except SettingsError as error:
     sys.exit(str(error))
 
-share_package(workflow.basedir)
+prepare_jobs(workflow.basedir)
 
 layout = Layout(settings, Path(workflow.basedir))
 study, model, logs, benchmarks = layout.study, layout.model, layout.logs, layout.benchmarks

@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from hessgeo.workflow import context
-from hessgeo.workflow.context import ProgressLog, script_context, share_package
+from hessgeo.workflow.context import ProgressLog, script_context, prepare_jobs
 
 
 @pytest.fixture
@@ -105,8 +105,10 @@ def test_a_bar_is_a_line_a_minute_in_the_log_and_moves_on_a_terminal(monkeypatch
 
 def test_jobs_of_other_environments_find_this_package_first(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
-    share_package("/checkout")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    prepare_jobs("/checkout")
     assert os.environ["PYTHONPATH"] == os.pathsep.join(["/checkout", "/elsewhere"])
     monkeypatch.delenv("PYTHONPATH")
-    share_package("/checkout")
+    prepare_jobs("/checkout")
     assert os.environ["PYTHONPATH"] == "/checkout"
+    assert os.environ["OMP_WAIT_POLICY"] == "active"  # whoever sets it means it
