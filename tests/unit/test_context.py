@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from hessgeo.workflow import context
-from hessgeo.workflow.context import ProgressLog, script_context, prepare_jobs
+from hessgeo.workflow.context import ProgressLog, prepare_jobs, script_context
 
 
 @pytest.fixture
