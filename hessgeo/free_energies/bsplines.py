@@ -83,6 +83,16 @@ class SplineBasis:
         """Number of coefficients."""
         return self.a.count * self.b.count
 
+    def local(
+        self, t: Float[Tensor, "point 2"], derivative: tuple[int, int] = (0, 0)
+    ) -> tuple[Int[Tensor, "point 16"], Float[Tensor, "point 16"]]:
+        """Rows of the sixteen coefficients that count at each point, and their mixed derivative there."""
+        first_a, in_a = self.a.local(t[:, 0], derivative[0])
+        first_b, in_b = self.b.local(t[:, 1], derivative[1])
+        offsets = torch.arange(4, device=t.device)
+        rows = (first_a[:, None, None] + offsets[:, None]) * self.b.count + first_b[:, None, None] + offsets
+        return rows.flatten(1), (in_a[:, :, None] * in_b[:, None, :]).flatten(1)
+
     def matrix(
         self, t: Float[Tensor, "point 2"], derivative: tuple[int, int] = (0, 0)
     ) -> Float[Tensor, "point size"]:

@@ -7,13 +7,15 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from hessgeo.free_energies.bsplines import SplineAxis, SplineBasis
 from hessgeo.grids import Grid, bilinear_weights
 from hessgeo.posteriors.base import Posterior
 
+# Probabilities below e^-100 are raised to it: no sum feels them, and no product becomes a slow denormal number.
+_FLOOR = -100.0
 _BLOCK_ENTRIES = 2**20  # entries of one block of the (source, node) matrix: 8 MiB, which the allocator keeps
 
 
@@ -111,24 +113,14 @@ class ConvexProblem:
         """``d/dc`` of the part of the loss that is linear in ``c``: the data's side of the gradient."""
         marginal = self.marginal.reshape(len(self.axes[0]), len(self.axes[1]))
         linear = (self.in_a.T @ marginal @ self.in_b).flatten()
-        for block in self.blocks():
-            for k, d in enumerate(((1, 0), (0, 1))):
-                linear -= self.basis.matrix(self.source[block], d).T @ self.mean[block, k]
+        for k, (rows, slope) in enumerate(self.slopes):
+            linear.index_add_(0, rows.flatten(), -(slope * self.mean[:, k : k + 1]).flatten())
         return self.resolution * linear
 
     @cached_property
     def carried(self) -> float:
         """``sum_g s_g log w_g``: the part of ``log q`` that the nodes' weights bring, which no ``c`` changes."""
         return float(torch.where(self.marginal > 0, self.marginal * self.log_weight, 0.0).sum())
-
-    def loss(self, c: Float[Tensor, "size"]) -> float:
-        """Summed cross-entropy, in nats."""
-        log_z = 0.0
-        for block in self.blocks():
-            logits = self.logits(c, block)
-            peak = logits.amax(dim=1, keepdim=True)
-            log_z += float((peak[:, 0] + logits.sub_(peak).exp_().sum(dim=1).log()).sum())
-        return float(self.linear @ c) + log_z - self.carried
 
     def reduce(self, c: Float[Tensor, "size"]) -> Reduction:
         """Loss, gradient and Hessian (``N^2 sum_i Cov_{q_i}[<dPhi(t_i), t> - Phi(t)]``) in one pass."""
@@ -140,21 +132,20 @@ class ConvexProblem:
         for block in self.blocks():
             logits = self.logits(c, block)
             peak = logits.amax(dim=1, keepdim=True)
-            q = logits.sub_(peak).exp_()
+            q = logits.sub_(peak).clamp_(min=_FLOOR).exp_()
             norm = q.sum(dim=1, keepdim=True)
             q.div_(norm)
             log_z += float((peak + norm.log()).sum())
             node_mass += q.sum(dim=0)
             moments = q @ self._monomials()
             mean, second = moments[:, :2], moments[:, 2:]
-            slopes = [self.basis.matrix(self.source[block], d) for d in ((1, 0), (0, 1))]
             basis_mean, cross = self._expected_basis(q)
-            statistic = mean[:, :1] * slopes[0] + mean[:, 1:] * slopes[1] - basis_mean
+            statistic = basis_mean.neg_()
+            for k, (rows, slope) in enumerate(self.slopes):
+                statistic.scatter_add_(1, rows[block], mean[:, k : k + 1] * slope[block])
             gradient += statistic.sum(dim=0)
-            # Twice the cross term here is once with its transpose, after the sum is symmetrised.
-            in_a = second[:, 0:1] * slopes[0] + second[:, 1:2] * slopes[1] - 2 * cross[0]
-            in_b = second[:, 1:2] * slopes[0] + second[:, 2:3] * slopes[1] - 2 * cross[1]
-            hessian += slopes[0].T @ in_a + slopes[1].T @ in_b - statistic.T @ statistic
+            hessian -= statistic.T @ statistic
+            self._add_slope_products(hessian, block, second, cross)
             means.append(mean)
             seconds.append(second)
         hessian += self._basis_products(node_mass)
@@ -167,6 +158,27 @@ class ConvexProblem:
             mean=torch.cat(means),
             precision=self._precision(torch.cat(means), torch.cat(seconds)),
         )
+
+    @cached_property
+    def slopes(self) -> list[tuple[Int[Tensor, "source 16"], Float[Tensor, "source 16"]]]:
+        """``dB_k/da`` and ``dB_k/db`` at the sources: rows and values of the sixteen that are not zero."""
+        return [self.basis.local(self.source, d) for d in ((1, 0), (0, 1))]
+
+    def _add_slope_products(
+        self,
+        hessian: Float[Tensor, "size size"],
+        block: slice,
+        second: Float[Tensor, "rows 3"],
+        cross: tuple[Float[Tensor, "rows size"], Float[Tensor, "rows size"]],
+    ) -> None:
+        """Add ``sum_i dPhi_i E[t t'] dPhi_i' - 2 dPhi_i E[t Phi']``; the caller's symmetrising splits the 2."""
+        moments = second[:, [[0, 1], [1, 2]]]
+        for k, (rows, slope) in enumerate(self.slopes):
+            right = cross[k].mul_(-2.0)
+            for m, (others, other) in enumerate(self.slopes):
+                right.scatter_add_(1, others[block], moments[:, k, m, None] * other[block])
+            for column in range(rows.shape[1]):
+                hessian.index_add_(0, rows[block][:, column], slope[block][:, column, None] * right)
 
     def _monomials(self) -> Float[Tensor, "node 5"]:
         a, b = self.nodes.unbind(-1)

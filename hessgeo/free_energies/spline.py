@@ -220,8 +220,8 @@ def _newton(
         bar.set_postfix(decrement=f"{decrement:.1e}", smoothness=f"{weight:.1e}")
         if decrement <= tolerance or state.iterations >= max_iterations:
             return state
-        c = _line_search(problem, prior.penalty, state, step, float(slope @ step))
-        state = replace(state, coefficients=c, reduction=problem.reduce(c), iterations=state.iterations + 1)
+        c, reduction = _line_search(problem, prior.penalty, state, step, float(slope @ step))
+        state = replace(state, coefficients=c, reduction=reduction, iterations=state.iterations + 1)
         bar.update()
 
 
@@ -231,18 +231,20 @@ def _line_search(
     state: _State,
     step: Float[Tensor, "size"],
     expected: float,
-) -> Float[Tensor, "size"]:
-    """Armijo backtracking; a full step is taken untested once the decrease is below the loss's rounding."""
+) -> tuple[Float[Tensor, "size"], Reduction]:
+    """Armijo backtracking; a decrease below the loss's rounding is taken untested.
+
+    Almost every full step is taken, so each trial is reduced at once: the next step needs that anyway.
+    """
     c, weight = state.coefficients, state.smoothness
     start = state.reduction.loss + float(weight / 2 * c @ penalty @ c)
-    if -expected < 1e-9 * abs(start):
-        return c + step
     length = 1.0
     while length > 1e-8:
         trial = c + length * step
-        value = problem.loss(trial) + float(weight / 2 * trial @ penalty @ trial)
-        if value <= start + 1e-4 * length * expected:
-            return trial
+        reduction = problem.reduce(trial)
+        value = reduction.loss + float(weight / 2 * trial @ penalty @ trial)
+        if -expected < 1e-9 * abs(start) or value <= start + 1e-4 * length * expected:
+            return trial, reduction
         length /= 2
     raise ArithmeticError(f"Newton's line search found no decrease from a loss of {start:.6g} nats")
 

@@ -95,7 +95,7 @@ def study(**entries):
         ),
         (
             study(sampling={"grid": [16, 64]}),
-            "defaults.free_energy.splines: [24, 24] is not allowed; allowed: "
+            "defaults.free_energy.splines: [32, 32] is not allowed; allowed: "
             "at most the nodes of sampling.grid, [16, 64]",
         ),
         (
