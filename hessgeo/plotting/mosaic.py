@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int, UInt8
 from matplotlib.figure import Figure
-from skimage.transform import downscale_local_mean
+from skimage.transform import resize
 
 from hessgeo.grids import Grid
 from hessgeo.plotting import style
 
 CANVAS_PIXELS = 4096  # along one side: 600 dpi at the printed width
+# Around each tile, a thirty-second of its side: images whose ink reaches their edge would run into each other.
+GUTTER_SIDE, GUTTER_GREY = 32, 110
 
 
 @style.theme()
@@ -86,13 +88,16 @@ def _canvas(
 ) -> UInt8[np.ndarray, "height width *rgb"]:
     """All tiles in one image, first row at the top: ``b`` falls down the rows, ``a`` grows to the right."""
     height, width = images.shape[1:3]
-    shrink = max(1, max(samples.shape) * max(height, width) // CANVAS_PIXELS)
+    room = CANVAS_PIXELS // max(samples.shape)
+    enlarge = max(1, min(GUTTER_SIDE, room) // max(height, width))
+    gutter = max(1, min(enlarge * max(height, width), room) // GUTTER_SIDE)
+    scale = min(1.0, (room - 2 * gutter) / (enlarge * max(height, width)))
+    shape = (max(1, int(enlarge * height * scale)), max(1, int(enlarge * width * scale)))
     rows = []
     for index in samples.T[::-1]:
-        strip = np.concatenate(list(images[index]), axis=1)
-        if shrink > 1:
-            blocks = [downscale_local_mean(image, (shrink, shrink, 1)) for image in images[index]]
-            strip = np.concatenate(blocks, axis=1).round().astype(np.uint8)
-        rows.append(strip)
-    canvas = np.concatenate(rows, axis=0)
-    return style.displayable(canvas)
+        tiles = images[index].repeat(enlarge, axis=1).repeat(enlarge, axis=2)
+        if scale < 1:
+            tiles = np.stack([resize(tile, shape, anti_aliasing=True, preserve_range=True) for tile in tiles])
+        tiles = np.pad(tiles, ((0, 0), (gutter,) * 2, (gutter,) * 2, (0, 0)), constant_values=GUTTER_GREY)
+        rows.append(np.concatenate(list(tiles), axis=1).round().astype(np.uint8))
+    return style.displayable(np.concatenate(rows, axis=0))

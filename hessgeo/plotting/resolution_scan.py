@@ -133,9 +133,8 @@ def _label_resolution(axes: Axes, resolution: np.ndarray) -> None:
     """Logarithmic ``N`` axis with numbers at the scanned values."""
     axes.set_xscale("log")
     axes.set_xlabel("resolution $N$")
-    every = -(-len(resolution) // 6)  # more numbers than six run into each other
-    axes.set_xticks(
-        resolution, [f"{value:.3g}" if k % every == 0 else "" for k, value in enumerate(resolution)]
-    )
+    every = -(-len(resolution) // 3)  # more numbers than three run into each other
+    shown = [f"{value:.0f}" if value >= 100 else f"{value:.3g}" for value in resolution]
+    axes.set_xticks(resolution, [text if k % every == 0 else "" for k, text in enumerate(shown)])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.margins(x=0.08, y=0.15)

@@ -482,9 +482,13 @@ def test_mosaic_shrinks_large_images_without_moving_them(monkeypatch):
     figure, _ = mosaic.draw(images, grid, [], tiles=2)
     canvas = figure.axes[0].images[0].get_array()
     assert canvas.shape == (mosaic.CANVAS_PIXELS, mosaic.CANVAS_PIXELS)
-    half = mosaic.CANVAS_PIXELS // 2
-    np.testing.assert_array_equal(canvas[:half, half:], 200)  # node 3 is the upper right corner
-    assert canvas.sum() == 200 * half**2
+    half, gutter = mosaic.CANVAS_PIXELS // 2, mosaic.CANVAS_PIXELS // 2 // mosaic.GUTTER_SIDE
+    inside = slice(gutter, half - gutter)
+    np.testing.assert_array_equal(
+        canvas[:half, half:][inside, inside], 200
+    )  # node 3 is the upper right corner
+    assert (canvas == 200).sum() == (half - 2 * gutter) ** 2
+    assert set(np.unique(canvas)) == {0, mosaic.GUTTER_GREY, 200}
 
 
 def test_source_cross_and_posterior_stand_at_the_same_place(study):
