@@ -147,7 +147,7 @@ def fit_spline(
     degrees = prior.degrees(inverse, weight)
     misfit = reduction.misfit(problem.mean, degrees)
     noise = reduction.noise(prior.scatter)
-    certificate = {
+    certificate: dict[str, float | int | bool | str] = {
         "converged": state.decrement <= tolerance,
         "iterations": state.iterations,
         "decrement": state.decrement,
