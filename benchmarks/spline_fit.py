@@ -56,8 +56,8 @@ def accuracy(args):
     smooth = [name for name, potential in POTENTIALS.items() if not potential.kinked and "sharp" not in name]
     sharp = [name for name in POTENTIALS if name not in smooth]
     rows = [scored_fit(name, nodes=64, splines=24, resolution=args.resolution) for name in [*smooth, *sharp]]
-    # What changes within a cell needs a spline for every node, and a posterior that still sees across it.
-    rows += [scored_fit(name, nodes=32, splines=40, resolution=10.0) for name in sharp]
+    # What jumps between two nodes needs two splines a node, for F and its slope, and a posterior that sees across.
+    rows += [scored_fit(name, nodes=20, splines=40, resolution=10.0) for name in sharp]
     return pd.DataFrame(rows)
 
 

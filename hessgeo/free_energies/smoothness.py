@@ -37,8 +37,16 @@ class SmoothnessPrior:
         """Effective degrees of freedom of the fit, ``tr((H + lambda S)^-1 H)`` without the gauge."""
         return float(len(self.penalty) - 3 - weight * (inverse * self.penalty).sum())
 
-    def likeliest_weight(self, reduction: Reduction, c: Float[Tensor, "size"], scale: float) -> float:
-        """The ``lambda`` of highest marginal likelihood, with the loss replaced by its expansion about ``c``.
+    def likeliest_weight(
+        self,
+        reduction: Reduction,
+        mean: Float[Tensor, "source 2"],
+        c: Float[Tensor, "size"],
+        *,
+        weight: float,
+        scale: float,
+    ) -> float:
+        """The ``lambda`` of highest marginal likelihood, with the loss expanded about ``c``, the fit at ``weight``.
 
         In the basis that makes ``H`` the identity and ``S`` diagonal, ``d``, with the free optimum at ``z``,
 
@@ -49,15 +57,13 @@ class SmoothnessPrior:
         half = torch.linalg.solve_triangular(factor, self.penalty, upper=False)
         whitened = torch.linalg.solve_triangular(factor, half.T, upper=False)
         d, vectors = torch.linalg.eigh((whitened + whitened.T) / 2)
-        free = (
-            factor.T @ c
-            - torch.linalg.solve_triangular(factor, reduction.gradient[:, None], upper=False)[:, 0]
-        )
-        stiff = d[6:].clamp(
-            min=torch.finfo(d.dtype).tiny
-        )  # the first six are the quadratics, which S leaves free
-        z = (vectors.T @ free)[6:]
-        noise = max(reduction.noise(self.scatter), _LEAST_NOISE)
+        pull = torch.linalg.solve_triangular(factor, reduction.gradient[:, None], upper=False)[:, 0]
+        # The first six are the quadratics, which S leaves free.
+        stiff = d[6:].clamp(min=torch.finfo(d.dtype).tiny)
+        z = (vectors.T @ (factor.T @ c - pull))[6:]
+        # What the fit can follow was no noise, however neighbours differ: the residual bounds it from above.
+        residual = reduction.misfit(mean, float((1 / (1 + weight * stiff)).sum()) + 3)
+        noise = max(min(reduction.noise(self.scatter), residual), _LEAST_NOISE)
         low, high = (math.log(bound * scale) for bound in _WEIGHT_RANGE)
         trial = torch.linspace(low, high, 1201, dtype=d.dtype, device=d.device).exp()
         shrink = trial[:, None] * stiff

@@ -115,8 +115,8 @@ def fit_spline(
     How much to trust the posterior is measured, as a dispersion ``phi``: the scatter of posterior means relative to
     that of single draws from ``q_F``. Its *noise* is the scatter between neighbouring sources (a robust mean of what
     a local quadratic does not explain), its *misfit* is Pearson's statistic of the residuals, which also holds what
-    no spline or no potential can follow. ``lambda`` is the one of highest marginal likelihood at that
-    noise: a kink must not pass for noise and be smoothed away. The coefficients' covariance is
+    no spline or no potential can follow. ``lambda`` is the one of highest marginal likelihood at the noise, or at the
+    misfit where that is less: a kink must not pass for noise and be smoothed away. The coefficients' covariance is
     ``phi (H + lambda S)^-1`` (Laplace) with the larger of the two.
 
     Args:
@@ -194,7 +194,9 @@ def _minimise(
         state = _State(c, reduction, weight, math.inf, 0)
         for _ in range(_SMOOTHNESS_ROUNDS if smoothness == "auto" else 0):
             state = _newton(problem, prior, state, max(tolerance, _ROUGH), max_iterations, bar)
-            weight = prior.likeliest_weight(state.reduction, state.coefficients, scale)
+            weight = prior.likeliest_weight(
+                state.reduction, problem.mean, state.coefficients, weight=state.smoothness, scale=scale
+            )
             settled = abs(math.log(weight / state.smoothness)) < 0.1
             state = replace(state, smoothness=weight)
             if settled:

@@ -1,5 +1,6 @@
 """What is installed is what is pinned, the same everywhere, from nowhere in particular."""
 
+import os
 import re
 import subprocess
 import tomllib
@@ -87,14 +88,16 @@ def test_no_registry_is_named(repository):
     assert named == []
 
 
+def make(repository, *arguments):
+    """What ``make`` prints, as from a shell: under ``make test`` it would inherit flags and announce folders."""
+    outer = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", *arguments]
+    done = subprocess.run(command, cwd=repository, env=outer, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
 def test_set_up_installs_what_is_pinned_once(repository):
-    plan = subprocess.run(
-        ["make", "--dry-run", "--always-make", "figures"],
-        cwd=repository,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
+    plan = make(repository, "--dry-run", "--always-make", "figures")
     assert [line for line in plan if "pip install" in line] == [
         "python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'"
     ]
@@ -104,7 +107,4 @@ def test_set_up_installs_what_is_pinned_once(repository):
 def test_every_target_of_the_makefile_is_explained(repository):
     text = (repository / "Makefile").read_text()
     targets = set(re.search(r"^\.PHONY:(.*)$", text, re.MULTILINE)[1].split())
-    shown = subprocess.run(
-        ["make", "help"], cwd=repository, capture_output=True, text=True, check=True
-    ).stdout
-    assert {line.split()[0] for line in shown.splitlines()} == targets
+    assert {line.split()[0] for line in make(repository, "help")} == targets
