@@ -103,8 +103,9 @@ class ConvexProblem:
 
     def logits(self, c: Float[Tensor, "size"], block: slice) -> Float[Tensor, "rows node"]:
         """``log w_g + N (<t_g, grad F(t_i)> - F(t_g))`` for one block of sources."""
-        source, shape = self.source[block], c.reshape(self.basis.shape)
-        slope = torch.stack([self.basis.evaluate(shape, source, d) for d in ((1, 0), (0, 1))], dim=-1)
+        slope = torch.stack(
+            [(value[block] * c[rows[block]]).sum(dim=1) for rows, value in self.slopes], dim=-1
+        )
         offset = self.log_weight - self.resolution * self.node_values(c)
         return torch.addmm(offset, self.resolution * slope, self.nodes.T)
 

@@ -6,6 +6,8 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -104,25 +106,11 @@ class Layout:
 
     def setting(self, *keys: str) -> Callable[[Any], Any]:
         """A function of a rule's wildcards: the settings of its study, or an entry of them."""
-
-        def read(wildcards: Any) -> Any:
-            value: Any = self.settings.studies[wildcards.study]
-            for key in keys:
-                value = value[key]
-            return value
-
-        return read
+        return lambda wildcards: reduce(getitem, keys, self.settings.studies[wildcards.study])
 
     def model_setting(self, *keys: str) -> Callable[[Any], Any]:
         """A function of a rule's wildcards: the settings of its embedded model, or an entry of them."""
-
-        def read(wildcards: Any) -> Any:
-            value: Any = self.settings.models[wildcards.model]
-            for key in keys:
-                value = value[key]
-            return value
-
-        return read
+        return lambda wildcards: reduce(getitem, keys, self.settings.models[wildcards.model])
 
     # One study.
 
