@@ -25,3 +25,21 @@ def schema(repository):
 @pytest.fixture
 def config(repository):
     return yaml.safe_load((repository / "config.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(tmp_path_factory):
+    """The folder of a small random checkpoint, built once: ``small_checkpoint("small_stable_diffusion")``."""
+    folders = {}
+
+    def build(builder, **settings):
+        import checkpoints  # here, since diffusers takes seconds to import
+
+        key = (builder, *sorted(settings.items()))
+        if key not in folders:
+            folders[key] = getattr(checkpoints, builder)(
+                tmp_path_factory.mktemp(builder) / "pipeline", **settings
+            )
+        return folders[key]
+
+    return build
