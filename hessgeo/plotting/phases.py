@@ -22,9 +22,18 @@ SHOWN = 12  # medoids that fit beside the map at a legible size
 Colour = tuple[float, float, float]
 
 
+def largest(phases: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The phases whose medoids are shown: the twelve largest, largest first."""
+    return _by_area(phases)[:SHOWN]
+
+
+def _by_area(phases: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return sorted(phases["phases"], key=lambda phase: (-phase["area"], phase["label"]))
+
+
 @style.theme()
 def draw(
-    dataset: xr.Dataset, phases: Mapping[str, Any], images: UInt8[np.ndarray, "n h w c"]
+    dataset: xr.Dataset, phases: Mapping[str, Any], medoids: UInt8[np.ndarray, "m h w c"]
 ) -> tuple[Figure, pd.DataFrame]:
     """Phase labels with boundaries and triple points (A), and the medoid image of each phase (B).
 
@@ -32,21 +41,23 @@ def draw(
         dataset: integer ``label`` on dims ``(a, b)``.
         phases: ``phases`` (``label``, ``area`` as a share, ``medoid`` as a sample index, ``mean_gradient``,
             ``samples``), ``boundaries`` and ``triple_points``.
-        images: all samples; one or three channels. The medoids of the twelve largest phases are shown.
+        medoids: the medoid image of each phase of ``largest(phases)``; one or three channels.
 
     Returns:
         The figure, 7 inches wide, and a row per phase, largest first: ``label``, ``area_share``, ``samples``,
         ``medoid_sample``, ``mean_dF_da_nats_per_N``, ``mean_dF_db_nats_per_N``.
 
     Raises:
-        ValueError: if a label of the map is not among the phases.
+        ValueError: if a label of the map is not among the phases, or a medoid is missing.
     """
     a, b = style.axes_of(dataset)
     label = style.field(dataset, "label").astype(int)
-    entries = sorted(phases["phases"], key=lambda phase: (-phase["area"], phase["label"]))
+    entries = _by_area(phases)
     missing = sorted(set(np.unique(label).tolist()) - {phase["label"] for phase in entries})
     if missing:
         raise ValueError(f"labels {missing} of the map are not among the phases")
+    if len(medoids) != len(entries[:SHOWN]):
+        raise ValueError(f"{len(medoids)} medoids do not show the {len(entries[:SHOWN])} largest phases")
     colours = _colours([phase["label"] for phase in entries])
     ratio = min(style.height_ratio(a, b), 2.0)
     figure = Figure(figsize=(style.DOUBLE_COLUMN, 0.72 + 3.1 * ratio))
@@ -57,7 +68,7 @@ def draw(
     if len(corners):
         style.mark_points(axes, corners, "triple point")
     style.panel_letter(axes, "A")
-    _draw_medoids(figure, entries, images, colours)
+    _draw_medoids(figure, entries, medoids, colours)
     return figure, _table(entries)
 
 
@@ -95,7 +106,7 @@ def _draw_map(
 def _draw_medoids(
     figure: Figure,
     entries: Sequence[Mapping[str, Any]],
-    images: UInt8[np.ndarray, "n h w c"],
+    medoids: UInt8[np.ndarray, "m h w c"],
     colours: Mapping[int, Colour],
 ) -> None:
     """One framed image a phase, with its label and share of the area, for the largest phases."""
@@ -114,7 +125,7 @@ def _draw_medoids(
         row, column = divmod(k, columns)
         floor = top - (row + 1) * (pitch + title) + gap
         axes = style.place(figure, left + column * pitch, floor, side, side)
-        _draw_medoid(axes, phase, images[phase["medoid"]], colours[phase["label"]])
+        _draw_medoid(axes, phase, medoids[k], colours[phase["label"]])
         if k == 0:
             style.panel_letter(axes, "B")
     more = "" if len(entries) == len(shown) else f"; the largest {SHOWN} of {len(entries)}"

@@ -24,7 +24,10 @@ from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
+from hessgeo.plotting.thumbnails import shrink
+
 SINGLE_COLUMN, DOUBLE_COLUMN, PAGE_HEIGHT = 3.4, 7.0, 9.0  # inches
+PNG_DPI = 200
 BAR = 0.11  # thickness of a colour bar, inches
 SEQUENTIAL, RIDGE, DIVERGING = "viridis", "rocket", "vlag"
 FAILED = "#b8c4ce"  # cells where a quantity does not exist; in none of the colour maps
@@ -83,12 +86,12 @@ def save_figure(
         figure: what to draw, at its own size.
         table: the numbers it shows.
         svg: vector file, no date in it; heavy meshes are embedded at 300 dpi.
-        png: 200 dpi.
+        png: at ``PNG_DPI``.
         csv: numbers with ten significant digits, no index.
     """
     with theme():
         figure.savefig(svg, format="svg", dpi=300, metadata={"Date": None})
-        figure.savefig(png, format="png", dpi=200)
+        figure.savefig(png, format="png", dpi=PNG_DPI)
     table.to_csv(csv, index=False, float_format="%.10g", lineterminator="\n")
 
 
@@ -379,12 +382,20 @@ def panel_letter(axes: Axes, letter: str, *, left: float = 3.0) -> None:
 
 
 def show_picture(axes: Axes, image: Num[np.ndarray, "h w c"]) -> AxesImage:
-    """Draw one ``uint8`` image as it is: one channel in grey, three in colour.
+    """Draw one ``uint8`` image, one channel in grey, three in colour, with no more pixels than the PNG has.
 
     Raises:
         ValueError: if the image has neither one nor three channels.
     """
-    return axes.imshow(displayable(image), cmap="gray", vmin=0, vmax=255, interpolation="none")
+    frame, (width, height) = axes.get_position(), axes.figure.get_size_inches()
+    side = round(PNG_DPI * max(frame.width * width, frame.height * height))
+    picture = displayable(shrink(image, side))
+    return axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation=smoothing(side, image.shape))
+
+
+def smoothing(side: int, shape: tuple[int, ...]) -> str:
+    """How to draw an image ``side`` pixels large: the pixels of a small one are shown, those of others hidden."""
+    return "none" if side >= 3 * max(shape[:2]) else "auto"
 
 
 def displayable(image: Num[np.ndarray, "*batch h w c"]) -> Num[np.ndarray, "*batch h w *rgb"]:

@@ -7,7 +7,7 @@ Zarr reads a shard that is not there as fill values in silence, so nothing here 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 from numpy.typing import DTypeLike
 from zarr.codecs import ZstdCodec
 
@@ -223,13 +223,16 @@ def _complete(store: str | Path, name: str, rows: slice | None) -> tuple[zarr.Ar
     start, stop, step = (rows or slice(None)).indices(array.shape[0])
     if step != 1 or start >= stop:
         raise ValueError(f"rows {rows} of {name} is not allowed; allowed: a block of neighbouring rows")
-    shards = range(start // size, (stop - 1) // size + 1)
+    _check_sidecars(store, name, range(start // size, (stop - 1) // size + 1))
+    return array, slice(start, stop)
+
+
+def _check_sidecars(store: str | Path, name: str, shards: Iterable[int]) -> None:
     missing = [k for k in shards if not sidecar_file(store, name, k).is_file()]
     if missing:
         raise StoreError(
             f"{store}/{name} is not complete: {len(missing)} shards lack their sidecars (first: {missing[0]})"
         )
-    return array, slice(start, stop)
 
 
 def open_array(store: str | Path, name: str, rows: slice | None = None) -> da.Array:
@@ -253,3 +256,20 @@ def read_array(store: str | Path, name: str, rows: slice | None = None) -> Shape
     """
     array, rows = _complete(store, name, rows)
     return np.asarray(array[rows])
+
+
+def read_rows(store: str | Path, name: str, rows: Int[np.ndarray, "m"]) -> Shaped[np.ndarray, "m *item"]:
+    """Single rows of an array of the store, in the order asked for; only the chunks that hold them are read.
+
+    Raises:
+        ValueError: if a row is not in the array.
+        StoreError: if the array, or the sidecar of a shard that holds one of the rows, is missing.
+    """
+    array, size = _open(store, name)
+    outside = (rows < 0) | (rows >= array.shape[0])
+    if outside.any():
+        raise ValueError(
+            f"row {rows[outside][0]} of {store}/{name} is not allowed; allowed: 0 to {array.shape[0] - 1}"
+        )
+    _check_sidecars(store, name, np.unique(rows // size).tolist())
+    return np.asarray(array.oindex[rows])

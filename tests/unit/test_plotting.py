@@ -186,16 +186,28 @@ def make_sources(study, count=6):
     return study.images[index], measured, fitted, study.grid.points[index], study.grid
 
 
+def draw_mosaic(images, grid, boundaries, *, tiles):
+    """The mosaic of one image a node."""
+    nodes = mosaic.tile_nodes(grid, images.shape[1:], tiles=tiles)
+    return mosaic.draw(images[nodes.ravel()], nodes, grid, boundaries)
+
+
+def draw_phases(fields, described, images):
+    """The phases, their medoids taken from all images."""
+    medoids = [phase["medoid"] for phase in phases.largest(described)]
+    return phases.draw(fields, described, images[medoids])
+
+
 def draw_all(study):
     """Every figure of a study by name."""
     boundaries = study.phases["boundaries"]
     return {
-        "mosaic": mosaic.draw(study.images, study.grid, boundaries, tiles=12),
+        "mosaic": draw_mosaic(study.images, study.grid, boundaries, tiles=12),
         "free_energy": free_energy.draw(study.energy),
         "first_derivatives": first_derivatives.draw(study.energy, boundaries),
         "second_derivatives": second_derivatives.draw(study.energy, boundaries),
         "metric": metric.draw(study.metric, boundaries),
-        "phases": phases.draw(study.fields, study.phases, study.images),
+        "phases": draw_phases(study.fields, study.phases, study.images),
         "posteriors": posteriors.draw(*make_sources(study)),
         "lipschitz": lipschitz.draw(study.fields, boundaries),
         "resolution_scan": resolution_scan.draw(make_scan()),
@@ -449,7 +461,7 @@ def test_mosaic_puts_upright_images_at_their_nodes(study):
     sample = 3 * study.grid.shape[1] + 14
     images[sample, :5] = (255, 0, 0)  # the upper half red, the lower half blue
     images[sample, 5:] = (0, 0, 255)
-    figure, table = mosaic.draw(images, study.grid, [], tiles=24)
+    figure, table = draw_mosaic(images, study.grid, [], tiles=24)
     assert len(table) == study.grid.size
     row = table[table["sample"] == sample].iloc[0]
     a, b = study.grid.points[sample]
@@ -465,7 +477,7 @@ def test_mosaic_puts_upright_images_at_their_nodes(study):
 def test_mosaic_shows_the_node_nearest_to_each_tile_centre(tiles):
     grid = Grid(((0.0, 1.9), (-1.0, 0.9)), (20, 20))
     images = np.zeros((grid.size, 4, 4, 1), dtype=np.uint8)
-    figure, table = mosaic.draw(images, grid, [], tiles=tiles)
+    figure, table = draw_mosaic(images, grid, [], tiles=tiles)
     left, right, bottom, top = figure.axes[0].images[0].get_extent()
     assert len(table) == tiles**2
     for low, high, along, place in ((left, right, "a", "tile_column"), (bottom, top, "b", "tile_row")):
@@ -479,7 +491,7 @@ def test_mosaic_shrinks_large_images_without_moving_them(monkeypatch):
     grid = Grid(((0.0, 1.0), (0.0, 1.0)), (2, 2))
     images = np.zeros((4, 256, 256, 1), dtype=np.uint8)
     images[3] = 200
-    figure, _ = mosaic.draw(images, grid, [], tiles=2)
+    figure, _ = draw_mosaic(images, grid, [], tiles=2)
     canvas = figure.axes[0].images[0].get_array()
     assert canvas.shape == (mosaic.CANVAS_PIXELS, mosaic.CANVAS_PIXELS)
     half, gutter = mosaic.CANVAS_PIXELS // 2, mosaic.CANVAS_PIXELS // 2 // mosaic.GUTTER_SIDE
@@ -489,6 +501,23 @@ def test_mosaic_shrinks_large_images_without_moving_them(monkeypatch):
     )  # node 3 is the upper right corner
     assert (canvas == 200).sum() == (half - 2 * gutter) ** 2
     assert set(np.unique(canvas)) == {0, mosaic.GUTTER_GREY, 200}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_large_pictures_are_shrunk_to_the_pixels_of_the_png(channels):
+    study = make_study((4, 4), pixels=8, channels=channels)
+    study.images = study.images.repeat(64, axis=1).repeat(64, axis=2)
+    for figure, _ in (
+        draw_phases(study.fields, study.phases, study.images),
+        posteriors.draw(*make_sources(study)),
+    ):
+        pictures = [axes for axes in figure.axes if np.size(axes.images[0].get_array()) > 1000]
+        assert pictures
+        for axes in pictures:
+            side = style.PNG_DPI * axes.get_position().width * figure.get_figwidth()
+            shape = axes.images[0].get_array().shape
+            assert max(shape[:2]) == pytest.approx(min(512, side), abs=1)  # whole pixels
+            assert len(shape) == (2 if channels == 1 else 3)
 
 
 def test_source_cross_and_posterior_stand_at_the_same_place(study):
@@ -597,7 +626,7 @@ def test_relative_errors_above_the_maps_do_not_move_with_the_gauge(study):
 @pytest.mark.parametrize(("count", "shown"), [(1, 1), (3, 3), (20, 12)])
 def test_phases_from_one_to_twenty(count, shown):
     fields, described, images = make_patchwork(count)
-    figure, table = phases.draw(fields, described, images)
+    figure, table = draw_phases(fields, described, images)
     assert len(figure.axes) == 1 + shown
     assert len(table) == count
     assert table["area_share"].is_monotonic_decreasing
@@ -610,7 +639,7 @@ def test_phases_from_one_to_twenty(count, shown):
 
 def test_phase_number_and_colour_stand_in_their_phase():
     fields, described, images = make_patchwork(7)
-    figure, _ = phases.draw(fields, described, images)
+    figure, _ = draw_phases(fields, described, images)
     axes = figure.axes[0]
     frame = {other.get_title().split(":")[0]: other for other in figure.axes[1:]}
     numbers = {text.get_text(): text.get_position() for text in axes.texts if text.get_text().isdigit()}
@@ -708,16 +737,19 @@ def test_constant_and_empty_fields_are_drawn(study, fill):
 
 
 def test_bad_input_is_named(study):
-    with pytest.raises(ValueError, match="479 images do not fill a grid of"):
-        mosaic.draw(study.images[:-1], study.grid, [], tiles=4)
+    nodes = mosaic.tile_nodes(study.grid, (8, 8, 1), tiles=4)
+    with pytest.raises(ValueError, match=r"480 images do not fill \(4, 4\) tiles"):
+        mosaic.draw(study.images, nodes, study.grid, [])
     with pytest.raises(ValueError, match="tiles is 0"):
-        mosaic.draw(study.images, study.grid, [], tiles=0)
+        mosaic.tile_nodes(study.grid, (8, 8, 1), tiles=0)
     with pytest.raises(ValueError, match="2 channels"):
-        mosaic.draw(np.repeat(study.images, 2, axis=-1), study.grid, [], tiles=4)
+        draw_mosaic(np.repeat(study.images, 2, axis=-1), study.grid, [], tiles=4)
     with pytest.raises(ValueError, match="'gradient' is not in the dataset"):
         first_derivatives.draw(study.energy.drop_vars("gradient"), [])
     with pytest.raises(ValueError, match=r"labels \[3\] of the map"):
-        phases.draw(study.fields, study.phases | {"phases": study.phases["phases"][:2]}, study.images)
+        draw_phases(study.fields, study.phases | {"phases": study.phases["phases"][:2]}, study.images)
+    with pytest.raises(ValueError, match="480 medoids do not show the 3 largest phases"):
+        phases.draw(study.fields, study.phases, study.images)
     images, measured, fitted, points, grid = make_sources(study)
     with pytest.raises(ValueError, match="6 sources on a grid"):
         posteriors.draw(images[:5], measured, fitted, points, grid)

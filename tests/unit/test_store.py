@@ -52,6 +52,47 @@ def test_what_is_read_is_what_was_written(filled, images):
     assert store.open_array(filled, "image").chunks[0] == (SHARD,) * (ROWS // SHARD)
 
 
+def test_single_rows_come_in_the_order_asked_for(filled, images):
+    for rows in ([40, 3, 3, 11, 12, 47, 0], [], [5]):
+        rows = np.array(rows, dtype=int)
+        np.testing.assert_array_equal(store.read_rows(filled, "image", rows), images[rows])
+
+
+def test_single_rows_need_the_sidecars_of_their_shards_alone(filled, images):
+    store.sidecar_file(filled, "image", 1).unlink()
+    rows = np.array([0, 47])
+    np.testing.assert_array_equal(store.read_rows(filled, "image", rows), images[rows])
+    with pytest.raises(StoreError, match=r"not complete: 1 shards lack their sidecars \(first: 1\)"):
+        store.read_rows(filled, "image", np.array([0, 12, 47]))
+
+
+@pytest.mark.parametrize("row", [-1, ROWS])
+def test_a_row_that_is_not_there_is_named(filled, row):
+    with pytest.raises(ValueError, match=rf"row {row} of .*image is not allowed; allowed: 0 to 47"):
+        store.read_rows(filled, "image", np.array([3, row]))
+
+
+def test_single_rows_read_their_chunks_alone(tmp_path, monkeypatch):
+    path = tmp_path / "study" / "samples" / "layout.zarr"
+    images = np.random.default_rng(0).integers(0, 256, (24, 256, 256, 3), dtype="u1")  # five a chunk
+    store.create_samples(
+        path, points=np.zeros((24, 2)), arrays={"image": (images.shape[1:], "u1")}, shard=12, attributes={}
+    )
+    for shard in range(2):
+        store.write_shard(path, "image", shard, images[12 * shard :][:12], about={})
+    decoded = []
+    decode = zarr.codecs.ZstdCodec._decode_single
+
+    async def counted(self, *arguments):
+        decoded.append(arguments)
+        return await decode(self, *arguments)
+
+    monkeypatch.setattr(zarr.codecs.ZstdCodec, "_decode_single", counted)
+    rows = np.array([1, 2, 13])
+    np.testing.assert_array_equal(store.read_rows(path, "image", rows), images[rows])
+    assert len(decoded) == 2
+
+
 def test_a_shard_is_one_file_and_no_other_file_changes(path, images):
     before = {file for file in path.rglob("*") if file.is_file()}
     store.write_shard(path, "image", 2, images[24:36], about={})

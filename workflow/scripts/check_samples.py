@@ -8,7 +8,10 @@ from hessgeo.workflow import script_context
 
 
 def main(path, classifier, numbers):
-    label, confidence = recognise(load_classifier(classifier), store.read_array(path, "image"))
+    classifier = load_classifier(classifier)
+    shards = store.open_array(path, "image").blocks.ravel()
+    judged = [recognise(classifier, shard.compute()) for shard in shards]
+    label, confidence = map(np.concatenate, zip(*judged, strict=True))
     result = {
         "samples": len(label),
         "mean_confidence": confidence.mean(),

@@ -1,24 +1,36 @@
 """Draw the images of a study where they come from."""
 
+import numpy as np
 from scipy.spatial import cKDTree
 
 from hessgeo import store
 from hessgeo.grids import Grid
 from hessgeo.plotting import mosaic, save_figure
+from hessgeo.plotting.thumbnails import shrink
 from hessgeo.workflow import script_context
 
+BLOCK = 32  # images in memory at their full size
 
-def main(images, t, boundaries, grid, tiles, output):
+
+def read_tiles(path, samples, side):
+    """The images of the samples, block by block, no larger than they are drawn."""
+    for block in np.array_split(samples, -(-len(samples) // BLOCK)):
+        yield shrink(store.read_rows(path, "image", block), side)
+
+
+def main(path, t, boundaries, grid, tiles, output):
+    image_shape = store.open_array(path, "image").shape[1:]
+    nodes = mosaic.tile_nodes(grid, image_shape, tiles=tiles)
     # On a grid the nearest sample of a node is its own; of a scattered design it stands for it.
-    _, nearest = cKDTree(t).query(grid.points)
-    figure, table = mosaic.draw(images[nearest], grid, boundaries, tiles=tiles)
-    table["sample"] = nearest[table["sample"]]
+    _, samples = cKDTree(t).query(grid.points[nodes.ravel()])
+    images = np.concatenate(list(read_tiles(path, samples, mosaic.tile_side(nodes))))
+    figure, table = mosaic.draw(images, nodes, grid, boundaries)
+    table["sample"] = samples
     save_figure(figure, table, output.svg, output.png, output.csv)
 
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
-        params = step.params
-        images, t = (store.read_array(params.store, name) for name in ("image", "t"))
-        boundaries = store.read_json(step.input.phases)["boundaries"]
-        main(images, t, boundaries, Grid(**params.grid), params.tiles, step.output)
+        params, boundaries = step.params, store.read_json(step.input.phases)["boundaries"]
+        t = store.read_array(params.store, "t")
+        main(params.store, t, boundaries, Grid(**params.grid), params.tiles, step.output)

@@ -19,25 +19,25 @@ def choose_sources(phases, t, count):
     return np.array(chosen)
 
 
-def main(images, embedding, posterior, free_energy, phases, grid, count, output):
+def main(path, embedding, posterior, free_energy, phases, grid, count, output):
     chosen = choose_sources(phases, posterior.t, count)
     measured = measured_rows(posterior, embedding, chosen, grid).reshape(-1, *grid.shape)
     fitted = fitted_rows(free_energy, posterior.t, chosen, grid).reshape(-1, *grid.shape)
-    figure, table = posteriors.draw(images[chosen], measured, fitted, posterior.t[chosen], grid)
+    images = store.read_rows(path, "image", chosen)
+    figure, table = posteriors.draw(images, measured, fitted, posterior.t[chosen], grid)
     save_figure(figure, table, output.svg, output.png, output.csv)
 
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
         params, phases = step.params, store.read_json(step.input.phases)["phases"]
-        images, embedding = (store.read_array(params.store, name) for name in ("image", params.array))
         posterior, free_energy = (
             store.read_posterior(step.input.posterior),
             store.read_dataset(step.input.free_energy),
         )
         main(
-            images,
-            embedding,
+            params.store,
+            store.read_array(params.store, params.array),
             posterior,
             free_energy,
             phases,
