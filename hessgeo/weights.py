@@ -1,0 +1,118 @@
+"""Weights of neural networks as files: safetensors are read, pickles are refused and can be converted.
+
+``python -m hessgeo.weights IN OUT.safetensors`` converts a pickle without running any code in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
+LARGEST_HEADER = 100_000_000  # bytes, the bound that the safetensors format sets
+
+
+def refuse_pickle(path: str | Path) -> None:
+    """Refuse a file of weights that is missing, or a pickle by its name or its first bytes.
+
+    Raises:
+        ValueError: one line that says why, and the command that converts it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path} is missing, must be a file of weights in safetensors")
+    with path.open("rb") as file:
+        start = file.read(2)
+    # A pickle starts with its protocol (0x80); torch wraps it in a zip archive (PK).
+    if path.suffix.lower() in PICKLES or start[:1] == b"\x80" or start == b"PK":
+        raise ValueError(
+            f"{path} is a pickle, which can run code when it is read; convert it with "
+            f"`python -m hessgeo.weights {path} {path.with_suffix('.safetensors')}`"
+        )
+
+
+def tensor_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
+    """Shape of each tensor in a safetensors file, from its header alone.
+
+    Raises:
+        ValueError: as ``refuse_pickle``, and if it is no complete safetensors file.
+    """
+    path = Path(path)
+    refuse_pickle(path)
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= min(LARGEST_HEADER, size - 8):
+            raise ValueError(f"{path} is not a safetensors file, or is cut short")
+        text = file.read(length)
+    try:
+        entries = {name: entry for name, entry in json.loads(text).items() if name != "__metadata__"}
+        shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
+        end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} is not a safetensors file: its header cannot be read") from error
+    if size < 8 + length + end:
+        raise ValueError(f"{path} is cut short: it has {size} bytes of {8 + length + end}")
+    return shapes
+
+
+def convert_pickle(source: str | Path, target: str | Path) -> None:
+    """Convert a pickle of tensors to safetensors; code in it is not run.
+
+    Tensors are taken from ``state_dict`` where there is one. What is not a tensor is left out, and tensors that
+    share memory are written one by one.
+
+    Args:
+        source: the pickle, as ``torch.save`` writes it.
+        target: the safetensors file to write.
+
+    Raises:
+        ValueError: if the source is missing, needs code to be read or holds no tensors, or the target exists or
+            does not end in ``.safetensors``.
+    """
+    # Imported here: shapes are read from headers wherever settings are read, which need not wait for torch.
+    import pickle
+
+    import torch
+    from safetensors.torch import save_file
+
+    source, target = Path(source), Path(target)
+    if not source.is_file():
+        raise ValueError(f"{source} is missing, must be a pickle of weights")
+    if target.suffix != ".safetensors" or target.exists():
+        raise ValueError(f"cannot write {target}: it must end in .safetensors and not exist yet")
+    try:
+        content = torch.load(source, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"{source} cannot be read without running code, or is no pickle: {reason}"
+        ) from error
+    while isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    tensors = content.items() if isinstance(content, dict) else []
+    tensors = {name: tensor for name, tensor in tensors if isinstance(tensor, torch.Tensor)}
+    if not tensors:
+        raise ValueError(f"{source} holds no named tensors")
+    unfinished = target.with_name(f"{target.name}.unfinished")
+    separate = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+    save_file(separate, unfinished, metadata={"format": "pt"})
+    os.replace(unfinished, target)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run ``python -m hessgeo.weights IN OUT.safetensors``."""
+    parser = argparse.ArgumentParser(prog="python -m hessgeo.weights", description=convert_pickle.__doc__)
+    parser.add_argument("source", type=Path, metavar="IN")
+    parser.add_argument("target", type=Path, metavar="OUT.safetensors")
+    options = parser.parse_args(arguments)
+    try:
+        convert_pickle(options.source, options.target)
+    except ValueError as error:
+        parser.exit(1, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()
