@@ -51,6 +51,7 @@ localrules:
     create_embedding,
     collect_numbers,
     verify,
+    plan,
 
 
 rule all:
@@ -69,3 +70,4 @@ include: "workflow/rules/phases.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/verify.smk"
+include: "workflow/rules/plan.smk"

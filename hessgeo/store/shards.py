@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 from jaxtyping import Float, Int, Shaped
+from numcodecs.zstd import Zstd
 from numpy.typing import DTypeLike
 from zarr.codecs import ZstdCodec
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import dask.array as da
 
 CHUNK_BYTES = 1 << 20
+COMPRESSION = 3  # level of Zstandard
 VERSIONED = ("hessgeo", "numpy", "torch", "diffusers", "open_clip_torch", "zarr")
 
 
@@ -94,10 +96,18 @@ def create_array(
         dtype=dtype,
         shards=(shard, *item),
         chunks=(next(chunk for chunk in range(rows, 0, -1) if shard % chunk == 0), *item),
-        compressors=ZstdCodec(level=3, checksum=True),
+        compressors=ZstdCodec(level=COMPRESSION, checksum=True),
         fill_value=np.nan if dtype.kind == "f" else 0,
         overwrite=False,
     )
+
+
+def compressed_share(data: Shaped[np.ndarray, "rows *item"]) -> float:
+    """Bytes that rows take in a shard over those in memory, compressed in chunks of their own."""
+    step = max(1, CHUNK_BYTES // data[0].nbytes)
+    codec = Zstd(level=COMPRESSION, checksum=True)
+    chunks = (np.ascontiguousarray(data[start : start + step]) for start in range(0, len(data), step))
+    return sum(len(codec.encode(chunk)) for chunk in chunks) / data.nbytes
 
 
 def _open(store: str | Path, name: str) -> tuple[zarr.Array, int]:

@@ -1,0 +1,20 @@
+"""Say what each study takes: images, disk, memory and time, from a probe of a few images."""
+
+import sys
+
+from tqdm import tqdm
+
+from hessgeo.workflow import pick_device, script_context
+from hessgeo.workflow.loading import load_embedding, load_system
+from hessgeo.workflow.plan import format_plans, plan_study
+
+
+def main(studies, device, report):
+    load = {"load_system": load_system, "load_embedding": load_embedding}
+    plans = [plan_study(study, **load, device=device) for study in tqdm(studies, desc="studies")]
+    report.write(format_plans(plans))
+
+
+if __name__ == "__main__":
+    with script_context(snakemake) as step:
+        main(step.params.studies, pick_device(), sys.stdout)
