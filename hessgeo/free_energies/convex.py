@@ -63,11 +63,11 @@ class ConvexProblem:
     @classmethod
     def of(cls, posterior: Posterior, grid: Grid, splines: tuple[int, int], device: str) -> ConvexProblem:
         """Gather what the fit needs; raises ValueError on values that are not finite or points outside the box."""
-        for name in ("t", "mean", "marginal"):
+        for name in ("t", "mean", "marginal", "points"):
             if not np.isfinite(getattr(posterior, name)).all():
                 raise ValueError(f"posterior.{name} holds values that are not finite")
-        spread = bilinear_weights(posterior.t, grid)
-        with np.errstate(divide="ignore"):  # a node without samples has weight zero: it carries no posterior
+        spread = bilinear_weights(posterior.points, grid)
+        with np.errstate(divide="ignore"):  # a node without points has weight zero: it carries no posterior
             log_weight = np.log(np.asarray(spread.sum(axis=0)).ravel())
         basis = SplineBasis(*(SplineAxis(*box, n) for box, n in zip(grid.extent, splines, strict=True)))
 

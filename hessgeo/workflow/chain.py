@@ -69,8 +69,9 @@ def fit_free_energy(
         options = {key: settings[key] for key in ("smoothness", "tolerance", "max_iterations")}
         splines = tuple(settings["splines"])
         return fit_spline(posterior, grid, splines=splines, **options, device=device, progress=True)
-    count = min(settings["mlp"]["sources"], len(posterior.t))
-    sources = np.sort(np.random.default_rng(seed).choice(len(posterior.t), count, replace=False))
+    usable = np.arange(len(posterior.t)) if posterior.row_sources is None else posterior.row_sources
+    count = min(settings["mlp"]["sources"], len(usable))
+    sources = np.sort(np.random.default_rng(seed).choice(usable, count, replace=False))
     options = {key: settings["mlp"][key] for key in ("width", "depth", "steps", "learning_rate")}
     return fit_mlp(
         measured_rows(posterior, embedding, sources, grid),
@@ -87,7 +88,15 @@ def fit_free_energy(
 def measured_rows(
     posterior: Posterior, embedding: Float[np.ndarray, "n d"], sources: Int[np.ndarray, "s"], grid: Grid
 ) -> Float[np.ndarray, "s node"]:
-    """The data posterior of a few sources, spread over the nodes."""
+    """The data posterior of a few sources, spread over the nodes.
+
+    Rows of a network's posterior are those it kept; others are computed from the embedding.
+
+    Raises:
+        ValueError: if a network's posterior kept no row of a source.
+    """
+    if posterior.support is not None:
+        return posterior.kept_rows(sources) @ bilinear_weights(posterior.support, grid)
     rows = posterior_rows(
         embedding,
         sources,
@@ -99,18 +108,25 @@ def measured_rows(
 
 
 def fitted_rows(
-    free_energy: xr.Dataset, t: Float[np.ndarray, "n 2"], sources: Int[np.ndarray, "s"], grid: Grid
+    free_energy: xr.Dataset,
+    t: Float[np.ndarray, "n 2"],
+    sources: Int[np.ndarray, "s"],
+    grid: Grid,
+    *,
+    support: Float[np.ndarray, "point 2"] | None = None,
 ) -> Float[np.ndarray, "s node"]:
     """The model posterior ``q_F(t_g | t_i) ~ w_g exp N(<t_g, grad F(t_i)> - F(t_g))`` (Eq. 21).
 
-    ``w_g`` is the number of samples at node ``g``, so that it compares with ``measured_rows``.
+    ``w_g`` is the number of points at node ``g`` that carry the data posterior, ``support`` or the samples ``t``, so
+    that it compares with ``measured_rows``.
     """
     resolution = float(free_energy.attrs["resolution"])
     slope = bilinear_weights(t[sources], grid) @ free_energy["gradient"].to_numpy().reshape(-1, 2)
-    samples = np.asarray(bilinear_weights(t, grid).sum(axis=0)).ravel()
+    carriers = t if support is None else support
+    points = np.asarray(bilinear_weights(carriers, grid).sum(axis=0)).ravel()
     logit = resolution * (slope @ grid.points.T - free_energy["free_energy"].to_numpy().ravel())
-    with np.errstate(divide="ignore"):  # a node without samples carries no probability
-        return softmax(logit + np.log(samples), axis=1)
+    with np.errstate(divide="ignore"):  # a node without points carries no probability
+        return softmax(logit + np.log(points), axis=1)
 
 
 def metric_fields(free_energy: xr.Dataset) -> xr.Dataset:
