@@ -20,9 +20,11 @@ def choose_sources(phases, t, count):
 
 
 def main(path, embedding, posterior, free_energy, phases, grid, count, output):
-    chosen = choose_sources(phases, posterior.t, count)
+    # A network's posterior has the rows of some sources: of each choice the nearest of these.
+    chosen = posterior.sources_with_rows(choose_sources(phases, posterior.t, count))
     measured = measured_rows(posterior, embedding, chosen, grid).reshape(-1, *grid.shape)
-    fitted = fitted_rows(free_energy, posterior.t, chosen, grid).reshape(-1, *grid.shape)
+    fitted = fitted_rows(free_energy, posterior.t, chosen, grid, support=posterior.support)
+    fitted = fitted.reshape(-1, *grid.shape)
     images = store.read_rows(path, "image", chosen)
     figure, table = posteriors.draw(images, measured, fitted, posterior.t[chosen], grid)
     save_figure(figure, table, output.svg, output.png, output.csv)

@@ -1,0 +1,114 @@
+"""The two ways from samples to a posterior that a study's settings choose between."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from hessgeo.grids import Grid
+from hessgeo.posteriors import Posterior, choose_resolution, posterior
+from hessgeo.posteriors.bundles import Images, resize_images
+from hessgeo.posteriors.calibration import calibrate
+from hessgeo.posteriors.network import load_network, network_posterior
+
+
+@contextmanager
+def resized_images(images: Images, shape: tuple[int, int]) -> Iterator[UInt8[np.ndarray, "n a b c"]]:
+    """All images at the size of a grid, in a temporary file that is mapped into memory, for a ``with`` block.
+
+    Only the parts in use are held in memory, however many images there are.
+
+    Args:
+        images: ``uint8`` of shape ``(n, h, w, c)``, read block by block.
+        shape: of the grid.
+    """
+    with tempfile.TemporaryDirectory(prefix="hessgeo-") as scratch:
+        full = (images.shape[0], *shape, images.shape[-1])
+        small: np.memmap = np.memmap(Path(scratch, "images.u1"), dtype=np.uint8, mode="w+", shape=full)
+        yield resize_images(images, shape, out=small, progress=True)
+
+
+def distance_posterior(
+    embedding: Float[np.ndarray, "n d"],
+    t: Float[np.ndarray, "n 2"],
+    extent: tuple[tuple[float, float], tuple[float, float]],
+    settings: Mapping[str, Any],
+    *,
+    seed: int,
+    threads: int = 1,
+) -> tuple[Posterior, dict[str, Any]]:
+    """The posterior of embedding distances (Eq. 19), at the resolution of the settings or one chosen from the data.
+
+    Args:
+        embedding: of every sample.
+        t: their parameters.
+        extent: the box, for a coarse posterior.
+        settings: ``posterior`` of a study.
+        seed: of the sources that the choice of the resolution looks at.
+        threads: threads that work at once.
+
+    Returns:
+        The posterior, and what is worth reporting of it.
+    """
+    automatic = settings["resolution"] == "auto"
+    if automatic:
+        rule = {key: settings[key] for key in ("kernel", "cells", "quantile", "sources")}
+        resolution = choose_resolution(embedding, t, **rule, seed=seed)
+    else:
+        resolution = float(settings["resolution"])
+    logging.getLogger(__name__).info("resolution N = %.6g", resolution)
+    options = {key: settings[key] for key in ("kernel", "exclude_self", "neighbours", "memory_mb")}
+    coarse = settings["coarse"]
+    options["coarse"] = (
+        Grid(((extent[0][0], extent[0][1]), (extent[1][0], extent[1][1])), tuple(coarse)) if coarse else None
+    )
+    result = posterior(embedding, t, **options, resolution=resolution, threads=threads, progress=True)
+    return result, {"chosen": automatic}
+
+
+def trained_posterior(
+    folder: str | Path,
+    images: Images,
+    t: Float[np.ndarray, "n 2"],
+    settings: Mapping[str, Any],
+    *,
+    seed: int,
+    device: str = "cpu",
+) -> tuple[Posterior, dict[str, Any]]:
+    """The posterior of a trained network (App. B.3), with its calibration on held-out samples.
+
+    Args:
+        folder: of the network.
+        images: of every sample, ``uint8`` of shape ``(n, h, w, c)``.
+        t: their parameters.
+        settings: ``posterior.network`` of a study.
+        seed: of the bundles.
+        device: where the network runs.
+
+    Returns:
+        The posterior, and what is worth reporting of it.
+    """
+    network = load_network(folder, device=device)
+    config = network.config
+    with resized_images(images, config.shape) as small:
+        options = {key: settings[key] for key in ("draws", "rows")}
+        result = network_posterior(network, small, t, **options, seed=seed, progress=True)
+        calibration = calibrate(network, small, t, seed=seed)
+    losses = config.training["losses"]
+    numbers = {
+        "sigma": config.sigma,
+        "largest_metric": config.largest_metric,
+        "training_loss_first_epoch": losses[0],
+        "training_loss_last_epoch": losses[-1],
+        "training_seconds": config.training["seconds"],
+        "network_parameters": sum(weights.numel() for weights in network.net.parameters()),
+        "calibration": calibration,
+    }
+    return result, numbers

@@ -1,0 +1,29 @@
+"""Train the network that names the parameters of a bundle of images."""
+
+from pathlib import Path
+
+from hessgeo import store
+from hessgeo.grids import Grid
+from hessgeo.posteriors.network import save_network
+from hessgeo.posteriors.network_training import train_posterior_network
+from hessgeo.workflow import pick_device, script_context
+from hessgeo.workflow.estimation import resized_images
+
+OPTIONS = ("size", "bundle", "neighbours", "smoothing", "epochs", "batch_size", "learning_rate", "held_out")
+
+
+def main(images, t, grid, settings, seed, output):
+    options = {name: settings[name] for name in OPTIONS}
+    with resized_images(images, grid.shape) as small:
+        network = train_posterior_network(
+            small, t, grid, **options, seed=seed, device=pick_device(), progress=True
+        )
+    save_network(Path(output.weights).parent, network)
+
+
+if __name__ == "__main__":
+    with script_context(snakemake) as step:
+        params, settings = step.params, step.params.posterior["network"]
+        extent, shape = params.grid["extent"], settings["grid"] or params.grid["shape"]
+        images, t = store.open_array(params.store, "image"), store.read_array(params.store, "t")
+        main(images, t, Grid(extent, tuple(shape)), settings, params.seed, step.output)
