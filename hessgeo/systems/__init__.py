@@ -13,7 +13,10 @@ from hessgeo.systems.base import System
 __all__ = ["SYSTEMS", "System", "system_loader"]
 
 # Names, not functions: a system's libraries take seconds to import, and only its own studies should wait.
-SYSTEMS = {"diffusion": "hessgeo.systems.diffusion:load_diffusion"}
+SYSTEMS = {
+    "diffusion": "hessgeo.systems.diffusion:load_diffusion",
+    "generator": "hessgeo.systems.generator:load_generator",
+}
 
 
 def system_loader(kind: str) -> Callable[..., System]:
