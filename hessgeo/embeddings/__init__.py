@@ -1,31 +1,94 @@
 """Embeddings: maps from images to unit vectors, in which the distance of two images is measured.
 
-``EMBEDDINGS`` names the loader of each kind; a new kind is one file and one line here.
+``EMBEDDINGS`` names, for each kind, the function that loads it and the class that describes its checkpoint
+without reading it; a new kind is a file of its own and one line here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from typing import Any, NamedTuple
 
-from hessgeo.embeddings.base import Embedding, embed
+from hessgeo.embeddings.base import Embedding, EmbeddingCheckpoint, embed
 
-__all__ = ["EMBEDDINGS", "Embedding", "embed", "embedding_loader"]
+__all__ = [
+    "EMBEDDINGS",
+    "Embedding",
+    "check_embedding",
+    "embed",
+    "embedding_dimension",
+    "embedding_files",
+    "embedding_loader",
+]
 
-# Names, not functions: open_clip takes seconds to import, and only the study that uses it should wait.
+
+class Kind(NamedTuple):
+    """Where the two halves of an embedding are, each as ``module:name``."""
+
+    loader: str
+    checkpoint: str
+
+
+# Names, not functions: torch and open_clip take seconds to import, and only the study that uses them should wait.
 EMBEDDINGS = {
-    "open_clip": "hessgeo.embeddings.open_clip:load_open_clip",
-    "pixels": "hessgeo.embeddings.pixels:PixelEmbedding",
+    "open_clip": Kind(
+        "hessgeo.embeddings.open_clip:load_open_clip",
+        "hessgeo.embeddings.open_clip_checkpoint:OpenClipCheckpoint",
+    ),
+    "timm": Kind("hessgeo.embeddings.timm:load_timm", "hessgeo.embeddings.timm_checkpoint:TimmCheckpoint"),
+    "pixels": Kind("hessgeo.embeddings.pixels:load_pixels", "hessgeo.embeddings.pixels:PixelCheckpoint"),
 }
 
 
 def embedding_loader(kind: str) -> Callable[..., Embedding]:
-    """The function that makes an embedding of a kind.
+    """The function that loads a kind: ``load(checkpoint, *, model, dtype, device, image_shape)``.
 
     Raises:
         ValueError: on an unknown kind.
     """
+    return _named(_kind(kind).loader)
+
+
+def embedding_dimension(
+    kind: str, checkpoint: str | None, model: str | None, image_shape: tuple[int, int, int]
+) -> int:
+    """Dimension of an embedding of images (height, width, channels), without reading any weights.
+
+    Raises:
+        ValueError: on an unknown kind, or a checkpoint that its own files do not describe.
+    """
+    return _checkpoint(kind, checkpoint, model).dimension(image_shape)
+
+
+def check_embedding(kind: str, checkpoint: str | None, model: str | None) -> None:
+    """Refuse a checkpoint that could not be loaded, from its configuration and the header of its weights.
+
+    Raises:
+        ValueError: one line that names the file, or the model, and what is wrong with it.
+    """
+    _checkpoint(kind, checkpoint, model).check()
+
+
+def embedding_files(kind: str, checkpoint: str | None) -> list[str]:
+    """The files of an embedding that a job waits for.
+
+    Raises:
+        ValueError: on an unknown kind.
+    """
+    return _checkpoint(kind, checkpoint, None).files()
+
+
+def _checkpoint(kind: str, checkpoint: str | None, model: str | None) -> EmbeddingCheckpoint:
+    return _named(_kind(kind).checkpoint)(checkpoint, model)
+
+
+def _kind(kind: str) -> Kind:
     if kind not in EMBEDDINGS:
         raise ValueError(f"embedding kind {kind!r} is not one of {', '.join(sorted(EMBEDDINGS))}")
-    module, name = EMBEDDINGS[kind].split(":")
+    return EMBEDDINGS[kind]
+
+
+def _named(place: str) -> Any:
+    module, name = place.split(":")
     return getattr(import_module(module), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 import dask.array as da
 import numpy as np
@@ -21,6 +22,34 @@ class Embedding(ABC):
     @abstractmethod
     def __call__(self, images: UInt8[np.ndarray, "n h w c"]) -> Float32[np.ndarray, "n d"]:
         """Embed images; every row has unit L2 norm."""
+
+
+class EmbeddingCheckpoint(ABC):
+    """What can be said of an embedding before its weights are read.
+
+    Args:
+        checkpoint: a folder or a weights file; ``None`` for a kind that needs neither.
+        model: name of the architecture, which a weights file does not say.
+    """
+
+    @abstractmethod
+    def __init__(self, checkpoint: str | Path | None, model: str | None) -> None: ...
+
+    @abstractmethod
+    def check(self) -> None:
+        """Refuse what could not be loaded.
+
+        Raises:
+            ValueError: one line that names the file or the model and what is wrong with it.
+        """
+
+    @abstractmethod
+    def dimension(self, image_shape: tuple[int, int, int]) -> int:
+        """Dimension of the embedding of images of shape (height, width, channels)."""
+
+    @abstractmethod
+    def files(self) -> list[str]:
+        """The files that the embedding is read from."""
 
 
 def embed(images: da.Array, embedding: Embedding, *, threads: int) -> Float32[np.ndarray, "n d"]:

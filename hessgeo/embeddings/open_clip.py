@@ -1,110 +1,143 @@
-"""The image tower of a CLIP in open_clip's local folder format."""
+"""The image tower of a CLIP of ``open_clip``, from a local folder or weights file."""
 
 from __future__ import annotations
 
-import json
+import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, Float32, UInt8
-from torch import Tensor
-from torch.nn import functional
 
-from hessgeo.embeddings.base import Embedding
+from hessgeo.embeddings.network import NetworkEmbedding, Preprocessing, network_dtype
+from hessgeo.embeddings.open_clip_checkpoint import OpenClipCheckpoint
 
 if TYPE_CHECKING:
     from open_clip import CLIP
 
-CONFIG = "open_clip_config.json"
-WEIGHTS = "open_clip_model.safetensors"
+PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+# Stands in for a text tower that nothing here reads.
+NO_TEXT = {"context_length": 4, "vocab_size": 2, "width": 8, "heads": 1, "layers": 1}
 
 
-class OpenClipEmbedding(Embedding):
-    """Unit embeddings of images by a CLIP.
-
-    Images are made three-channel, resized to the model's input (the whole image, its aspect ratio not kept;
-    the filter is the model's own, bicubic unless it says bilinear, with antialiasing), and standardised by
-    the mean and standard deviation of the model's ``preprocess_cfg``.
+class OpenClipEmbedding(NetworkEmbedding):
+    """Unit embeddings of images by a CLIP, preprocessed as its ``preprocess_cfg`` says, see ``Preprocessing``.
 
     Args:
         clip: an open_clip model with its preprocessing set, as ``open_clip.create_model`` leaves it.
         dimension: dimension of its embedding.
+        dtype: the precision it was made for.
     """
 
-    def __init__(self, clip: CLIP, dimension: int) -> None:
+    def __init__(self, clip: CLIP, dimension: int, *, dtype: torch.dtype = torch.float32) -> None:
         self.clip = clip.eval().requires_grad_(False)
-        self.dimension = dimension
-        self.device = next(clip.parameters()).device
         settings = clip.visual.preprocess_cfg
         size = settings["size"]
-        self.size = (size, size) if isinstance(size, int) else tuple(size)
-        self.filter = "bilinear" if settings.get("interpolation") == "bilinear" else "bicubic"
-        self.mean = torch.tensor(settings["mean"], device=self.device).view(1, 3, 1, 1)
-        self.std = torch.tensor(settings["std"], device=self.device).view(1, 3, 1, 1)
-
-    def preprocess(self, images: UInt8[np.ndarray, "n h w c"]) -> Float[Tensor, "n 3 height width"]:
-        """Bring images to the model's channels, size and standardisation.
-
-        Raises:
-            ValueError: if the images have neither one nor three channels.
-        """
-        if images.shape[3] not in (1, 3):
-            raise ValueError(f"images have {images.shape[3]} channels, must be 1 (grey) or 3 (RGB)")
-        x = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2).float() / 255
-        if x.shape[2:] != self.size:
-            x = functional.interpolate(x, self.size, mode=self.filter, align_corners=False, antialias=True)
-            # A bicubic filter overshoots at edges.
-            x = x.clamp(0, 1)
-        return (x.expand(-1, 3, -1, -1) - self.mean) / self.std
-
-    @torch.inference_mode()
-    def __call__(self, images: UInt8[np.ndarray, "n h w c"]) -> Float32[np.ndarray, "n d"]:
-        """Embed images in one forward pass, see ``Embedding``."""
-        features = self.clip.encode_image(self.preprocess(images)).float()
-        return functional.normalize(features, dim=1).cpu().numpy()
+        preprocessing = Preprocessing(
+            size=(size, size) if isinstance(size, int) else tuple(size),
+            mean=tuple(settings["mean"]),
+            std=tuple(settings["std"]),
+            interpolation=settings.get("interpolation", "bicubic"),
+        )
+        device = next(clip.parameters()).device
+        super().__init__(clip.encode_image, preprocessing, dimension=dimension, device=device, dtype=dtype)
 
 
-def load_open_clip(checkpoint: str | Path, *, device: str = "cpu") -> OpenClipEmbedding:
-    """Load the embedding from a folder with ``open_clip_config.json`` and ``open_clip_model.safetensors``.
+def load_open_clip(
+    checkpoint: str | Path,
+    *,
+    model: str | None = None,
+    dtype: str = "float32",
+    device: str = "cpu",
+    image_shape: tuple[int, int, int] | None = None,
+) -> OpenClipEmbedding:
+    """Load the embedding from a folder in open_clip's layout, or from a weights file and a model's name.
 
-    Nothing is downloaded, and weights in a pickle are refused.
+    A folder holds ``open_clip_config.json`` and ``open_clip_model.safetensors``. Of a weights file, and of a
+    folder whose text tower lies elsewhere (``hf_model_name``), the image tower alone is read. A file's images
+    are preprocessed as the tag in ``model`` says (``ViT-L-14/laion2b_s32b_b82k``), without one as all
+    trainings of the model do, and where these differ by OpenAI's mean and standard deviation. Nothing is
+    downloaded, and weights in a pickle are refused.
+
+    Args:
+        checkpoint: the folder or the ``.safetensors`` file.
+        model: for a file, the name of the architecture; OpenAI's weights need one with ``-quickgelu``.
+        dtype: ``float32``, ``float16`` or ``bfloat16``; layer norms stay in float32 where open_clip has it so.
+        device: where to run the network.
+        image_shape: not used; every image is resized to the model's input.
 
     Raises:
-        ValueError: if a file is missing, or the model's text tower would have to be fetched from elsewhere.
+        ValueError: if a file is missing or does not fit the model, or on an unknown model or dtype.
     """
-    # Imported here: reading a folder's dimension need not wait the seconds that open_clip takes to import.
+    # Imported here: open_clip takes seconds.
     import open_clip
 
-    folder = Path(checkpoint).resolve()
-    dimension = open_clip_dimension(folder)
-    if not (folder / WEIGHTS).is_file():
-        raise ValueError(f"{folder} has no {WEIGHTS}; pickled weights (.bin, .pt, .pth) are refused")
-    if _model_config(folder)["text_cfg"].get("hf_model_name"):
-        raise ValueError(f"{folder} names a text tower by hf_model_name, which the folder does not hold")
-    clip = open_clip.create_model(f"local-dir:{folder}", device=device, weights_only=True)
-    return OpenClipEmbedding(clip, dimension)
+    precision = network_dtype(dtype)
+    files = OpenClipCheckpoint(checkpoint, model)
+    files.check()
+    options: dict[str, Any] = {"precision": PRECISIONS[dtype], "device": device, "weights_only": True}
+    if files.path.is_dir() and not files.config()["text_cfg"].get("hf_model_name"):
+        clip = open_clip.create_model(f"local-dir:{files.path}", **options)
+    else:
+        clip = _image_tower(files, options)
+    return OpenClipEmbedding(clip, files.dimension(), dtype=precision)
 
 
-def open_clip_dimension(checkpoint: str | Path) -> int:
-    """Dimension of the embedding of a folder, from its configuration alone.
+def open_clip_dimension(checkpoint: str | Path, model: str | None = None) -> int:
+    """Dimension of the embedding of a folder or file, from its configuration alone.
 
     Raises:
-        ValueError: if the folder has no valid ``open_clip_config.json``.
+        ValueError: if there is no valid configuration.
     """
-    return int(_model_config(Path(checkpoint))["embed_dim"])
+    return OpenClipCheckpoint(checkpoint, model).dimension()
 
 
-def _model_config(folder: Path) -> dict:
-    path = folder / CONFIG
-    if not path.is_file():
-        raise ValueError(f"{folder} has no {CONFIG}: not an open_clip model folder")
+def _image_tower(files: OpenClipCheckpoint, options: dict[str, Any]) -> CLIP:
+    """A CLIP with the image tower of a file, and a text tower that is never used."""
+    import open_clip
+    from open_clip.convert import convert_state_dict
+    from open_clip.factory import load_state_dict
+    from open_clip.model import resize_pos_embed
+
+    name = f"local-dir:{files.path}" if files.path.is_dir() else files.architecture
+    options = options | {"text_cfg": dict(NO_TEXT), "load_weights": False, "pretrained_text": False}
+    if "multimodal_cfg" in files.config():
+        options["multimodal_cfg"] = dict(NO_TEXT)
+    if files.model:
+        options["force_preprocess_cfg"] = _preprocessing(files.architecture, files.tag)
+    # It warns that it loads no weights; they come next.
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        config = json.loads(path.read_text(encoding="utf-8")).get("model_cfg", {})
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
-    missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in config]
-    if missing:
-        raise ValueError(f"{path} lacks model_cfg.{missing[0]}: not an open_clip model")
-    return config
+        clip = open_clip.create_model(name, **options)
+    finally:
+        logging.disable(disabled)
+    state = convert_state_dict(clip, load_state_dict(str(files.weights), weights_only=True))
+    resize_pos_embed(state, clip)
+    visual = {key.removeprefix("visual."): value for key, value in state.items() if key.startswith("visual.")}
+    try:
+        clip.visual.load_state_dict(visual, strict=True)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{files.weights} does not fit {name}: {' '.join(str(error).split())[:300]}"
+        ) from error
+    return clip
+
+
+def _preprocessing(architecture: str, tag: str) -> dict[str, Any]:
+    """The mean, standard deviation and filter of a training, or those that all trainings of a model share."""
+    import open_clip
+    from open_clip.pretrained import get_pretrained_cfg
+
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if tag and tag not in tags:
+        raise ValueError(f"model {architecture} has no training {tag!r}, must be one of {', '.join(tags)}")
+    keys = ("mean", "std", "interpolation")
+    settings = [get_pretrained_cfg(architecture, name) for name in ([tag] if tag else tags)]
+    gelu = bool((open_clip.get_model_config(architecture) or {}).get("quick_gelu", False))
+    if tag and bool(settings[0].get("quick_gelu", False)) != gelu:
+        raise ValueError(
+            f"the training {tag} of {architecture} has {'the plain' if gelu else 'the quick'} GELU, must be "
+            f"loaded as {architecture.removesuffix('-quickgelu') if gelu else architecture + '-quickgelu'}"
+        )
+    found = [{key: setting[key] for key in keys if key in setting} for setting in settings]
+    return found[0] if found and all(setting == found[0] for setting in found) else {}

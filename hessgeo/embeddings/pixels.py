@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from hessgeo.embeddings.base import Embedding
+from hessgeo.embeddings.base import Embedding, EmbeddingCheckpoint
 
 
 class PixelEmbedding(Embedding):
@@ -33,3 +34,44 @@ class PixelEmbedding(Embedding):
             raise ValueError(f"images have shape {images.shape[1:]}, the embedding takes {self.image_shape}")
         pixels = images.reshape(len(images), -1) / np.float32(127.5) - np.float32(1)
         return pixels / np.linalg.norm(pixels, axis=1, keepdims=True)
+
+
+class PixelCheckpoint(EmbeddingCheckpoint):
+    """The pixels of an image, which need no file."""
+
+    def __init__(self, checkpoint: str | Path | None, model: str | None) -> None:
+        self.model = model
+
+    def check(self) -> None:
+        """See ``EmbeddingCheckpoint``."""
+        if self.model is not None:
+            raise ValueError(f"model is {self.model!r}, must be null for an embedding by pixels")
+
+    def dimension(self, image_shape: tuple[int, int, int]) -> int:
+        """See ``EmbeddingCheckpoint``."""
+        return math.prod(image_shape)
+
+    def files(self) -> list[str]:
+        """See ``EmbeddingCheckpoint``."""
+        return []
+
+
+def load_pixels(
+    checkpoint: str | Path | None = None,
+    *,
+    model: str | None = None,
+    dtype: str = "float32",
+    device: str = "cpu",
+    image_shape: tuple[int, int, int] | None = None,
+) -> PixelEmbedding:
+    """The embedding by pixels, of images of ``image_shape`` (height, width, channels).
+
+    Nothing is read, and nothing runs on a device: ``checkpoint``, ``dtype`` and ``device`` change nothing.
+
+    Raises:
+        ValueError: without an image shape, or with the name of a model.
+    """
+    PixelCheckpoint(checkpoint, model).check()
+    if image_shape is None:
+        raise ValueError("image_shape is None, must be (height, width, channels) for an embedding by pixels")
+    return PixelEmbedding(image_shape)

@@ -1,17 +1,32 @@
-"""Embeddings: unit vectors, the preprocessing of open_clip folders, the Dask map."""
+"""Embeddings: unit vectors, checkpoints of open_clip and timm against the libraries by hand, the Dask map."""
 
 import json
+import socket
+import subprocess
+import sys
+from dataclasses import replace
 
 import dask.array as da
 import numpy as np
 import open_clip
 import pytest
+import timm
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
-from hessgeo.embeddings import Embedding, embed, embedding_loader
+import hessgeo.embeddings.open_clip_checkpoint as embeddings_of_open_clip
+from hessgeo.embeddings import (
+    Embedding,
+    check_embedding,
+    embed,
+    embedding_dimension,
+    embedding_files,
+    embedding_loader,
+)
 from hessgeo.embeddings.open_clip import load_open_clip, open_clip_dimension
-from hessgeo.embeddings.pixels import PixelEmbedding
+from hessgeo.embeddings.pixels import PixelEmbedding, load_pixels
+from hessgeo.embeddings.timm import load_timm
 from hessgeo.models.digit_clip import build_clip, save_clip
 
 
@@ -167,7 +182,6 @@ def edit_model(**changes):
         (lambda folder: (folder / "open_clip_config.json").write_text("{"), "not valid JSON"),
         (pickle_weights, "pickled weights .* refused"),
         (edit_model(embed_dim=None), "lacks model_cfg.embed_dim"),
-        (edit_model(text_cfg={"hf_model_name": "roberta-base"}), "hf_model_name"),
     ],
 )
 def test_other_folders_are_refused_in_one_line(checkpoint, damage, message):
@@ -183,7 +197,317 @@ def test_other_channel_counts_are_refused(checkpoint):
 
 
 def test_registry():
-    assert embedding_loader("pixels") is PixelEmbedding
+    assert embedding_loader("pixels") is load_pixels
     assert embedding_loader("open_clip") is load_open_clip
-    with pytest.raises(ValueError, match="not one of open_clip, pixels"):
+    assert embedding_loader("timm") is load_timm
+    with pytest.raises(ValueError, match="not one of open_clip, pixels, timm"):
         embedding_loader("lpips")
+
+
+# Files of weights with the name of their model. TINY is an architecture that open_clip does not come with, small
+# enough for a test, registered in open_clip and in ours alike; TIMM is one of timm's own for tests.
+
+TINY, TIMM = "ViT-tiny-test", "test_vit2"
+TINY_CONFIG = {
+    "embed_dim": 24,
+    "vision_cfg": {"image_size": 32, "patch_size": 8, "width": 64, "layers": 2},
+    "text_cfg": {"context_length": 8, "vocab_size": 50, "width": 32, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a network call")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """The file of a whole CLIP of open_clip, and the CLIP."""
+    folder = tmp_path / "configurations"
+    folder.mkdir()
+    (folder / f"{TINY}.json").write_text(json.dumps(TINY_CONFIG))
+    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIG_PATHS", [folder])
+    monkeypatch.setattr(open_clip.factory, "_MODEL_CONFIGS", dict(open_clip.factory._MODEL_CONFIGS))
+    open_clip.add_model_config(folder)
+    built_in = embeddings_of_open_clip.built_in_models()
+    models = {**built_in, TINY: folder / f"{TINY}.json"}
+    monkeypatch.setattr(embeddings_of_open_clip, "built_in_models", lambda: models)
+    torch.manual_seed(1)
+    model = open_clip.create_model(TINY, load_weights=False).eval()
+    path = tmp_path / "clip.safetensors"
+    save_file(model.state_dict(), path)
+    return path, model
+
+
+@pytest.fixture
+def network(tmp_path):
+    """The file of a network of timm with its classifier, and the network without."""
+    torch.manual_seed(2)
+    whole = timm.create_model(TIMM, num_classes=10).eval()
+    path = tmp_path / "timm.safetensors"
+    save_file(whole.state_dict(), path)
+    features = timm.create_model(TIMM, num_classes=0).eval()
+    features.load_state_dict({k: v for k, v in whole.state_dict().items() if not k.startswith("head.")})
+    return path, features
+
+
+def unit(features):
+    return torch.nn.functional.normalize(features, dim=1).numpy()
+
+
+@torch.inference_mode()
+def test_file_of_open_clip_embeds_as_the_library(tiny):
+    path, model = tiny
+    embedding = load_open_clip(path, model=TINY)
+    x = images(3, size=48, channels=3)
+    # The same sums in the same order.
+    assert np.allclose(embedding(x), unit(model.encode_image(embedding.preprocess(x))), atol=1e-6)
+    assert embedding.dimension == embedding_dimension("open_clip", str(path), TINY, (48, 48, 3)) == 24
+
+
+@pytest.mark.parametrize("prefix", ["visual.", "module.visual."])
+def test_the_image_tower_alone_is_enough(tiny, tmp_path, prefix):
+    path, model = tiny
+    tower = {f"{prefix}{key}": value for key, value in model.visual.state_dict().items()}
+    save_file(tower, tmp_path / "tower.safetensors")
+    x = images(2, size=32, channels=3)
+    check_embedding("open_clip", str(tmp_path / "tower.safetensors"), TINY)
+    alone = load_open_clip(tmp_path / "tower.safetensors", model=TINY)
+    assert np.array_equal(alone(x), load_open_clip(path, model=TINY)(x))
+
+
+def test_text_tower_on_a_hub_is_not_needed(clip, checkpoint):
+    x = images()
+    expected = load_open_clip(checkpoint)(x)
+    edit_model(text_cfg={"hf_model_name": "roberta-base"})(checkpoint)
+    assert np.array_equal(load_open_clip(checkpoint)(x), expected)
+
+
+def test_built_in_models_are_known_and_their_trainings_preprocess():
+    from hessgeo.embeddings.open_clip import _preprocessing
+
+    half, openai = (0.5, 0.5, 0.5), open_clip.OPENAI_DATASET_MEAN
+    assert _preprocessing("ViT-B-16-SigLIP", "")["mean"] == half
+    assert _preprocessing("ViT-B-32-quickgelu", "openai")["mean"] == openai
+    # Trainings that disagree leave open_clip's own default.
+    assert _preprocessing("ViT-L-14", "") == {}
+    assert _preprocessing("ViT-L-14", "laion2b_s32b_b82k")["mean"] == half
+    with pytest.raises(ValueError, match="loaded as ViT-B-32-quickgelu"):
+        _preprocessing("ViT-B-32", "openai")
+    with pytest.raises(ValueError, match="no training 'laion'"):
+        _preprocessing("ViT-B-32", "laion")
+    dimensions = {name: open_clip.get_model_config(name)["embed_dim"] for name in open_clip.list_models()}
+    known = embeddings_of_open_clip.built_in_models()
+    assert {name: json.loads(known[name].read_text())["embed_dim"] for name in dimensions} == dimensions
+
+
+@pytest.mark.parametrize("name", ["ViT-B-32", "RN50", "ViT-H-14", "RN50x4", "coca_ViT-B-32", "ViT-S-32-alt"])
+def test_expected_shapes_are_those_of_open_clip(name):
+    with torch.device("meta"):
+        model = open_clip.create_model(name, load_weights=False, device="meta")
+    config = json.loads(embeddings_of_open_clip.built_in_models()[name].read_text())
+    expected = dict(embeddings_of_open_clip._expected_shapes(config))
+    assert {key: tuple(model.state_dict()[key].shape) for key in expected} == expected
+
+
+@torch.inference_mode()
+def test_file_of_timm_embeds_as_the_library(network):
+    path, features = network
+    embedding = load_timm(path, model=TIMM, image_shape=(48, 48, 3))
+    x = images(3, size=48, channels=3)
+    assert np.allclose(embedding(x), unit(features(embedding.preprocess(x))), atol=1e-6)
+    assert embedding.dimension == embedding_dimension("timm", str(path), TIMM, (48, 48, 3)) == 64
+    assert np.array_equal(embedding(x[..., :1]), embedding(np.repeat(x[..., :1], 3, axis=3)))
+
+
+def test_preprocessing_is_timms_own(network):
+    path, features = network
+    embedding = load_timm(path, model=TIMM)
+    data = timm.data.resolve_model_data_config(features) | {"crop_pct": 1.0, "crop_mode": "squash"}
+    image = smooth_image(96)
+    theirs = timm.data.create_transform(**data, is_training=False)(Image.fromarray(image))
+    # As of open_clip's: Pillow rounds to 8 bits after each of two passes, up to a level of 1/255 over std.
+    level = 1.05 / 255 / min(data["std"])
+    assert (embedding.preprocess(image[None])[0] - theirs).abs().max().item() < level
+    assert theirs.std().item() > 0.2
+
+
+def test_folder_of_timm_embeds_as_its_file(network, tmp_path):
+    path, features = network
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    save_file(features.state_dict(), folder / "model.safetensors")
+    settings = {"mean": [0.5] * 3, "std": [0.5] * 3, "input_size": [3, 64, 64], "num_classes": 0}
+    config = {"architecture": TIMM, "num_classes": 0, "pretrained_cfg": settings}
+    (folder / "config.json").write_text(json.dumps(config))
+    check_embedding("timm", str(folder), None)
+    embedding = load_timm(folder)
+    x = images(2, size=64, channels=3)
+    # The folder says another mean, std and size than the architecture does by itself.
+    preprocessing = replace(
+        load_timm(path, model=TIMM).preprocessing, size=(64, 64), mean=(0.5,) * 3, std=(0.5,) * 3
+    )
+    assert embedding.preprocessing == preprocessing
+    assert np.allclose(np.linalg.norm(embedding(x), axis=1), 1, atol=3e-7)
+    assert embedding_files("timm", str(folder)) == [f"{folder}/config.json", f"{folder}/model.safetensors"]
+
+
+def test_weights_of_the_authors_of_dinov2_are_translated(network, tmp_path):
+    path, features = network
+    theirs = {**features.state_dict(), "mask_token": torch.zeros(1, 64)}
+    save_file(theirs, tmp_path / "dino.safetensors")
+    x = images(2, size=32, channels=3)
+    loaded = load_timm(tmp_path / "dino.safetensors", model=TIMM)
+    assert np.array_equal(loaded(x), load_timm(path, model=TIMM)(x))
+
+
+@torch.inference_mode()
+def test_images_keep_their_aspect_ratio_where_a_network_takes_it(network):
+    path, features = network
+    square = features.pretrained_cfg["input_size"][1:]
+    embedding = load_timm(path, model=TIMM, image_shape=(40, 90, 3))
+    # 2/3 and 3/2 of 160, to whole patches of 16: the same number of pixels but for that.
+    assert tuple(square) == (160, 160)
+    assert embedding.preprocessing.size == (112, 240)
+    x = np.random.default_rng(0).integers(0, 256, (2, 40, 90, 3), dtype=np.uint8)
+    features.set_input_size(img_size=embedding.preprocessing.size)
+    assert np.allclose(embedding(x), unit(features(embedding.preprocess(x))), atol=1e-6)
+    assert load_timm(path, model=TIMM).preprocessing.size == tuple(square)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("kind", ["open_clip", "timm"])
+def test_half_precision_agrees(kind, dtype, tiny, network):
+    path, model = (tiny[0], TINY) if kind == "open_clip" else (network[0], TIMM)
+    load = embedding_loader(kind)
+    x = images(4, size=32, channels=3)
+    half, full = load(path, model=model, dtype=dtype)(x), load(path, model=model)(x)
+    assert half.dtype == np.float32
+    assert np.allclose(np.linalg.norm(half, axis=1), 1, atol=3e-7)
+    assert not np.array_equal(half, full)
+    # A relative error e of the features takes e^2/2 off the cosine; two to three roundings of 2^-11 and 2^-8 a
+    # block in quadrature are below 10 roundings, 0.5 % and 4 %.
+    roundoff = {"float16": 2**-11, "bfloat16": 2**-8}[dtype]
+    assert (half * full).sum(axis=1).min() > 1 - (10 * roundoff) ** 2 / 2 - 1e-6
+
+
+def pickled(path):
+    torch.save({"visual.proj": torch.zeros(2)}, path.with_suffix(".pt"))
+    return path.with_suffix(".pt")
+
+
+def rename(path, old, new):
+    from safetensors.torch import load_file
+
+    state = {new + k.removeprefix(old): v for k, v in load_file(path).items() if k.startswith(old)}
+    save_file(state, path)
+    return path
+
+
+def drop(path, name):
+    from safetensors.torch import load_file
+
+    save_file({k: v for k, v in load_file(path).items() if k != name}, path)
+    return path
+
+
+REFUSED = [
+    ("open_clip", lambda path: path, None, "model is null, must name"),
+    (
+        "open_clip",
+        lambda path: path,
+        "ViT-B-33",
+        r"'ViT-B-33' is not one of open_clip's; nearest: .*ViT-B-32",
+    ),
+    (
+        "open_clip",
+        lambda path: path,
+        "ViT-B-32",
+        r"\(64, 3, 8, 8\) tensor visual.conv1.weight, where .* \(768,",
+    ),
+    ("open_clip", lambda path: path.parent / "none.safetensors", TINY, "neither a folder of open_clip nor"),
+    ("open_clip", pickled, TINY, "pickle"),
+    ("open_clip", lambda path: rename(path, "visual.", "vision_model."), TINY, "layout of transformers"),
+    ("open_clip", lambda path: rename(path, "visual.", "tower."), TINY, r"no tensor visual\.\*"),
+    ("open_clip", lambda path: path.parent / "configurations", None, r"no open_clip_config\.json"),
+    ("open_clip", lambda path: None, TINY, "checkpoint is null"),
+    ("timm", lambda path: path, None, "model is null, must name"),
+    ("timm", lambda path: path, "vit_smal_patch14_dinov2", "nearest: vit_small_patch14_dinov2"),
+    ("timm", lambda path: path, "vit_small_patch14_dinov2.laion", "no training 'laion'.*lvd142m"),
+    ("timm", lambda path: path, "hf-hub:timm/resnet18", "is not one of timm's"),
+    (
+        "timm",
+        lambda path: path,
+        "vit_tiny_patch16_224",
+        r"proj.weight, where vit_tiny_patch16_224 has \(192,",
+    ),
+    ("timm", pickled, TIMM, "pickle"),
+    ("timm", lambda path: rename(path, "", "embeddings."), TIMM, "layout of transformers"),
+    ("timm", lambda path: path.parent, None, r"no config\.json"),
+]
+
+
+@pytest.mark.parametrize(("kind", "change", "model", "message"), REFUSED)
+def test_other_files_are_refused_in_one_line(kind, change, model, message, tiny, network):
+    path = change((tiny if kind == "open_clip" else network)[0])
+    for refuse in (check_embedding, lambda kind, *source: embedding_loader(kind)(source[0], model=source[1])):
+        with pytest.raises(ValueError, match=message) as raised:
+            refuse(kind, path and str(path), model)
+        assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "missing", "message"),
+    [
+        ("open_clip", "visual.ln_post.bias", "does not fit ViT-tiny-test.*ln_post.bias"),
+        ("timm", "blocks.0.norm1.bias", "does not fit test_vit2.*blocks.0.norm1.bias"),
+    ],
+)
+def test_a_missing_tensor_is_an_error_when_loading(kind, missing, message, tiny, network):
+    path, model = (tiny[0], TINY) if kind == "open_clip" else (network[0], TIMM)
+    with pytest.raises(ValueError, match=message) as raised:
+        embedding_loader(kind)(drop(path, missing), model=model)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", ["open_clip", "timm"])
+def test_unknown_dtype_is_refused(kind, tiny, network):
+    with pytest.raises(ValueError, match="dtype is 'int8', must be one of float32, float16, bfloat16"):
+        embedding_loader(kind)(tiny[0], model=TINY, dtype="int8")
+
+
+def test_pixels_have_the_signature_of_all():
+    embedding = embedding_loader("pixels")(
+        "", model=None, dtype="float32", device="cpu", image_shape=(8, 8, 1)
+    )
+    assert np.array_equal(embedding(images()), PixelEmbedding((8, 8, 1))(images()))
+    assert embedding_dimension("pixels", None, None, (8, 8, 3)) == 192
+    assert embedding_files("pixels", None) == []
+    check_embedding("pixels", None, None)
+    with pytest.raises(ValueError, match="must be null"):
+        check_embedding("pixels", None, "ViT-B-32")
+    with pytest.raises(ValueError, match="image_shape is None"):
+        load_pixels()
+
+
+def test_files_of_a_checkpoint(checkpoint, tmp_path):
+    names = ["open_clip_config.json", "open_clip_model.safetensors"]
+    assert embedding_files("open_clip", str(checkpoint)) == [f"{checkpoint}/{name}" for name in names]
+    assert embedding_files("timm", "/models/dino.safetensors") == ["/models/dino.safetensors"]
+
+
+def test_checking_a_clip_needs_no_torch(checkpoint):
+    # In another process: this one has torch.
+    code = (
+        "import sys; from hessgeo.embeddings import check_embedding, embedding_dimension; "
+        "source = ('open_clip', sys.argv[1], None); check_embedding(*source); "
+        "print(embedding_dimension(*source, (8, 8, 1)), 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, checkpoint], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["12", "False"]

@@ -1,18 +1,8 @@
 """Create the metadata of an embedding in a study's sample store."""
 
-import math
-
 from hessgeo import store
+from hessgeo.embeddings import embedding_dimension
 from hessgeo.workflow import script_context
-
-
-def dimension(kind, checkpoint, image_shape):
-    if kind == "pixels":
-        return math.prod(image_shape)
-    # Imported here: pixels need no torch.
-    from hessgeo.embeddings.open_clip import open_clip_dimension
-
-    return open_clip_dimension(checkpoint)
 
 
 def main(path, array, size, dimension, shard):
@@ -23,5 +13,6 @@ if __name__ == "__main__":
     with script_context(snakemake) as step:
         params = step.params
         array = f"embedding/{step.wildcards.key}"
-        length = dimension(params.kind, params.checkpoint, params.image_shape)
-        main(params.store, array, params.size, length, params.shard)
+        source = (params.kind, params.checkpoint or None, params.get("model"))
+        dimension = embedding_dimension(*source, tuple(params.image_shape))
+        main(params.store, array, params.size, dimension, params.shard)

@@ -8,11 +8,6 @@ from hessgeo.workflow import pick_device, script_context
 from hessgeo.workflow.layout import digest
 
 
-def load_embedding(kind, checkpoint, image_shape, device):
-    loader = embedding_loader(kind)
-    return loader(tuple(image_shape)) if kind == "pixels" else loader(checkpoint, device=device)
-
-
 def main(path, array, shard, embedding, batch_size, threads, about):
     start = time.perf_counter()
     images = store.open_array(path, "image", store.shard_rows(path, "image", shard))
@@ -24,8 +19,11 @@ def main(path, array, shard, embedding, batch_size, threads, about):
 if __name__ == "__main__":
     with script_context(snakemake) as step:
         params, device = step.params, pick_device()
-        kind, batch_size = params.embedding["kind"], params.embedding["batch_size"]
-        embedding = load_embedding(kind, params.checkpoint, params.image_shape, device)
+        settings, batch_size = params.embedding, params.embedding["batch_size"]
+        options = {key: settings[key] for key in ("model", "dtype") if key in settings}
+        load = embedding_loader(settings["kind"])
+        shape = tuple(params.image_shape)
+        embedding = load(params.checkpoint or None, **options, device=device, image_shape=shape)
         about = {"device": device, "settings": digest(params.settings)}
         array, shard = f"embedding/{step.wildcards.key}", int(step.wildcards.shard)
         main(params.store, array, shard, embedding, batch_size, step.threads, about)
