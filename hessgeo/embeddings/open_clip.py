@@ -74,6 +74,11 @@ def load_open_clip(
     precision = network_dtype(dtype)
     files = OpenClipCheckpoint(checkpoint, model)
     files.check()
+    if dtype != "float32" and files.config()["vision_cfg"].get("attentional_pool"):
+        raise ValueError(
+            f"dtype is {dtype!r}, must be float32: {files.path} pools by attention, which open_clip "
+            "runs in no other"
+        )
     options: dict[str, Any] = {"precision": PRECISIONS[dtype], "device": device, "weights_only": True}
     if files.path.is_dir() and not files.config()["text_cfg"].get("hf_model_name"):
         clip = open_clip.create_model(f"local-dir:{files.path}", **options)

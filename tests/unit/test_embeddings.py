@@ -480,6 +480,13 @@ def test_unknown_dtype_is_refused(kind, tiny, network):
         embedding_loader(kind)(tiny[0], model=TINY, dtype="int8")
 
 
+def test_attentional_pooling_is_refused_in_half_precision(tiny, tmp_path):
+    config = TINY_CONFIG | {"vision_cfg": TINY_CONFIG["vision_cfg"] | {"attentional_pool": True}}
+    (tmp_path / "configurations" / f"{TINY}.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="dtype is 'float16', must be float32"):
+        load_open_clip(tiny[0], model=TINY, dtype="float16")
+
+
 def test_pixels_have_the_signature_of_all():
     embedding = embedding_loader("pixels")(
         "", model=None, dtype="float32", device="cpu", image_shape=(8, 8, 1)
