@@ -1,5 +1,7 @@
 """A plan counts what is to do, and its times follow from those of the probe."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from hessgeo import store
 from hessgeo.embeddings import Embedding
 from hessgeo.systems.base import System
+from hessgeo.workflow.layout import Layout
 from hessgeo.workflow.plan import (
     Plan,
     Probe,
@@ -14,10 +17,12 @@ from hessgeo.workflow.plan import (
     duration,
     format_plans,
     parameter_bytes,
+    plan_study,
     probe_models,
     size,
     time_batches,
 )
+from hessgeo.workflow.settings import read_settings
 
 MIB = 1 << 20
 
@@ -189,6 +194,37 @@ def test_a_probe_draws_batches_of_the_system_and_leaves_it_as_it_was():
     assert probe.parameter_bytes == 100 * 100 * 4 + 10 * 10 * 2
     # Sixteen flat images are one chunk of 64 KiB that is nearly nothing.
     assert probe.compressed_share < 0.02
+
+
+@pytest.fixture
+def entry(config, schema, repository, tmp_path, monkeypatch):
+    """The default study in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return Layout(read_settings(config, schema), repository).studies[0]
+
+
+def test_a_model_that_is_to_be_trained_is_not_probed(entry):
+    plan = plan_study(entry, load_system=None, load_embedding=None, device="cpu")
+    assert plan.note == "to be trained first: digits (system), digits (embedding)"
+    assert (plan.images, plan.shards, plan.sampled, plan.embedded) == (4096, 4, 0, 0)
+    assert "not known: to be trained first" in format_plans([plan])
+
+
+def test_a_study_is_probed_with_its_own_models_and_its_shards_are_counted(entry, monkeypatch):
+    monkeypatch.setattr("hessgeo.workflow.plan._untrained", lambda entry: [])
+    for sidecar in (*entry.sidecars("image")[:3], *entry.sidecars("embedding")[1:2]):
+        Path(sidecar).parent.mkdir(parents=True, exist_ok=True)
+        Path(sidecar).write_text("{}")
+    asked = []
+
+    def load(kind):
+        return lambda entry, device: asked.append((entry.name, device)) or kind()
+
+    plan = plan_study(entry, load_system=load(Blocks), load_embedding=load(Mean), device="cpu", budget=1.0)
+    assert asked == [("digits", "cpu")] * 2
+    assert (plan.sampled, plan.embedded, plan.dimension) == (3, 1, 2)
+    assert plan.probe.batch_size == 16
+    assert "1 embedded, 3 to do" in format_plans([plan])
 
 
 def test_parameters_are_found_where_bound_methods_hide_them():
