@@ -8,9 +8,10 @@ Three ways to the same images, from the same latents, with the same prompt, guid
 - *shard*: the diffusion system of this package, up to a written Zarr shard with its sidecar.
 
 The model has the parts and the format of Stable Diffusion with random weights. What a way adds is the share of its
-time outside the forward passes of U-Net, decoder and text encoder; smaller the larger the model is, so that of a
-small model is an upper bound. The three take turns; ratios are of neighbouring runs, their median with the extremes. Where others use the processor
-too, the ratio of processor times on one thread is the one to read; with a GPU it is that of wall times.
+time outside the forward passes of U-Net, decoder and text encoder; it is smaller the larger the model is, so that
+that of a small model is an upper bound. The three take turns; ratios are of neighbouring runs, their median with
+the extremes. Where others use the processor too, read the ratio of processor times, on one thread; with a GPU
+that of wall times.
 
     python benchmarks/generation.py                             # some minutes on two cores
     python benchmarks/generation.py --latent 64 --width 128     # a larger model
