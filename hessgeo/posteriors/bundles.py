@@ -135,7 +135,7 @@ def smoothing_width(grid: Grid, smoothing: float) -> tuple[float, float]:
     """Standard deviation of the targets along ``a`` and ``b``, in parameter units.
 
     PAPER: a share ``smoothing`` of each side of the box. Here at least half a grid step: narrower ones, sampled
-    at nodes, move the mean of a target by more than a hundredth of a step.
+    at nodes, move the mean of a target by more than 2.3 hundredths of a step.
 
     Raises:
         ValueError: if the smoothing is not positive.
