@@ -24,9 +24,11 @@ def refuse_pickle(path: str | Path) -> None:
     if not path.is_file():
         raise ValueError(f"{path} is missing, must be a file of weights in safetensors")
     with path.open("rb") as file:
-        start = file.read(2)
-    # A pickle starts with its protocol (0x80); torch wraps it in a zip archive (PK).
-    if path.suffix.lower() in PICKLES or start[:1] == b"\x80" or start == b"PK":
+        start = file.read(9)
+    # A pickle starts with 0x80; torch wraps it in a zip archive (PK). So may the length of a header in safetensors,
+    # but there a brace comes ninth.
+    is_pickle = start[:1] == b"\x80" or start[:4] == b"PK\3\4"
+    if path.suffix.lower() in PICKLES or (is_pickle and start[8:] != b"{"):
         raise ValueError(
             f"{path} is a pickle, which can run code when it is read; convert it with "
             f"`python -m hessgeo.weights {path} {path.with_suffix('.safetensors')}`"

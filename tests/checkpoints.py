@@ -370,6 +370,56 @@ def _original_unet(weights, config):
     return renamed
 
 
+SD3 = {
+    "pos_embed.proj": "x_embedder.proj",
+    "time_text_embed.timestep_embedder.linear_1": "t_embedder.mlp.0",
+    "time_text_embed.timestep_embedder.linear_2": "t_embedder.mlp.2",
+    "time_text_embed.text_embedder.linear_1": "y_embedder.mlp.0",
+    "time_text_embed.text_embedder.linear_2": "y_embedder.mlp.2",
+    "context_embedder": "context_embedder",
+    "norm_out.linear": "final_layer.adaLN_modulation.1",
+    "proj_out": "final_layer.linear",
+}
+SD3_BLOCK = {
+    "attn.to_out.0": "x_block.attn.proj",
+    "attn.to_add_out": "context_block.attn.proj",
+    "ff.net.0.proj": "x_block.mlp.fc1",
+    "ff.net.2": "x_block.mlp.fc2",
+    "ff_context.net.0.proj": "context_block.mlp.fc1",
+    "ff_context.net.2": "context_block.mlp.fc2",
+    "norm1.linear": "x_block.adaLN_modulation.1",
+    "norm1_context.linear": "context_block.adaLN_modulation.1",
+}
+SD3_ATTENTION = {
+    "attn.to_q": ("x_block", ("to_q", "to_k", "to_v")),
+    "attn.add_q_proj": ("context_block", ("add_q_proj", "add_k_proj", "add_v_proj")),
+}
+
+
+def single_transformer(pipeline_folder, file):
+    """The original one-file layout of the transformer of a Stable Diffusion 3 folder."""
+    weights = _weights(Path(pipeline_folder) / "transformer")
+    last = max(int(match[1]) for name in weights if (match := re.match(r"transformer_blocks\.(\d+)", name)))
+    renamed = {"pos_embed": weights.pop("pos_embed.pos_embed")}
+    for name, tensor in weights.items():
+        block = re.match(r"transformer_blocks\.(\d+)\.(.+)\.(weight|bias)$", name)
+        if not block:
+            new = _renamed(name, SD3)
+        elif block[2] in SD3_BLOCK:
+            new = f"joint_blocks.{block[1]}.{SD3_BLOCK[block[2]]}.{block[3]}"
+        elif block[2] in SD3_ATTENTION:
+            side, parts = SD3_ATTENTION[block[2]]
+            new = f"joint_blocks.{block[1]}.{side}.attn.qkv.{block[3]}"
+            tensor = torch.cat([weights[name.replace(parts[0], part)] for part in parts])
+        else:
+            continue
+        if name.startswith(("norm_out", f"transformer_blocks.{last}.norm1_context")):
+            tensor = torch.cat(tensor.chunk(2)[::-1])  # shift before scale
+        renamed[new] = tensor.contiguous()
+    save_file(_prefixed("model.diffusion_model.", renamed), file)
+    return Path(file)
+
+
 def _original_autoencoder(weights):
     levels = 1 + max(
         int(match[1]) for name in weights if (match := re.match(r"encoder\.down_blocks\.(\d)", name))
@@ -439,7 +489,7 @@ def small_lora(pipeline_folder, file, *, rank=2, seed=0):
     network = getattr(pipeline, part)
     targets = ["to_q", "to_k", "to_v", "to_out.0"]
     network.add_adapter(LoraConfig(r=rank, lora_alpha=rank, init_lora_weights=False, target_modules=targets))
-    layers = {name: 4 * tensor for name, tensor in get_peft_model_state_dict(network).items()}
+    layers = {name: 1.5 * tensor for name, tensor in get_peft_model_state_dict(network).items()}
     pipeline.save_lora_weights(
         file.parent, **{f"{part}_lora_layers": layers}, weight_name=file.name, safe_serialization=True
     )

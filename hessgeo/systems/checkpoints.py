@@ -58,6 +58,19 @@ NOISE_SCHEDULERS = (
     "PNDMScheduler",
     "UniPCMultistepScheduler",
 )
+# With which a checkpoint may come besides: their schedules are read, whichever scheduler then follows them.
+NOISE_SCHEDULES = (
+    *NOISE_SCHEDULERS,
+    "DDIMParallelScheduler",
+    "DDPMParallelScheduler",
+    "DDPMScheduler",
+    "DPMSolverSDEScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    "LCMScheduler",
+    "SASolverScheduler",
+    "TCDScheduler",
+)
 FLOW_SCHEDULERS = {
     "stable-diffusion-3": ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler"),
     "flux": (
@@ -143,8 +156,9 @@ def _describe_folder(folder: Path, size: tuple[int, int] | None) -> Checkpoint:
     family, index = _read_index(folder)
     configs = _read_configs(folder, family, index)
     latent, image = _shapes(folder, family, configs, size)
+    texts = _text_files(folder, index)
     variant, weights = _find_weights(folder, _parts_with_weights(index))
-    files = (*_text_files(folder, index), *weights)
+    files = (*texts, *weights)
     return Checkpoint(folder, family, latent, image, files, flow=family in FLOW_SCHEDULERS, variant=variant)
 
 
@@ -179,7 +193,10 @@ def _read_configs(folder: Path, family: str, index: Mapping[str, str]) -> dict[s
         found = configs[name].get("_class_name")
         if found != expected:
             raise ValueError(f"{folder / name} is a {found}, must be a {expected}")
-    _read_json(folder / "scheduler" / "scheduler_config.json")
+    scheduler = _read_json(folder / "scheduler" / "scheduler_config.json").get("_class_name")
+    allowed = FLOW_SCHEDULERS.get(family, NOISE_SCHEDULES)
+    if scheduler not in allowed:
+        raise ValueError(f"{folder / 'scheduler'} is a {scheduler}, must be one of {', '.join(allowed)}")
     return configs
 
 
@@ -333,6 +350,14 @@ def _describe_file(path: Path, config: Path | None, size: tuple[int, int] | None
         _check_parts(path, family, shapes)
     if config is None:
         architecture = _architecture_of(path, family, shapes)
+        if (
+            "v_pred" in shapes
+            and ARCHITECTURES[architecture]["scheduler"]["prediction_type"] != "v_prediction"
+        ):
+            raise ValueError(
+                f"{path} predicts velocity, not noise as {architecture}: give a folder as config whose scheduler has "
+                f"prediction_type v_prediction (`python -m hessgeo.systems.architectures {architecture} FOLDER`)"
+            )
         latent, image = _shapes(path, family, ARCHITECTURES[architecture], size)
         return Checkpoint(path, family, latent, image, (path,), architecture=architecture)
     found, index = _read_index(config)

@@ -1,0 +1,133 @@
+"""Files of weights: headers of safetensors, and pickles refused or converted."""
+
+import pickle
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from hessgeo.weights import PICKLES, convert_pickle, main, refuse_pickle, tensor_shapes
+
+
+class Touch:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_shapes_come_from_the_header(tmp_path):
+    tensors = {"a": torch.zeros(2, 3), "b.weight": torch.zeros(()), "c": torch.zeros(4, dtype=torch.float16)}
+    save_file(tensors, tmp_path / "x.safetensors", metadata={"format": "pt"})
+    assert tensor_shapes(tmp_path / "x.safetensors") == {"a": (2, 3), "b.weight": (), "c": (4,)}
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b"\x10\0\0\0\0\0\0\0{not json at all", b"\2\0\0\0\0\0\0\0[]"]
+)
+def test_other_files_are_not_safetensors(tmp_path, content):
+    (tmp_path / "x.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.safetensors is not a safetensors file"):
+        tensor_shapes(tmp_path / "x.safetensors")
+
+
+def test_a_file_cut_short_is_refused(tmp_path):
+    save_file({"a": torch.zeros(100)}, tmp_path / "x.safetensors")
+    whole = (tmp_path / "x.safetensors").read_bytes()
+    (tmp_path / "x.safetensors").write_bytes(whole[:-1])
+    with pytest.raises(ValueError, match=rf"cut short: it has {len(whole) - 1} bytes of {len(whole)}"):
+        tensor_shapes(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("suffix", PICKLES)
+def test_a_pickle_is_refused_with_the_command_that_converts_it(tmp_path, suffix):
+    file = tmp_path / f"x{suffix}"
+    file.touch()
+    with pytest.raises(ValueError, match=rf"can run code.*python -m hessgeo.weights {file} ") as error:
+        refuse_pickle(file)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_under_another_name_is_refused(tmp_path, zipped):
+    torch.save({"a": torch.zeros(2)}, tmp_path / "x.safetensors", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ValueError, match="is a pickle"):
+        tensor_shapes(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("length", [0x80, 0x280, 0x4B50])
+def test_no_length_of_a_header_is_taken_for_a_pickle(tmp_path, length):
+    header = b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}'.ljust(length)
+    (tmp_path / "x.safetensors").write_bytes(length.to_bytes(8, "little") + header + bytes(4))
+    assert tensor_shapes(tmp_path / "x.safetensors") == {"a": (1,)}
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"x\.safetensors is missing"):
+        refuse_pickle(tmp_path / "x.safetensors")
+
+
+def test_safetensors_are_not_refused(tmp_path):
+    save_file({"a": torch.zeros(2)}, tmp_path / "x.safetensors")
+    refuse_pickle(tmp_path / "x.safetensors")
+
+
+def test_conversion_keeps_tensors_alone(tmp_path):
+    base = torch.randn(4, 4)
+    tensors = {"a": base, "same": base, "row": base[1], "turned": base.T, "half": base.half()}
+    torch.save({"state_dict": {**tensors, "step": 3}, "epoch": 1}, tmp_path / "x.ckpt")
+    convert_pickle(tmp_path / "x.ckpt", tmp_path / "x.safetensors")
+    converted = load_file(tmp_path / "x.safetensors")
+    assert converted.keys() == tensors.keys()
+    assert all(torch.equal(converted[name], tensors[name]) for name in tensors)
+    assert {path.name for path in tmp_path.iterdir()} == {"x.ckpt", "x.safetensors"}
+
+
+def test_conversion_runs_no_code(tmp_path):
+    torch.save({"a": torch.zeros(2), "b": Touch(tmp_path / "touched")}, tmp_path / "x.pt")
+    with pytest.raises(ValueError, match="cannot be read without running code") as error:
+        convert_pickle(tmp_path / "x.pt", tmp_path / "x.safetensors")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "touched").exists()
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+def test_conversion_refuses_what_it_cannot_convert(tmp_path):
+    target = tmp_path / "y.safetensors"
+    with pytest.raises(ValueError, match=r"x\.bin is missing"):
+        convert_pickle(tmp_path / "x.bin", target)
+    (tmp_path / "x.bin").write_bytes(pickle.dumps([1, 2], protocol=2))
+    with pytest.raises(ValueError, match=r"holds no named tensors|cannot be read"):
+        convert_pickle(tmp_path / "x.bin", target)
+    (tmp_path / "x.bin").write_bytes(b"no pickle")
+    with pytest.raises(ValueError, match="cannot be read"):
+        convert_pickle(tmp_path / "x.bin", target)
+    torch.save({"a": torch.zeros(1)}, tmp_path / "x.bin")
+    with pytest.raises(ValueError, match=r"must end in \.safetensors and not exist yet"):
+        convert_pickle(tmp_path / "x.bin", tmp_path / "y.bin")
+    target.touch()
+    with pytest.raises(ValueError, match="not exist yet"):
+        convert_pickle(tmp_path / "x.bin", target)
+
+
+def test_the_command_converts_or_ends_in_one_line(tmp_path, capsys):
+    torch.save({"a": torch.ones(3)}, tmp_path / "x.bin")
+    main([str(tmp_path / "x.bin"), str(tmp_path / "x.safetensors")])
+    assert tensor_shapes(tmp_path / "x.safetensors") == {"a": (3,)}
+    with pytest.raises(SystemExit) as end:
+        main([str(tmp_path / "x.bin"), str(tmp_path / "x.safetensors")])
+    assert end.value.code == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_settings_can_be_checked_without_torch():
+    modules = "hessgeo.weights, hessgeo.systems.checkpoints, hessgeo.systems.architectures"
+    code = (
+        f"import sys, {modules}; sys.exit(any(m in sys.modules for m in ('torch', 'diffusers', 'open_clip')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
