@@ -94,8 +94,8 @@ def convert_pickle(source: str | Path, target: str | Path) -> None:
         ) from error
     while isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
-    tensors = content.items() if isinstance(content, dict) else []
-    tensors = {name: tensor for name, tensor in tensors if isinstance(tensor, torch.Tensor)}
+    entries = content.items() if isinstance(content, dict) else ()
+    tensors = {str(name): tensor for name, tensor in entries if isinstance(tensor, torch.Tensor)}
     if not tensors:
         raise ValueError(f"{source} holds no named tensors")
     unfinished = target.with_name(f"{target.name}.unfinished")

@@ -99,9 +99,9 @@ SCHEDULER = {
     "timestep_spacing": "leading",
     "prediction_type": "epsilon",
 }
-CLIP_L = {"text_encoder": TEXT_L, "tokenizer": {"padding": END}}
-CLIP_H = {"text_encoder": TEXT_H, "tokenizer": {"padding": "!"}}
-CLIP_G = {"text_encoder_2": TEXT_G, "tokenizer_2": {"padding": "!"}}
+CLIP_L: dict[str, dict] = {"text_encoder": TEXT_L, "tokenizer": {"padding": END}}
+CLIP_H: dict[str, dict] = {"text_encoder": TEXT_H, "tokenizer": {"padding": "!"}}
+CLIP_G: dict[str, dict] = {"text_encoder_2": TEXT_G, "tokenizer_2": {"padding": "!"}}
 
 ARCHITECTURES: dict[str, dict[str, dict]] = {
     "stable-diffusion-1": {"unet": UNET_1, "vae": AUTOENCODER, "scheduler": SCHEDULER, **CLIP_L},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,14 +14,16 @@ import torch
 
 from hessgeo.systems.architectures import ARCHITECTURES, write_configuration
 from hessgeo.systems.checkpoints import PIPELINES, Checkpoint, scheduler_names
-from hessgeo.weights import refuse_pickle, tensor_shapes
+from hessgeo.weights import tensor_shapes
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline, SchedulerMixin
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+# One of the two matrices of each layer, as diffusers, peft and kohya name them.
+LORA_LAYER = re.compile(r"lora\d?[._](A|down)(\.default)?\.weight$")
 # Parts that change no image, which a pipeline would otherwise load or warn of.
-ABSENT = {
+ABSENT: dict[str, dict[str, Any]] = {
     "stable-diffusion": {
         "safety_checker": None,
         "feature_extractor": None,
@@ -171,9 +174,9 @@ def _load_file(checkpoint: Checkpoint, scheduler: SchedulerMixin, dtype: torch.d
         file, config = str(checkpoint.path), str(checkpoint.config)
         transformer = kind.from_single_file(file, config=config, subfolder="transformer", **options)
         parts = {"transformer": transformer, "scheduler": scheduler}
-        return _load_folder(checkpoint.config, checkpoint, dtype, **parts)
+        return _load_folder(Path(config), checkpoint, dtype, **parts)
     with tempfile.TemporaryDirectory() as made:
-        folder = checkpoint.config or write_configuration(checkpoint.architecture, made)
+        folder = checkpoint.config or write_configuration(str(checkpoint.architecture), made)
         return _pipeline_class(checkpoint).from_single_file(
             str(checkpoint.path),
             config=str(folder),
@@ -212,17 +215,19 @@ def _numel(shape: tuple[int, ...]) -> int:
 
 
 def _merge_lora(pipeline: DiffusionPipeline, checkpoint: Checkpoint, file: Path, weight: float) -> None:
-    refuse_pickle(file)
-    tensor_shapes(file)
+    shapes = tensor_shapes(file)
     if checkpoint.family == "unconditional":
         raise ValueError(f"{file} is for a text-to-image model, {checkpoint.path} is unconditional")
     try:
         pipeline.load_lora_weights(str(file.parent), weight_name=file.name, local_files_only=True)
     except (RuntimeError, ValueError, KeyError) as error:
         raise ValueError(f"{file} does not fit {checkpoint.path}: {_one_line(error)}") from error
-    # A LoRA of other layers is only warned of, and would have no effect.
-    if not pipeline.get_list_adapters():
-        raise ValueError(f"{file} changes no layer of {checkpoint.path}")
+    # Layers that do not fit are only warned of. (One of a fused projection becomes three.)
+    parts = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    merged = sum(".lora_A." in name for part in parts for name in part.state_dict())
+    held = sum(LORA_LAYER.search(name) is not None for name in shapes)
+    if merged == 0 or merged < held:
+        raise ValueError(f"{file} does not fit {checkpoint.path}: {merged} of its {held} layers are there")
     pipeline.fuse_lora(lora_scale=weight)
     pipeline.unload_lora_weights()
 
