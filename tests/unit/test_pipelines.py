@@ -157,6 +157,23 @@ def test_variants_and_shards_are_read(small_checkpoint, copy):
     assert same(load(folder), expected)
 
 
+def test_names_of_the_first_published_folders_are_read(small_checkpoint, copy):
+    folder = copy()
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    for file in folder.glob("vae/*.safetensors"):
+        weights = load_file(file)
+        for new, name in old.items():
+            weights = {
+                key.replace(f"attentions.0.{new}.", f"attentions.0.{name}."): weights[key] for key in weights
+            }
+        assert any("proj_attn" in key for key in weights)
+        save_file(weights, file, metadata={"format": "pt"})
+    file = folder / "text_encoder" / "model.safetensors"
+    positions = {"text_model.embeddings.position_ids": torch.arange(77)[None]}
+    save_file(load_file(file) | positions, file, metadata={"format": "pt"})
+    assert same(load(folder), load(small_checkpoint("small_stable_diffusion")))
+
+
 @pytest.mark.parametrize(
     ("builder", "scheduler"),
     [
