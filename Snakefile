@@ -8,9 +8,11 @@ from snakemake.utils import min_version
 from hessgeo.workflow.context import prepare_jobs
 from hessgeo.workflow.layout import (
     ALGORITHM_VERSIONS,
+    ANCHOR_FILES,
     CLASSIFIER_FILES,
     CLIP_FILES,
     DIFFUSION_FILES,
+    NETWORK_FILES,
     Layout,
 )
 from hessgeo.workflow.settings import SettingsError, read_settings
@@ -33,7 +35,7 @@ prepare_jobs(workflow.basedir)
 
 layout = Layout(settings, Path(workflow.basedir))
 study, model, logs, benchmarks = layout.study, layout.model, layout.logs, layout.benchmarks
-samples, manifest = layout.sample_store, layout.manifest
+samples, manifest, anchors = layout.sample_store, layout.manifest, layout.anchors
 setting, model_setting, of_study = layout.setting, layout.model_setting, layout.of_study
 
 
@@ -41,6 +43,7 @@ wildcard_constraints:
     study="|".join(settings.studies),
     model="|".join(settings.models) or "none",
     layout="|".join(entry.layout for entry in layout.studies),
+    comparison="|".join(settings.comparisons) or "none",
     key="[0-9a-f]{8}",
     shard="[0-9]+",
 

@@ -7,6 +7,7 @@ from hessgeo.store.results import (
     read_posterior,
     write_dataset,
     write_json,
+    write_npy,
     write_posterior,
 )
 from hessgeo.store.shards import (
@@ -48,6 +49,7 @@ __all__ = [
     "verify",
     "write_dataset",
     "write_json",
+    "write_npy",
     "write_posterior",
     "write_shard",
 ]

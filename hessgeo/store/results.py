@@ -50,6 +50,14 @@ def read_json(path: str | Path) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+def write_npy(path: str | Path, array: np.ndarray) -> None:
+    """Write an array in numpy's own format, whole or not at all."""
+    partial = _partial(path)
+    with partial.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+    partial.replace(path)
+
+
 def write_posterior(path: str | Path, posterior: Posterior) -> None:
     """Write a posterior as a Zarr v3 folder, whole or not at all: an array a field, the rest attributes."""
     partial = _partial(path)

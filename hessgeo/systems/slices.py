@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
-NORMALISATIONS = ("sphere", "std", "none")
+NORMALISATIONS = ("sphere", "std", "anchors", "none")
+LATENT_SUFFIXES = (".npy", ".safetensors")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,8 @@ class LatentSlice:
 
     - ``sphere``: ``z sqrt(dim) / |z|``, the sphere that high-dimensional noise concentrates on;
     - ``std``: ``z / std(z)``, the mean kept (as in the published code of Lobashev et al., ICML 2025);
+    - ``anchors``: ``z r / |z|`` with ``r`` the norms of the anchors, interpolated as the latents are: every anchor
+      comes back as it is, which those of inverted images need, whose norm may differ from that of noise;
     - ``none``: ``z`` itself.
 
     Args:
@@ -47,6 +52,13 @@ class LatentSlice:
             raise ValueError("anchors hold a value that is not finite")
         if any(low >= high for low, high in self.extent):
             raise ValueError(f"extent {self.extent} must increase along both axes")
+        if self.normalisation == "anchors":
+            corners = np.array([(a, b) for a in self.extent[0] for b in self.extent[1]], dtype=float)
+            if np.any(self._radius(corners) <= 0):
+                raise ValueError(
+                    f"the norms of the anchors, {self._anchor_norms.round(3).tolist()}, extrapolate to a negative one "
+                    f"within the extent {self.extent}: make it smaller, or normalise by 'sphere'"
+                )
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -69,13 +81,24 @@ class LatentSlice:
         # Affine weights make an anchor come back bit by bit at (0, 0), (1, 0) and (0, 1).
         a, b = t[:, :1], t[:, 1:]
         z = (1 - a - b) * z0 + a * z1 + b * z2
-        return self._normalise(z).reshape(len(t), *self.latent_shape)
+        return self._normalise(z, t).reshape(len(t), *self.latent_shape)
 
-    def _normalise(self, z: Float[np.ndarray, "n dim"]) -> Float[np.ndarray, "n dim"]:
+    @property
+    def _anchor_norms(self) -> Float[np.ndarray, "3"]:
+        return np.linalg.norm(self.anchors.astype(np.float64).reshape(3, -1), axis=1)
+
+    def _radius(self, t: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n"]:
+        return np.column_stack([1 - t.sum(axis=1), t]) @ self._anchor_norms
+
+    def _normalise(
+        self, z: Float[np.ndarray, "n dim"], t: Float[np.ndarray, "n 2"]
+    ) -> Float[np.ndarray, "n dim"]:
         if self.normalisation == "none":
             return z
         if self.normalisation == "sphere":
             scale = np.linalg.norm(z, axis=1, keepdims=True) / math.sqrt(z.shape[1])
+        elif self.normalisation == "anchors":
+            scale = np.linalg.norm(z, axis=1, keepdims=True) / self._radius(t)[:, None]
         else:
             scale = z.std(axis=1, keepdims=True)
         if np.any(scale == 0):
@@ -90,18 +113,75 @@ def random_anchors(seed: int, latent_shape: tuple[int, ...]) -> Float[np.ndarray
     return np.stack([np.random.default_rng([seed, k]).standard_normal(latent_shape) for k in range(3)])
 
 
-def load_anchors(path: str | Path, latent_shape: tuple[int, ...]) -> Float[np.ndarray, "3 *latent"]:
-    """Read three anchors from a ``.npy`` file; a file that holds Python objects is refused.
+def random_latent(seed: int, latent_shape: tuple[int, ...]) -> Float[np.ndarray, "*latent"]:
+    """One standard normal latent, the first anchor of ``random_anchors(seed, latent_shape)``."""
+    return random_anchors(seed, latent_shape)[0]
+
+
+def is_image(source: int | str) -> bool:
+    """Whether an anchor is given by an image, which has to be inverted."""
+    return isinstance(source, str) and Path(source).suffix.lower() in IMAGE_SUFFIXES
+
+
+def load_latents(path: str | Path, shape: tuple[int, ...]) -> Float[np.ndarray, "*latents"]:
+    """Read latents of a given shape from a ``.npy`` or ``.safetensors`` file; one with Python objects is refused.
+
+    A safetensors file holds one tensor, of any name, in any real type.
 
     Raises:
-        ValueError: if the file is no plain numeric array of shape (3, *latent_shape).
+        ValueError: if the file is missing, or no plain array of real numbers of that shape.
     """
+    path = Path(path)
+    allowed = f"must be real numbers of shape {shape}"
+    if not path.is_file():
+        raise ValueError(f"latent file {path} does not exist")
+    if path.suffix == ".safetensors":
+        latents = _only_tensor(path, allowed)
+    else:
+        try:
+            latents = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise ValueError(f"latent file {path} is not a plain numeric .npy array, {allowed}") from error
+    if not isinstance(latents, np.ndarray) or latents.shape != shape or latents.dtype.kind not in "fiu":
+        found = f"{latents.dtype} {latents.shape}" if isinstance(latents, np.ndarray) else "an archive"
+        raise ValueError(f"latent file {path} holds {found}, {allowed}")
+    return latents.astype(np.float64)
+
+
+def _only_tensor(path: Path, allowed: str) -> np.ndarray:
+    # Imported here: bfloat16, which saved latents often have, is no type of numpy.
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
-        anchors = np.load(path, allow_pickle=False)
-    except ValueError as error:
-        raise ValueError(f"anchors file {path} is not a plain numeric .npy array") from error
-    expected = (3, *latent_shape)
-    if not isinstance(anchors, np.ndarray) or anchors.shape != expected or anchors.dtype.kind not in "fiu":
-        found = f"{anchors.dtype} {anchors.shape}" if isinstance(anchors, np.ndarray) else "an archive"
-        raise ValueError(f"anchors file {path} holds {found}, must be real numbers of shape {expected}")
-    return anchors.astype(np.float64)
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"latent file {path} is not a safetensors file ({error}), {allowed}") from error
+    if len(tensors) != 1:
+        raise ValueError(f"latent file {path} holds {len(tensors)} tensors, must hold one; it {allowed}")
+    (tensor,) = tensors.values()
+    return tensor.double().numpy() if tensor.is_floating_point() else tensor.numpy()
+
+
+def load_anchors(
+    source: int | str | Sequence[int | str], latent_shape: tuple[int, ...]
+) -> Float[np.ndarray, "3 *latent"]:
+    """Three anchors: from one seed, one file of shape (3, *latent), or a seed or a file of one latent for each.
+
+    Raises:
+        ValueError: as ``load_latents``; and on an image, which only a model can turn into a latent.
+    """
+    if isinstance(source, int):
+        return random_anchors(source, latent_shape)
+    if isinstance(source, str):
+        return load_latents(source, (3, *latent_shape))
+    if images := [entry for entry in source if is_image(entry)]:
+        raise ValueError(f"anchor {images[0]} is an image, which has to be inverted to a latent first")
+    return np.stack(
+        [
+            random_latent(entry, latent_shape)
+            if isinstance(entry, int)
+            else load_latents(entry, latent_shape)
+            for entry in source
+        ]
+    )

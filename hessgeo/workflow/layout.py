@@ -6,12 +6,14 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import cache, reduce
 from operator import getitem
 from pathlib import Path
 from typing import Any
 
+from hessgeo.systems.slices import is_image
 from hessgeo.workflow.settings import Settings
+from hessgeo.workflow.study import anchor_sources, checkpoint_of
 
 # Snakemake does not see what changes in the modules that a script imports. Raise the version of a step when
 # its numbers change: whoever has old results gets it done again.
@@ -19,8 +21,10 @@ ALGORITHM_VERSIONS: Mapping[str, int] = {
     "train_diffusion": 1,
     "train_clip": 1,
     "train_classifier": 1,
+    "create_anchors": 1,
     "generate_samples": 1,
     "embed_samples": 1,
+    "train_posterior_network": 1,
     "estimate_posterior": 1,
     "fit_free_energy": 1,
     "derive_metric": 1,
@@ -41,6 +45,10 @@ FIGURES = (
     "error_bars",
 )
 
+# Drawn of studies that have what they show.
+INVERSION_FIGURE = "inversion"
+RESOLUTION_FIGURE = "resolution_scan"
+
 # What the training steps write; each name is also the name of the rule's output.
 DIFFUSION_FILES = {
     "index": "model_index.json",
@@ -50,6 +58,8 @@ DIFFUSION_FILES = {
 }
 CLIP_FILES = {"config": "open_clip_config.json", "weights": "open_clip_model.safetensors"}
 CLASSIFIER_FILES = {"config": "config.json", "weights": "model.safetensors"}
+NETWORK_FILES = {"config": "config.json", "weights": "model.safetensors"}
+ANCHOR_FILES = {"anchors": "anchors.npy", "numbers": "anchors.json", "reconstructions": "reconstructions.npy"}
 
 
 def digest(value: Any, *, characters: int = 8) -> str:
@@ -89,6 +99,14 @@ class Layout:
     def benchmarks(self, *parts: str) -> str:
         """Path of a benchmark."""
         return "/".join((self.settings.results, "benchmarks", *parts))
+
+    def anchors(self, *parts: str) -> str:
+        """Path in the folder of the anchors of a sample store."""
+        return self.study("anchors", "{layout}", *parts)
+
+    def comparison(self, *parts: str) -> str:
+        """Path in the folder of the figures that set studies side by side."""
+        return "/".join((self.settings.results, "comparisons", *parts))
 
     def sample_store(self, *parts: str) -> str:
         """Path in the sample store."""
@@ -130,12 +148,25 @@ class Layout:
     @property
     def studies(self) -> list[StudyLayout]:
         """The paths of every study to build."""
-        return [self.of(name) for name in self.settings.studies]
+        return [self.of(name) for name in self.settings.run]
+
+    def of_comparison(self, name: str) -> Callable[[Any], list[Any]]:
+        """A function of a rule's wildcards: a path or property of each study that a comparison sets side by side."""
+
+        def read(wildcards: Any) -> list[Any]:
+            return [self.of(study).named(name) for study in self.settings.comparisons[wildcards.comparison]]
+
+        return read
 
     @property
     def targets(self) -> list[str]:
         """Everything that a run makes, intermediate results included: one that was lost is made again."""
-        return [path for study in self.studies for path in study.targets]
+        compared = [
+            self.comparison(f"{name}.{kind}")
+            for name in self.settings.comparisons
+            for kind in ("svg", "png", "csv")
+        ]
+        return [*(path for study in self.studies for path in study.targets), *compared]
 
 
 @dataclass(frozen=True)
@@ -174,43 +205,50 @@ class StudyLayout:
         """Shape (H, W, C) of a sample."""
         return self.settings.image_shape(self.name)
 
+    def named(self, name: str) -> Any:
+        """A property of the layout, or the path of a result of the study."""
+        return getattr(self, name) if hasattr(type(self), name) or name == "name" else self.path(name)
+
     # The models.
 
     def _model(self, part: str, *inner: str) -> str:
         return "/".join((self.settings.results, "models", self._study[part]["checkpoint"], *inner))
 
     @property
-    def diffusion(self) -> str:
-        """Folder of the diffusion model."""
+    def system_model(self) -> str:
+        """Folder or file of the model that is sampled."""
         embedded = self.settings.is_embedded(self.name, "system")
         return self._model("system", "diffusion") if embedded else self._study["system"]["checkpoint"]
 
     @property
-    def diffusion_files(self) -> list[str]:
-        """The files of the diffusion model that a job waits for."""
+    def system_files(self) -> list[str]:
+        """The files of that model, which a job waits for."""
+        system = self._study["system"]
         if self.settings.is_embedded(self.name, "system"):
-            return [f"{self.diffusion}/{file}" for file in DIFFUSION_FILES.values()]
-        weights = sorted(str(path) for path in Path(self.diffusion, "unet").glob("*.safetensors"))
-        return [f"{self.diffusion}/{DIFFUSION_FILES['unet_config']}", *weights]
+            return [f"{self.system_model}/{file}" for file in DIFFUSION_FILES.values()]
+        if system["kind"] == "generator":
+            return [self.system_model]
+        return [*map(str, checkpoint_of(system).files), *(lora["file"] for lora in system["lora"])]
 
     @property
-    def clip(self) -> str:
-        """Folder of the CLIP model; empty for an embedding without one."""
-        embedding = self._study["embedding"]
-        if embedding["kind"] == "pixels":
-            return ""
+    def embedding_model(self) -> str | None:
+        """Folder or file of the embedding's model; None for one without."""
+        if self._study["embedding"]["kind"] == "pixels":
+            return None
         embedded = self.settings.is_embedded(self.name, "embedding")
-        return self._model("embedding", "clip") if embedded else embedding["checkpoint"]
+        return self._model("embedding", "clip") if embedded else self._study["embedding"]["checkpoint"]
 
     @property
-    def clip_files(self) -> list[str]:
-        """The files of the CLIP model that a job waits for."""
-        if not self.clip:
+    def embedding_files(self) -> list[str]:
+        """The files of that model, which a job waits for."""
+        if self.embedding_model is None:
             return []
         if self.settings.is_embedded(self.name, "embedding"):
-            return [f"{self.clip}/{file}" for file in CLIP_FILES.values()]
-        weights = sorted(str(path) for path in Path(self.clip).glob("*.safetensors"))
-        return [f"{self.clip}/{CLIP_FILES['config']}", *weights]
+            return [f"{self.embedding_model}/{file}" for file in CLIP_FILES.values()]
+        # Imported here: the embedded models need none of its libraries to be listed.
+        from hessgeo.embeddings import embedding_files
+
+        return embedding_files(self._study["embedding"]["kind"], self.embedding_model)
 
     @property
     def classifier(self) -> str:
@@ -225,19 +263,36 @@ class StudyLayout:
     # The sample store.
 
     @property
+    def anchor_sources(self) -> list[int | str]:
+        """The seeds and files that the anchors are made of."""
+        return anchor_sources(self._study["slice"]["anchors"])
+
+    @property
+    def anchor_files(self) -> list[str]:
+        """The files among them, and those of the model if it has to invert images."""
+        files = [source for source in self.anchor_sources if isinstance(source, str)]
+        return [*files, *(self.system_files if self.inverts_images else [])]
+
+    @property
+    def inverts_images(self) -> bool:
+        """Whether an anchor is an image."""
+        return any(map(is_image, self.anchor_sources))
+
+    @property
     def sampling(self) -> dict[str, Any]:
         """Every setting that a sample depends on; a digest of them is part of the store's name."""
         study, sampling = self._study, dict(self._study["sampling"])
         # Of a scattered design the grid carries results, of a grid design it is the design.
         del sampling["count" if sampling["design"] == "grid" else "grid"]
-        latent_slice = dict(study["slice"])
-        if isinstance(latent_slice["anchors"], str):
-            content = Path(latent_slice["anchors"]).read_bytes()
-            latent_slice["anchors"] = hashlib.sha256(content).hexdigest()
+        plane = {key: value for key, value in study["slice"].items() if key != "triplets"}
+        if not self.inverts_images:
+            del plane["inversion"]
+        content = [source if isinstance(source, int) else _content(source) for source in self.anchor_sources]
+        plane["anchors"] = content if isinstance(plane["anchors"], list) else content[0]
         system: dict[str, Any] = dict(study["system"])
         if self.settings.is_embedded(self.name, "system"):
-            system["model"] = _trained(self.settings.models[system["checkpoint"]], "diffusion")
-        return {"seed": study["seed"], "system": system, "slice": latent_slice, "sampling": sampling}
+            system["training"] = _trained(self.settings.models[system["checkpoint"]], "diffusion")
+        return {"seed": study["seed"], "system": system, "slice": plane, "sampling": sampling}
 
     @property
     def layout(self) -> str:
@@ -255,7 +310,7 @@ class StudyLayout:
         if embedding["kind"] == "pixels":
             del embedding["checkpoint"]
         elif self.settings.is_embedded(self.name, "embedding"):
-            embedding["model"] = _trained(self.settings.models[embedding["checkpoint"]], "clip")
+            embedding["training"] = _trained(self.settings.models[embedding["checkpoint"]], "clip")
         return embedding
 
     @property
@@ -265,8 +320,15 @@ class StudyLayout:
 
     @property
     def samples(self) -> str:
-        """The sample store."""
-        return self.path("samples", f"{self.layout}.zarr")
+        """The sample store, its own or that of the study whose samples it uses."""
+        return self._owned("samples", f"{self.layout}.zarr")
+
+    def _owned(self, *parts: str) -> str:
+        return "/".join((self.settings.results, self.settings.owner(self.name), *parts))
+
+    def anchor_file(self, name: str) -> str:
+        """A file of the anchors, a key of ``ANCHOR_FILES``."""
+        return self._owned("anchors", self.layout, ANCHOR_FILES[name])
 
     @property
     def arrays(self) -> list[str]:
@@ -291,7 +353,7 @@ class StudyLayout:
     def sidecars(self, array: str) -> list[str]:
         """The sidecars of an array, one a shard."""
         array = self.embedding_array if array == "embedding" else array
-        folder = self.path("manifest", self.layout, array)
+        folder = self._owned("manifest", self.layout, array)
         return [f"{folder}/{k}.json" for k in range(self.shard_count(array))]
 
     def complete(self, array: str) -> list[str]:
@@ -302,6 +364,31 @@ class StudyLayout:
     # Results.
 
     @property
+    def uses_network(self) -> bool:
+        """Whether the posterior comes from a network that reads the images."""
+        return self._study["posterior"]["kind"] == "network"
+
+    @property
+    def network_files(self) -> list[str]:
+        """The files of that network; none for a posterior from distances."""
+        return [self.path("posterior_network", file) for file in NETWORK_FILES.values() if self.uses_network]
+
+    @property
+    def posterior_images(self) -> list[str]:
+        """The images, where the posterior is read off them."""
+        return self.complete("image") if self.uses_network else []
+
+    @property
+    def anchor_outputs(self) -> list[str]:
+        """The anchors, and what was made of them."""
+        return [self.anchor_file(name) for name in ANCHOR_FILES]
+
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one latent."""
+        return self.settings.latent_shape(self.name)
+
+    @property
     def model_numbers(self) -> list[str]:
         """The numbers of the embedded models that the study uses."""
         parts = [part for part in ("system", "embedding") if self.settings.is_embedded(self.name, part)]
@@ -310,19 +397,41 @@ class StudyLayout:
     @property
     def numbers(self) -> list[str]:
         """The numbers of every step of the study."""
-        steps = ["posterior", "free_energy", "metric", "phases", "resolution_scan"]
+        steps = ["posterior", "free_energy", "metric", "phases"]
+        if not self.uses_network:
+            steps.append("resolution_scan")
         if self.settings.is_embedded(self.name, "system"):
             steps.insert(0, "samples")
-        return [self.path("numbers", f"{step}.json") for step in steps]
+        return [self.anchor_file("numbers"), *(self.path("numbers", f"{step}.json") for step in steps)]
+
+    @property
+    def figures(self) -> list[str]:
+        """The figures of the study."""
+        names = [name for name in FIGURES if name != RESOLUTION_FIGURE or not self.uses_network]
+        return [*names, INVERSION_FIGURE] if self.inverts_images else names
 
     @property
     def targets(self) -> list[str]:
         """Everything that the study makes."""
         shards = [path for array in self.arrays for path in self.complete(array)]
-        results = ("posterior.zarr", "free_energy.nc", "metric.nc", "phases.nc", "phases.json")
-        figures = [f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "png", "csv")]
-        rest = [*results, "resolution_scan.csv", "numbers.json", *figures]
-        return [*self.model_numbers, *shards, *(self.path(path) for path in rest)]
+        results = [
+            "posterior.zarr",
+            "free_energy.nc",
+            "metric.nc",
+            "phases.nc",
+            "phases.json",
+            "numbers.json",
+        ]
+        if not self.uses_network:
+            results.append("resolution_scan.csv")
+        figures = [f"figures/{name}.{kind}" for name in self.figures for kind in ("svg", "png", "csv")]
+        made = [self.path(path) for path in (*results, *figures)]
+        return [*self.model_numbers, *self.anchor_outputs, *shards, *self.network_files, *made]
+
+
+@cache
+def _content(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _trained(model: Mapping[str, Any], part: str) -> dict[str, Any]:

@@ -293,7 +293,7 @@ def plan_study(
 
 def _untrained(entry: StudyLayout) -> list[str]:
     """Embedded models of the study whose files are not there yet."""
-    needed = {"system": entry.diffusion_files, "embedding": entry.clip_files}
+    needed = {"system": entry.system_files, "embedding": entry.embedding_files}
     return [
         f"{entry.settings.studies[entry.name][part]['checkpoint']} ({part})"
         for part, files in needed.items()

@@ -69,7 +69,10 @@ def allowed(schema: Mapping[str, Any]) -> str:
     if kind == "object":
         return f"a mapping with {', '.join(schema['properties'])}" if "properties" in schema else "a mapping"
     if kind == "string":
-        return "the path of an .npy file" if "npy" in schema.get("pattern", "") else "a name or path"
+        suffixes = schema.get("pattern", "").removeprefix("[.](").removesuffix(")$").split("|")
+        if suffixes == [""]:
+            return "a text" if "minLength" not in schema else "a name or path"
+        return f"the path of a {', '.join('.' + suffix for suffix in suffixes[:-1])} or .{suffixes[-1]} file"
     return {"boolean": "true or false", "null": "null"}[kind]
 
 
@@ -88,7 +91,7 @@ def _lines(error: ValidationError) -> Iterator[str]:
     if "propertyNames" in error.absolute_schema_path:
         yield (
             f"{dotted([*path, str(error.instance)])}: {shown(error.instance)} is not allowed as a name; "
-            "allowed: a letter, then letters, digits, _ or -, and none of models, logs, benchmarks"
+            "allowed: a letter, then letters, digits, _ or -, and none of models, logs, benchmarks, comparisons"
         )
     elif error.validator == "additionalProperties":
         known = list(error.schema["properties"])
@@ -123,12 +126,15 @@ def fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]
     """
     if "$ref" in schema:
         schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
+    if isinstance(value, list) and "items" in schema:
+        return [fill_defaults(entry, schema["items"], root) for entry in value]
     if not isinstance(value, Mapping) or schema.get("type") != "object":
         return value
     filled = dict(value)
     for key, part in schema.get("properties", {}).items():
         target = root["$defs"][part["$ref"].rpartition("/")[2]] if "$ref" in part else part
-        filled[key] = fill_defaults(filled.get(key, target["default"]), part, root)
+        if key in filled or "default" in target:
+            filled[key] = fill_defaults(filled.get(key, target.get("default")), part, root)
     more = schema.get("additionalProperties")
     if isinstance(more, Mapping):
         filled = {key: fill_defaults(entry, more, root) for key, entry in filled.items()}

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from hessgeo.workflow.schema import fill_defaults, schema_errors, shown
+from hessgeo.workflow.study import StudyCheck, image_shape, latent_shape, merged, sample_count
 
-# What the embedded digit models denoise; a checkpoint in a folder says so in its own files.
-DIGIT_LATENT_SHAPE = (1, 8, 8)
+__all__ = ["Settings", "SettingsError", "merged", "read_settings"]
 
 
 class SettingsError(ValueError):
@@ -32,142 +31,37 @@ class Settings:
     Attributes:
         results: folder of everything that is produced.
         models: settings of the embedded models, by name.
-        studies: complete settings of every study to build, by name, in the order of ``run``.
+        studies: complete settings by name, of every study to build and of those whose samples they use.
+        run: names of the studies to build, in their order; a study with several triplets is one for each.
+        comparisons: names of the studies that each figure sets side by side.
     """
 
     results: str
     models: Mapping[str, Mapping[str, Any]]
     studies: Mapping[str, Mapping[str, Any]]
+    run: tuple[str, ...]
+    comparisons: Mapping[str, tuple[str, ...]]
 
     def is_embedded(self, study: str, part: str) -> bool:
         """Whether ``part`` (``system`` or ``embedding``) of a study uses an entry of ``models``."""
         settings = self.studies[study][part]
-        return settings["kind"] != "pixels" and settings["checkpoint"] in self.models
+        return settings["kind"] in ("diffusion", "open_clip") and settings["checkpoint"] in self.models
+
+    def owner(self, study: str) -> str:
+        """The study whose samples and embedding a study uses: itself, or another."""
+        return self.studies[study]["samples"] or study
 
     def latent_shape(self, study: str) -> tuple[int, ...]:
-        """Shape (C, H, W) of one latent of a study's system."""
-        return _latent_shape(self.studies[study]["system"]["checkpoint"], self.models)
+        """Shape of one latent of a study's system."""
+        return latent_shape(self.studies[study]["system"], self.models)
 
     def image_shape(self, study: str) -> tuple[int, int, int]:
-        """Shape (H, W, C) of one image of a study's system, whose latents are its pixels."""
-        channels, height, width = self.latent_shape(study)
-        return height, width, channels
+        """Shape (H, W, C) of one image of a study's system."""
+        return image_shape(self.studies[study]["system"], self.models)
 
     def count(self, study: str) -> int:
         """Number of samples of a study."""
-        return _count(self.studies[study]["sampling"])
-
-
-def _count(sampling: Mapping[str, Any]) -> int:
-    return sampling["grid"][0] * sampling["grid"][1] if sampling["design"] == "grid" else sampling["count"]
-
-
-def _latent_shape(checkpoint: str, models: Mapping[str, Any]) -> tuple[int, int, int]:
-    if checkpoint in models:
-        return DIGIT_LATENT_SHAPE
-    # Imported here: a study of embedded models need not wait for torch whenever its settings are read.
-    from hessgeo.systems.diffusion import check_pipeline, latent_shape
-
-    check_pipeline(Path(checkpoint))
-    return latent_shape(checkpoint)
-
-
-def merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with the entries of ``override``, mappings entry by entry, everything else as a whole."""
-    result = dict(base)
-    for key, value in override.items():
-        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-        result[key] = merged(result[key], value) if both else value
-    return result
-
-
-class _Study:
-    """One study under check: its complete settings, and where in the configuration each of them stands."""
-
-    def __init__(self, name: str, config: Mapping[str, Any], models: Mapping[str, Any]) -> None:
-        self.name = name
-        self.override = config["studies"][name]
-        self.settings = merged(config["defaults"], self.override)
-        self.models = models
-
-    def line(self, key: str, value: Any, allowed: str) -> str:
-        entry: Any = self.override
-        for part in key.split("."):
-            entry = entry.get(part) if isinstance(entry, Mapping) else None
-        place = "defaults" if entry is None else f"studies.{self.name}"
-        return f"{place}.{key}: {shown(value)} is not allowed; allowed: {allowed}"
-
-    def errors(self) -> Iterator[str]:
-        yield from self._slice_errors()
-        yield from self._sampling_errors()
-        yield from self._resolution_errors()
-        yield from self._checkpoint_errors()
-
-    def _slice_errors(self) -> Iterator[str]:
-        extent = self.settings["slice"]["extent"]
-        if any(low >= high for low, high in extent):
-            yield self.line("slice.extent", extent, "[[a_min, a_max], [b_min, b_max]], each increasing")
-
-    def _sampling_errors(self) -> Iterator[str]:
-        sampling = self.settings["sampling"]
-        design, count, shard = sampling["design"], sampling["count"], sampling["shard"]
-        if design == "grid" and count is not None:
-            yield self.line("sampling.count", count, "null for the design grid, whose points are its nodes")
-        if design != "grid" and count is None:
-            yield self.line("sampling.count", None, f"a whole number >= 64 for the design {design}")
-        elif _count(sampling) % shard:
-            yield self.line("sampling.shard", shard, f"a divisor of the number of points, {_count(sampling)}")
-
-    def _resolution_errors(self) -> Iterator[str]:
-        grid, posterior = self.settings["sampling"]["grid"], self.settings["posterior"]
-        limit = f"at most the nodes of sampling.grid, {grid}"
-        fit = self.settings["free_energy"]
-        if fit["fit"] == "spline" and any(
-            knots > nodes for knots, nodes in zip(fit["splines"], grid, strict=True)
-        ):
-            yield self.line("free_energy.splines", fit["splines"], limit)
-        coarse = posterior["coarse"]
-        if coarse and any(cells > nodes for cells, nodes in zip(coarse, grid, strict=True)):
-            yield self.line("posterior.coarse", coarse, limit)
-        # A count that is missing has a line of its own.
-        points = _count(self.settings["sampling"])
-        if points is not None and posterior["neighbours"] >= points:
-            yield self.line(
-                "posterior.neighbours", posterior["neighbours"], f"fewer than the {points} points"
-            )
-
-    def _checkpoint_errors(self) -> Iterator[str]:
-        system, embedding = self.settings["system"]["checkpoint"], self.settings["embedding"]["checkpoint"]
-        allowed = (
-            f"an entry of models ({', '.join(self.models) or 'none here'}), or an existing folder that holds "
-        )
-        external = self.settings["embedding"]["kind"] == "open_clip" and embedding not in self.models
-        if external and not (Path(embedding) / "open_clip_config.json").is_file():
-            yield self.line("embedding.checkpoint", embedding, f"{allowed}open_clip_config.json")
-        if system not in self.models and not Path(system).is_dir():
-            yield self.line("system.checkpoint", system, f"{allowed}an unconditional diffusers pipeline")
-            return
-        try:
-            latent = _latent_shape(system, self.models)
-        except ValueError as error:
-            yield self.line(
-                "system.checkpoint", system, f"{allowed}an unconditional diffusers pipeline ({error})"
-            )
-        else:
-            yield from self._anchor_errors(latent)
-
-    def _anchor_errors(self, latent: tuple[int, ...]) -> Iterator[str]:
-        anchors = self.settings["slice"]["anchors"]
-        if not isinstance(anchors, str):
-            return
-        allowed = f"an .npy file of shape {(3, *latent)}, or a seed"
-        try:
-            shape = np.load(anchors, mmap_mode="r", allow_pickle=False).shape
-        except (OSError, ValueError, EOFError) as error:
-            yield self.line("slice.anchors", anchors, f"{allowed} ({type(error).__name__} on reading it)")
-        else:
-            if shape != (3, *latent):
-                yield self.line("slice.anchors", anchors, f"{allowed} (its shape is {shape})")
+        return sample_count(self.studies[study]["sampling"])
 
 
 def _run_errors(config: Mapping[str, Any]) -> Iterator[str]:
@@ -181,6 +75,14 @@ def _run_errors(config: Mapping[str, Any]) -> Iterator[str]:
                 f"run[{place}]: {shown(name)} is not allowed; allowed: an entry of studies ({allowed}){hint}"
             )
             yield line
+
+
+def _comparison_errors(comparisons: Mapping[str, Any], run: tuple[str, ...]) -> Iterator[str]:
+    for name, entries in comparisons.items():
+        for place, study in enumerate(entries):
+            if study not in run:
+                allowed = f"a study that is built ({', '.join(run)})"
+                yield f"comparisons.{name}[{place}]: {shown(study)} is not allowed; allowed: {allowed}"
 
 
 def _results_errors(results: str) -> Iterator[str]:
@@ -218,14 +120,24 @@ def read_settings(config: Mapping[str, Any], schema: Path) -> Settings:
     for key in ("defaults", "models"):
         complete[key] = fill_defaults(complete[key], {"type": "object", **rules["properties"][key]}, rules)
     errors = [*_results_errors(complete["results"]), *_run_errors(complete)]
-    studies = [
-        _Study(name, complete, complete["models"]) for name in complete["run"] if name in complete["studies"]
-    ]
-    errors += [line for study in studies for line in study.errors()]
+    checks = {
+        name: StudyCheck(name, complete, rules) for name in complete["run"] if name in complete["studies"]
+    }
+    for check in list(checks.values()):
+        if check.owner in complete["studies"]:
+            checks.setdefault(check.owner, StudyCheck(check.owner, complete, rules))
+    errors += [line for check in checks.values() for line in check.errors()]
+    studies = {name: settings for check in checks.values() for name, settings in check.variants}
+    run = tuple(name for entry in complete["run"] if entry in checks for name, _ in checks[entry].variants)
+    if len(studies) < sum(len(list(check.variants)) for check in checks.values()):
+        errors.append("studies: two studies have the same name once their triplets are numbered")
+    errors += list(_comparison_errors(complete["comparisons"], run))
     if errors:
         raise SettingsError(list(dict.fromkeys(errors)))
     return Settings(
         results=complete["results"],
         models=complete["models"],
-        studies={study.name: study.settings for study in studies},
+        studies=studies,
+        run=run,
+        comparisons={name: tuple(entries) for name, entries in complete["comparisons"].items()},
     )

@@ -312,3 +312,68 @@ rule draw_error_bars:
         "Draw the standard errors of {wildcards.study}"
     script:
         "../scripts/draw_error_bars.py"
+
+
+rule draw_inversion:
+    input:
+        anchors=of_study("anchor_outputs"),
+        code=layout.plotting_code("inversion"),
+    output:
+        svg=report(
+            study("figures", "inversion.svg"),
+            caption="../report/inversion.rst",
+            category="{study}",
+            labels={"figure": "inversion"},
+        ),
+        png=study("figures", "inversion.png"),
+        csv=study("figures", "inversion.csv"),
+    log:
+        logs("{study}", "draw_inversion.log"),
+    benchmark:
+        benchmarks("{study}", "draw_inversion.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="20m",
+    params:
+        sources=of_study("anchor_sources"),
+        image_shape=of_study("image_shape"),
+    message:
+        "Draw the images that {wildcards.study} starts from, and what their latents make of them"
+    script:
+        "../scripts/draw_inversion.py"
+
+
+rule draw_routes:
+    input:
+        free_energy=layout.of_comparison("free_energy.nc"),
+        metric=layout.of_comparison("metric.nc"),
+        phases=layout.of_comparison("phases.json"),
+        code=layout.plotting_code("routes"),
+    output:
+        svg=report(
+            layout.comparison("{comparison}.svg"),
+            caption="../report/routes.rst",
+            category="comparisons",
+            labels={"figure": "{comparison}"},
+        ),
+        png=layout.comparison("{comparison}.png"),
+        csv=layout.comparison("{comparison}.csv"),
+    log:
+        logs("comparisons", "draw_routes", "{comparison}.log"),
+    benchmark:
+        benchmarks("comparisons", "draw_routes", "{comparison}.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="20m",
+    params:
+        labels=layout.of_comparison("name"),
+    message:
+        "Draw the studies of {wildcards.comparison} side by side"
+    script:
+        "../scripts/draw_routes.py"

@@ -33,12 +33,41 @@ rule create_samples:
         "../scripts/create_samples.py"
 
 
+rule create_anchors:
+    input:
+        files=of_study("anchor_files"),
+    output:
+        **{name: anchors(file) for name, file in ANCHOR_FILES.items()},
+    log:
+        logs("{study}", "{layout}", "create_anchors.log"),
+    benchmark:
+        benchmarks("{study}", "{layout}", "create_anchors.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="60m",
+    params:
+        latent_slice=setting("slice"),
+        system=setting("system"),
+        checkpoint=of_study("system_model"),
+        latent_shape=of_study("latent_shape"),
+        image_shape=of_study("image_shape"),
+        algorithm_version=ALGORITHM_VERSIONS["create_anchors"],
+    message:
+        "Create the anchors of {wildcards.study}"
+    script:
+        "../scripts/create_anchors.py"
+
+
 rule generate_samples:
     input:
+        anchors=rules.create_anchors.output.anchors,
         metadata=rules.create_samples.output.images_metadata,
         points=rules.create_samples.output.points,
         points_sidecar=rules.create_samples.output.points_sidecar,
-        model=of_study("diffusion_files"),
+        model=of_study("system_files"),
     output:
         shard=samples("image", "c", "{shard}", "0", "0", "0"),
         sidecar=manifest("image", "{shard}.json"),
@@ -57,7 +86,7 @@ rule generate_samples:
         seed=setting("seed"),
         system=setting("system"),
         latent_slice=setting("slice"),
-        checkpoint=of_study("diffusion"),
+        checkpoint=of_study("system_model"),
         sampling=of_study("sampling"),
         store=subpath(output.shard, ancestor=6),
         algorithm_version=ALGORITHM_VERSIONS["generate_samples"],
@@ -96,7 +125,7 @@ rule create_embedding:
     input:
         embeddings=rules.create_samples.output.embeddings,
         images_metadata=rules.create_samples.output.images_metadata,
-        model=of_study("clip_files"),
+        model=of_study("embedding_files"),
     output:
         metadata=samples("embedding", "{key}", "zarr.json"),
     log:
@@ -110,11 +139,11 @@ rule create_embedding:
         mem_mb=2_000,
         runtime="10m",
     params:
-        kind=setting("embedding", "kind"),
+        embedding=setting("embedding"),
         shard=setting("sampling", "shard"),
         size=of_study("count"),
         image_shape=of_study("image_shape"),
-        checkpoint=of_study("clip"),
+        checkpoint=of_study("embedding_model"),
         store=subpath(output.metadata, ancestor=3),
     message:
         "Create the embedding of the samples of {wildcards.study}"
@@ -127,7 +156,7 @@ rule embed_samples:
         metadata=rules.create_embedding.output.metadata,
         shard=rules.generate_samples.output.shard,
         sidecar=rules.generate_samples.output.sidecar,
-        model=of_study("clip_files"),
+        model=of_study("embedding_files"),
     output:
         shard=samples("embedding", "{key}", "c", "{shard}", "0"),
         sidecar=manifest("embedding", "{key}", "{shard}.json"),
@@ -145,7 +174,7 @@ rule embed_samples:
         embedding=setting("embedding"),
         settings=of_study("embedding"),
         image_shape=of_study("image_shape"),
-        checkpoint=of_study("clip"),
+        checkpoint=of_study("embedding_model"),
         store=subpath(output.shard, ancestor=5),
         algorithm_version=ALGORITHM_VERSIONS["embed_samples"],
     message:

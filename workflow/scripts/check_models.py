@@ -3,14 +3,16 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from hessgeo import store
 from hessgeo.embeddings.open_clip import load_open_clip
 from hessgeo.models.digit_classifier import accuracy, load_classifier, recognise
 from hessgeo.models.digit_clip import zero_shot_accuracy
 from hessgeo.models.digits import load_digits
-from hessgeo.systems.diffusion import latent_shape, load_diffusion
-from hessgeo.systems.slices import LatentSlice, random_anchors
+from hessgeo.systems.checkpoints import describe_checkpoint
+from hessgeo.systems.denoisers import sample_generators
+from hessgeo.systems.diffusion import load_denoiser
 from hessgeo.workflow import pick_device, script_context
 
 IMAGES, STEPS = 256, 25
@@ -19,12 +21,12 @@ IMAGES, STEPS = 256, 25
 def main(folder, numbers, held_out, seed):
     digits = load_digits(held_out=held_out, seed=seed)
     classifier = load_classifier(folder / "classifier")
-    shape = latent_shape(folder / "diffusion")
-    plane = LatentSlice(random_anchors(seed, shape), ((0.0, 1.0), (0.0, 1.0)))
-    system = load_diffusion(folder / "diffusion", plane, steps=STEPS, batch_size=256, device=pick_device())
+    denoiser = load_denoiser(describe_checkpoint(folder / "diffusion"), steps=STEPS, device=pick_device())
     # Unlike the samples of a slice, these latents are independent: a fair draw from the whole model.
-    latents = np.random.default_rng(seed).standard_normal((IMAGES, *shape))
-    label, confidence = recognise(classifier, system.generate(latents, np.arange(IMAGES), seed))
+    latents = np.random.default_rng(seed).standard_normal((IMAGES, *denoiser.latent_shape))
+    noise = sample_generators(np.arange(IMAGES), seed)
+    images = denoiser.decode(denoiser.denoise(torch.from_numpy(latents), noise=noise))
+    label, confidence = recognise(classifier, images)
     result = {
         "classifier_accuracy": accuracy(classifier, digits.test),
         "zero_shot_accuracy": zero_shot_accuracy(load_open_clip(folder / "clip").clip, digits.test),

@@ -13,6 +13,7 @@ if __name__ == "__main__":
     with script_context(snakemake) as step:
         params = step.params
         array = f"embedding/{step.wildcards.key}"
-        source = (params.kind, params.checkpoint or None, params.get("model"))
+        settings = params.embedding
+        source = (settings["kind"], params.checkpoint, settings["model"])
         dimension = embedding_dimension(*source, tuple(params.image_shape))
         main(params.store, array, params.size, dimension, params.shard)

@@ -20,10 +20,10 @@ if __name__ == "__main__":
     with script_context(snakemake) as step:
         params, device = step.params, pick_device()
         settings, batch_size = params.embedding, params.embedding["batch_size"]
-        options = {key: settings[key] for key in ("model", "dtype") if key in settings}
+        options = {key: settings[key] for key in ("model", "dtype")}
         load = embedding_loader(settings["kind"])
         shape = tuple(params.image_shape)
-        embedding = load(params.checkpoint or None, **options, device=device, image_shape=shape)
+        embedding = load(params.checkpoint, **options, device=device, image_shape=shape)
         about = {"device": device, "settings": digest(params.settings)}
         array, shard = f"embedding/{step.wildcards.key}", int(step.wildcards.shard)
         main(params.store, array, shard, embedding, batch_size, step.threads, about)

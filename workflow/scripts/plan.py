@@ -5,12 +5,12 @@ import sys
 from tqdm import tqdm
 
 from hessgeo.workflow import pick_device, script_context
-from hessgeo.workflow.loading import load_embedding, load_system
+from hessgeo.workflow.loading import load_study_embedding, load_study_system
 from hessgeo.workflow.plan import format_plans, plan_study
 
 
 def main(studies, device, report):
-    load = {"load_system": load_system, "load_embedding": load_embedding}
+    load = {"load_system": load_study_system, "load_embedding": load_study_embedding}
     plans = [plan_study(study, **load, device=device) for study in tqdm(studies, desc="studies")]
     report.write(format_plans(plans))
 

@@ -1,0 +1,38 @@
+"""Photographs and other images that anchors of a slice are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+MODES = {1: "L", 3: "RGB"}
+
+
+def load_image(
+    path: str | Path, image_shape: tuple[int, int, int]
+) -> UInt8[np.ndarray, "height width channels"]:
+    """Read an image in the size and the channels of a model, turned upright as its camera noted.
+
+    It is not resized: what to cut away and how to filter is for its owner to decide.
+
+    Raises:
+        ValueError: if the file is missing, no image, or of another size.
+    """
+    path, (height, width, channels) = Path(path), image_shape
+    if not path.is_file():
+        raise ValueError(f"image {path} does not exist")
+    try:
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image)
+            if upright.size != (width, height):
+                found = f"{upright.width} x {upright.height}"
+                raise ValueError(
+                    f"image {path} is {found} pixels, must be {width} x {height} (width x height)"
+                )
+            pixels = np.asarray(upright.convert(MODES[channels]), dtype=np.uint8)
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"image {path} cannot be read ({error})") from error
+    return pixels.reshape(height, width, channels)

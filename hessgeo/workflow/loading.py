@@ -1,0 +1,104 @@
+"""Load the models of a study as its settings say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from hessgeo.embeddings import embedding_loader
+from hessgeo.embeddings.base import Embedding
+from hessgeo.systems.base import System
+from hessgeo.systems.slices import LatentSlice, random_anchors
+from hessgeo.workflow.study import describe
+
+if TYPE_CHECKING:
+    from hessgeo.systems.denoisers import Denoiser
+    from hessgeo.workflow.layout import StudyLayout
+
+SAMPLER = ("steps", "eta", "scheduler", "prompt", "negative_prompt", "guidance", "lora", "dtype", "compile")
+MOST_IMAGES = 64  # at once, where the batch is fitted to memory; more bring nothing
+
+
+def latent_plane(anchors: Float[np.ndarray, "3 *latent"], settings: Mapping[str, Any]) -> LatentSlice:
+    """The slice through anchors that the settings ``slice`` of a study describe."""
+    return LatentSlice(anchors, tuple(map(tuple, settings["extent"])), settings["normalisation"])
+
+
+def load_model(system: Mapping[str, Any], checkpoint: str, *, device: str) -> Denoiser:
+    """The diffusion model of a study.
+
+    Args:
+        system: its settings ``system``.
+        checkpoint: folder or file of the model.
+        device: where to run it.
+
+    Raises:
+        ValueError: as ``describe_checkpoint`` and ``load_denoiser``.
+    """
+    from hessgeo.systems.diffusion import load_denoiser
+
+    size = tuple(system["size"]) if system["size"] else None
+    options = {key: system[key] for key in (*SAMPLER, "decode_batch_size")}
+    return load_denoiser(describe(checkpoint, system["config"], size), **options, device=device)
+
+
+def load_system(
+    system: Mapping[str, Any], checkpoint: str, plane: LatentSlice, *, device: str, most: int
+) -> System:
+    """The system of a study on its slice, with as many images a batch as its settings or the memory say.
+
+    Args:
+        system: its settings ``system``.
+        checkpoint: folder or file of the model.
+        plane: the slice.
+        device: where to run the model.
+        most: images of a job; a batch holds no more.
+
+    Raises:
+        ValueError: as ``load_model`` or ``load_generator``.
+    """
+    from hessgeo.systems.diffusion import DiffusionSystem
+    from hessgeo.systems.memory import fit_batch_size
+
+    automatic = system["batch_size"] == "auto"
+    batch_size = 1 if automatic else min(system["batch_size"], most)
+    loaded: Any
+    if system["kind"] == "generator":
+        from hessgeo.systems.generator import load_generator
+
+        options = {key: system[key] for key in ("size", "channels", "output_range")}
+        loaded = load_generator(checkpoint, plane, **options, batch_size=batch_size, device=device)
+    else:
+        loaded = DiffusionSystem(load_model(system, checkpoint, device=device), plane, batch_size=batch_size)
+    if automatic:
+        corner = np.array([[low for low, _ in plane.extent]])
+
+        def run(batch: int) -> None:
+            loaded.batch_size = batch
+            loaded.sample(np.repeat(corner, batch, axis=0), np.arange(batch), 0)
+
+        loaded.batch_size = fit_batch_size(run, device=device, limit=min(most, MOST_IMAGES))
+    return loaded
+
+
+def load_study_system(study: StudyLayout, device: str) -> System:
+    """The system of a study; of anchors that are not made yet, random ones stand in."""
+    settings = study.settings.studies[study.name]
+    made = Path(study.anchor_file("anchors"))
+    shape = study.settings.latent_shape(study.name)
+    anchors = np.load(made) if made.is_file() else random_anchors(settings["seed"], shape)
+    plane = latent_plane(anchors, settings["slice"])
+    most = settings["sampling"]["shard"]
+    return load_system(settings["system"], study.system_model, plane, device=device, most=most)
+
+
+def load_study_embedding(study: StudyLayout, device: str) -> Embedding:
+    """The embedding of a study."""
+    settings = study.settings.studies[study.name]["embedding"]
+    load = embedding_loader(settings["kind"])
+    options = {"model": settings["model"], "dtype": settings["dtype"], "image_shape": study.image_shape}
+    return load(study.embedding_model, **options, device=device)

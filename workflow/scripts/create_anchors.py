@@ -1,0 +1,40 @@
+"""Create the anchors of a study's slice: from seeds, from latents in files, from images by inversion."""
+
+import logging
+
+import numpy as np
+
+from hessgeo import store
+from hessgeo.systems.slices import is_image, load_anchors
+from hessgeo.workflow import pick_device, script_context
+from hessgeo.workflow.study import anchor_sources
+
+
+def main(plane, latent_shape, image_shape, load_model, output):
+    sources = anchor_sources(plane["anchors"])
+    if any(map(is_image, sources)):
+        # Imported here: random latents need no torch.
+        from hessgeo.workflow.anchors import invert_images
+
+        anchors, numbers, made = invert_images(sources, latent_shape, image_shape, plane, load_model())
+        logging.info("inversion: %s", numbers)
+    else:
+        anchors, numbers = load_anchors(plane["anchors"], latent_shape), {}
+        made = np.zeros((0, *image_shape), np.uint8)
+    store.write_npy(output.anchors, anchors)
+    store.write_npy(output.reconstructions, made)
+    radius = np.sqrt(np.square(anchors).reshape(3, -1).mean(axis=1))
+    store.write_json(output.numbers, {"radius": radius, **numbers})
+
+
+if __name__ == "__main__":
+    with script_context(snakemake) as step:
+        params = step.params
+
+        def load():
+            from hessgeo.workflow.loading import load_model
+
+            return load_model(params.system, params.checkpoint, device=pick_device())
+
+        shapes = tuple(params.latent_shape), tuple(params.image_shape)
+        main(params.latent_slice, *shapes, load, step.output)
