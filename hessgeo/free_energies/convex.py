@@ -66,15 +66,16 @@ class ConvexProblem:
         for name in ("t", "mean", "marginal", "points"):
             if not np.isfinite(getattr(posterior, name)).all():
                 raise ValueError(f"posterior.{name} holds values that are not finite")
-        spread = bilinear_weights(posterior.points, grid)
-        with np.errstate(divide="ignore"):  # a node without points has weight zero: it carries no posterior
+        carrier = posterior.carrier(grid)
+        spread = bilinear_weights(posterior.points, carrier)
+        with np.errstate(divide="ignore"):  # a node without samples has weight zero: it carries no posterior
             log_weight = np.log(np.asarray(spread.sum(axis=0)).ravel())
         basis = SplineBasis(*(SplineAxis(*box, n) for box, n in zip(grid.extent, splines, strict=True)))
 
         def tensor(values: np.ndarray) -> Tensor:
             return torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float64, device=device)
 
-        axes = (tensor(grid.axes[0]), tensor(grid.axes[1]))
+        axes = (tensor(carrier.axes[0]), tensor(carrier.axes[1]))
         return cls(
             basis=basis,
             resolution=posterior.resolution,

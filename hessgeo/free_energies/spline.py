@@ -121,7 +121,7 @@ def fit_spline(
 
     Args:
         posterior: means and marginal of every source; its sources need not be nodes of the grid.
-        grid: the nodes that carry ``q_F``, and the box of the splines.
+        grid: the nodes that carry ``q_F`` unless the posterior has its own, and the box of the splines.
         splines: numbers of cubic B-splines along ``a`` and ``b``, at least 4 each.
         smoothness: ``lambda``, or ``auto``.
         tolerance: Newton decrement (half of ``g' H^-1 g``, in nats summed over sources) to stop at.

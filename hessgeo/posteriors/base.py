@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int, Int64
 
+from hessgeo.grids import Grid
+
 
 @dataclass(frozen=True)
 class Posterior:
@@ -28,7 +30,7 @@ class Posterior:
         neighbours: indices of the most probable samples of each row, most probable first, or None.
         neighbour_weights: their probabilities, or None.
         coarse: the rows spread bilinearly over a coarser grid ``(ca, cb)``; each sums to one. Or None.
-        support: the points that carry the probability, or None where these are the samples.
+        support: the points that carry the probability, all nodes of a grid in order, or None: the samples.
         rows: whole rows of ``P`` that were kept, or None.
         row_sources: the samples whose rows these are, in increasing order, or None.
     """
@@ -64,6 +66,22 @@ class Posterior:
     def effective_cells(self) -> Float[np.ndarray, "n"]:
         """Number of equally likely samples with the same entropy, ``exp(entropy)``."""
         return np.exp(self.entropy)
+
+    def carrier(self, grid: Grid) -> Grid:
+        """The nodes on which a model of this posterior lives: its own grid's if it has one, else those of ``grid``.
+
+        Raises:
+            ValueError: if its own grid has another box.
+        """
+        if self.support is None:
+            return grid
+        shape = len(np.unique(self.support[:, 0])), len(np.unique(self.support[:, 1]))
+        own = Grid(grid.extent, shape)
+        if own.size != len(self.support) or not np.allclose(own.points, self.support):
+            raise ValueError(
+                f"the posterior's {len(self.support)} nodes are no grid over the box {grid.extent}"
+            )
+        return own
 
     def sources_with_rows(self, sources: Int[np.ndarray, "s"]) -> Int[np.ndarray, "s"]:
         """Of each source the nearest sample whose row can be had: itself, unless only some rows were kept."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
+from scipy.interpolate import RectBivariateSpline
 from scipy.special import softmax
 from torch import from_numpy
 
@@ -60,7 +61,7 @@ def fit_free_energy(
     Args:
         posterior: moments of every source, which the spline fit reads.
         embedding: of every sample, from which the MLP fit takes whole rows.
-        grid: the nodes that carry the fitted posterior.
+        grid: the nodes that carry the fitted posterior, unless the data posterior has its own.
         settings: ``fit`` and its options.
         seed: of the sources, weights and batches of the MLP.
         device: where to fit.
@@ -73,10 +74,11 @@ def fit_free_energy(
     count = min(settings["mlp"]["sources"], len(usable))
     sources = np.sort(np.random.default_rng(seed).choice(usable, count, replace=False))
     options = {key: settings["mlp"][key] for key in ("width", "depth", "steps", "learning_rate")}
+    carrier = posterior.carrier(grid)
     return fit_mlp(
-        measured_rows(posterior, embedding, sources, grid),
+        measured_rows(posterior, embedding, sources, carrier),
         posterior.t[sources],
-        grid,
+        carrier,
         resolution=posterior.resolution,
         **options,
         seed=seed,
@@ -113,20 +115,30 @@ def fitted_rows(
     sources: Int[np.ndarray, "s"],
     grid: Grid,
     *,
-    support: Float[np.ndarray, "point 2"] | None = None,
+    carrier: Grid | None = None,
 ) -> Float[np.ndarray, "s node"]:
     """The model posterior ``q_F(t_g | t_i) ~ w_g exp N(<t_g, grad F(t_i)> - F(t_g))`` (Eq. 21).
 
-    ``w_g`` is the number of points at node ``g`` that carry the data posterior, ``support`` or the samples ``t``, so
-    that it compares with ``measured_rows``.
+    ``w_g`` is the number of samples at node ``g``, so that it compares with ``measured_rows``.
+
+    Args:
+        free_energy: ``free_energy`` and ``gradient`` on the nodes of ``grid``.
+        t: parameters of all samples.
+        sources: the samples whose rows are wanted.
+        grid: the nodes of the free energy.
+        carrier: the nodes of the rows where the data posterior has its own: ``w_g`` is then one, and ``F`` between
+            nodes that of a cubic spline. The nodes of ``grid`` if None.
     """
     resolution = float(free_energy.attrs["resolution"])
     slope = bilinear_weights(t[sources], grid) @ free_energy["gradient"].to_numpy().reshape(-1, 2)
-    carriers = t if support is None else support
-    points = np.asarray(bilinear_weights(carriers, grid).sum(axis=0)).ravel()
-    logit = resolution * (slope @ grid.points.T - free_energy["free_energy"].to_numpy().ravel())
-    with np.errstate(divide="ignore"):  # a node without points carries no probability
-        return softmax(logit + np.log(points), axis=1)
+    value = free_energy["free_energy"].to_numpy()
+    if carrier is not None:
+        on_nodes = RectBivariateSpline(*grid.axes, value)(*carrier.axes).ravel()
+        return softmax(resolution * (slope @ carrier.points.T - on_nodes), axis=1)
+    samples = np.asarray(bilinear_weights(t, grid).sum(axis=0)).ravel()
+    logit = resolution * (slope @ grid.points.T - value.ravel())
+    with np.errstate(divide="ignore"):  # a node without samples carries no probability
+        return softmax(logit + np.log(samples), axis=1)
 
 
 def metric_fields(free_energy: xr.Dataset) -> xr.Dataset:

@@ -20,13 +20,14 @@ def choose_sources(phases, t, count):
 
 
 def main(path, embedding, posterior, free_energy, phases, grid, count, output):
-    # A network's posterior has the rows of some sources: of each choice the nearest of these.
+    # A network's posterior has nodes of its own, and the rows of some sources: of each choice the nearest of these.
+    own = None if posterior.support is None else posterior.carrier(grid)
+    nodes = own or grid
     chosen = posterior.sources_with_rows(choose_sources(phases, posterior.t, count))
-    measured = measured_rows(posterior, embedding, chosen, grid).reshape(-1, *grid.shape)
-    fitted = fitted_rows(free_energy, posterior.t, chosen, grid, support=posterior.support)
-    fitted = fitted.reshape(-1, *grid.shape)
+    measured = measured_rows(posterior, embedding, chosen, nodes).reshape(-1, *nodes.shape)
+    fitted = fitted_rows(free_energy, posterior.t, chosen, grid, carrier=own).reshape(-1, *nodes.shape)
     images = store.read_rows(path, "image", chosen)
-    figure, table = posteriors.draw(images, measured, fitted, posterior.t[chosen], grid)
+    figure, table = posteriors.draw(images, measured, fitted, posterior.t[chosen], nodes)
     save_figure(figure, table, output.svg, output.png, output.csv)
 
 
