@@ -54,7 +54,7 @@ def load_pipeline(
         loras: ``file`` and ``weight`` of low-rank changes of the network, merged into it in this order.
         dtype: ``float32``, ``float16`` or ``bfloat16``.
         device: where to run.
-        compile: whether to compile the network, which pays after some hundred images.
+        compile: whether to compile the network, at its first call.
 
     Returns:
         A pipeline in evaluation mode without gradients or progress bar; an unconditional one is a
