@@ -136,7 +136,7 @@ def probe_models(
     seed: int,
     device: str,
     embedding_batch: int,
-    budget: float = 60.0,
+    budget: float = 30.0,
 ) -> Probe:
     """Draw and embed a few images, and measure what that takes.
 
@@ -251,7 +251,7 @@ def plan_study(
     load_system: Callable[[StudyLayout, str], System],
     load_embedding: Callable[[StudyLayout, str], Embedding],
     device: str,
-    budget: float = 60.0,
+    budget: float = 30.0,
 ) -> Plan:
     """What is there of a study and what it still takes; its models are probed unless they are to be trained first.
 
