@@ -348,9 +348,9 @@ def _total_lines(plans: Sequence[Plan]) -> Iterator[str]:
     embedded = {(plan.store, plan.array): plan for plan in plans}.values()
     yield f"total of {len(plans)} {'study' if len(plans) == 1 else 'studies'}"
     yield _line("images", f"{sum(plan.images for plan in sampled):,}")
-    raw = size(sum(plan.raw_bytes for plan in sampled))
-    packed = size(_sum([plan.compressed_bytes for plan in sampled]))
-    yield _line("disk", f"images {raw} raw, about {packed} compressed")
+    packed = _sum([plan.compressed_bytes for plan in sampled])
+    more = "" if packed is None else f", about {size(packed)} compressed"
+    yield _line("disk", f"images {size(sum(plan.raw_bytes for plan in sampled))} raw{more}")
     yield _line("", f"embeddings {size(_sum([plan.embedding_bytes for plan in embedded]))}")
     seconds = [plan.sampling_seconds for plan in sampled] + [plan.embedding_seconds for plan in embedded]
     left = _sum(seconds)

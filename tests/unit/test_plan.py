@@ -96,6 +96,7 @@ def test_without_a_probe_nothing_is_made_up():
     assert "not known: its models are not trained yet" in text
     assert "embeddings not known" in text
     assert "device-hours" not in text
+    assert "not known compressed" not in text
 
 
 def test_a_smaller_batch_than_the_study_has_is_said():
