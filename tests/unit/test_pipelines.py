@@ -72,8 +72,11 @@ def copy(small_checkpoint, tmp_path):
 
 @pytest.mark.parametrize("builder", TEXT_TO_IMAGE)
 def test_a_folder_gives_a_pipeline_ready_to_draw(small_checkpoint, builder, capfd, caplog, recwarn):
+    folder = small_checkpoint(builder)
+    capfd.readouterr()  # what building it printed
+    recwarn.clear()
     with caplog.at_level(logging.WARNING):
-        pipeline = load(small_checkpoint(builder))
+        pipeline = load(folder)
         image = draw(pipeline)
     assert image.shape == (16, 16, 3)
     assert image.std() > 0.1, "what follows compares images, which must not be flat"
