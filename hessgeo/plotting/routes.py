@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,8 @@ COLUMNS = {  # what each column shows: its name in the table and above the maps
     "log10_largest_eigenvalue": r"$\log_{10}\lambda_{\max}(g)$",
 }
 LEFT, GAP, RIGHT = 0.5, 0.16, 0.1  # room beside the maps, inches
-TITLE, BAR_ROOM, BELOW, LABELS = 0.24, 0.48, 0.1, 0.4  # and above and below those of a row
+TITLE, BAR_ROOM, BELOW, LABELS = 0.21, 0.45, 0.07, 0.37  # and above and below those of a row
+ALIKE = 3.0  # ratio of ranges up to which rows share a colour scale: beyond, one of them would fade
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,10 @@ class Route:
 def draw(routes: Sequence[Route]) -> tuple[Figure, pd.DataFrame]:
     """Free energy, its two slopes and the metric's largest eigenvalue of several studies, a row each.
 
-    The affine part of ``F`` and the mean of its gradient, which no posterior determines, are removed. Studies
-    with the same kind of posterior that follow each other share the colour scale of a column; those of another
-    kind do not, for their ``F`` is counted per unit of another ``N``. Lines on the last map are phase
+    The affine part of ``F`` and the mean of its gradient, which no posterior determines, are removed. Studies that
+    follow each other share the colour scales if they have the same kind of posterior and ranges of ``F`` within a
+    factor of three; colour bars stand above the first of them. Those of another kind never do, for their ``F`` is
+    counted per unit of another ``N``. Lines on the last map are phase
     boundaries, hatched cells are not positive definite. Above each row stand its ``N``, the divergence of the
     fit from the data posterior, and the share of cells that are positive definite.
 
@@ -79,8 +80,10 @@ def draw(routes: Sequence[Route]) -> tuple[Figure, pd.DataFrame]:
     """
     if not routes:
         raise ValueError("there are no studies to compare; name at least one")
-    groups = [list(group) for _, group in groupby(routes, key=lambda route: route.kernel)]
     tables = {id(route): _fields(route) for route in routes}
+    groups = _alike(
+        routes, {key: float(np.ptp(next(iter(fields.values())))) for key, fields in tables.items()}
+    )
     side = (style.DOUBLE_COLUMN - LEFT - RIGHT - GAP * (len(COLUMNS) - 1)) / len(COLUMNS)
     height = sum(TITLE + side * route.ratio + BELOW for route in routes) + BAR_ROOM * len(groups) + LABELS
     figure = Figure(figsize=(style.DOUBLE_COLUMN, height))
@@ -99,6 +102,21 @@ def draw(routes: Sequence[Route]) -> tuple[Figure, pd.DataFrame]:
                 axes.set_ylabel("$b$" if k == 0 else "")
             top -= BELOW
     return figure, pd.concat([_table(route, tables[id(route)]) for route in routes], ignore_index=True)
+
+
+def _alike(routes: Sequence[Route], ranges: Mapping[int, float]) -> list[list[Route]]:
+    """Runs of studies of one kind whose ranges of ``F`` are within ``ALIKE`` of each other."""
+    groups: list[list[Route]] = []
+    for route in routes:
+        fitting = groups and groups[-1][0].kernel == route.kernel
+        if fitting:
+            extremes = [ranges[id(other)] for other in [*groups[-1], route]]
+            fitting = max(extremes) <= ALIKE * min(extremes)
+        if fitting:
+            groups[-1].append(route)
+        else:
+            groups.append([route])
+    return groups
 
 
 def _fields(route: Route) -> dict[str, np.ndarray]:
@@ -146,7 +164,7 @@ def _draw_map(
 def _write_title(figure: Figure, route: Route, definite: Bool[np.ndarray, "a b"], top: float) -> None:
     """The name of a study in bold, and what its row rests on."""
     height = figure.get_size_inches()[1]
-    place = {"y": (top - TITLE / 2) / height, "va": "center"}
+    place = {"y": (top - 0.4 * TITLE) / height, "va": "center"}
     figure.text(0.07 / style.DOUBLE_COLUMN, s=route.label, fontweight="bold", **place)
     attributes = route.free_energy.attrs
     certificate = attributes.get("certificate", {})

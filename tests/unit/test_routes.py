@@ -49,19 +49,23 @@ def test_the_numbers_are_free_of_the_gauge():
     assert plain.shape == (GRID.size, 10)
 
 
-def test_rows_of_one_kind_share_their_colours_and_other_kinds_do_not():
+def test_rows_of_one_kind_and_of_like_range_share_their_colours():
     rows = [
         route("p", "gaussian", 90.0),
-        route("q", "gaussian", 80.0, scale=3),
-        route("r", "network", 4.0, scale=9),
+        route("q", "gaussian", 80.0, scale=2),
+        route("r", "network", 4.0, scale=2),
+        route("s", "network", 4.0, scale=8),
     ]
     figure, table = routes.draw(rows)
     limits = [image.get_clim() for image in maps(figure)]
-    assert len(limits) == 12
-    assert limits[:3] == limits[4:7]
-    assert limits[8][1] > 2 * limits[4][1]
-    assert list(table["route"].unique()) == ["p", "q", "r"]
-    assert table.groupby("route")["N"].first().to_dict() == {"p": 90.0, "q": 80.0, "r": 4.0}
+    assert len(limits) == 16
+    assert limits[:4] == limits[4:8]
+    # Of one kind, but four times the range: on one scale the first would fade.
+    assert limits[12][1] == pytest.approx(4 * limits[8][1])
+    # Colour bars stand above p, r and s.
+    bars = [text for text in figure.findobj(Text) if text.get_text() == next(iter(routes.COLUMNS.values()))]
+    assert len(bars) == 3
+    assert table.groupby("route")["N"].first().to_dict() == {"p": 90.0, "q": 80.0, "r": 4.0, "s": 4.0}
 
 
 def test_each_row_says_what_it_rests_on():
