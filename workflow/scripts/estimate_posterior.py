@@ -22,7 +22,7 @@ if __name__ == "__main__":
         params, settings = step.params, step.params.posterior
         t = store.read_array(params.store, "t")
         if settings.get("kind", "distance") == "network":
-            images, folder = store.open_array(params.store, "image"), Path(step.input.network).parent
+            images, folder = store.open_array(params.store, "image"), Path(step.input.network[0]).parent
             result, numbers = trained_posterior(
                 folder, images, t, settings["network"], seed=params.seed, device=pick_device()
             )
