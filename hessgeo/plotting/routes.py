@@ -85,9 +85,11 @@ def draw(routes: Sequence[Route]) -> tuple[Figure, pd.DataFrame]:
         routes, {key: float(np.ptp(next(iter(fields.values())))) for key, fields in tables.items()}
     )
     side = (style.DOUBLE_COLUMN - LEFT - RIGHT - GAP * (len(COLUMNS) - 1)) / len(COLUMNS)
-    height = sum(TITLE + side * route.ratio + BELOW for route in routes) + BAR_ROOM * len(groups) + LABELS
+    height = (
+        sum(TITLE + side * route.ratio + BELOW for route in routes) + BAR_ROOM * len(groups) + LABELS + 0.02
+    )
     figure = Figure(figsize=(style.DOUBLE_COLUMN, height))
-    top = height
+    top = height - 0.02
     for group in groups:
         scales = {name: _scale(name, [tables[id(route)][name] for route in group]) for name in COLUMNS}
         for route in group:
@@ -164,7 +166,7 @@ def _draw_map(
 def _write_title(figure: Figure, route: Route, definite: Bool[np.ndarray, "a b"], top: float) -> None:
     """The name of a study in bold, and what its row rests on."""
     height = figure.get_size_inches()[1]
-    place = {"y": (top - 0.4 * TITLE) / height, "va": "center"}
+    place = {"y": (top - TITLE / 2) / height, "va": "center"}
     figure.text(0.07 / style.DOUBLE_COLUMN, s=route.label, fontweight="bold", **place)
     attributes = route.free_energy.attrs
     certificate = attributes.get("certificate", {})
