@@ -56,6 +56,17 @@ class DiffusionSystem(System):
             images[rows] = self.generate(latents, index[padded], seed)[: len(rows)]
         return images
 
+    def trial(self, batch_size: int) -> None:
+        """Run one step and the decoding of a batch: all the memory that a whole one takes."""
+        steps = self.denoiser.steps
+        self.denoiser.steps = 1
+        try:
+            corner = np.array([[low for low, _ in self.latent_slice.extent]])
+            latents = self.latent_slice.latents(np.repeat(corner, batch_size, axis=0))
+            self.generate(latents, np.arange(batch_size), 0)
+        finally:
+            self.denoiser.steps = steps
+
     @torch.inference_mode()
     def generate(
         self, latents: Float[np.ndarray, "n c h w"], index: Int[np.ndarray, "n"], seed: int

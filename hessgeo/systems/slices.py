@@ -164,7 +164,7 @@ def _only_tensor(path: Path, allowed: str) -> np.ndarray:
 
 
 def load_anchors(
-    source: int | str | Sequence[int | str], latent_shape: tuple[int, ...]
+    source: int | str | Path | Sequence[int | str], latent_shape: tuple[int, ...]
 ) -> Float[np.ndarray, "3 *latent"]:
     """Three anchors: from one seed, one file of shape (3, *latent), or a seed or a file of one latent for each.
 
@@ -173,7 +173,7 @@ def load_anchors(
     """
     if isinstance(source, int):
         return random_anchors(source, latent_shape)
-    if isinstance(source, str):
+    if isinstance(source, str | Path):
         return load_latents(source, (3, *latent_shape))
     if images := [entry for entry in source if is_image(entry)]:
         raise ValueError(f"anchor {images[0]} is an image, which has to be inverted to a latent first")

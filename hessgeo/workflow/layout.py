@@ -118,7 +118,9 @@ class Layout:
 
     def plotting_code(self, figure: str) -> list[Path]:
         """The modules that draw a figure: it is drawn again when they change."""
-        return [self.root / "hessgeo" / "plotting" / f"{module}.py" for module in ("style", figure)]
+        return [
+            self.root / "hessgeo" / "plotting" / f"{module}.py" for module in ("style", "thumbnails", figure)
+        ]
 
     # Settings for rules.
 

@@ -64,24 +64,18 @@ def load_system(
     from hessgeo.systems.diffusion import DiffusionSystem
     from hessgeo.systems.memory import fit_batch_size
 
-    automatic = system["batch_size"] == "auto"
-    batch_size = 1 if automatic else min(system["batch_size"], most)
-    loaded: Any
     if system["kind"] == "generator":
         from hessgeo.systems.generator import load_generator
 
         options = {key: system[key] for key in ("size", "channels", "output_range")}
-        loaded = load_generator(checkpoint, plane, **options, batch_size=batch_size, device=device)
-    else:
-        loaded = DiffusionSystem(load_model(system, checkpoint, device=device), plane, batch_size=batch_size)
-    if automatic:
-        corner = np.array([[low for low, _ in plane.extent]])
-
-        def run(batch: int) -> None:
-            loaded.batch_size = batch
-            loaded.sample(np.repeat(corner, batch, axis=0), np.arange(batch), 0)
-
-        loaded.batch_size = fit_batch_size(run, device=device, limit=min(most, MOST_IMAGES))
+        # A generator is small beside a sampler's network: no need to ask the memory.
+        batch_size = most if system["batch_size"] == "auto" else system["batch_size"]
+        return load_generator(checkpoint, plane, **options, batch_size=min(batch_size, most), device=device)
+    model = load_model(system, checkpoint, device=device)
+    if system["batch_size"] != "auto":
+        return DiffusionSystem(model, plane, batch_size=min(system["batch_size"], most))
+    loaded = DiffusionSystem(model, plane, batch_size=1)
+    loaded.batch_size = fit_batch_size(loaded.trial, device=device, limit=min(most, MOST_IMAGES))
     return loaded
 
 

@@ -71,7 +71,7 @@ def allowed(schema: Mapping[str, Any]) -> str:
     if kind == "string":
         suffixes = schema.get("pattern", "").removeprefix("[.](").removesuffix(")$").split("|")
         if suffixes == [""]:
-            return "a text" if "minLength" not in schema else "a name or path"
+            return "a name or path"
         return f"the path of a {', '.join('.' + suffix for suffix in suffixes[:-1])} or .{suffixes[-1]} file"
     return {"boolean": "true or false", "null": "null"}[kind]
 

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 # What the embedded digit models denoise; a checkpoint in a file says so itself.
 DIGIT_LATENT_SHAPE = (1, 8, 8)
 
+_UNSET = object()
+
 # What a study that uses the samples of another takes from it.
 SHARED = ("seed", "system", "slice", "sampling", "embedding")
-# What only a generator in a file reads, and what it does not.
-GENERATOR_KEYS = ("latent", "channels", "output_range")
+# What a generator in a file has no use for.
 SAMPLER_KEYS = ("config", "scheduler", "prompt", "negative_prompt", "guidance", "lora", "eta", "compile")
 
 
@@ -121,9 +122,9 @@ class StudyCheck:
     def line(self, key: str, value: Any, allowed: str) -> str:
         """The line that refuses a value, with the place where it was set."""
         entry: Any = self.override
-        for part in key.split("."):
-            entry = entry.get(part) if isinstance(entry, Mapping) else None
-        place = f"defaults.{key}" if entry is None else f"studies.{self.name}.{key}"
+        for part in key.partition("[")[0].split("."):
+            entry = entry[part] if isinstance(entry, Mapping) and part in entry else _UNSET
+        place = f"defaults.{key}" if entry is _UNSET else f"studies.{self.name}.{key}"
         return f"{self.general.get(key, place)}: {shown(value)} is not allowed; allowed: {allowed}"
 
     def errors(self) -> Iterator[str]:
@@ -241,9 +242,8 @@ class StudyCheck:
             yield self.line("system.checkpoint", system["checkpoint"], allowed)
 
     def _diffusion_errors(self, system: Mapping[str, Any]) -> Iterator[str]:
-        for key in ("latent",):
-            if system[key] is not None:
-                yield self.line(f"system.{key}", system[key], "null for the kind diffusion")
+        if system["latent"] is not None:
+            yield self.line("system.latent", system["latent"], "null for the kind diffusion")
         embedded = system["checkpoint"] in self.models
         try:
             checkpoint = None if embedded else checkpoint_of(system)

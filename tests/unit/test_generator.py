@@ -9,7 +9,6 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from hessgeo.systems import system_loader
 from hessgeo.systems.generator import GeneratorSystem, check_generator, load_generator
 from hessgeo.systems.slices import LatentSlice, random_anchors
 
@@ -152,10 +151,6 @@ def test_half_precision_archive_takes_the_latents(tmp_path):
     z = plane().latents(points(4))
     # Weights and sums of a few units rounded to 11 bits.
     assert np.allclose(load_generator(path, plane(), **OPTIONS).outputs(z), reference(z), atol=2e-2)
-
-
-def test_registry():
-    assert system_loader("generator") is load_generator
 
 
 def checkpoint(folder):

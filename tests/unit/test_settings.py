@@ -68,7 +68,7 @@ def study(**entries):
         ),
         (
             {"studies": {"digits": None}},
-            "studies.digits: null is not allowed; allowed: a mapping with seed, system, slice, sampling, "
+            "studies.digits: null is not allowed; allowed: a mapping with seed, samples, system, slice, sampling, "
             "embedding, posterior, free_energy, phases, scan, figures",
         ),
         (
@@ -110,17 +110,18 @@ def study(**entries):
         (
             study(system={"checkpoint": "nowhere"}),
             "studies.digits.system.checkpoint: 'nowhere' is not allowed; allowed: an entry of models (digits), "
-            "or an existing folder that holds an unconditional diffusers pipeline",
+            "a pipeline folder of diffusers or a .safetensors file (nowhere is missing, must be a pipeline folder of "
+            "diffusers or a .safetensors file)",
         ),
         (
             study(embedding={"checkpoint": "nowhere"}),
             "studies.digits.embedding.checkpoint: 'nowhere' is not allowed; allowed: an entry of models "
-            "(digits), or an existing folder that holds open_clip_config.json",
+            "(digits), or the files of a model (nowhere is neither a folder of open_clip nor a weights file)",
         ),
         (
             study(slice={"anchors": "nowhere.npy"}),
-            "studies.digits.slice.anchors: 'nowhere.npy' is not allowed; allowed: an .npy file of shape "
-            "(3, 1, 8, 8), or a seed (FileNotFoundError on reading it)",
+            "studies.digits.slice.anchors: 'nowhere.npy' is not allowed; allowed: a .npy or .safetensors file "
+            "of shape (3, 1, 8, 8), or a seed (FileNotFoundError on reading it)",
         ),
         (
             {"results": "/dev/null/results"},
@@ -139,7 +140,7 @@ def study(**entries):
         (
             {"studies": {"models": {}}},
             "studies.models: 'models' is not allowed as a name; allowed: a letter, then letters, digits, _ or -, "
-            "and none of models, logs, benchmarks",
+            "and none of models, logs, benchmarks, comparisons",
         ),
     ],
 )
@@ -188,15 +189,26 @@ def test_anchors_of_another_shape_are_refused(errors, tmp_path, tmp_path_factory
     path = tmp_path_factory.mktemp("anchors") / "anchors.npy"
     np.save(path, np.zeros(shape))
     (line,) = errors(study(slice={"anchors": str(path)}))
-    assert line.endswith(f"an .npy file of shape (3, 1, 8, 8), or a seed (its shape is {shape})")
+    assert line.endswith(
+        f"a .npy or .safetensors file of shape (3, 1, 8, 8), or a seed (its shape is {shape})"
+    )
 
 
 def write_pipeline(folder, **unet):
     """The configuration of an unconditional pipeline, without any weight worth loading."""
-    unet = {"_class_name": "UNet2DModel", "sample_size": 16, "in_channels": 3, "out_channels": 3, **unet}
+    unet = {
+        "_class_name": "UNet2DModel",
+        "sample_size": 16,
+        "in_channels": 3,
+        "out_channels": 3,
+        "block_out_channels": [8, 16],
+        **unet,
+    }
     parts = {"unet": ["diffusers", "UNet2DModel"], "scheduler": ["diffusers", "DDIMScheduler"]}
-    (folder / "unet").mkdir(parents=True)
-    (folder / "model_index.json").write_text(json.dumps(parts))
+    for part in parts:
+        (folder / part).mkdir(parents=True)
+    (folder / "scheduler" / "scheduler_config.json").write_text('{"_class_name": "DDIMScheduler"}')
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "DDIMPipeline", **parts}))
     (folder / "unet" / "config.json").write_text(json.dumps(unet))
     (folder / "unet" / "diffusion_pytorch_model.safetensors").touch()
     return str(folder)
@@ -217,7 +229,7 @@ def test_anchors_are_compared_with_the_checkpoint_folder(errors, tmp_path_factor
     folder = write_pipeline(outside / "pipeline")
     np.save(outside / "anchors.npy", np.zeros((3, 1, 8, 8)))
     (line,) = errors(study(system={"checkpoint": folder}, slice={"anchors": str(outside / "anchors.npy")}))
-    assert "an .npy file of shape (3, 3, 16, 16)" in line
+    assert "a .npy or .safetensors file of shape (3, 3, 16, 16)" in line
 
 
 def test_a_conditional_checkpoint_is_refused(errors, tmp_path_factory):

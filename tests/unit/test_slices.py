@@ -72,7 +72,7 @@ def test_latent_without_a_scale_is_refused(normalisation):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"normalisation": "cube"}, "sphere, std, none"),
+        ({"normalisation": "cube"}, "sphere, std, anchors, none"),
         ({"anchors": np.ones((2, 4))}, r"\(3, \*latent\)"),
         ({"anchors": np.full((3, 4), np.nan)}, "not finite"),
         ({"extent": ((0.0, 0.0), (0.0, 1.0))}, "must increase"),

@@ -1,0 +1,276 @@
+"""Settings of models in files, anchors of many kinds, triplets, and studies that share samples."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.numpy import save_file
+
+from hessgeo.workflow.layout import Layout
+from hessgeo.workflow.settings import SettingsError, merged, read_settings
+
+
+@pytest.fixture
+def read(config, schema, tmp_path, monkeypatch):
+    """Settings of a change of the default configuration, read in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *changes: read_settings(merge(config, *changes), schema)
+
+
+@pytest.fixture
+def refused(read):
+    """The one line that refuses a change."""
+
+    def line(*changes):
+        with pytest.raises(SettingsError) as caught:
+            read(*changes)
+        (line,) = str(caught.value).splitlines()
+        return line.removeprefix("hessgeo: ")
+
+    return line
+
+
+def merge(config, *changes):
+    for change in changes:
+        config = merged(config, change)
+    return config
+
+
+def digits(**entries):
+    return {"studies": {"digits": entries}}
+
+
+def photograph(path, size):
+    Image.fromarray(np.zeros((*size[::-1], 3), np.uint8)).save(path)
+
+
+@pytest.fixture
+def sd(small_checkpoint, tmp_path):
+    """Settings of a study of a small Stable Diffusion."""
+    return digits(system={"checkpoint": str(small_checkpoint("small_stable_diffusion"))})
+
+
+def test_a_general_checkpoint_stands_in_for_null(read, small_checkpoint):
+    folder = str(small_checkpoint("small_stable_diffusion"))
+    settings = read(digits(system={"checkpoint": None}), {"checkpoint": folder})
+    assert settings.studies["digits"]["system"]["checkpoint"] == folder
+    assert settings.image_shape("digits") == (16, 16, 3)
+    assert settings.latent_shape("digits") == (4, 8, 8)
+
+
+@pytest.mark.parametrize(("key", "part"), [("checkpoint", "system"), ("clip", "embedding")])
+def test_a_checkpoint_that_nobody_names_is_asked_for(refused, key, part):
+    line = refused(digits(**{part: {"checkpoint": None}}))
+    assert line.startswith(f"{key}: null is not allowed; allowed: ")
+    assert line.endswith(f"{part}.checkpoint of study digits is null")
+
+
+@pytest.mark.parametrize(
+    ("key", "part"), [("checkpoint", "system"), ("clip", "embedding")], ids=["checkpoint", "clip"]
+)
+def test_a_general_file_that_is_missing_is_named_by_its_key(refused, key, part):
+    line = refused(digits(**{part: {"checkpoint": None}}), {key: "nowhere.safetensors"})
+    assert line.startswith(f"{key}: 'nowhere.safetensors' is not allowed; allowed: ")
+
+
+@pytest.mark.parametrize(
+    ("system", "key", "reason"),
+    [
+        ({"scheduler": "DDIMSchedular"}, "scheduler", "allowed: auto, "),
+        ({"scheduler": "EulerDiscreteScheduler", "eta": 0.5}, "eta", "0 for a sampler other than DDIM"),
+        ({"size": [100, 101]}, "checkpoint", "100"),
+        ({"lora": [{"file": "nowhere.safetensors"}]}, "lora", "existing .safetensors file"),
+        ({"latent": [512]}, "latent", "null for the kind diffusion"),
+        ({"lora": [{"weight": 1.0}]}, "lora[0]", "a mapping with file, weight"),
+    ],
+)
+def test_settings_that_a_pipeline_cannot_follow(refused, sd, system, key, reason):
+    line = refused(sd, digits(system=system))
+    assert line.startswith(f"studies.digits.system.{key}: ")
+    assert reason in line
+
+
+@pytest.mark.parametrize(
+    ("entry", "neutral"),
+    [({"prompt": "a house"}, "''"), ({"guidance": 5.0}, "1.0"), ({"negative_prompt": "dull"}, "''")],
+)
+def test_an_unconditional_model_takes_no_prompt(refused, entry, neutral):
+    (key,) = entry
+    line = refused(digits(system=entry))
+    assert line.startswith(f"studies.digits.system.{key}: ")
+    assert line.endswith(f"allowed: {neutral} for an unconditional model")
+
+
+def test_flow_matching_has_no_eta_and_flux_no_negative_prompt(refused, small_checkpoint):
+    flux = digits(system={"checkpoint": str(small_checkpoint("small_flux"))})
+    assert "system.eta: 0.5 is not allowed; allowed: 0" in refused(flux, digits(system={"eta": 0.5}))
+    assert "system.negative_prompt" in refused(flux, digits(system={"negative_prompt": "dull"}))
+
+
+def test_pickles_are_refused_with_the_way_out(refused, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pickles")
+    torch.save({}, folder / "model.ckpt")
+    for change in ({"system": {"checkpoint": str(folder / "model.ckpt")}},):
+        line = refused(digits(**change))
+        assert "is a pickle, which can run code when it is read" in line
+        assert f"python -m hessgeo.weights {folder / 'model.ckpt'} {folder / 'model.safetensors'}" in line
+
+
+@pytest.mark.parametrize(
+    ("system", "key"),
+    [
+        ({"latent": None, "size": [8, 8]}, "latent"),
+        ({"latent": [4], "size": None}, "size"),
+        ({"latent": [4], "size": [8, 8], "prompt": "a house"}, "prompt"),
+    ],
+)
+def test_a_generator_says_its_shapes_and_nothing_of_a_sampler(refused, tmp_path_factory, system, key):
+    path = tmp_path_factory.mktemp("generator") / "g.pt"
+    torch.jit.script(torch.nn.Linear(4, 4)).save(path)
+    line = refused(digits(system={"kind": "generator", "checkpoint": str(path), **system}))
+    assert line.startswith(f"studies.digits.system.{key}: ")
+
+
+def test_a_generator_decides_the_shapes(read, tmp_path):
+    torch.jit.script(torch.nn.Linear(4, 4)).save(tmp_path / "g.pt")
+    system = {"kind": "generator", "checkpoint": "g.pt", "latent": [4], "size": [8, 6], "channels": 1}
+    settings = read(digits(system=system))
+    assert settings.latent_shape("digits") == (4,)
+    assert settings.image_shape("digits") == (8, 6, 1)
+    assert Layout(settings, tmp_path).of("digits").system_files == ["g.pt"]
+
+
+def test_anchors_can_be_latents_images_and_seeds(read, sd, tmp_path):
+    photograph("cat.png", (16, 16))
+    save_file({"latent": np.zeros((4, 8, 8), np.float32)}, "dog.safetensors")
+    settings = read(sd, digits(slice={"anchors": ["cat.png", "dog.safetensors", 7]}))
+    study = Layout(settings, tmp_path).of("digits")
+    assert study.inverts_images
+    assert study.anchor_files[:2] == ["cat.png", "dog.safetensors"]
+    assert set(study.anchor_files[2:]) == set(study.system_files), "an image is inverted by the model"
+    assert "inversion" in study.figures
+
+
+def test_anchors_are_known_by_their_content(read, tmp_path):
+    names = []
+    for value in (0.0, 1.0, 0.0):
+        np.save("anchors.npy", np.full((3, 1, 8, 8), value))
+        shutil.copy("anchors.npy", f"anchors-{len(names)}.npy")
+        settings = read(digits(slice={"anchors": f"anchors-{len(names)}.npy"}))
+        names.append(Layout(settings, tmp_path).of("digits").layout)
+    assert names[0] == names[2] != names[1]
+
+
+@pytest.mark.parametrize(
+    ("source", "allowed"),
+    [
+        ("wide.png", "an image of 16 x 16 pixels (width x height) (image wide.png is 32 x 16 pixels"),
+        ("text.png", "an image of 16 x 16 pixels (width x height) (image text.png cannot be read"),
+        ("nowhere.jpg", "an image of 16 x 16 pixels (width x height) (image nowhere.jpg does not exist"),
+        (
+            "three.npy",
+            "a .npy or .safetensors file of shape (4, 8, 8), or a seed (its shape is (3, 4, 8, 8))",
+        ),
+        ("two.safetensors", "or a seed (it holds several tensors)"),
+    ],
+)
+def test_anchors_of_another_kind_or_size_are_refused(refused, sd, source, allowed):
+    photograph("wide.png", (32, 16))
+    np.save("three.npy", np.zeros((3, 4, 8, 8)))
+    save_file({name: np.zeros((4, 8, 8), np.float32) for name in "ab"}, "two.safetensors")
+    with open("text.png", "w") as file:
+        file.write("no image")
+    line = refused(sd, digits(slice={"anchors": [1, source, 3]}))
+    assert line.startswith(f"studies.digits.slice.anchors: '{source}' is not allowed; allowed: ")
+    assert allowed in line
+
+
+@pytest.mark.parametrize("system", [{"eta": 0.5}, {"scheduler": "EulerDiscreteScheduler"}])
+def test_images_need_a_sampler_with_an_inverse(refused, sd, system):
+    photograph("cat.png", (16, 16))
+    line = refused(sd, digits(system=system, slice={"anchors": ["cat.png", 1, 2]}))
+    assert line.startswith(
+        "studies.digits.slice.anchors: 'cat.png' is not allowed; allowed: a seed or a latent file"
+    )
+
+
+def test_each_triplet_is_a_study(read, tmp_path):
+    np.save("anchors.npy", np.zeros((3, 1, 8, 8)))
+    settings = read(digits(slice={"triplets": [1, "anchors.npy", [4, 5, 6]]}))
+    assert settings.run == ("digits-1", "digits-2", "digits-3")
+    studies = Layout(settings, tmp_path).studies
+    assert [study.anchor_sources for study in studies] == [[1], ["anchors.npy"], [4, 5, 6]]
+    assert len({study.layout for study in studies}) == 3
+    assert studies[1].path("free_energy.nc") == "results/digits-2/free_energy.nc"
+
+
+def test_triplets_must_not_take_the_name_of_another_study(refused):
+    changes = {"run": ["digits", "digits-1"], "studies": {"digits-1": {}}}
+    line = refused(digits(slice={"triplets": [1, 2]}), changes)
+    assert line == "studies: two studies have the same name once their triplets are numbered"
+
+
+def sharing(**entries):
+    return {"run": ["digits", "other"], "studies": {"other": {"samples": "digits", **entries}}}
+
+
+def test_a_study_can_use_the_samples_of_another(read, tmp_path):
+    change = digits(sampling={"grid": [48, 48], "shard": 256}, slice={"anchors": 5})
+    layout = Layout(read(change, sharing(posterior={"kernel": "laplace"})), tmp_path)
+    own, other = layout.studies
+    assert own.samples == other.samples == f"results/digits/samples/{own.layout}.zarr"
+    assert own.shards("embedding") == other.shards("embedding")
+    assert own.sidecars("image") == other.sidecars("image")
+    assert own.anchor_file("anchors") == other.anchor_file("anchors")
+    assert other.path("posterior.zarr") == "results/other/posterior.zarr"
+    assert other.grid["shape"] == (48, 48)
+
+
+def test_shared_samples_follow_the_triplets(read, tmp_path):
+    layout = Layout(read(digits(slice={"triplets": [1, 2]}), sharing()), tmp_path)
+    assert [study.name for study in layout.studies] == ["digits-1", "digits-2", "other-1", "other-2"]
+    assert layout.of("other-2").samples == layout.of("digits-2").samples
+
+
+def test_the_owner_of_samples_need_not_be_built(read, tmp_path):
+    layout = Layout(read(sharing(), {"run": ["other"]}), tmp_path)
+    assert [study.name for study in layout.studies] == ["other"]
+    assert any(path.startswith("results/digits/samples/") for path in layout.targets)
+    assert not any(path.startswith("results/digits/free_energy") for path in layout.targets)
+
+
+@pytest.mark.parametrize(
+    ("entries", "line"),
+    [
+        (
+            {"samples": "nowhere"},
+            "studies.other.samples: 'nowhere' is not allowed; allowed: another study that has samples of its own (digits)",
+        ),
+        (
+            {"samples": "digits", "seed": 3},
+            "studies.other.seed: 3 is not allowed; allowed: nothing beside samples, which brings its own seed",
+        ),
+    ],
+)
+def test_sharing_is_checked(refused, entries, line):
+    assert refused({"run": ["digits", "other"], "studies": {"other": entries}}) == line
+
+
+def test_comparisons_name_studies_that_are_built(read, refused, tmp_path):
+    settings = read(sharing(), {"comparisons": {"kernels": ["digits", "other"]}})
+    layout = Layout(settings, tmp_path)
+    assert "results/comparisons/kernels.svg" in layout.targets
+    line = refused({"comparisons": {"kernels": ["digits", "other"]}})
+    assert line == "comparisons.kernels[1]: 'other' is not allowed; allowed: a study that is built (digits)"
+
+
+def test_a_network_takes_the_place_of_distances(read, refused, tmp_path):
+    network = {"posterior": {"kind": "network"}}
+    study = Layout(read(digits(**network)), tmp_path).of("digits")
+    assert study.network_files[0] == "results/digits/posterior_network/config.json"
+    assert "resolution_scan" not in study.figures
+    assert not any("resolution_scan" in path for path in study.targets)
+    line = refused(digits(posterior={"kind": "network", "network": {"bundle": 9}}))
+    assert line.startswith("studies.digits.posterior.network.bundle: 9 is not allowed; allowed: at most ")
