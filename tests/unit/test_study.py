@@ -246,7 +246,8 @@ def test_the_owner_of_samples_need_not_be_built(read, tmp_path):
     [
         (
             {"samples": "nowhere"},
-            "studies.other.samples: 'nowhere' is not allowed; allowed: another study that has samples of its own (digits)",
+            "studies.other.samples: 'nowhere' is not allowed; allowed: another study that has samples of its own "
+            "(digits)",
         ),
         (
             {"samples": "digits", "seed": 3},
