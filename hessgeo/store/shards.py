@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 20
 COMPRESSION = 3  # level of Zstandard
-VERSIONED = ("hessgeo", "numpy", "torch", "diffusers", "open_clip_torch", "zarr")
+VERSIONED = ("hessgeo", "numpy", "torch", "diffusers", "transformers", "open_clip_torch", "zarr")
 
 
 class StoreError(ValueError):

@@ -1,10 +1,12 @@
 """What is installed is what is pinned, the same everywhere, from nowhere in particular."""
 
+import ast
 import os
 import re
 import subprocess
+import sys
 import tomllib
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 
 import pytest
 import yaml
@@ -46,6 +48,31 @@ def needed(requirements, extra=""):
         except PackageNotFoundError:
             pytest.fail(f"{name} is required but not installed")
     return set(seen)
+
+
+def imported(file):
+    """Top names of the modules that a file imports anywhere, those of Python itself left out."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            names = [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+        yield from {name.split(".")[0] for name in names} - set(sys.stdlib_module_names)
+
+
+def test_whatever_is_imported_is_a_dependency(repository, project):
+    folders, packages = ("hessgeo", "workflow"), packages_distributions()
+    names = {
+        name for folder in folders for file in (repository / folder).rglob("*.py") for name in imported(file)
+    }
+    assert {"torch", "PIL"} <= names  # the walk did find them
+    direct = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
+    missing = {
+        name
+        for name in names - {"hessgeo"}
+        if not direct & {canonicalize_name(one) for one in packages.get(name, [])}
+    }
+    assert missing == set()
 
 
 def test_every_dependency_is_pinned_direct_or_not(pinned, project):
