@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -275,3 +276,20 @@ def test_a_network_takes_the_place_of_distances(read, refused, tmp_path):
     assert not any("resolution_scan" in path for path in study.targets)
     line = refused(digits(posterior={"kind": "network", "network": {"bundle": 9}}))
     assert line.startswith("studies.digits.posterior.network.bundle: 9 is not allowed; allowed: at most ")
+
+
+def test_every_study_file_is_allowed(config, schema, repository, small_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files = sorted((repository / "workflow" / "studies").glob("*.yaml"))
+    assert len(files) >= 7
+    for file in files:
+        builder = {"flux": "small_flux", "sdxl": "small_stable_diffusion_xl"}.get(
+            file.stem, "small_stable_diffusion"
+        )
+        change = yaml.safe_load(file.read_text(encoding="utf-8"))
+        # Small models in place of the ones that the file is for: the sizes in pixels and the CLIP's name stay out.
+        here = {"checkpoint": str(small_checkpoint(builder)), "defaults": {"system": {"size": None}}}
+        pixels = {"defaults": {"embedding": {"kind": "pixels", "model": None}}}
+        settings = read_settings(merge(config, change, here, pixels), schema)
+
+        assert len(Layout(settings, tmp_path).targets) > 40 * len(settings.run)
