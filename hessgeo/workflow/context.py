@@ -12,14 +12,18 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from hessgeo.workflow.gpus import lease
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 BAR_SECONDS = 60.0
+_leases: list[Any] = []  # open as long as the process lives
 
 
 @dataclass(frozen=True)
@@ -90,11 +94,20 @@ def prepare_jobs(root: str | Path) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+@cache
 def pick_device() -> str:
-    """``cuda`` where torch finds a GPU, else ``cpu``."""
+    """A GPU that no other job of this user has, until the process ends; ``cpu`` where torch finds none.
+
+    Jobs that run side by side get GPUs of their own, and wait for one where there are fewer than jobs.
+    """
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if not torch.cuda.is_available():
+        return "cpu"
+    count = torch.cuda.device_count()
+    place, lock = lease([str(torch.cuda.get_device_properties(k).uuid) for k in range(count)])
+    _leases.append(lock)
+    return f"cuda:{place}"
 
 
 def _limit_threads(threads: int) -> None:
