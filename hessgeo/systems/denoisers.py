@@ -243,7 +243,9 @@ class TextToImageDenoiser(Denoiser):
         n, (_, height, width) = len(x), self.latent_shape
         if self.packed:
             x = self.pipeline._pack_latents(x, n, self.latent_shape[0], height, width)
-        options = {name: value.expand(n, *value.shape[1:]) for name, value in self.conditions.items()}
+        options: dict[str, Any] = {
+            name: value.expand(n, *value.shape[1:]) for name, value in self.conditions.items()
+        }
         if "eta" in inspect.signature(self.pipeline.__call__).parameters:
             options["eta"] = self.eta
         own = self.pipeline.scheduler

@@ -119,7 +119,7 @@ def load_denoiser(
     pipeline = load_pipeline(
         checkpoint, scheduler=scheduler, loras=lora, dtype=dtype, device=device, compile=compile
     )
-    sampler = {"steps": steps, "eta": eta, "image_shape": checkpoint.image_shape}
+    sampler: dict[str, Any] = {"steps": steps, "eta": eta, "image_shape": checkpoint.image_shape}
     if checkpoint.family == "unconditional":
         return UnconditionalDenoiser(pipeline.unet, pipeline.scheduler, **sampler)
     return TextToImageDenoiser(

@@ -115,7 +115,7 @@ class InverseScheduler:
         """Improve the estimate of the latent at the present level, and at the end of it go on to the next."""
         turn, iteration = divmod(self.calls, self.iterations)
         number = len(self.forward.timesteps) - 1 - turn
-        if self.level is None:
+        if self.level is None or self.residual is None:
             # Kept in float32 whatever the model's precision: a level's correction is far below its latent.
             target = sample.float()
             self.residual = target.new_zeros(len(target))

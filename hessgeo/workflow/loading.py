@@ -25,7 +25,8 @@ MOST_IMAGES = 64  # at once, where the batch is fitted to memory; more bring not
 
 def latent_plane(anchors: Float[np.ndarray, "3 *latent"], settings: Mapping[str, Any]) -> LatentSlice:
     """The slice through anchors that the settings ``slice`` of a study describe."""
-    return LatentSlice(anchors, tuple(map(tuple, settings["extent"])), settings["normalisation"])
+    along_a, along_b = map(tuple, settings["extent"])
+    return LatentSlice(anchors, (along_a, along_b), settings["normalisation"])
 
 
 def load_model(system: Mapping[str, Any], checkpoint: str, *, device: str) -> Denoiser:
