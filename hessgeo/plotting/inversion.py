@@ -43,7 +43,8 @@ def draw(
         )
     table = pd.DataFrame({name: list(numbers[name]) for name in numbers if name != "radius"})
     ratio = images.shape[1] / images.shape[2]
-    figure = Figure(figsize=(7.0, (7.0 / 3 * ratio + 0.35) * len(images)), layout="constrained")
+    figure = Figure(figsize=(7.0, (7.0 / 3 * ratio + 0.45) * len(images)), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.14, wspace=0.0, hspace=0.0)
     panels = figure.subplots(len(images), 3, squeeze=False)
     difference = np.clip(np.rint((reconstructions.astype(int) - images) / 2 + 128), 0, 255).astype(np.uint8)
     for row, axes in enumerate(panels):
@@ -64,5 +65,6 @@ def draw(
             transform=axes[1].transAxes,
             ha="center",
             va="top",
+            in_layout=False,
         )
     return figure, table
