@@ -7,20 +7,24 @@ Three ways to the same images, from the same latents, with the same prompt, guid
 - *stock*: the pipeline of ``diffusers``, called with a batch of latents; images as arrays in memory;
 - *shard*: the diffusion system of this package, up to a written Zarr shard with its sidecar.
 
-The model has the parts and the format of Stable Diffusion with random weights. What a way adds is the share of its
-time outside the forward passes of U-Net, decoder and text encoder; it is smaller the larger the model is, so that
-that of a small model is an upper bound. The three take turns; ratios are of neighbouring runs, their median with
-the extremes. Where others use the processor too, read the ratio of processor times, on one thread; with a GPU
+The model is the small Stable Diffusion of the tests, images of 16 x 16 by random weights; ``--width`` makes a larger
+one. What a way adds is the share of its time outside the forward passes of U-Net, decoder and text encoder; it is
+smaller the larger the model is, so that that of a small model is an upper bound. The ways take turns (the loop, then
+stock, shard, shard, stock: a machine that grows slower favours none), ratios are those of one round, their median
+with the extremes. Where others use the processor too, read the ratio of processor times, on one thread; with a GPU
 that of wall times.
 
-    python benchmarks/generation.py                             # some minutes on two cores
-    python benchmarks/generation.py --latent 64 --width 128     # a larger model
+At the end the memory that sampling takes at its peak, for few images and for eight times as many.
+
+    python benchmarks/generation.py                                        # some minutes on two cores
+    python benchmarks/generation.py --width 64 --images 16 --batch 8      # a larger model, images of 128 x 128
     python benchmarks/generation.py --checkpoint /models/sd15 --steps 50 --images 64 --batch 16   # your own
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -40,8 +44,13 @@ from hessgeo import store
 from hessgeo.systems.architectures import write_clip_tokenizer
 from hessgeo.systems.checkpoints import describe_checkpoint
 from hessgeo.systems.diffusion import DiffusionSystem, load_denoiser
+from hessgeo.systems.memory import peak_memory
 from hessgeo.systems.slices import LatentSlice, random_anchors
 
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from checkpoints import small_stable_diffusion
+
+ROUND = ("loop", "stock", "shard", "shard", "stock")
 PROMPT, GUIDANCE, EXTENT = "a photograph of a cat", 5.0, ((-1.0, 2.0), (-1.0, 2.0))
 NOISE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 
@@ -173,34 +182,66 @@ def stock(pipeline, latents, folder, options):
 
 
 def shard(system, points, folder, options):
-    """A store with one shard, written and vouched for."""
+    """A store with all samples in one shard, written and vouched for."""
     path = folder / "study" / "samples" / "layout.zarr"
+    write_samples(system, points, path, len(points))
+    return store.read_array(path, "image")
+
+
+def write_samples(system, points, path, size):
+    """A store of samples in shards of a size, one after another."""
     arrays = {"image": (system.sample_shape, "u1")}
-    store.create_samples(path, points=points, arrays=arrays, shard=len(points), attributes={})
-    images = system.sample(points, np.arange(len(points)), 0)
-    store.write_shard(path, "image", 0, images, about={})
-    return images
+    store.create_samples(path, points=points, arrays=arrays, shard=size, attributes={})
+    for number, start in enumerate(range(0, len(points), size)):
+        rows = np.arange(start, start + size)
+        store.write_shard(path, "image", number, system.sample(points[rows], rows, 0), about={})
+
+
+def measure_memory(system, device, folder, options):
+    """Bytes at the peak for a batch of images and for eight of them, in shards of one batch each."""
+    peaks = {}
+    for images in (options.batch, 8 * options.batch):
+        points = uniform(images)
+        with tempfile.TemporaryDirectory(dir=folder) as place, peak_memory(device) as peak:
+            write_samples(system, points, Path(place) / "study" / "samples" / "layout.zarr", options.batch)
+        peaks[images] = peak.bytes
+    return peaks
+
+
+def uniform(count):
+    return np.random.default_rng(0).uniform(*EXTENT[0], (count, 2))
+
+
+def load_system(options, description, device):
+    """The diffusion system of this package on a slice."""
+    denoiser = load_denoiser(
+        description,
+        steps=options.steps,
+        prompt=PROMPT,
+        guidance=GUIDANCE,
+        decode_batch_size=options.decode,
+        device=device,
+    )
+    plane = LatentSlice(random_anchors(0, description.latent_shape), EXTENT)
+    return DiffusionSystem(denoiser, plane, batch_size=options.batch)
 
 
 def measure(options, folder):
-    """Seconds of every way in every repeat, its share outside of the models, and the largest difference of pixels."""
+    """Seconds of every way in every round, its share outside the models, differences of pixels, and memory."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     description = describe_checkpoint(options.checkpoint or folder / "checkpoint")
-    sampler = {"steps": options.steps, "prompt": PROMPT, "guidance": GUIDANCE, "device": device}
-    denoiser = load_denoiser(description, **sampler, decode_batch_size=options.decode)
-    plane = LatentSlice(random_anchors(0, description.latent_shape), EXTENT)
-    system = DiffusionSystem(denoiser, plane, batch_size=options.batch)
+    system = load_system(options, description, device)
     pipeline = StableDiffusionPipeline.from_pretrained(
         description.path, local_files_only=True, use_safetensors=True, safety_checker=None
     ).to(device)
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
-    points = np.random.default_rng(0).uniform(-1, 2, (options.images, 2))
-    latents = torch.from_numpy(plane.latents(points)).float()
+    points = uniform(options.images)
+    latents = torch.from_numpy(system.latent_slice.latents(points)).float()
     ways = {
         "loop": (loop, pipeline, latents, parts(pipeline)),
         "stock": (stock, pipeline, latents, parts(pipeline)),
-        "shard": (shard, system, points, parts(denoiser.pipeline)),
+        "shard": (shard, system, points, parts(system.denoiser.pipeline)),
     }
     watch, rows, first = Stopwatch(device), [], {}
     # Before the clock runs: every way once, on as many images as it takes at once.
@@ -208,7 +249,8 @@ def measure(options, folder):
         with tempfile.TemporaryDirectory(dir=folder) as place:
             run(model, start[: 1 if name == "loop" else options.batch], Path(place), options)
     for repeat in tqdm(range(options.repeats), desc="repeats", leave=False):
-        for name, (run, model, start, methods) in ways.items():
+        for name in ROUND:
+            run, model, start, methods = ways[name]
             with tempfile.TemporaryDirectory(dir=folder) as place, watch.watch(*methods):
                 begin, processor = watch.now(), time.process_time()
                 images = run(model, start, Path(place), options)
@@ -219,7 +261,8 @@ def measure(options, folder):
     difference = {
         name: int(np.abs(images.astype(int) - first["loop"]).max()) for name, images in first.items()
     }
-    return pd.DataFrame(rows), difference, float(first["loop"].std())
+    memory = measure_memory(system, device, folder, options)
+    return pd.DataFrame(rows), difference, float(first["loop"].std()), memory
 
 
 def main(arguments=None):
@@ -227,10 +270,12 @@ def main(arguments=None):
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--checkpoint", type=Path, help="folder of a Stable Diffusion pipeline; else random")
-    parser.add_argument("--latent", type=int, default=16, help="side of the latent of the random model")
-    parser.add_argument("--width", type=int, default=64, help="channels of its first level, a multiple of 32")
-    parser.add_argument("--images", type=int, default=16)
-    parser.add_argument("--batch", type=int, default=8, help="images at once, of stock and shard")
+    parser.add_argument("--width", type=int, help="channels of a larger model, a multiple of 32")
+    parser.add_argument(
+        "--latent", type=int, default=16, help="side of its latents, an eighth of its images'"
+    )
+    parser.add_argument("--images", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=64, help="images at once, of stock and shard")
     parser.add_argument("--decode", type=int, default=8, help="images decoded at once, of shard")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=3)
@@ -241,11 +286,13 @@ def main(arguments=None):
         library.disable_progress_bar()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        if options.checkpoint is None:
+        if options.checkpoint is None and options.width is None:
+            small_stable_diffusion(folder / "checkpoint")
+        elif options.checkpoint is None:
             write_checkpoint(folder / "checkpoint", latent=options.latent, width=options.width)
-        table, difference, spread = measure(options, folder)
+        table, difference, spread, memory = measure(options, folder)
     seconds, processor = (
-        table.pivot(index="repeat", columns="way", values=name) for name in ("seconds", "processor")
+        table.pivot_table(index="repeat", columns="way", values=name) for name in ("seconds", "processor")
     )
     outside = table.groupby("way")["outside"].median()
     print(
@@ -261,6 +308,8 @@ def main(arguments=None):
         for clock, times in (("wall", seconds), ("processor", processor)):
             ratio = times[other] / times["shard"]
             print(f"{other} / shard, {clock}: {ratio.median():.2f} ({ratio.min():.2f} to {ratio.max():.2f})")
+    peaks = ", ".join(f"{peak / 2**20:.0f} MiB for {images} images" for images, peak in memory.items())
+    print(f"memory above that of the loaded model, in shards of {options.batch}: {peaks}")
     return table
 
 
