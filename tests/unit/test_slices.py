@@ -1,9 +1,13 @@
 """Latent slices."""
 
+import re
+
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from hessgeo.systems.slices import LatentSlice, load_anchors, random_anchors
+from hessgeo.systems.slices import LatentSlice, load_anchors, load_latents, random_anchors, random_latent
 
 BOX = ((-1.0, 2.0), (-1.0, 2.0))
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
@@ -48,6 +52,37 @@ def test_norms(anchors):
     spread = LatentSlice(anchors, BOX, "std").latents(t).reshape(len(t), -1)
     assert np.allclose(spread.std(axis=1), 1, rtol=1e-14)
     assert np.ptp(spread.mean(axis=1)) > 1e-3, "std keeps the mean, as the published code does"
+
+
+def test_normalised_by_the_anchors_every_anchor_comes_back(anchors):
+    uneven = anchors * np.array([0.6, 1.0, 1.3])[:, None, None, None]
+    plane = LatentSlice(uneven, ((-0.2, 1.2), (-0.2, 1.2)), "anchors")
+    # Float64: the norm that is divided by is that which is multiplied by, up to rounding.
+    assert np.allclose(plane.latents(CORNERS), uneven, rtol=1e-14, atol=0)
+
+
+def test_norms_between_anchors_are_interpolated(anchors):
+    uneven = anchors * np.array([0.6, 1.0, 1.3])[:, None, None, None]
+    plane = LatentSlice(uneven, ((-0.2, 1.2), (-0.2, 1.2)), "anchors")
+    t = np.random.default_rng(0).uniform(-0.2, 1.2, (50, 2))
+    r0, r1, r2 = np.linalg.norm(uneven.reshape(3, -1), axis=1)
+    expected = r0 + t[:, 0] * (r1 - r0) + t[:, 1] * (r2 - r0)
+    assert np.allclose(np.linalg.norm(plane.latents(t).reshape(50, -1), axis=1), expected, rtol=1e-13)
+    straight = LatentSlice(uneven, plane.extent, "none").latents(t)
+    cosine = (plane.latents(t) * straight).sum((1, 2, 3)) / (
+        expected * np.linalg.norm(straight.reshape(50, -1), axis=1)
+    )
+    assert np.allclose(cosine, 1, atol=1e-13)
+
+
+def test_anchors_whose_norm_turns_negative_are_refused(anchors):
+    uneven = anchors * np.array([1.0, 0.1, 1.0])[:, None, None, None]
+    LatentSlice(uneven, ((-0.5, 1.0), (0.0, 1.0)), "anchors")
+    # The norm at a = 2 is 1 - 2 (1 - 0.1) of the first anchor's.
+    with pytest.raises(ValueError, match="extrapolate to a negative one") as error:
+        LatentSlice(uneven, ((-0.5, 2.0), (0.0, 1.0)), "anchors")
+    assert "\n" not in str(error.value)
+    LatentSlice(uneven, ((-0.5, 2.0), (0.0, 1.0)), "sphere")
 
 
 def test_random_anchors_depend_on_seed_and_position_alone():
@@ -97,3 +132,44 @@ def test_anchor_files(tmp_path, anchors):
     np.savez(tmp_path / "anchors.npz", anchors)
     with pytest.raises(ValueError, match="archive"):
         load_anchors(tmp_path / "anchors.npz", LATENT)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.int32])
+def test_latents_of_safetensors_files(tmp_path, dtype):
+    path, latents = tmp_path / "latent.safetensors", torch.linspace(-3, 3, 40).view(LATENT).to(dtype)
+    save_file({"whatever": latents}, path)
+    loaded = load_latents(path, LATENT)
+    assert loaded.dtype == np.float64
+    # Every value of a shorter type is one of float64.
+    assert np.array_equal(loaded, latents.double().numpy())
+
+
+def test_safetensors_files_are_refused(tmp_path):
+    path = tmp_path / "latent.safetensors"
+    allowed = re.escape(f"must be real numbers of shape {LATENT}")
+    with pytest.raises(ValueError, match="does not exist"):
+        load_latents(path, LATENT)
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(ValueError, match=f"is not a safetensors file .*{allowed}"):
+        load_latents(path, LATENT)
+    save_file({"a": torch.zeros(LATENT), "b": torch.zeros(LATENT)}, path)
+    with pytest.raises(ValueError, match="holds 2 tensors, must hold one"):
+        load_latents(path, LATENT)
+    save_file({"a": torch.zeros(3)}, path)
+    with pytest.raises(ValueError, match=rf"holds float64 \(3,\), {allowed}"):
+        load_latents(path, LATENT)
+    save_file({"a": torch.zeros(LATENT, dtype=torch.complex64)}, path)
+    with pytest.raises(ValueError, match=f"holds complex64 .*{allowed}"):
+        load_latents(path, LATENT)
+
+
+def test_anchors_of_seeds_and_files(tmp_path, anchors):
+    save_file({"latent": torch.from_numpy(anchors[1])}, tmp_path / "one.safetensors")
+    np.save(tmp_path / "two.npy", anchors[2])
+    mixed = load_anchors([5, str(tmp_path / "one.safetensors"), str(tmp_path / "two.npy")], LATENT)
+    assert np.array_equal(mixed, np.stack([random_latent(5, LATENT), anchors[1], anchors[2]]))
+    assert np.array_equal(random_latent(5, LATENT), random_anchors(5, LATENT)[0])
+    with pytest.raises(ValueError, match=r"^latent file missing\.npy does not exist"):
+        load_anchors([5, 6, "missing.npy"], LATENT)
+    with pytest.raises(ValueError, match=r"^anchor cat\.JPG is an image"):
+        load_anchors([5, "cat.JPG", "missing.npy"], LATENT)
