@@ -56,6 +56,8 @@ class InverseScheduler:
     Args:
         scheduler: the sampler's, DDIM or flow-matching Euler.
         iterations: evaluations of the model at each level.
+        clip: whether steps clip as the sampler's do, or are inverted as if they did not. Where a step clips, its
+            inverse may run away from the noise that the model knows.
 
     Raises:
         ValueError: on a scheduler whose steps cannot be inverted, or less than one iteration.
@@ -64,7 +66,7 @@ class InverseScheduler:
     order = 1
     init_noise_sigma = 1.0
 
-    def __init__(self, scheduler: Any, iterations: int) -> None:
+    def __init__(self, scheduler: Any, iterations: int, *, clip: bool = True) -> None:
         name = type(scheduler).__name__
         if name not in INVERTIBLE:
             raise ValueError(f"scheduler {name} cannot be inverted, must be one of {', '.join(INVERTIBLE)}")
@@ -73,6 +75,8 @@ class InverseScheduler:
         if iterations < 1:
             raise ValueError(f"iterations is {iterations}, must be at least 1")
         self.forward, self.iterations = copy.deepcopy(scheduler), iterations
+        if not clip:
+            self.forward.register_to_config(clip_sample=False)
         self.config = scheduler.config
 
     def set_timesteps(
@@ -197,9 +201,10 @@ def invert(
 ) -> Inversion:
     """Find the latents from which a deterministic sampler makes given images.
 
-    Two are found for each image, by the explicit inverse and by the iterated one, and tried. The one that
-    brings the image back better stands, but before both one whose norm is that of noise (``TYPICAL``): far
-    from it, a latent may lead to the image and still lie where the model knows nothing.
+    Several are found for each image and tried: by the explicit inverse, by the iterated one, and for a sampler that
+    clips by the iterated inverse of the one that does not. The one that brings the image back best stands, but
+    before all others one whose norm is that of noise (``TYPICAL``): far from it, a latent may lead to the image
+    and still lie where the model knows nothing.
 
     Args:
         denoiser: the model, with the steps, prompt and guidance that the images are to be made with.
@@ -215,7 +220,10 @@ def invert(
     if denoiser.eta > 0:
         raise ValueError(f"eta is {denoiser.eta}, must be 0: a sampler that draws noise has no inverse")
     clean = denoiser.encode(images)
-    tries = [_attempt(denoiser, images, clean, count) for count in dict.fromkeys((1, iterations))]
+    ways = [(count, True) for count in dict.fromkeys((1, iterations))]
+    if denoiser.scheduler.config.get("clip_sample"):
+        ways.append((iterations, False))
+    tries = [_attempt(denoiser, images, clean, *way) for way in ways]
     errors = np.stack([np.where(np.isfinite(attempt.error), attempt.error, np.inf) for attempt in tries])
     penalty = np.stack([np.where(attempt.radius <= TYPICAL, 0.0, attempt.radius) for attempt in tries])
     choice = np.lexsort((errors, penalty), axis=0)[0]
@@ -231,10 +239,16 @@ def invert(
 
 
 def _attempt(
-    denoiser: Denoiser, images: UInt8[np.ndarray, "n height width channels"], clean: Tensor, iterations: int
+    denoiser: Denoiser,
+    images: UInt8[np.ndarray, "n height width channels"],
+    clean: Tensor,
+    iterations: int,
+    clip: bool,
 ) -> Inversion:
-    backwards = InverseScheduler(denoiser.scheduler, iterations)
-    noisy = denoiser.denoise(clean, scheduler=backwards).float() / float(denoiser.scheduler.init_noise_sigma)
+    backwards = InverseScheduler(denoiser.scheduler, iterations, clip=clip)
+    # Flow matching starts from unit noise, and does not say so.
+    scale = float(getattr(denoiser.scheduler, "init_noise_sigma", 1.0))
+    noisy = denoiser.denoise(clean, scheduler=backwards).float() / scale
     finite = torch.isfinite(noisy).flatten(1).all(1)
     reconstruction = denoiser.decode(denoiser.denoise(torch.where(finite.view(-1, 1, 1, 1), noisy, 0.0)))
     residual = backwards.residual

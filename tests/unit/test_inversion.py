@@ -150,9 +150,6 @@ def test_pipelines_run_backwards(small_checkpoint, builder):
     assert denoiser.pipeline.scheduler is own, "the sampler's own is there again"
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AttributeError, reason="invert asks the scheduler for init_noise_sigma"
-)
 def test_images_of_a_flow_matching_pipeline_are_inverted(small_checkpoint):
     denoiser = load_denoiser(describe_checkpoint(small_checkpoint("small_stable_diffusion_3")), steps=2)
     images = denoiser.decode(denoiser.denoise(normal(denoiser, 1)))
