@@ -11,22 +11,25 @@ from numba import njit
 
 from hessgeo.systems.random_streams import next_uniform, next_word, open_stream, stream_keys
 
+# Most clusters are smaller: their odds are looked up.
+_SMALL = 16
 _ZERO, _ONE, _TOP = np.uint64(0), np.uint64(1), np.uint64(1 << 62)
+
+
+@njit
+def _find(parent: np.ndarray, i: int) -> int:
+    """The root of a site's cluster; paths are halved on the way."""
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]
+        i = parent[i]
+    return i
 
 
 @njit
 def _join(parent: np.ndarray, i: int, j: int) -> None:
     """Merge the clusters of two sites; the smaller root stays, so that a root comes before its cluster."""
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    while parent[j] != j:
-        parent[j] = parent[parent[j]]
-        j = parent[j]
-    if i < j:
-        parent[j] = i
-    elif j < i:
-        parent[i] = j
+    i, j = _find(parent, i), _find(parent, j)
+    parent[max(i, j)] = min(i, j)
 
 
 @njit
@@ -50,21 +53,56 @@ def _coins(odds: np.uint64, stream: np.ndarray) -> np.uint64:
 
 
 @njit
-def _bond(
-    spins: np.ndarray, parent: np.ndarray, side: int, diagonal: bool, odds: np.uint64, stream: np.ndarray
+def _bond_sides(
+    spins: np.ndarray, parent: np.ndarray, side: int, odds: np.uint64, stream: np.ndarray
 ) -> None:
-    """Join equal neighbours along both axes, or both diagonals, each with probability ``odds / 2^63``."""
+    """Start clusters by joining equal neighbours along both axes, each with probability ``odds / 2^63``.
+
+    Row after row no site below has been met yet, so that it takes the root above it, or its own, without a search;
+    and no step to the right depends on a coin, which a processor could not foresee.
+    """
+    one_coins, two_coins = _ZERO, _ZERO
+    for i in range(side):
+        parent[i] = i
+    for y in range(side):
+        row, last = y * side, y == side - 1
+        root = _find(parent, row)
+        for x in range(side):
+            i, right = row + x, row + (x + 1 if x + 1 < side else 0)
+            if i & 63 == 0:
+                one_coins, two_coins = _coins(odds, stream), _coins(odds, stream)
+            other = _find(parent, right)
+            bonded = (one_coins & _ONE) & np.uint64(spins[i] == spins[right])
+            low = min(root, other) if bonded else root
+            parent[max(root, other) if bonded else root] = low
+            if not last:
+                below = i + side
+                parent[below] = low if (two_coins & _ONE) & np.uint64(spins[i] == spins[below]) else below
+            root = low if bonded else other
+            one_coins >>= _ONE
+            two_coins >>= _ONE
+    row = side * (side - 1)
+    for x in range(side):
+        if x & 63 == 0:
+            two_coins = _coins(odds, stream)
+        if (two_coins & _ONE) & np.uint64(spins[row + x] == spins[x]):
+            _join(parent, x, row + x)
+        two_coins >>= _ONE
+
+
+@njit
+def _bond_diagonals(
+    spins: np.ndarray, parent: np.ndarray, side: int, odds: np.uint64, stream: np.ndarray
+) -> None:
+    """Join equal neighbours along both diagonals, each with probability ``odds / 2^63``."""
     one_coins, two_coins = _ZERO, _ZERO
     for y in range(side):
         row, below = y * side, (y + 1 if y + 1 < side else 0) * side
         for x in range(side):
-            if x & 63 == 0:
+            i = row + x
+            if i & 63 == 0:
                 one_coins, two_coins = _coins(odds, stream), _coins(odds, stream)
-            i, right = row + x, x + 1 if x + 1 < side else 0
-            if diagonal:
-                one, two = below + right, below + (x - 1 if x > 0 else side - 1)
-            else:
-                one, two = row + right, below + x
+            one, two = below + (x + 1 if x + 1 < side else 0), below + (x - 1 if x > 0 else side - 1)
             if (one_coins & _ONE) & np.uint64(spins[i] == spins[one]):
                 _join(parent, i, one)
             if (two_coins & _ONE) & np.uint64(spins[i] == spins[two]):
@@ -84,16 +122,25 @@ def _turn(spins: np.ndarray, parent: np.ndarray, size: np.ndarray, field: float,
             # A root comes before its cluster, so that its own root is known.
             parent[i] = parent[parent[i]]
             size[parent[i]] += 1
+    small = np.empty(_SMALL)
+    for count in range(_SMALL):
+        small[count] = 1.0 / (1.0 + np.exp(-2.0 * field * count))
+    coins = _ZERO
     for i in range(sites):
+        if i & 63 == 0:
+            coins = next_word(stream)
         root = parent[parent[i]]
         parent[i] = root
-        if root != i:
-            spins[i] = spins[root]
-        elif field == 0.0:
-            spins[i] = 1 if next_word(stream) >> np.uint64(63) else -1
-        else:
-            up = 1.0 / (1.0 + np.exp(-2.0 * field * size[i]))
+        if field == 0.0:
+            fresh = 1 if coins & _ONE else -1
+            spins[i] = fresh if root == i else spins[root]
+        elif root == i:
+            count = size[i]
+            up = small[count] if count < _SMALL else 1.0 / (1.0 + np.exp(-2.0 * field * count))
             spins[i] = 1 if next_uniform(stream) < up else -1
+        else:
+            spins[i] = spins[root]
+        coins >>= _ONE
 
 
 @njit
@@ -114,11 +161,9 @@ def _run(
         for i in range(side * side):
             spins[i] = 1
         for _ in range(sweeps):
-            for i in range(side * side):
-                parent[i] = i
-            _bond(spins, parent, side, False, odds[n, 0], stream)
+            _bond_sides(spins, parent, side, odds[n, 0], stream)
             if odds[n, 1] > _ZERO:
-                _bond(spins, parent, side, True, odds[n, 1], stream)
+                _bond_diagonals(spins, parent, side, odds[n, 1], stream)
             _turn(spins, parent, size, field[n], stream)
 
 
