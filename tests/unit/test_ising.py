@@ -179,7 +179,7 @@ def test_bracelets_count_every_row_once():
     [
         ({"side": 2}, "side is 2, must be at least 3"),
         ({"side": 8, "method": "local"}, "method is 'local', must be one of cluster, exact"),
-        ({"side": 9, "method": "exact"}, "side is 9, must be at most 8"),
+        ({"side": 11, "method": "exact"}, "side is 11, must be at most 10"),
         ({"side": 8, "sweeps": 0}, "sweeps is 0, must be at least 1"),
     ],
 )
