@@ -1,5 +1,6 @@
 """Run the workflow as its users do: the snakemake command, in a folder of its own."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -15,12 +16,16 @@ SECONDS = 1500  # a limit against hanging, not a measure
 
 
 class Workflow:
-    """The workflow of this checkout in one working directory, with settings merged over those of the tiny study."""
+    """The workflow of this checkout in one working directory, with settings merged over those of a study.
 
-    def __init__(self, repository, directory, **change):
+    The study is the tiny one, or ``base``; ``environment`` is added to that of the jobs.
+    """
+
+    def __init__(self, repository, directory, base=None, environment=None, **change):
         self.repository, self.directory = repository, directory
+        self.environment = environment or {}
         tiny = yaml.safe_load((repository / "workflow" / "studies" / "tiny.yaml").read_text())
-        self.overrides = merged(tiny, change)
+        self.overrides = merged(tiny if base is None else base, change)
         self.overrides_file = (
             directory.parent / f"{directory.name}-{len(list(directory.parent.iterdir()))}.yaml"
         )
@@ -34,7 +39,13 @@ class Workflow:
     def run(self, *arguments, cores=2, check=True):
         command = self.command(*arguments, cores=cores)
         result = subprocess.run(
-            command, capture_output=True, text=True, timeout=SECONDS, check=False, cwd=self.directory.parent
+            command,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+            cwd=self.directory.parent,
+            env=os.environ | self.environment,
         )
         assert not check or result.returncode == 0, result.stdout + result.stderr
         return result
@@ -61,6 +72,16 @@ class Workflow:
 
     def times(self, paths):
         return {path: self(path).stat().st_mtime_ns for path in paths}
+
+
+@pytest.fixture(scope="session")
+def workflow_in(repository):
+    """Set the workflow up in a folder: ``workflow_in(directory, base={...}, environment={...})``."""
+
+    def make(directory, **settings):
+        return Workflow(repository, directory, **settings)
+
+    return make
 
 
 @pytest.fixture(scope="session")
