@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,23 +53,62 @@ class SmoothnessPrior:
 
             -2 log p(lambda) = sum_k z_k^2 lambda d_k / (1 + lambda d_k) / phi + log(1 + 1 / (lambda d_k)).
         """
+
+        def noise(stiff: Float[Tensor, "direction"]) -> float:
+            # What the fit can follow was no noise, however neighbours differ: the residual bounds it from above.
+            residual = reduction.misfit(mean, float((1 / (1 + weight * stiff)).sum()) + 3)
+            return max(min(reduction.noise(self.scatter), residual), _LEAST_NOISE)
+
         # Directions the data do not see at all get the least weight there is, so that H can be factored.
         factor = self.factor(reduction.hessian, _WEIGHT_RANGE[0] * scale)
-        half = torch.linalg.solve_triangular(factor, self.penalty, upper=False)
-        whitened = torch.linalg.solve_triangular(factor, half.T, upper=False)
-        d, vectors = torch.linalg.eigh((whitened + whitened.T) / 2)
-        pull = torch.linalg.solve_triangular(factor, reduction.gradient[:, None], upper=False)[:, 0]
-        # The first six are the quadratics, which S leaves free.
-        stiff = d[6:].clamp(min=torch.finfo(d.dtype).tiny)
-        z = (vectors.T @ (factor.T @ c - pull))[6:]
-        # What the fit can follow was no noise, however neighbours differ: the residual bounds it from above.
-        residual = reduction.misfit(mean, float((1 / (1 + weight * stiff)).sum()) + 3)
-        noise = max(min(reduction.noise(self.scatter), residual), _LEAST_NOISE)
-        low, high = (math.log(bound * scale) for bound in _WEIGHT_RANGE)
-        trial = torch.linspace(low, high, 1201, dtype=d.dtype, device=d.device).exp()
-        shrink = trial[:, None] * stiff
-        cost = (z**2 * shrink / (1 + shrink)).sum(1) / noise + torch.log1p(1 / shrink).sum(1)
-        return float(trial[cost.argmin()])
+        return _likeliest(factor, self.penalty, c, reduction.gradient, noise, scale)
+
+
+def evidence_weight(
+    information: Float[Tensor, "size size"],
+    penalty: Float[Tensor, "size size"],
+    c: Float[Tensor, "size"],
+    gradient: Float[Tensor, "size"],
+) -> float:
+    """The ``lambda`` of highest marginal likelihood where the noise is known, of a loss expanded about ``c``.
+
+    Args:
+        information: second derivative of the loss at ``c``.
+        penalty: ``S``, free in the quadratics.
+        c: coefficients near the fit.
+        gradient: of the loss without the penalty.
+    """
+    scale = float(information.trace() / penalty.trace())
+    stiffness = information + _WEIGHT_RANGE[0] * scale * penalty
+    diagonal = stiffness.diagonal().mean()
+    # The constant, which nothing determines, is pinned.
+    stiffness = stiffness + diagonal / len(stiffness)
+    stiffness.diagonal().add_(1e-13 * diagonal)
+    return _likeliest(torch.linalg.cholesky(stiffness), penalty, c, gradient, lambda _: 1.0, scale)
+
+
+def _likeliest(
+    factor: Float[Tensor, "size size"],
+    penalty: Float[Tensor, "size size"],
+    c: Float[Tensor, "size"],
+    gradient: Float[Tensor, "size"],
+    noise: Callable[[Float[Tensor, "direction"]], float],
+    scale: float,
+) -> float:
+    """The weight of highest evidence, see ``SmoothnessPrior.likeliest_weight``; ``noise`` is a function of ``d``."""
+    half = torch.linalg.solve_triangular(factor, penalty, upper=False)
+    whitened = torch.linalg.solve_triangular(factor, half.T, upper=False)
+    d, vectors = torch.linalg.eigh((whitened + whitened.T) / 2)
+    pull = torch.linalg.solve_triangular(factor, gradient[:, None], upper=False)[:, 0]
+    # The first six are the quadratics, which S leaves free.
+    stiff = d[6:].clamp(min=torch.finfo(d.dtype).tiny)
+    z = (vectors.T @ (factor.T @ c - pull))[6:]
+    dispersion = noise(stiff)
+    low, high = (math.log(bound * scale) for bound in _WEIGHT_RANGE)
+    trial = torch.linspace(low, high, 1201, dtype=d.dtype, device=d.device).exp()
+    shrink = trial[:, None] * stiff
+    cost = (z**2 * shrink / (1 + shrink)).sum(1) / dispersion + torch.log1p(1 / shrink).sum(1)
+    return float(trial[cost.argmin()])
 
 
 def local_scatter(t: Float[np.ndarray, "n 2"], mean: Float[np.ndarray, "n 2"]) -> Float[Tensor, "n 2"]:

@@ -1,0 +1,305 @@
+"""Fit a free energy to samples of its sufficient statistics, by their mean and their covariance at once.
+
+In an exponential family ``E[f | t] = grad F(t)`` and ``Cov[f | t] = grad^2 F(t)`` (Eqs. 6 to 8). Where ``f`` is
+known, or learned, the scatter of ``f`` about its mean tells of the metric as directly as the drift of the mean
+does, and the two together far more than the mean alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from tqdm import tqdm
+
+from hessgeo.free_energies.bsplines import SplineAxis, SplineBasis
+from hessgeo.free_energies.smoothness import evidence_weight
+from hessgeo.free_energies.spline import SplineFreeEnergy
+
+ROWS = 16_384  # samples whose contributions are in memory at once
+_ROUGH = 1e-3  # decrement, in nats over all samples, that is enough before the weight changes
+_ROUNDS = 8  # of weight and fit
+_SOFTER = 30.0  # by which the weight falls at most from one round to the next
+_HALVINGS = 40
+
+
+class NotConvexError(ArithmeticError):
+    """No convex potential was found to start from."""
+
+
+@dataclass(frozen=True)
+class _State:
+    """Loss of a potential and its first two derivatives by the coefficients; None where it is not convex."""
+
+    loss: float
+    gradient: Float[Tensor, "size"]
+    information: Float[Tensor, "size size"]
+
+
+def fit_moments(
+    statistics: Float[np.ndarray, "n 2"],
+    t: Float[np.ndarray, "n 2"],
+    extent: tuple[tuple[float, float], tuple[float, float]],
+    *,
+    splines: tuple[int, int] = (9, 9),
+    smoothness: float | Literal["auto"] = "auto",
+    tolerance: float = 1e-8,
+    max_iterations: int = 100,
+    progress: bool = False,
+) -> SplineFreeEnergy:
+    r"""Fit ``F`` to sufficient statistics by the Gaussian likelihood of their mean and covariance.
+
+    Minimises, by Fisher scoring over the coefficients ``c`` of ``F`` in cubic B-splines,
+
+        sum_i [(f_i - grad F(t_i))' g(t_i)^-1 (f_i - grad F(t_i)) + log det g(t_i)] / 2 + (lambda / 2) c' S c,
+
+    with ``g = grad^2 F``. For the statistics of a large system this is the likelihood itself (central limit
+    theorem); for others it is a consistent estimating equation, since the first two moments are right. It starts
+    from the convex quadratic that regression gives and never leaves the potentials that are convex at the samples.
+    Error bars are those of estimating equations, ``H^-1 G H^-1`` with ``G`` the scatter of the samples' own scores;
+    they hold whatever the law of the statistics (Huber 1967).
+
+    Args:
+        statistics: sufficient statistics ``f(x_i)``, one sample a row.
+        t: natural parameter of each sample.
+        extent: the box of the splines, ``((a_min, a_max), (b_min, b_max))``.
+        splines: numbers of cubic B-splines along ``a`` and ``b``, at least 4 each.
+        smoothness: ``lambda``, or ``auto`` for the one of highest marginal likelihood.
+        tolerance: decrement (half of ``g' I^-1 g``, in nats over all samples) to stop at.
+        max_iterations: steps of Fisher scoring, all together.
+        progress: show the decrement on a progress bar.
+
+    Returns:
+        The fit, ``resolution`` 1, with its constant free; ``certificate`` has ``converged``, ``iterations``,
+        ``decrement``, ``smoothness``, ``loss`` and ``pearson``, the mean of the squared standardised residuals,
+        one where the scatter about the mean is that of the metric.
+
+    Raises:
+        ValueError: on shapes that do not match, values that are not finite, or samples outside the box.
+        NotConvexError: if the statistics do not grow along the parameters, so that no convex start exists.
+    """
+    _check(statistics, t, extent)
+    basis = SplineBasis(*(SplineAxis(*side, count) for side, count in zip(extent, splines, strict=True)))
+    problem = _Problem.of(basis, t, statistics)
+    penalty = basis.third_difference_penalty()
+    c = _convex_start(basis, t, statistics)
+    automatic = smoothness == "auto"
+    weight = 1e-6 * len(t) if automatic else float(smoothness)
+    state, iterations, decrement = problem.state(c), 0, np.inf
+    if state is None:
+        raise NotConvexError(
+            "the quadratic that regression gives is not convex: the statistics do not follow t"
+        )
+    bar = tqdm(total=max_iterations, desc="moments", disable=not progress)
+    for remaining in range(_ROUNDS if automatic else 1, 0, -1):
+        goal = tolerance if remaining == 1 else max(tolerance, _ROUGH)
+        while iterations < max_iterations:
+            factor = _factor(state.information + weight * penalty)
+            slope = state.gradient + weight * penalty @ c
+            step = -torch.cholesky_solve(slope[:, None], factor)[:, 0]
+            decrement = float(-slope @ step) / 2
+            if decrement <= goal:
+                break
+            c, state = problem.descend(c, step, state, weight * penalty, 2 * decrement)
+            iterations += 1
+            bar.update()
+            bar.set_postfix(decrement=f"{decrement:.2g}")
+        if remaining > 1:
+            likeliest = evidence_weight(state.information, penalty, c, state.gradient)
+            weight = max(likeliest, weight / _SOFTER)
+    bar.close()
+    one = _constant(basis)
+    inverse = torch.cholesky_inverse(_factor(state.information + weight * penalty))
+    # The prior's own share keeps the bars of directions that the data do not see.
+    covariance = inverse @ (problem.scatter(c) + weight * penalty) @ inverse
+    covariance = covariance - one @ (one.T @ covariance @ one) @ one.T
+    certificate: dict[str, float | int | bool | str] = {
+        "converged": decrement <= tolerance,
+        "iterations": iterations,
+        "decrement": decrement,
+        "smoothness": weight,
+        "loss": state.loss,
+        "pearson": problem.pearson(c),
+        "gauge": "coefficients without constant",
+    }
+    c = c - one[:, 0] * (one[:, 0] @ c)
+    return SplineFreeEnergy(
+        basis, c.reshape(basis.shape), covariance, resolution=1.0, certificate=certificate
+    )
+
+
+def _check(statistics: np.ndarray, t: np.ndarray, extent: tuple) -> None:
+    if statistics.ndim != 2 or statistics.shape != t.shape or t.shape[1:] != (2,):
+        raise ValueError(f"statistics {statistics.shape} and t {t.shape} must both have shape (n, 2)")
+    if not (np.isfinite(statistics).all() and np.isfinite(t).all()):
+        raise ValueError("statistics or t hold values that are not finite")
+    low, high = np.array(extent, dtype=float).T
+    if (t < low).any() or (t > high).any():
+        raise ValueError(f"samples lie outside the extent {extent}")
+
+
+def _constant(basis: SplineBasis) -> Float[Tensor, "size 1"]:
+    return torch.full((basis.size, 1), basis.size**-0.5, dtype=torch.float64)
+
+
+def _factor(stiffness: Float[Tensor, "size size"]) -> Float[Tensor, "size size"]:
+    """Cholesky factor with the free constant pinned."""
+    diagonal = stiffness.diagonal().mean()
+    pinned = stiffness + diagonal / len(stiffness)
+    pinned.diagonal().add_(1e-13 * diagonal)
+    return torch.linalg.cholesky(pinned)
+
+
+def _convex_start(
+    basis: SplineBasis, t: Float[np.ndarray, "n 2"], statistics: Float[np.ndarray, "n 2"]
+) -> Float[Tensor, "size"]:
+    """Coefficients of the quadratic whose gradient is the regression of ``f`` on ``t``, made convex."""
+    design = np.column_stack([np.ones(len(t)), t])
+    intercept, *slopes = np.linalg.lstsq(design, statistics, rcond=None)[0]
+    eigenvalue, vectors = np.linalg.eigh((np.array(slopes) + np.array(slopes).T) / 2)
+    if eigenvalue[-1] <= 0:
+        raise NotConvexError("the statistics fall along every parameter: their sign is not that of f")
+    convex = vectors @ np.diag(np.maximum(eigenvalue, 1e-2 * eigenvalue[-1])) @ vectors.T
+    # A cubic B-spline with coefficients q(xi_k) - q'' h^2 / 6 is the quadratic q, for Greville points xi and spacing h.
+    grid = np.stack(np.meshgrid(basis.a.greville, basis.b.greville, indexing="ij"), axis=-1)
+    spacing = np.array([basis.a.spacing, basis.b.spacing])
+    value = np.einsum("...i,ij,...j->...", grid, convex, grid) / 2 + grid @ intercept
+    return torch.from_numpy((value - (np.diag(convex) * spacing**2).sum() / 6).ravel())
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Samples, and the sixteen splines that count at each."""
+
+    size: int
+    rows: Int[Tensor, "n 16"]
+    first: Float[Tensor, "n 2 16"]  # of grad F
+    second: Float[Tensor, "n 3 16"]  # of F_aa, F_ab, F_bb
+    statistics: Float[Tensor, "n 2"]
+
+    @classmethod
+    def of(cls, basis: SplineBasis, t: np.ndarray, statistics: np.ndarray) -> _Problem:
+        points = torch.from_numpy(np.asarray(t, dtype=float))
+        rows, _ = basis.local(points)
+        first = torch.stack([basis.local(points, order)[1] for order in ((1, 0), (0, 1))], dim=1)
+        second = torch.stack([basis.local(points, order)[1] for order in ((2, 0), (1, 1), (0, 2))], dim=1)
+        return cls(basis.size, rows, first, second, torch.from_numpy(np.asarray(statistics, dtype=float)))
+
+    def _blocks(self, c: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Blocks of samples: where they are, the residual of the statistic, and the metric's factor and entries."""
+        for start in range(0, len(self.rows), ROWS):
+            part = torch.arange(start, min(start + ROWS, len(self.rows)))
+            local = c[self.rows[part]]
+            residual = self.statistics[part] - torch.einsum("nik,nk->ni", self.first[part], local)
+            entries = torch.einsum("nik,nk->ni", self.second[part], local)
+            yield part, residual, entries, entries[:, 0] * entries[:, 2] - entries[:, 1] ** 2
+
+    def loss(self, c: Float[Tensor, "size"]) -> float:
+        """The negative log-likelihood; infinite where the potential is not convex at a sample."""
+        total = 0.0
+        for _, r, g, determinant in self._blocks(c):
+            if (determinant <= 0).any() or (g[:, 0] <= 0).any():
+                return float("inf")
+            square = g[:, 2] * r[:, 0] ** 2 - 2 * g[:, 1] * r[:, 0] * r[:, 1] + g[:, 0] * r[:, 1] ** 2
+            total += float((square / determinant + determinant.log()).sum()) / 2
+        return total
+
+    def pearson(self, c: Float[Tensor, "size"]) -> float:
+        """Mean of ``(f - grad F)' g^-1 (f - grad F) / 2``."""
+        total = 0.0
+        for _, r, g, determinant in self._blocks(c):
+            square = g[:, 2] * r[:, 0] ** 2 - 2 * g[:, 1] * r[:, 0] * r[:, 1] + g[:, 0] * r[:, 1] ** 2
+            total += float((square / determinant).sum()) / 2
+        return total / len(self.rows)
+
+    def state(self, c: Float[Tensor, "size"]) -> _State | None:
+        """Loss, gradient and Fisher information; None where the potential is not convex at a sample."""
+        loss = self.loss(c)
+        if not np.isfinite(loss):
+            return None
+        gradient = torch.zeros(self.size, dtype=torch.float64)
+        information = torch.zeros(self.size, self.size, dtype=torch.float64)
+        for part, residual, g, _ in self._blocks(c):
+            design, score = _whitened(self.first[part], self.second[part], residual, g)
+            gradient.index_add_(
+                0, self.rows[part].flatten(), -torch.einsum("nrk,nr->nk", design, score).flatten()
+            )
+            self._add(information, part, design.mT @ design)
+        return _State(loss, gradient, information)
+
+    def scatter(self, c: Float[Tensor, "size"]) -> Float[Tensor, "size size"]:
+        """Sum over samples of the outer product of each one's score."""
+        total = torch.zeros(self.size, self.size, dtype=torch.float64)
+        for part, residual, g, _ in self._blocks(c):
+            design, score = _whitened(self.first[part], self.second[part], residual, g)
+            own = torch.einsum("nrk,nr->nk", design, score)
+            self._add(total, part, own[:, :, None] * own[:, None, :])
+        return total
+
+    def _add(self, total: Tensor, part: Tensor, blocks: Float[Tensor, "block 16 16"]) -> None:
+        rows = self.rows[part]
+        pairs = (rows[:, :, None] * self.size + rows[:, None, :]).flatten()
+        total.view(-1).index_add_(0, pairs, blocks.flatten())
+
+    def descend(
+        self, c: Tensor, step: Tensor, state: _State, penalty: Tensor, decrease: float
+    ) -> tuple[Tensor, _State]:
+        """The longest halving of a step that lowers the penalised loss enough (Armijo) and keeps convexity."""
+        before = state.loss + float(c @ penalty @ c) / 2
+        length = 1.0
+        for _ in range(_HALVINGS):
+            trial = c + length * step
+            after = self.loss(trial) + float(trial @ penalty @ trial) / 2
+            # Rounding of a sum over all samples, which near the end exceeds what a step gains.
+            if after <= before - 1e-4 * length * decrease + 1e-13 * abs(before):
+                found = self.state(trial)
+                if found is not None:
+                    return trial, found
+            length /= 2
+        raise ArithmeticError("no step along the Fisher direction lowers the loss")
+
+
+def _whitened(
+    first: Float[Tensor, "n 2 16"],
+    second: Float[Tensor, "n 3 16"],
+    residual: Float[Tensor, "n 2"],
+    g: Float[Tensor, "n 3"],
+) -> tuple[Float[Tensor, "n 5 16"], Float[Tensor, "n 5"]]:
+    """Derivatives of mean and covariance in units of the metric's own root, and the score in the same.
+
+    With ``g^-1 = L L'``, the mean's are ``L' d mu`` and the covariance's ``L' dg L / sqrt 2``, its off-diagonal
+    entry counted twice; the information is the sum of their squares, and the score of the covariance
+    ``(L' r r' L - 1) / sqrt 2``.
+    """
+    determinant = g[:, 0] * g[:, 2] - g[:, 1] ** 2
+    # Lower Cholesky factor of the inverse [[g22, -g12], [-g12, g11]] / det.
+    l11 = (g[:, 2] / determinant).sqrt()
+    l21 = -g[:, 1] / determinant / l11
+    l22 = (1 / g[:, 2]).sqrt()
+    root = 0.5**0.5
+    mean = torch.stack(
+        [
+            l11[:, None] * first[:, 0] + l21[:, None] * first[:, 1],
+            l22[:, None] * first[:, 1],
+        ],
+        dim=1,
+    )
+    daa, dab, dbb = second.unbind(1)
+    x, y, z = l11[:, None], l21[:, None], l22[:, None]
+    spread = torch.stack(
+        [
+            root * (x * x * daa + 2 * x * y * dab + y * y * dbb),
+            root * z * z * dbb,
+            z * (x * dab + y * dbb),
+        ],
+        dim=1,
+    )
+    u = l11 * residual[:, 0] + l21 * residual[:, 1]
+    v = l22 * residual[:, 1]
+    score = torch.stack([u, v, root * (u * u - 1), root * (v * v - 1), u * v], dim=1)
+    return torch.cat([mean, spread], dim=1), score

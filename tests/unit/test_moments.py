@@ -1,0 +1,84 @@
+"""The fit to sufficient statistics, on chains of spins whose metric is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from hessgeo.free_energies.moments import NotConvexError, fit_moments
+from hessgeo.systems.ising_chain import IsingChain
+
+EXTENT = ((0.0, 0.5), (-0.4, 0.4))
+CHAIN = IsingChain(64)
+
+
+def draw(n, seed=0):
+    low, high = np.array(EXTENT).T
+    t = np.random.default_rng(seed).uniform(low, high, (n, 2))
+    return CHAIN.sufficient_statistics(CHAIN.sample(t, np.arange(n), seed)), t
+
+
+def interior(count=12):
+    axes = [np.linspace(*side, count + 2)[1:-1] for side in EXTENT]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def errors(fit):
+    t = interior()
+    truth, found = CHAIN.fisher_metric(t), fit.hessian(torch.from_numpy(t)).numpy()
+    relative = np.linalg.norm(found - truth, axis=(1, 2)) / np.linalg.norm(truth, axis=(1, 2))
+    standardised = (found - truth) / fit.hessian_error(torch.from_numpy(t)).numpy()
+    return relative, standardised
+
+
+@pytest.fixture(scope="module")
+def fits():
+    """The fit to 1,000 and to 16,000 states."""
+    return {n: fit_moments(*draw(n), EXTENT, splines=(7, 7)) for n in (1_000, 16_000)}
+
+
+def test_the_metric_is_found_and_gets_better_with_samples(fits):
+    few, many = (np.median(errors(fits[n])[0]) for n in (1_000, 16_000))
+    assert many < 0.04
+    # A factor of sixteen in samples is four in noise, less what the spline's own error takes of it.
+    assert 2 < few / many < 8
+    for fit in fits.values():
+        assert fit.certificate["converged"]
+        assert fit.certificate["pearson"] == pytest.approx(1, abs=0.05)
+        assert (np.linalg.eigvalsh(fit.hessian(torch.from_numpy(interior())).numpy()) > 0).all()
+
+
+def test_most_of_the_truth_lies_within_the_error_bars(fits):
+    _, standardised = errors(fits[16_000])
+    # Bars of 95 %; the entries of neighbouring nodes are far from independent.
+    assert (np.abs(standardised) < 1.96).mean() > 0.8
+
+
+def test_the_gradient_is_the_mean_of_the_statistics(fits):
+    t = interior()
+    found = fits[16_000].gradient(torch.from_numpy(t)).numpy()
+    deviation = np.sqrt(np.diagonal(CHAIN.fisher_metric(t), axis1=1, axis2=2))
+    # 16,000 states for 49 coefficients: a tenth of a state's own deviation is three standard errors.
+    assert np.abs(found - CHAIN.statistics_mean(t)).max() < 0.3 * deviation.max()
+    assert np.median(np.abs(found - CHAIN.statistics_mean(t)) / deviation) < 0.1
+
+
+def test_covariances_tell_more_than_means(fits):
+    f, t = draw(2_000)
+    scattered = f + 3 * (f - CHAIN.statistics_mean(t))
+    fit = fit_moments(scattered, t, EXTENT, splines=(7, 7), smoothness=fits[16_000].certificate["smoothness"])
+    # Statistics of four times the deviation about the same mean are not those of an exponential family.
+    assert fit.certificate["pearson"] > 1.5
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda f, t: (f[:, :1], t), ValueError, "must both have shape"),
+        (lambda f, t: (np.where(f > 0, np.nan, f), t), ValueError, "not finite"),
+        (lambda f, t: (f, t + 1), ValueError, "outside the extent"),
+        (lambda f, t: (-f, t), NotConvexError, "sign is not that of f"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused(change, error, message):
+    with pytest.raises(error, match=message):
+        fit_moments(*change(*draw(200)), EXTENT)
