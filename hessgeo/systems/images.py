@@ -9,6 +9,16 @@ from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 MODES = {1: "L", 3: "RGB"}
+EIGHT_BITS = (
+    "1",
+    "L",
+    "LA",
+    "P",
+    "RGB",
+    "RGBA",
+    "YCbCr",
+    "CMYK",
+)  # of PIL; others would be clipped, not scaled
 
 
 def load_image(
@@ -26,6 +36,8 @@ def load_image(
         raise ValueError(f"image {path} does not exist")
     try:
         with Image.open(path) as image:
+            if image.mode not in EIGHT_BITS:
+                raise ValueError(f"image {path} has the mode {image.mode}, must have eight bits a channel")
             upright = ImageOps.exif_transpose(image)
             if upright.size != (width, height):
                 found = f"{upright.width} x {upright.height}"

@@ -106,6 +106,8 @@ def make_scheduler(checkpoint: Checkpoint, name: str = "auto") -> SchedulerMixin
     # Latents of an autoencoder have no bounds to be clipped to, which not every file says.
     latent = not checkpoint.flow and checkpoint.family != "unconditional"
     changes = {"clip_sample": False} if latent else {}
+    # Its noise would be that of a batch, not of a sample.
+    changes |= {"stochastic_sampling": False} if checkpoint.flow else {}
     # The first steps of PNDM as Stable Diffusion takes them, which any number of steps allows.
     changes |= {"skip_prk_steps": True} if name == "PNDMScheduler" else {}
     # Without, the scheduler changes this by itself, with a warning.

@@ -45,6 +45,13 @@ FIGURES = (
     "error_bars",
 )
 
+BASE_MEMORY_MB = 4_000  # of a job beside the weights it loads
+
+# What the training of a posterior network depends on.
+NETWORK_TRAINING = (
+    "size", "grid", "bundle", "neighbours", "smoothing", "epochs", "batch_size", "learning_rate", "held_out",
+)  # fmt: skip
+
 # Drawn of studies that have what they show.
 INVERSION_FIGURE = "inversion"
 RESOLUTION_FIGURE = "resolution_scan"
@@ -198,6 +205,12 @@ class StudyLayout:
         return {"extent": tuple(map(tuple, extent)), "shape": tuple(shape)}
 
     @property
+    def design_grid(self) -> dict[str, tuple]:
+        """The grid that the parameter points depend on: of a scattered design, its box alone."""
+        scattered = self._study["sampling"]["design"] != "grid"
+        return {**self.grid, "shape": (2, 2)} if scattered else self.grid
+
+    @property
     def count(self) -> int:
         """Number of samples."""
         return self.settings.count(self.name)
@@ -253,6 +266,16 @@ class StudyLayout:
         return embedding_files(self._study["embedding"]["kind"], self.embedding_model)
 
     @property
+    def system_memory_mb(self) -> int:
+        """Memory of a job that loads the system: its files pass through it on their way to a device."""
+        return BASE_MEMORY_MB + _size_mb(self.system_files)
+
+    @property
+    def embedding_memory_mb(self) -> int:
+        """Memory of a job that loads the embedding."""
+        return BASE_MEMORY_MB + _size_mb(self.embedding_files)
+
+    @property
     def classifier(self) -> str:
         """Folder of the classifier that judges the samples."""
         return self._model("system", "classifier")
@@ -281,14 +304,18 @@ class StudyLayout:
         return any(map(is_image, self.anchor_sources))
 
     @property
+    def latent_slice(self) -> dict[str, Any]:
+        """The settings of the slice that its latents depend on."""
+        idle = {"triplets"} if self.inverts_images else {"triplets", "inversion"}
+        return {key: value for key, value in self._study["slice"].items() if key not in idle}
+
+    @property
     def sampling(self) -> dict[str, Any]:
         """Every setting that a sample depends on; a digest of them is part of the store's name."""
         study, sampling = self._study, dict(self._study["sampling"])
         # Of a scattered design the grid carries results, of a grid design it is the design.
         del sampling["count" if sampling["design"] == "grid" else "grid"]
-        plane = {key: value for key, value in study["slice"].items() if key != "triplets"}
-        if not self.inverts_images:
-            del plane["inversion"]
+        plane = self.latent_slice
         content = [source if isinstance(source, int) else _content(source) for source in self.anchor_sources]
         plane["anchors"] = content if isinstance(plane["anchors"], list) else content[0]
         system: dict[str, Any] = dict(study["system"])
@@ -376,6 +403,12 @@ class StudyLayout:
         return [self.path("posterior_network", file) for file in NETWORK_FILES.values() if self.uses_network]
 
     @property
+    def network_training(self) -> dict[str, Any]:
+        """The settings that the training of that network depends on."""
+        network = self._study["posterior"]["network"]
+        return {key: network[key] for key in NETWORK_TRAINING}
+
+    @property
     def posterior_images(self) -> list[str]:
         """The images, where the posterior is read off them."""
         return self.complete("image") if self.uses_network else []
@@ -434,6 +467,11 @@ class StudyLayout:
 @cache
 def _content(path: str) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _size_mb(files: list[str]) -> int:
+    """Room for files of weights, twice their size: half precision may be widened while they are read."""
+    return sum(Path(file).stat().st_size for file in files if Path(file).is_file()) * 2 // 10**6
 
 
 def _trained(model: Mapping[str, Any], part: str) -> dict[str, Any]:

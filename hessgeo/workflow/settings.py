@@ -127,6 +127,10 @@ def read_settings(config: Mapping[str, Any], schema: Path) -> Settings:
         if check.owner in complete["studies"]:
             checks.setdefault(check.owner, StudyCheck(check.owner, complete, rules))
     errors += [line for check in checks.values() for line in check.errors()]
+    for part, key in (("system.checkpoint", "checkpoint"), ("embedding.checkpoint", "clip")):
+        if complete[key] is not None and not any(part in check.general for check in checks.values()):
+            allowed = f"null where no study that is built leaves its {part} to it by null"
+            errors.append(f"{key}: {shown(complete[key])} is not allowed; allowed: {allowed}")
     studies = {name: settings for check in checks.values() for name, settings in check.variants}
     run = tuple(name for entry in complete["run"] if entry in checks for name, _ in checks[entry].variants)
     if len(studies) < sum(len(list(check.variants)) for check in checks.values()):

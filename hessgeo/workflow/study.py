@@ -20,8 +20,13 @@ _UNSET = object()
 
 # What a study that uses the samples of another takes from it.
 SHARED = ("seed", "system", "slice", "sampling", "embedding")
+# Families with classifier-free guidance.
+GUIDED = ("stable-diffusion", "stable-diffusion-xl", "stable-diffusion-3")
 # What a generator in a file has no use for.
-SAMPLER_KEYS = ("config", "scheduler", "prompt", "negative_prompt", "guidance", "lora", "eta", "compile")
+SAMPLER_KEYS: Mapping[str, Any] = {
+    "config": None, "scheduler": "auto", "prompt": "", "negative_prompt": "", "guidance": 1.0, "lora": [], "eta": 0.0,
+    "compile": False,
+}  # fmt: skip
 
 
 @cache
@@ -182,6 +187,10 @@ class StudyCheck:
             allowed = f"fewer than the {points} points"
             yield self.line("posterior.neighbours", posterior["neighbours"], allowed)
         network = posterior["network"]
+        for key, neutral in (("coarse", None), ("neighbours", 0), ("exclude_self", False)):
+            if posterior["kind"] == "network" and posterior[key] != neutral:
+                allowed = f"{shown(neutral)} for the kind network, which does not keep or leave out samples"
+                yield self.line(f"posterior.{key}", posterior[key], allowed)
         if posterior["kind"] == "network" and network["bundle"] > network["neighbours"]:
             allowed = f"at most posterior.network.neighbours, {network['neighbours']}"
             yield self.line("posterior.network.bundle", network["bundle"], allowed)
@@ -193,8 +202,13 @@ class StudyCheck:
     def _embedding_errors(self) -> Iterator[str]:
         from hessgeo.embeddings import check_embedding
 
-        embedding = self.settings["embedding"]
-        if embedding["kind"] == "pixels" or embedding["checkpoint"] in self.models:
+        embedding, system = self.settings["embedding"], self.settings["system"]
+        if embedding["kind"] == "pixels":
+            return
+        if embedding["kind"] == "open_clip" and embedding["checkpoint"] in self.models:
+            if system["kind"] != "diffusion" or system["checkpoint"] not in self.models:
+                allowed = "the files of a model, or null beside --config clip=FILE: an embedded CLIP knows digits alone"
+                yield self.line("embedding.checkpoint", embedding["checkpoint"], allowed)
             return
         yield from (missing := list(self._missing("embedding", "clip", "a weights file or a model folder")))
         if missing:
@@ -228,13 +242,10 @@ class StudyCheck:
         ):
             if system[key] is None:
                 yield self.line(f"system.{key}", None, f"{example}, for the kind generator")
-        neutral = self.config["defaults"]["system"]
-        for key in SAMPLER_KEYS:
-            own = self.override.get("system", {})
-            if key in own and own[key] != neutral[key]:
-                yield self.line(
-                    f"system.{key}", own[key], "nothing for the kind generator, which has no sampler"
-                )
+        for key, neutral in SAMPLER_KEYS.items():
+            if system[key] != neutral:
+                allowed = f"{shown(neutral)} for the kind generator, which has no sampler"
+                yield self.line(f"system.{key}", system[key], allowed)
         try:
             check_generator(system["checkpoint"])
         except ValueError as error:
@@ -242,8 +253,9 @@ class StudyCheck:
             yield self.line("system.checkpoint", system["checkpoint"], allowed)
 
     def _diffusion_errors(self, system: Mapping[str, Any]) -> Iterator[str]:
-        if system["latent"] is not None:
-            yield self.line("system.latent", system["latent"], "null for the kind diffusion")
+        for key, neutral in (("latent", None), ("channels", 3), ("output_range", [-1, 1])):
+            if system[key] != neutral:
+                yield self.line(f"system.{key}", system[key], f"{shown(neutral)} for the kind diffusion")
         embedded = system["checkpoint"] in self.models
         try:
             checkpoint = None if embedded else checkpoint_of(system)
@@ -254,8 +266,9 @@ class StudyCheck:
             )
             yield self.line("system.checkpoint", system["checkpoint"], allowed)
             return
-        if embedded and system["size"] is not None:
-            yield self.line("system.size", system["size"], "null for an embedded model")
+        for key in ("size", "config"):
+            if embedded and system[key] is not None:
+                yield self.line(f"system.{key}", system[key], "null for an embedded model")
         yield from self._sampler_errors(system, "unconditional" if checkpoint is None else checkpoint.family)
 
     def _sampler_errors(self, system: Mapping[str, Any], family: str) -> Iterator[str]:
@@ -274,6 +287,9 @@ class StudyCheck:
                     yield self.line(
                         f"system.{key}", system[key], f"{shown(neutral)} for an unconditional model"
                     )
+        if family in GUIDED and system["negative_prompt"] and system["guidance"] <= 1:
+            allowed = f"'' where system.guidance is {system['guidance']}: it acts at a guidance above 1 alone"
+            yield self.line("system.negative_prompt", system["negative_prompt"], allowed)
         if family == "flux" and system["negative_prompt"]:
             yield self.line(
                 "system.negative_prompt", system["negative_prompt"], "'' for Flux, which has no use for one"

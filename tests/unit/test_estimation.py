@@ -13,6 +13,7 @@ from hessgeo.grids import Grid
 from hessgeo.posteriors import posterior
 from hessgeo.posteriors.bundles import resize_images
 from hessgeo.workflow import estimation
+from hessgeo.workflow.layout import NETWORK_TRAINING
 
 GRID = Grid(((-1.0, 2.0), (0.0, 1.0)), (8, 9))
 NETWORK = {
@@ -52,7 +53,8 @@ def test_a_network_is_trained_stored_and_judged(samples, repository, tmp_path):
     images, t = samples
     lazy = da.from_array(images, chunks=(16, 12, 10, 3))
     output = SimpleNamespace(weights=str(tmp_path / "net" / "model.safetensors"))
-    script(repository, "train_posterior_network").main(lazy, t, GRID, NETWORK, 3, output)
+    training = {key: NETWORK[key] for key in NETWORK_TRAINING if key != "grid"}
+    script(repository, "train_posterior_network").main(lazy, t, GRID, training, 3, output)
     result, numbers = estimation.trained_posterior(tmp_path / "net", lazy, t, NETWORK, seed=3)
     output = SimpleNamespace(
         posterior=str(tmp_path / "posterior.zarr"), numbers=str(tmp_path / "posterior.json")

@@ -82,3 +82,9 @@ def test_refusals(tmp_path):
     assert refused(path, (4, 6, 3)) == f"image {path} is 4 x 6 pixels, must be 6 x 4 (width x height)"
     path.write_bytes(path.read_bytes()[:60])
     assert refused(path, (6, 4, 3)).startswith(f"image {path} cannot be read (")
+
+
+def test_sixteen_bits_are_refused_and_not_clipped_to_white(tmp_path):
+    Image.fromarray(np.linspace(0, 65535, 64, dtype=np.uint16).reshape(8, 8)).save(tmp_path / "deep.png")
+    with pytest.raises(ValueError, match="has the mode I;16, must have eight bits a channel"):
+        load_image(tmp_path / "deep.png", (8, 8, 1))

@@ -108,7 +108,7 @@ def study(**entries):
             "studies.digits.posterior.neighbours: 4096 is not allowed; allowed: fewer than the 4096 points",
         ),
         (
-            study(system={"checkpoint": "nowhere"}),
+            study(system={"checkpoint": "nowhere"}, embedding={"kind": "pixels"}),
             "studies.digits.system.checkpoint: 'nowhere' is not allowed; allowed: an entry of models (digits), "
             "a pipeline folder of diffusers or a .safetensors file (nowhere is missing, must be a pipeline folder of "
             "diffusers or a .safetensors file)",
@@ -176,7 +176,10 @@ def test_a_number_in_text_is_explained(errors, value):
 
 def test_all_mistakes_are_told_at_once(errors):
     change = study(
-        slice={"extent": [[0, 0], [0, 1]]}, sampling={"shard": 7}, system={"checkpoint": "nowhere"}
+        slice={"extent": [[0, 0], [0, 1]]},
+        sampling={"shard": 7},
+        system={"checkpoint": "nowhere"},
+        embedding={"kind": "pixels"},
     )
     keys = [line.split(":")[0] for line in errors(change)]
     assert keys == [
@@ -218,7 +221,9 @@ def test_a_checkpoint_folder_gives_the_shapes(config, schema, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     folder = write_pipeline(tmp_path / "pipeline", sample_size=[16, 24])
     np.save("anchors.npy", np.zeros((3, 3, 16, 24)))
-    change = study(system={"checkpoint": folder}, slice={"anchors": "anchors.npy"})
+    change = study(
+        embedding={"kind": "pixels"}, system={"checkpoint": folder}, slice={"anchors": "anchors.npy"}
+    )
     settings = read_settings(merged(config, change), schema)
     assert settings.image_shape("digits") == (16, 24, 3)
     assert "-16x24x3-" in Layout(settings, tmp_path).of("digits").layout
@@ -228,13 +233,19 @@ def test_anchors_are_compared_with_the_checkpoint_folder(errors, tmp_path_factor
     outside = tmp_path_factory.mktemp("outside")
     folder = write_pipeline(outside / "pipeline")
     np.save(outside / "anchors.npy", np.zeros((3, 1, 8, 8)))
-    (line,) = errors(study(system={"checkpoint": folder}, slice={"anchors": str(outside / "anchors.npy")}))
+    (line,) = errors(
+        study(
+            embedding={"kind": "pixels"},
+            system={"checkpoint": folder},
+            slice={"anchors": str(outside / "anchors.npy")},
+        )
+    )
     assert "a .npy or .safetensors file of shape (3, 3, 16, 16)" in line
 
 
 def test_a_conditional_checkpoint_is_refused(errors, tmp_path_factory):
     folder = write_pipeline(tmp_path_factory.mktemp("outside") / "pipeline", num_class_embeds=10)
-    (line,) = errors(study(system={"checkpoint": folder}))
+    (line,) = errors(study(embedding={"kind": "pixels"}, system={"checkpoint": folder}))
     assert line.startswith("studies.digits.system.checkpoint: ")
     assert "is conditional on a class" in line
 

@@ -12,6 +12,8 @@ from safetensors.numpy import save_file
 from hessgeo.workflow.layout import Layout
 from hessgeo.workflow.settings import SettingsError, merged, read_settings
 
+PIXELS = {"kind": "pixels"}  # what every model's images can be embedded by
+
 
 @pytest.fixture
 def read(config, schema, tmp_path, monkeypatch):
@@ -50,12 +52,12 @@ def photograph(path, size):
 @pytest.fixture
 def sd(small_checkpoint, tmp_path):
     """Settings of a study of a small Stable Diffusion."""
-    return digits(system={"checkpoint": str(small_checkpoint("small_stable_diffusion"))})
+    return digits(system={"checkpoint": str(small_checkpoint("small_stable_diffusion"))}, embedding=PIXELS)
 
 
 def test_a_general_checkpoint_stands_in_for_null(read, small_checkpoint):
     folder = str(small_checkpoint("small_stable_diffusion"))
-    settings = read(digits(system={"checkpoint": None}), {"checkpoint": folder})
+    settings = read(digits(system={"checkpoint": None}, embedding=PIXELS), {"checkpoint": folder})
     assert settings.studies["digits"]["system"]["checkpoint"] == folder
     assert settings.image_shape("digits") == (16, 16, 3)
     assert settings.latent_shape("digits") == (4, 8, 8)
@@ -63,7 +65,8 @@ def test_a_general_checkpoint_stands_in_for_null(read, small_checkpoint):
 
 @pytest.mark.parametrize(("key", "part"), [("checkpoint", "system"), ("clip", "embedding")])
 def test_a_checkpoint_that_nobody_names_is_asked_for(refused, key, part):
-    line = refused(digits(**{part: {"checkpoint": None}}))
+    other = {"embedding": PIXELS} if part == "system" else {}
+    line = refused(digits(**{part: {"checkpoint": None}}, **other))
     assert line.startswith(f"{key}: null is not allowed; allowed: ")
     assert line.endswith(f"{part}.checkpoint of study digits is null")
 
@@ -72,7 +75,8 @@ def test_a_checkpoint_that_nobody_names_is_asked_for(refused, key, part):
     ("key", "part"), [("checkpoint", "system"), ("clip", "embedding")], ids=["checkpoint", "clip"]
 )
 def test_a_general_file_that_is_missing_is_named_by_its_key(refused, key, part):
-    line = refused(digits(**{part: {"checkpoint": None}}), {key: "nowhere.safetensors"})
+    other = {"embedding": PIXELS} if part == "system" else {}
+    line = refused(digits(**{part: {"checkpoint": None}}, **other), {key: "nowhere.safetensors"})
     assert line.startswith(f"{key}: 'nowhere.safetensors' is not allowed; allowed: ")
 
 
@@ -84,6 +88,8 @@ def test_a_general_file_that_is_missing_is_named_by_its_key(refused, key, part):
         ({"size": [100, 101]}, "checkpoint", "100"),
         ({"lora": [{"file": "nowhere.safetensors"}]}, "lora", "existing .safetensors file"),
         ({"latent": [512]}, "latent", "null for the kind diffusion"),
+        ({"channels": 1}, "channels", "3 for the kind diffusion"),
+        ({"negative_prompt": "dull"}, "negative_prompt", "it acts at a guidance above 1 alone"),
         ({"lora": [{"weight": 1.0}]}, "lora[0]", "a mapping with file, weight"),
     ],
 )
@@ -105,7 +111,7 @@ def test_an_unconditional_model_takes_no_prompt(refused, entry, neutral):
 
 
 def test_flow_matching_has_no_eta_and_flux_no_negative_prompt(refused, small_checkpoint):
-    flux = digits(system={"checkpoint": str(small_checkpoint("small_flux"))})
+    flux = digits(system={"checkpoint": str(small_checkpoint("small_flux"))}, embedding=PIXELS)
     assert "system.eta: 0.5 is not allowed; allowed: 0" in refused(flux, digits(system={"eta": 0.5}))
     assert "system.negative_prompt" in refused(flux, digits(system={"negative_prompt": "dull"}))
 
@@ -113,10 +119,9 @@ def test_flow_matching_has_no_eta_and_flux_no_negative_prompt(refused, small_che
 def test_pickles_are_refused_with_the_way_out(refused, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pickles")
     torch.save({}, folder / "model.ckpt")
-    for change in ({"system": {"checkpoint": str(folder / "model.ckpt")}},):
-        line = refused(digits(**change))
-        assert "is a pickle, which can run code when it is read" in line
-        assert f"python -m hessgeo.weights {folder / 'model.ckpt'} {folder / 'model.safetensors'}" in line
+    line = refused(digits(system={"checkpoint": str(folder / "model.ckpt")}, embedding=PIXELS))
+    assert "is a pickle, which can run code when it is read" in line
+    assert f"python -m hessgeo.weights {folder / 'model.ckpt'} {folder / 'model.safetensors'}" in line
 
 
 @pytest.mark.parametrize(
@@ -130,14 +135,14 @@ def test_pickles_are_refused_with_the_way_out(refused, tmp_path_factory):
 def test_a_generator_says_its_shapes_and_nothing_of_a_sampler(refused, tmp_path_factory, system, key):
     path = tmp_path_factory.mktemp("generator") / "g.pt"
     torch.jit.script(torch.nn.Linear(4, 4)).save(path)
-    line = refused(digits(system={"kind": "generator", "checkpoint": str(path), **system}))
+    line = refused(digits(system={"kind": "generator", "checkpoint": str(path), **system}, embedding=PIXELS))
     assert line.startswith(f"studies.digits.system.{key}: ")
 
 
 def test_a_generator_decides_the_shapes(read, tmp_path):
     torch.jit.script(torch.nn.Linear(4, 4)).save(tmp_path / "g.pt")
     system = {"kind": "generator", "checkpoint": "g.pt", "latent": [4], "size": [8, 6], "channels": 1}
-    settings = read(digits(system=system))
+    settings = read(digits(system=system, embedding=PIXELS))
     assert settings.latent_shape("digits") == (4,)
     assert settings.image_shape("digits") == (8, 6, 1)
     assert Layout(settings, tmp_path).of("digits").system_files == ["g.pt"]
@@ -260,6 +265,39 @@ def test_sharing_is_checked(refused, entries, line):
     assert refused({"run": ["digits", "other"], "studies": {"other": entries}}) == line
 
 
+def test_an_embedded_clip_is_not_set_on_other_images(refused, small_checkpoint):
+    line = refused(digits(system={"checkpoint": str(small_checkpoint("small_stable_diffusion"))}))
+    assert line.startswith(
+        "defaults.embedding.checkpoint: 'digits' is not allowed; allowed: the files of a model"
+    )
+
+
+@pytest.mark.parametrize("key", ["checkpoint", "clip"])
+def test_a_general_file_that_no_study_takes_is_not_ignored(refused, key):
+    line = refused({key: "/models/x.safetensors"})
+    assert line.startswith(f"{key}: '/models/x.safetensors' is not allowed; allowed: null where no study")
+
+
+def test_what_samples_do_not_depend_on_leaves_their_jobs_alone(read, tmp_path):
+    scattered = digits(sampling={"design": "uniform", "count": 4096})
+    one, other = (
+        Layout(
+            read(scattered, digits(sampling={"grid": grid}, slice={"inversion": {"iterations": k}})), tmp_path
+        ).of("digits")
+        for grid, k in (([64, 64], 10), ([48, 48], 3))
+    )
+    assert one.layout == other.layout
+    assert one.design_grid == other.design_grid
+    assert one.latent_slice == other.latent_slice
+    assert one.grid != other.grid
+
+
+def test_jobs_ask_for_the_memory_of_their_weights(read, sd, tmp_path, small_checkpoint):
+    study = Layout(read(sd), tmp_path).of("digits")
+    assert study.system_memory_mb >= 4_000
+    assert study.embedding_memory_mb == 4_000, "pixels have no weights"
+
+
 def test_comparisons_name_studies_that_are_built(read, refused, tmp_path):
     settings = read(sharing(), {"comparisons": {"kernels": ["digits", "other"]}})
     layout = Layout(settings, tmp_path)
@@ -274,6 +312,10 @@ def test_a_network_takes_the_place_of_distances(read, refused, tmp_path):
     assert study.network_files[0] == "results/digits/posterior_network/config.json"
     assert "resolution_scan" not in study.figures
     assert not any("resolution_scan" in path for path in study.targets)
+    line = refused(digits(posterior={"kind": "network", "coarse": [8, 8]}))
+    assert line.startswith(
+        "studies.digits.posterior.coarse: [8, 8] is not allowed; allowed: null for the kind network"
+    )
     line = refused(digits(posterior={"kind": "network", "network": {"bundle": 9}}))
     assert line.startswith("studies.digits.posterior.network.bundle: 9 is not allowed; allowed: at most ")
 
@@ -288,7 +330,9 @@ def test_every_study_file_is_allowed(config, schema, repository, small_checkpoin
         )
         change = yaml.safe_load(file.read_text(encoding="utf-8"))
         # Small models in place of the ones that the file is for: the sizes in pixels and the CLIP's name stay out.
-        here = {"checkpoint": str(small_checkpoint(builder)), "defaults": {"system": {"size": None}}}
+        here = {"defaults": {"system": {"size": None}}}
+        if change.get("defaults", {}).get("system", {}).get("checkpoint", "embedded") is None:
+            here["checkpoint"] = str(small_checkpoint(builder))
         pixels = {"defaults": {"embedding": {"kind": "pixels", "model": None}}}
         settings = read_settings(merge(config, change, here, pixels), schema)
 

@@ -20,7 +20,7 @@ rule train_posterior_network:
         runtime="24h",
     params:
         seed=setting("seed"),
-        posterior=setting("posterior"),
+        training=of_study("network_training"),
         grid=of_study("grid"),
         store=of_study("samples"),
         algorithm_version=ALGORITHM_VERSIONS["train_posterior_network"],

@@ -23,7 +23,7 @@ rule create_samples:
         seed=setting("seed"),
         design=setting("sampling", "design"),
         shard=setting("sampling", "shard"),
-        grid=of_study("grid"),
+        grid=of_study("design_grid"),
         size=of_study("count"),
         image_shape=of_study("image_shape"),
         sampling=of_study("sampling"),
@@ -46,10 +46,10 @@ rule create_anchors:
         "../../envs/hessgeo.yaml"
     threads: 1
     resources:
-        mem_mb=4_000,
+        mem_mb=of_study("system_memory_mb"),
         runtime="60m",
     params:
-        latent_slice=setting("slice"),
+        latent_slice=of_study("latent_slice"),
         system=setting("system"),
         checkpoint=of_study("system_model"),
         latent_shape=of_study("latent_shape"),
@@ -80,12 +80,12 @@ rule generate_samples:
     # More shards at once beat more threads a shard, and one thread rounds the same way on every machine.
     threads: 1
     resources:
-        mem_mb=4_000,
+        mem_mb=of_study("system_memory_mb"),
         runtime="4h",
     params:
         seed=setting("seed"),
         system=setting("system"),
-        latent_slice=setting("slice"),
+        latent_slice=of_study("latent_slice"),
         checkpoint=of_study("system_model"),
         sampling=of_study("sampling"),
         store=subpath(output.shard, ancestor=6),
@@ -168,7 +168,7 @@ rule embed_samples:
         "../../envs/hessgeo.yaml"
     threads: 1
     resources:
-        mem_mb=4_000,
+        mem_mb=of_study("embedding_memory_mb"),
         runtime="60m",
     params:
         embedding=setting("embedding"),

@@ -9,11 +9,8 @@ from hessgeo.posteriors.network_training import train_posterior_network
 from hessgeo.workflow import pick_device, script_context
 from hessgeo.workflow.estimation import resized_images
 
-OPTIONS = ("size", "bundle", "neighbours", "smoothing", "epochs", "batch_size", "learning_rate", "held_out")
 
-
-def main(images, t, grid, settings, seed, output):
-    options = {name: settings[name] for name in OPTIONS}
+def main(images, t, grid, options, seed, output):
     with resized_images(images, grid.shape) as small:
         network = train_posterior_network(
             small, t, grid, **options, seed=seed, device=pick_device(), progress=True
@@ -23,7 +20,7 @@ def main(images, t, grid, settings, seed, output):
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
-        params, settings = step.params, step.params.posterior["network"]
-        extent, shape = params.grid["extent"], settings["grid"] or params.grid["shape"]
+        params, options = step.params, dict(step.params.training)
+        extent, shape = params.grid["extent"], options.pop("grid") or params.grid["shape"]
         images, t = store.open_array(params.store, "image"), store.read_array(params.store, "t")
-        main(images, t, Grid(extent, tuple(shape)), settings, params.seed, step.output)
+        main(images, t, Grid(extent, tuple(shape)), options, params.seed, step.output)
