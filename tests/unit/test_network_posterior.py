@@ -30,6 +30,15 @@ NOISE = 20.0  # of each pixel, grey levels
 FINE = np.linspace(-1, 1, 401)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """As the training job has: on maps this small more threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def patterns(shape):
     """Two orthogonal patterns of +-1: what ``a`` and ``b`` add to an image."""
     y, x = np.meshgrid(*(np.linspace(-1, 1, side) for side in shape), indexing="ij")

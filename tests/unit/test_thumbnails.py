@@ -87,6 +87,9 @@ def check_samples(folder, count):
 @pytest.mark.parametrize("script", [draw_mosaic, check_samples])
 def test_memory_does_not_grow_with_the_number_of_images(script, tmp_path):
     script(tmp_path / "first", 16)  # imports and caches
-    few, many = script(tmp_path / "few", 64), script(tmp_path / "many", 256)
-    # 192 more images are 9 MB; what grows are points and paths.
-    assert many - few < 192 * SIDE * SIDE * 3 / 20
+    few, many = (
+        min(script(tmp_path / f"{count}-{repeat}", count) for repeat in range(2)) for count in (64, 256)
+    )
+    # 192 more images are 9 MB; what grows are points and paths, and what differs are the chunks that happen to be
+    # decoded at once, ten of 49 kB at most.
+    assert many - few < 192 * SIDE * SIDE * 3 / 12
