@@ -175,13 +175,17 @@ def load_anchors(
         return random_anchors(source, latent_shape)
     if isinstance(source, str | Path):
         return load_latents(source, (3, *latent_shape))
-    if images := [entry for entry in source if is_image(entry)]:
-        raise ValueError(f"anchor {images[0]} is an image, which has to be inverted to a latent first")
-    return np.stack(
-        [
-            random_latent(entry, latent_shape)
-            if isinstance(entry, int)
-            else load_latents(entry, latent_shape)
-            for entry in source
-        ]
-    )
+    return np.stack([load_anchor(entry, latent_shape) for entry in source])
+
+
+def load_anchor(source: int | str, latent_shape: tuple[int, ...]) -> Float[np.ndarray, "*latent"]:
+    """One anchor, from a seed or a file of one latent.
+
+    Raises:
+        ValueError: as ``load_latents``; and on an image, which only a model can turn into a latent.
+    """
+    if isinstance(source, int):
+        return random_latent(source, latent_shape)
+    if is_image(source):
+        raise ValueError(f"anchor {source} is an image, which has to be inverted to a latent first")
+    return load_latents(source, latent_shape)

@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from hessgeo.systems.denoisers import Denoiser
 from hessgeo.systems.images import load_image
 from hessgeo.systems.inversion import invert, reconstruction_error
-from hessgeo.systems.slices import is_image, load_latents, random_latent
+from hessgeo.systems.slices import is_image, load_anchor
 from hessgeo.workflow.loading import latent_plane
 
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])  # parameters of the three anchors
@@ -47,11 +47,7 @@ def invert_images(
     found = iter(inversion.latents)
     anchors = np.stack(
         [
-            next(found).astype(float)
-            if is_image(source)
-            else random_latent(source, latent_shape)
-            if isinstance(source, int)
-            else load_latents(source, latent_shape)
+            next(found).astype(float) if is_image(source) else load_anchor(source, latent_shape)
             for source in sources
         ]
     )
