@@ -205,16 +205,14 @@ class _Problem:
         for _, r, g, determinant in self._blocks(c):
             if (determinant <= 0).any() or (g[:, 0] <= 0).any():
                 return float("inf")
-            square = g[:, 2] * r[:, 0] ** 2 - 2 * g[:, 1] * r[:, 0] * r[:, 1] + g[:, 0] * r[:, 1] ** 2
-            total += float((square / determinant + determinant.log()).sum()) / 2
+            total += float((_square(r, g, determinant) + determinant.log()).sum()) / 2
         return total
 
     def pearson(self, c: Float[Tensor, "size"]) -> float:
         """Mean of ``(f - grad F)' g^-1 (f - grad F) / 2``."""
         total = 0.0
         for _, r, g, determinant in self._blocks(c):
-            square = g[:, 2] * r[:, 0] ** 2 - 2 * g[:, 1] * r[:, 0] * r[:, 1] + g[:, 0] * r[:, 1] ** 2
-            total += float((square / determinant).sum()) / 2
+            total += float(_square(r, g, determinant).sum()) / 2
         return total / len(self.rows)
 
     def state(self, c: Float[Tensor, "size"]) -> _State | None:
@@ -262,6 +260,14 @@ class _Problem:
                     return trial, found
             length /= 2
         raise ArithmeticError("no step along the Fisher direction lowers the loss")
+
+
+def _square(
+    r: Float[Tensor, "n 2"], g: Float[Tensor, "n 3"], determinant: Float[Tensor, "n"]
+) -> Float[Tensor, "n"]:
+    """``r' g^-1 r``."""
+    adjugate = g[:, 2] * r[:, 0] ** 2 - 2 * g[:, 1] * r[:, 0] * r[:, 1] + g[:, 0] * r[:, 1] ** 2
+    return adjugate / determinant
 
 
 def _whitened(
