@@ -77,17 +77,38 @@ class SplineFreeEnergy(FreeEnergy):
         """Standard errors of the gradient, in the same gauge."""
         return torch.stack([self._error(t, (1, 0)), self._error(t, (0, 1))], dim=-1)
 
-    def hessian_error(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2"]:
-        """Standard errors of the metric's entries; free of any gauge."""
-        return _symmetric([self._error(t, (2 - k, k)) for k in range(3)], t.shape[:-1], rank=2)
+    def hessian_error(
+        self, t: Float[Tensor, "*batch 2"], jacobian: Float[Tensor, "*batch 2 2"] | None = None
+    ) -> Float[Tensor, "*batch 2 2"]:
+        """Standard errors of the metric's entries; free of any gauge.
+
+        Args:
+            t: where.
+            jacobian: ``[i, j] = d t_i / d u_j``; the errors are then those of ``J' g J``, the metric in ``u``.
+        """
+        if jacobian is None:
+            return _symmetric([self._error(t, (2 - k, k)) for k in range(3)], t.shape[:-1], rank=2)
+        designs = [self.basis.matrix(t.reshape(-1, 2), (2 - k, k)) for k in range(3)]
+        j = jacobian.reshape(-1, 2, 2)
+        errors = []
+        for first, second in ((0, 0), (0, 1), (1, 1)):
+            weights = (
+                j[:, 0, first] * j[:, 0, second],
+                j[:, 0, first] * j[:, 1, second] + j[:, 1, first] * j[:, 0, second],
+                j[:, 1, first] * j[:, 1, second],
+            )
+            design = sum(w[:, None] * d for w, d in zip(weights, designs, strict=True))
+            errors.append(self._design_error(design).reshape(t.shape[:-1]))
+        return _symmetric(errors, t.shape[:-1], rank=2)
 
     def _derivative(self, t: Float[Tensor, "*batch 2"], order: tuple[int, int]) -> Float[Tensor, "*batch"]:
         return self.basis.evaluate(self.coefficients, t, order)
 
     def _error(self, t: Float[Tensor, "*batch 2"], order: tuple[int, int]) -> Float[Tensor, "*batch"]:
-        design = self.basis.matrix(t.reshape(-1, 2), order)
-        variance = ((design @ self.covariance.to(t)) * design).sum(-1)
-        return variance.clamp(min=0).sqrt().reshape(t.shape[:-1])
+        return self._design_error(self.basis.matrix(t.reshape(-1, 2), order)).reshape(t.shape[:-1])
+
+    def _design_error(self, design: Float[Tensor, "point size"]) -> Float[Tensor, "point"]:
+        return ((design @ self.covariance.to(design)) * design).sum(-1).clamp(min=0).sqrt()
 
 
 def fit_spline(

@@ -1,0 +1,166 @@
+"""What every estimator of a free energy or a Fisher metric takes and gives, so that one table holds them all."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+
+from hessgeo.free_energies.base import FreeEnergy
+from hessgeo.free_energies.spline import SplineFreeEnergy
+from hessgeo.grids import Grid
+from hessgeo.systems.solvable import Coordinates
+
+Geometry = Literal["torus", "ring", "open", "exchangeable"]
+Extent = tuple[tuple[float, float], tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """States drawn at scattered parameters, and the box over which something is to be learned of them.
+
+    Attributes:
+        states: one state a row, spins -1 and 1 or occupations 0 and 1.
+        t: parameter point of each state, in the parameters of the study.
+        grid: the box of the study, and the nodes at which estimates are wanted.
+        coordinates: from the study's parameters to those in which the family is exponential, if it is one.
+        geometry: how the sites of a state lie: on a torus, a ring, an open chain, or all alike.
+    """
+
+    states: Shaped[np.ndarray, "n *sample"]
+    t: Float[np.ndarray, "n 2"]
+    grid: Grid
+    coordinates: Coordinates
+    geometry: Geometry
+
+    @property
+    def natural(self) -> Float[np.ndarray, "n 2"]:
+        """Natural parameters of each state."""
+        return self.coordinates.natural(self.t)
+
+    @property
+    def natural_extent(self) -> Extent:
+        """The smallest box in natural parameters around the image of the study's box."""
+        image = self.coordinates.natural(Grid(self.grid.extent, (65, 65)).points)
+        (a0, b0), (a1, b1) = image.min(axis=0), image.max(axis=0)
+        return (float(a0), float(a1)), (float(b0), float(b1))
+
+    @property
+    def sites(self) -> int:
+        """Number of sites of a state."""
+        return int(np.prod(self.states.shape[1:]))
+
+    def first(self, count: int) -> Samples:
+        """The first ``count`` samples alone.
+
+        Raises:
+            ValueError: if there are fewer.
+        """
+        if not 1 <= count <= len(self.t):
+            raise ValueError(f"count is {count}, must lie in 1..{len(self.t)}, the number of samples")
+        return Samples(self.states[:count], self.t[:count], self.grid, self.coordinates, self.geometry)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an estimator says at every node of the grid, in the parameters of the study; None where it says nothing.
+
+    Attributes:
+        value: ``F``, in nats a sample, up to an affine function of the natural parameters.
+        gradient: ``dF / dt``.
+        metric: the Fisher metric.
+        metric_error: standard errors of its entries.
+        numbers: what else is to be reported of it: calibration, convergence, weights.
+    """
+
+    value: Float[np.ndarray, "node"] | None = None
+    gradient: Float[np.ndarray, "node 2"] | None = None
+    metric: Float[np.ndarray, "node 2 2"] | None = None
+    metric_error: Float[np.ndarray, "node 2 2"] | None = None
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+
+class TrainedPart(Protocol):
+    """A network that estimators share, once it is trained."""
+
+    def save(self, folder: str | Path) -> None:
+        """Write weights, configuration and what the training reports of itself."""
+
+
+class Trainer(ABC):
+    """Trains a network that one or more estimators read."""
+
+    @abstractmethod
+    def train(
+        self, samples: Samples, settings: Mapping[str, Any], *, seed: int, device: str, progress: bool
+    ) -> TrainedPart:
+        """Train from nothing; the weights are a function of the arguments alone, at one number of threads."""
+
+    @abstractmethod
+    def load(self, folder: str | Path, *, device: str) -> TrainedPart:
+        """Read what ``TrainedPart.save`` wrote."""
+
+
+class Estimator(ABC):
+    """Turns samples, and a trained network if it has one, into an estimate.
+
+    Attributes:
+        network: the key in ``TRAINERS`` of the network it reads, or None.
+        title: its name in a table.
+    """
+
+    network: str | None = None
+    title: str
+
+    @abstractmethod
+    def estimate(
+        self,
+        samples: Samples,
+        trained: Any,
+        settings: Mapping[str, Any],
+        *,
+        seed: int,
+        device: str = "cpu",
+        progress: bool = False,
+    ) -> Estimate:
+        """The estimate at the nodes of the samples' grid.
+
+        Args:
+            samples: the data.
+            trained: the network that ``network`` names, or None.
+            settings: of this estimator.
+            seed: of what is random in it.
+            device: where it runs.
+            progress: show progress bars.
+        """
+
+
+def pull_back(
+    free_energy: FreeEnergy, samples: Samples, numbers: Mapping[str, Any] | None = None
+) -> Estimate:
+    """The estimate that a potential in natural parameters implies in those of the study.
+
+    With ``J = d natural / d t`` the gradient is ``J' grad F`` and the metric ``J' (grad^2 F) J``: the metric is that
+    of the natural parameters seen in others, not the Hessian of ``F`` in the others.
+    """
+    points = samples.grid.points
+    jacobian = samples.coordinates.jacobian(points)
+    natural = torch.from_numpy(samples.coordinates.natural(points))
+    value, slope = free_energy.value(natural).detach().numpy(), free_energy.gradient(natural).detach().numpy()
+    bend = free_energy.hessian(natural).detach().numpy()
+    error = None
+    if isinstance(free_energy, SplineFreeEnergy):
+        error = free_energy.hessian_error(natural, torch.from_numpy(jacobian)).numpy()
+    return Estimate(
+        value=value,
+        gradient=np.einsum("nij,ni->nj", jacobian, slope),
+        metric=np.swapaxes(jacobian, 1, 2) @ bend @ jacobian,
+        metric_error=error,
+        numbers=dict(numbers or {}),
+    )
