@@ -17,9 +17,10 @@ EDGE = 6  # sites at each end of an open chain that are read one by one
 
 
 class StateEncoder(nn.Module):
-    """``x -> (n, outputs)``: circular convolutions on a torus or ring, plain ones on an open chain, none where all
-    sites are alike; then means over the sites (on an open chain also cosine moments and its ends), and a head that is
-    a linear map plus a perceptron of them.
+    """Local features of a state, their means over its sites, and a head that is a linear map plus a perceptron.
+
+    Convolutions are circular on a torus or ring, plain on an open chain, and absent where all sites are alike. An
+    open chain has beside the mean its cosine moments and its ends, site by site.
 
     The means are in units of ``1 / sqrt(sites)``, so that their scatter does not shrink with the system.
 
