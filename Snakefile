@@ -37,6 +37,7 @@ layout = Layout(settings, Path(workflow.basedir))
 study, model, logs, benchmarks = layout.study, layout.model, layout.logs, layout.benchmarks
 samples, manifest, anchors = layout.sample_store, layout.manifest, layout.anchors
 setting, model_setting, of_study = layout.setting, layout.model_setting, layout.of_study
+solvable = layout.solvable
 
 
 wildcard_constraints:
@@ -46,12 +47,19 @@ wildcard_constraints:
     comparison="|".join(settings.comparisons) or "none",
     key="[0-9a-f]{8}",
     shard="[0-9]+",
+    system="|".join(solvable.systems) or "none",
+    seed="[0-9]+",
+    first="[0-9]+",
+    digest="[0-9a-f]{8}",
+    network="[a-z0-9-]+",
+    estimator="[a-z0-9-]+",
 
 
 localrules:
     all,
     create_samples,
     create_embedding,
+    create_states,
     collect_numbers,
     verify,
     plan,
@@ -72,5 +80,6 @@ include: "workflow/rules/free_energy.smk"
 include: "workflow/rules/phases.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/solvable.smk"
 include: "workflow/rules/verify.smk"
 include: "workflow/rules/plan.smk"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -31,6 +31,7 @@ class Samples:
         grid: the box of the study, and the nodes at which estimates are wanted.
         coordinates: from the study's parameters to those in which the family is exponential, if it is one.
         geometry: how the sites of a state lie: on a torus, a ring, an open chain, or all alike.
+        statistics: the system's own sufficient statistics of each state, where they are known; for reference alone.
     """
 
     states: Shaped[np.ndarray, "n *sample"]
@@ -38,6 +39,7 @@ class Samples:
     grid: Grid
     coordinates: Coordinates
     geometry: Geometry
+    statistics: Float[np.ndarray, "n 2"] | None = None
 
     @property
     def natural(self) -> Float[np.ndarray, "n 2"]:
@@ -64,7 +66,8 @@ class Samples:
         """
         if not 1 <= count <= len(self.t):
             raise ValueError(f"count is {count}, must lie in 1..{len(self.t)}, the number of samples")
-        return Samples(self.states[:count], self.t[:count], self.grid, self.coordinates, self.geometry)
+        known = None if self.statistics is None else self.statistics[:count]
+        return replace(self, states=self.states[:count], t=self.t[:count], statistics=known)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 from hessgeo.systems.slices import is_image
 from hessgeo.workflow.settings import Settings
+from hessgeo.workflow.solvable import SolvableLayout
 from hessgeo.workflow.study import anchor_sources, checkpoint_of
 
 # Snakemake does not see what changes in the modules that a script imports. Raise the version of a step when
@@ -30,6 +31,10 @@ ALGORITHM_VERSIONS: Mapping[str, int] = {
     "derive_metric": 1,
     "segment_phases": 1,
     "scan_resolution": 1,
+    "sample_states": 1,
+    "solve_system": 1,
+    "train_network": 1,
+    "estimate_geometry": 1,
 }
 
 FIGURES = (
@@ -153,6 +158,11 @@ class Layout:
             return value(*arguments) if arguments or callable(value) else value
 
         return read
+
+    @property
+    def solvable(self) -> SolvableLayout:
+        """The paths of the systems with exact answers and their tables."""
+        return SolvableLayout(self.settings.results, self.settings.solvable)
 
     @property
     def studies(self) -> list[StudyLayout]:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from hessgeo.workflow.schema import fill_defaults, schema_errors, shown
+from hessgeo.workflow.solvable import solvable_errors
 from hessgeo.workflow.study import StudyCheck, image_shape, latent_shape, merged, sample_count
 
 __all__ = ["Settings", "SettingsError", "merged", "read_settings"]
@@ -34,6 +35,7 @@ class Settings:
         studies: complete settings by name, of every study to build and of those whose samples they use.
         run: names of the studies to build, in their order; a study with several triplets is one for each.
         comparisons: names of the studies that each figure sets side by side.
+        solvable: settings of the systems with exact answers and their tables.
     """
 
     results: str
@@ -41,6 +43,7 @@ class Settings:
     studies: Mapping[str, Mapping[str, Any]]
     run: tuple[str, ...]
     comparisons: Mapping[str, tuple[str, ...]]
+    solvable: Mapping[str, Any]
 
     def is_embedded(self, study: str, part: str) -> bool:
         """Whether ``part`` (``system`` or ``embedding``) of a study uses an entry of ``models``."""
@@ -117,7 +120,7 @@ def read_settings(config: Mapping[str, Any], schema: Path) -> Settings:
     if errors := schema_errors(config, rules):
         raise SettingsError(errors)
     complete = {key: config.get(key, part.get("default", {})) for key, part in rules["properties"].items()}
-    for key in ("defaults", "models"):
+    for key in ("defaults", "models", "solvable"):
         complete[key] = fill_defaults(complete[key], {"type": "object", **rules["properties"][key]}, rules)
     errors = [*_results_errors(complete["results"]), *_run_errors(complete)]
     checks = {
@@ -136,6 +139,7 @@ def read_settings(config: Mapping[str, Any], schema: Path) -> Settings:
     if len(studies) < sum(len(list(check.variants)) for check in checks.values()):
         errors.append("studies: two studies have the same name once their triplets are numbered")
     errors += list(_comparison_errors(complete["comparisons"], run))
+    errors += list(solvable_errors(complete["solvable"]))
     if errors:
         raise SettingsError(list(dict.fromkeys(errors)))
     return Settings(
@@ -144,4 +148,5 @@ def read_settings(config: Mapping[str, Any], schema: Path) -> Settings:
         studies=studies,
         run=run,
         comparisons={name: tuple(entries) for name, entries in complete["comparisons"].items()},
+        solvable=complete["solvable"],
     )

@@ -1,0 +1,75 @@
+"""The estimators and the networks they read, by the names that settings use; a module is imported when it is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # Names are all that settings need: torch is not imported to check them.
+    from hessgeo.estimators.base import Estimator, Trainer
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where an estimator is defined, and the network that it reads.
+
+    Attributes:
+        module: in ``hessgeo.estimators``.
+        name: of the class.
+        network: a key of ``NETWORKS``, or None.
+        exact: whether it needs the system's own statistics, which no data analysis of a new system has.
+    """
+
+    module: str
+    name: str
+    network: str | None = None
+    exact: bool = False
+
+
+ESTIMATORS: dict[str, Entry] = {
+    "statistics": Entry("exponential", "KnownStatistics", exact=True),
+    "exponential": Entry("exponential", "ExponentialLikelihood", "exponential"),
+    "exponential-posterior": Entry("exponential", "ExponentialPosterior", "exponential"),
+    "exponential-wide": Entry("exponential", "ExponentialWide", "exponential-wide"),
+    "u2net": Entry("baselines", "U2NetSpline", "u2net"),
+    "u2net-mlp": Entry("baselines", "PaperPerceptron", "u2net"),
+    "mean-as-statistic": Entry("baselines", "MeanAsStatistic", "mean-regression"),
+    "pca-vae": Entry("baselines", "PcaVae", "vae"),
+    "score-classifier": Entry("baselines", "ScoreClassifier", "score"),
+}
+NETWORKS: dict[str, tuple[str, str]] = {
+    "exponential": ("exponential", "ExponentialTrainer"),
+    "exponential-wide": ("exponential", "ExponentialTrainer"),
+    "u2net": ("baselines", "U2NetTrainer"),
+    "mean-regression": ("baselines", "MeanRegressionTrainer"),
+    "vae": ("baselines", "VaeTrainer"),
+    "score": ("baselines", "ScoreTrainer"),
+}
+
+
+def _named(module: str, name: str) -> type:
+    return getattr(import_module(f"hessgeo.estimators.{module}"), name)
+
+
+def estimator(name: str) -> Estimator:
+    """The estimator of that name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if name not in ESTIMATORS:
+        raise ValueError(f"estimator {name!r} is not one of {', '.join(ESTIMATORS)}")
+    return _named(ESTIMATORS[name].module, ESTIMATORS[name].name)()
+
+
+def trainer(name: str) -> Trainer:
+    """The trainer of the network of that name.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if name not in NETWORKS:
+        raise ValueError(f"network {name!r} is not one of {', '.join(NETWORKS)}")
+    return _named(*NETWORKS[name])()

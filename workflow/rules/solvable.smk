@@ -1,0 +1,132 @@
+"""Systems with exact answers: samples, truths, networks, estimates, and the tables in which they are scored."""
+
+
+rule create_states:
+    output:
+        group=solvable.seeded("samples", "{digest}.zarr", "zarr.json"),
+        points=solvable.seeded("samples", "{digest}.zarr", "t", "c", "0", "0"),
+        points_sidecar=solvable.seeded("manifest", "{digest}", "t", "0.json"),
+        states_metadata=solvable.seeded("samples", "{digest}.zarr", "state", "zarr.json"),
+    log:
+        logs("solvable", "{system}", "{seed}", "{digest}", "create_states.log"),
+    benchmark:
+        benchmarks("solvable", "{system}", "{seed}", "{digest}", "create_states.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=1_000,
+        runtime="10m",
+    params:
+        system=solvable.setting(),
+        sampling=solvable.of("sampling", "system"),
+    message:
+        "Create the sample store of {wildcards.system}, seed {wildcards.seed}"
+    script:
+        "../scripts/create_states.py"
+
+
+rule sample_states:
+    input:
+        metadata=rules.create_states.output.states_metadata,
+        points=rules.create_states.output.points,
+        points_sidecar=rules.create_states.output.points_sidecar,
+    output:
+        shard=solvable.seeded("samples", "{digest}.zarr", "state", "c", "{shard}", "0"),
+        sidecar=solvable.seeded("manifest", "{digest}", "state", "{shard}.json"),
+    log:
+        logs("solvable", "{system}", "{seed}", "{digest}", "sample_states", "{shard}.log"),
+    benchmark:
+        benchmarks("solvable", "{system}", "{seed}", "{digest}", "sample_states", "{shard}.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime="60m",
+    params:
+        system=solvable.setting(),
+        sampling=solvable.of("sampling", "system"),
+        store=subpath(output.shard, ancestor=4),
+        algorithm_version=ALGORITHM_VERSIONS["sample_states"],
+    message:
+        "Sample shard {wildcards.shard} of {wildcards.system}, seed {wildcards.seed}"
+    script:
+        "../scripts/sample_states.py"
+
+
+rule solve_system:
+    output:
+        truth=solvable.path("{system}", "truth.nc"),
+    log:
+        logs("solvable", "{system}", "solve_system.log"),
+    benchmark:
+        benchmarks("solvable", "{system}", "solve_system.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="60m",
+    params:
+        system=solvable.solved,
+        algorithm_version=ALGORITHM_VERSIONS["solve_system"],
+    message:
+        "Solve {wildcards.system} exactly"
+    script:
+        "../scripts/solve_system.py"
+
+
+rule train_network:
+    input:
+        samples=solvable.of("samples", "system", "seed"),
+    output:
+        config=solvable.counted("networks", "{network}", "config.json"),
+        weights=solvable.counted("networks", "{network}", "model.safetensors"),
+    log:
+        logs("solvable", "{system}", "{seed}", "{first}", "train_{network}.log"),
+    benchmark:
+        benchmarks("solvable", "{system}", "{seed}", "{first}", "train_{network}.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    # One thread rounds the same way on every machine; what runs side by side are other networks.
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="4h",
+    params:
+        system=solvable.setting(),
+        network=solvable.of("network_settings", "system", "network"),
+        store=solvable.of("store", "system", "seed"),
+        algorithm_version=ALGORITHM_VERSIONS["train_network"],
+    message:
+        "Train {wildcards.network} on {wildcards.first} samples of {wildcards.system}, seed {wildcards.seed}"
+    script:
+        "../scripts/train_network.py"
+
+
+rule estimate_geometry:
+    input:
+        samples=solvable.of("samples", "system", "seed"),
+        network=solvable.of("network_files", "system", "seed", "first", "estimator"),
+    output:
+        estimate=solvable.counted("estimates", "{estimator}.nc"),
+    log:
+        logs("solvable", "{system}", "{seed}", "{first}", "estimate_{estimator}.log"),
+    benchmark:
+        benchmarks("solvable", "{system}", "{seed}", "{first}", "estimate_{estimator}.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="4h",
+    params:
+        system=solvable.setting(),
+        estimator=solvable.of("estimator_settings", "system", "estimator"),
+        store=solvable.of("store", "system", "seed"),
+        algorithm_version=ALGORITHM_VERSIONS["estimate_geometry"],
+    message:
+        "Estimate by {wildcards.estimator} from {wildcards.first} samples of {wildcards.system}, seed {wildcards.seed}"
+    script:
+        "../scripts/estimate_geometry.py"

@@ -1,0 +1,27 @@
+"""Train a network that estimators read on the states of a solvable system."""
+
+import time
+from pathlib import Path
+
+from hessgeo import store
+from hessgeo.estimators import registry
+from hessgeo.workflow import pick_device, script_context
+from hessgeo.workflow.solvable import gather_samples
+
+
+def main(path, system, network, settings, count, seed, folder):
+    samples = gather_samples(system, store.read_array(path, "state"), store.read_array(path, "t")).first(
+        count
+    )
+    start, device = time.perf_counter(), pick_device()
+    trained = registry.trainer(network).train(samples, settings, seed=seed, device=device, progress=True)
+    trained.save(folder)
+    config = store.read_json(folder / "config.json")
+    store.write_json(folder / "config.json", {**config, "seconds": time.perf_counter() - start})
+
+
+if __name__ == "__main__":
+    with script_context(snakemake) as step:
+        params, wildcards = step.params, step.wildcards
+        count, seed, folder = int(wildcards.first), int(wildcards.seed), Path(step.output.config).parent
+        main(params.store, params.system, wildcards.network, params.network, count, seed, folder)
