@@ -1,0 +1,222 @@
+"""The tables in which estimators are scored: a row for an estimator on a system, mean and deviation over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from hessgeo.estimators.base import Estimate
+from hessgeo.evaluation.gauge import GAUGES, AffineFunctions, affine_in_parameters
+from hessgeo.evaluation.metric_scores import constant_metric, metric_scores
+from hessgeo.evaluation.table_scores import oracle_scores, table_scores, zero_skill_scores
+from hessgeo.grids import Grid
+
+Target = Literal["paper", "potential"]
+ZERO_SKILL, ORACLE = "zero-skill", "oracle"
+POTENTIAL_COLUMNS = ("value", "first", "second")
+METRIC_COLUMNS = (
+    "median", "percentile_90", "coverage", "indefinite", "distance_mse", "distance_mse_scaled", "distance_rank_error",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The exact fields of one system, see ``exact_fields``.
+
+    Attributes:
+        system: its name.
+        size: side of a lattice, or number of sites.
+        fields: the fields.
+    """
+
+    system: str
+    size: int
+    fields: xr.Dataset
+
+    @property
+    def grid(self) -> Grid:
+        """The nodes."""
+        a, b = self.fields["a"].to_numpy(), self.fields["b"].to_numpy()
+        return Grid(((a[0], a[-1]), (b[0], b[-1])), (len(a), len(b)))
+
+    @property
+    def sites(self) -> int:
+        """Number of sites."""
+        return int(self.fields.attrs["sites"])
+
+    def flat(self, name: str) -> np.ndarray:
+        """A field with the nodes in one axis."""
+        values = self.fields[name].to_numpy()
+        return values.reshape(-1, *values.shape[2:])
+
+    def potential(self, target: Target) -> Estimate:
+        """Value and gradient a site: of the potential of the metric, or of what the paper compares with."""
+        prefix = "paper_" if target == "paper" else ""
+        return Estimate(
+            value=self.flat(f"{prefix}value") / self.sites,
+            gradient=self.flat(f"{prefix}gradient") / self.sites,
+        )
+
+    def gauge(self, natural: bool) -> AffineFunctions:
+        """Affine functions of the natural parameters, or of those of the study."""
+        if not natural:
+            return affine_in_parameters(self.grid.points)
+        coordinates, jacobian = self.flat("natural"), self.flat("jacobian")
+        values = np.column_stack([np.ones(len(coordinates)), coordinates])
+        return AffineFunctions(values, np.concatenate([np.zeros((len(values), 1, 2)), jacobian], axis=1))
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one estimator made of the samples of one seed.
+
+    Attributes:
+        system: name of the system.
+        estimator: name of the estimator.
+        natural: whether it works in the natural parameters, so that its gauge is affine in them.
+        samples: number of samples.
+        seed: of samples and network.
+        fields: of the estimate, see ``estimate_dataset``; attributes ``seconds`` and ``training_seconds``.
+    """
+
+    system: str
+    estimator: str
+    natural: bool
+    samples: int
+    seed: int
+    fields: xr.Dataset
+
+    @property
+    def estimate(self) -> Estimate:
+        """The estimate, as the estimator gave it."""
+
+        def flat(name: str) -> np.ndarray | None:
+            if name not in self.fields:
+                return None
+            values = self.fields[name].to_numpy()
+            return values.reshape(-1, *values.shape[2:])
+
+        return Estimate(flat("value"), flat("gradient"), flat("metric"), flat("metric_error"))
+
+    @property
+    def seconds(self) -> float:
+        """Time of training and estimate."""
+        return float(self.fields.attrs["seconds"]) + float(self.fields.attrs["training_seconds"])
+
+
+def per_site(estimate: Estimate, sites: int) -> Estimate:
+    """Value and gradient of an estimate for one site."""
+    value = None if estimate.value is None else estimate.value / sites
+    gradient = None if estimate.gradient is None else estimate.gradient / sites
+    return Estimate(value=value, gradient=gradient)
+
+
+def potential_table(records: Sequence[Record], truths: Sequence[Truth], *, target: Target) -> pd.DataFrame:
+    """Errors of free energies a site, in both gauges, with a row of zero skill and one of the exact potential.
+
+    Columns: ``system, size, samples, method, gauge, gauge_coordinates``, then ``value, first, second`` (RMSE of ``F``
+    and its derivatives by the two parameters) and ``scale`` with their deviations over seeds (``_sd``), ``seconds``
+    and ``seeds``. The gauge of an estimator is affine in the parameters it works in: that is what it cannot determine.
+
+    Args:
+        records: of all estimators, systems and seeds.
+        truths: of the systems.
+        target: what to compare with.
+    """
+    rows: list[dict[str, Any]] = []
+    for truth in truths:
+        exact, target_fields = truth.potential("potential"), truth.potential(target)
+        points = truth.grid.points
+        for gauge in GAUGES:
+            head = {"system": truth.system, "size": truth.size, "gauge": gauge}
+            zero = zero_skill_scores(target_fields, points, gauge_coordinates=truth.gauge(False))
+            rows.append({**head, "method": ZERO_SKILL, "gauge_coordinates": "study", **asdict(zero)})
+            options = {"gauge": gauge, "gauge_coordinates": truth.gauge(True)}
+            oracle = oracle_scores(exact, target_fields, points, **options)
+            rows.append({**head, "method": ORACLE, "gauge_coordinates": "natural", **asdict(oracle)})
+            for record, estimate in _of(records, truth):
+                if estimate.value is None:
+                    continue
+                own = {"gauge": gauge, "gauge_coordinates": truth.gauge(record.natural)}
+                scores = table_scores(per_site(estimate, truth.sites), target_fields, points, **own)
+                place = "natural" if record.natural else "study"
+                rows.append({**head, **_about(record), "gauge_coordinates": place, **asdict(scores)})
+    keys = ["system", "size", "samples", "method", "gauge", "gauge_coordinates"]
+    return _over_seeds(rows, keys, (*POTENTIAL_COLUMNS, "scale"))
+
+
+def metric_table(records: Sequence[Record], truths: Sequence[Truth], *, margin: int = 1) -> pd.DataFrame:
+    """Errors of Fisher metrics, with a row of a constant metric.
+
+    Columns: ``system, size, samples, method``, those of ``MetricScores`` with their deviations over seeds (``_sd``),
+    ``seconds`` and ``seeds``. Where the truth is an average over samples, its own error is added to the bars, and the
+    row of the oracle says what that error alone would score.
+
+    Args:
+        records: of all estimators, systems and seeds.
+        truths: of the systems; those without a metric are left out.
+        margin: rings of nodes along the edge that are not scored.
+    """
+    rows: list[dict[str, Any]] = []
+    for truth in truths:
+        metric, error = truth.flat("metric"), truth.flat("metric_error")
+        if not np.isfinite(metric).all():
+            continue
+        head = {"system": truth.system, "size": truth.size}
+        options = {"truth_error": error, "margin": margin}
+        rows.append({
+            **head, "method": ZERO_SKILL,
+            **asdict(metric_scores(constant_metric(metric, truth.grid), metric, truth.grid, **options)),
+        })  # fmt: skip
+        shaken = _shaken(metric, error)
+        oracle = metric_scores(Estimate(metric=shaken), metric, truth.grid, margin=margin)
+        rows.append({**head, "method": ORACLE, **asdict(oracle)})
+        for record, estimate in _of(records, truth):
+            if estimate.metric is not None:
+                scores = metric_scores(estimate, metric, truth.grid, **options)
+                rows.append({**head, **_about(record), **asdict(scores)})
+    return _over_seeds(rows, ["system", "size", "samples", "method"], METRIC_COLUMNS)
+
+
+def _shaken(metric: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """The metric moved by its own standard errors, once; the same where it is exact."""
+    noise = np.random.default_rng(0).standard_normal(metric.shape)
+    noise[:, 1, 0] = noise[:, 0, 1]
+    return metric + noise * error
+
+
+def _of(records: Sequence[Record], truth: Truth) -> Iterator[tuple[Record, Estimate]]:
+    for record in records:
+        if record.system == truth.system:
+            yield record, record.estimate
+
+
+def _about(record: Record) -> dict[str, Any]:
+    return {
+        "samples": record.samples, "method": record.estimator, "seed": record.seed, "seconds": record.seconds,
+    }  # fmt: skip
+
+
+def _over_seeds(rows: Sequence[Mapping[str, Any]], keys: list[str], columns: Sequence[str]) -> pd.DataFrame:
+    """Mean and deviation of every column over the seeds, in the order in which methods first come."""
+    frame = pd.DataFrame(rows)
+    for column in ("samples", "seconds", "seed"):
+        if column not in frame:
+            frame[column] = np.nan
+    grouped = frame.groupby(keys, sort=False, dropna=False)
+    table = grouped[list(columns)].mean()
+    # Of one seed there is no deviation to speak of.
+    deviation = grouped[list(columns)].std(ddof=1)
+    for column in columns:
+        table[f"{column}_sd"] = deviation[column]
+    table["seconds"] = grouped["seconds"].mean()
+    table["seeds"] = grouped["seed"].count()
+    return table.reset_index()
+
+
+Table = Callable[[Sequence[Record], Sequence[Truth]], pd.DataFrame]
