@@ -9,6 +9,8 @@ SNAKEMAKE := snakemake --cores $(CORES)
 TINY := --configfile workflow/studies/tiny.yaml
 SNAKEFILES := Snakefile workflow/rules
 PYTHON_CODE := hessgeo workflow/scripts benchmarks tests
+# Each process runs a test at a time; the workflow's own tests start jobs beside them.
+PYTEST := python -m pytest --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
 .PHONY: help figures report plan test unit lint fmt tiny verify bench clean
@@ -32,10 +34,10 @@ plan: $(VENV)/.installed ## say what the studies take (of CONFIG=mine.yaml too),
 	$(SNAKEMAKE) plan $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)
 
 test: $(VENV)/.installed ## run all tests
-	python -m pytest
+	$(PYTEST)
 
 unit: $(VENV)/.installed ## run the tests that train nothing and run no workflow
-	python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 lint: $(VENV)/.installed ## check style, types and the workflow
 	ruff check $(PYTHON_CODE)

@@ -5,9 +5,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 # Before torch is imported anywhere: idle threads of OpenMP that spin slow tests down on a machine with other work.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Tests that run side by side have a core each; jobs of the workflow set their own number of threads.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -15,6 +20,27 @@ REPOSITORY = Path(__file__).parent.parent
 @pytest.fixture(scope="session")
 def repository():
     return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory):
+    """A folder for what is built once for all processes: ``shared_folder(name, build)``, ``build(folder)`` fills it.
+
+    The others wait for the one that builds.
+    """
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def get(name, build):
+        folder, done = root / name, root / f"{name}.done"
+        with FileLock(root / f"{name}.lock"):
+            if not done.exists():
+                folder.mkdir()
+                build(folder)
+                done.touch()
+        return folder
+
+    return get
 
 
 @pytest.fixture(scope="session")

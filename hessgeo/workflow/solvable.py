@@ -126,15 +126,15 @@ def solvable_errors(solvable: Mapping[str, Any]) -> Iterator[str]:
 def _system_errors(key: str, system: Mapping[str, Any]) -> Iterator[str]:
     kind = system["kind"]
     parameters = ("natural", *PARAMETERS[kind])
-    if system["parameters"] not in parameters:
-        yield _line(f"{key}.parameters", system["parameters"], f"{', '.join(parameters)} for the kind {kind}")
-    if any(low >= high for low, high in system["extent"]):
-        yield _line(f"{key}.extent", system["extent"], "[[a_min, a_max], [b_min, b_max]], each increasing")
     positive = {"temperature": (0,), "mixture": (1,)}.get(
         system["parameters"], (0, 1) if kind == "tasep" else ()
     )
-    if any(system["extent"][axis][0] <= 0 for axis in positive):
+    if system["parameters"] not in parameters:
+        yield _line(f"{key}.parameters", system["parameters"], f"{', '.join(parameters)} for the kind {kind}")
+    elif any(system["extent"][axis][0] <= 0 for axis in positive):
         yield _line(f"{key}.extent", system["extent"], "bounds above 0 for temperatures and rates")
+    if any(low >= high for low, high in system["extent"]):
+        yield _line(f"{key}.extent", system["extent"], "[[a_min, a_max], [b_min, b_max]], each increasing")
     if kind == "isnnn" and system["size"] > 10:
         yield _line(
             f"{key}.size", system["size"], "at most 10 for the kind isnnn, whose exact solution ends there"

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,7 @@ class Workflow:
         self.environment = environment or {}
         tiny = yaml.safe_load((repository / "workflow" / "studies" / "tiny.yaml").read_text())
         self.overrides = merged(tiny if base is None else base, change)
-        self.overrides_file = (
-            directory.parent / f"{directory.name}-{len(list(directory.parent.iterdir()))}.yaml"
-        )
+        self.overrides_file = directory.parent / f"{directory.name}-{uuid.uuid4().hex[:8]}.yaml"
         self.overrides_file.write_text(yaml.safe_dump(self.overrides))
 
     def command(self, *arguments, cores=2):
@@ -85,13 +84,14 @@ def workflow_in(repository):
 
 
 @pytest.fixture(scope="session")
-def finished(repository, tmp_path_factory):
+def finished(repository, shared_folder):
     """The tiny study, built once from nothing. Tests read it and change copies."""
-    directory = tmp_path_factory.mktemp("finished") / "run"
-    directory.mkdir()
-    workflow = Workflow(repository, directory)
-    workflow.result = workflow.run()
-    return workflow
+
+    def build(folder):
+        (folder / "run").mkdir()
+        Workflow(repository, folder / "run").run()
+
+    return Workflow(repository, shared_folder("finished", build) / "run")
 
 
 @pytest.fixture

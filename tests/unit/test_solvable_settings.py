@@ -1,0 +1,145 @@
+"""Settings of solvable systems: what is refused, what each path depends on, what is built of them."""
+
+import numpy as np
+import pytest
+import yaml
+
+from hessgeo.estimators.registry import ESTIMATORS, NETWORKS
+from hessgeo.systems.ising import Ising
+from hessgeo.systems.tasep import Tasep
+from hessgeo.workflow.layout import Layout
+from hessgeo.workflow.settings import SettingsError, merged, read_settings
+from hessgeo.workflow.solvable import FIGURES, TABLES, gather_samples, load_system
+
+
+@pytest.fixture
+def read(config, schema, tmp_path, monkeypatch, repository):
+    monkeypatch.chdir(tmp_path)
+
+    def read(**change):
+        settings = read_settings(merged(config, {"solvable": change}), schema)
+        return Layout(settings, repository).solvable
+
+    return read
+
+
+def system(**entries):
+    return {"systems": {"ising-8": entries}}
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (system(kind="potts"), "systems.ising-8.kind: 'potts' is not allowed; allowed: ising, isnnn, "),
+        (system(size=17), "systems.ising-8.size: 17 is not allowed; allowed: at most 16 for the kind ising"),
+        (
+            system(parameters="mixture"),
+            "systems.ising-8.parameters: 'mixture' is not allowed; allowed: natural, temperature for the kind ising",
+        ),
+        (
+            system(extent=[[0.4, 0.1], [-1, 1]]),
+            "systems.ising-8.extent: [[0.4, 0.1], [-1, 1]] is not allowed; allowed: [[a_min, a_max], [b_min, b_max]]",
+        ),
+        (
+            system(parameters="temperature", extent=[[0, 1], [-1, 1]]),
+            "systems.ising-8.extent: [[0, 1], [-1, 1]] is not allowed; allowed: bounds above 0",
+        ),
+        (
+            system(shard=30_000),
+            "systems.ising-8.shard: 30000 is not allowed; allowed: a divisor of the number of samples, 100000",
+        ),
+        (
+            {"systems": {"tasep-64": {"extent": [[0, 1], [0.1, 1]]}}},
+            "systems.tasep-64.extent: [[0, 1], [0.1, 1]] is not allowed; allowed: bounds above 0",
+        ),
+        (
+            {"fisher": {"systems": ["ising-9"]}},
+            "fisher.systems[0]: 'ising-9' is not allowed; allowed: an entry of solvable.systems (ising-16, ",
+        ),
+        (
+            {"table1": {"estimators": ["unet"]}},
+            "table1.estimators[0]: 'unet' is not allowed; allowed: statistics, exponential, ",
+        ),
+        (
+            {"convergence": {"samples": [200_000]}},
+            "convergence.samples[0]: 200000 is not allowed; allowed: at most the samples of ising-8, 100000",
+        ),
+        ({"seeds": []}, "seeds: [] is not allowed; allowed: a list of at least 1 different entries"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(read, change, line):
+    with pytest.raises(SettingsError) as caught:
+        read(**change)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"hessgeo: solvable.{line}")
+
+
+def test_a_store_has_a_name_of_its_own_for_all_that_its_samples_depend_on(read):
+    base = read()
+    assert base.store("ising-8", 1) != base.store("ising-8", 2)
+    for change in (
+        {"size": 9},
+        {"samples": 200_000},
+        {"shard": 50_000},
+        {"sweeps": 7},
+        {"extent": [[0.1, 0.3], [0, 1]]},
+    ):
+        assert read(**system(**change)).digest("ising-8") != base.digest("ising-8"), change
+    # The nodes at which estimates are scored are no matter of the samples.
+    assert read(**system(grid=[9, 9])).digest("ising-8") == base.digest("ising-8")
+    # No sampler of this kind has sweeps.
+    other = read(systems={"tasep-64": {"sweeps": 7}})
+    assert other.digest("tasep-64") == base.digest("tasep-64")
+
+
+def test_known_statistics_are_asked_of_exponential_families_alone(read):
+    layout = read()
+    wanted = layout.estimates("fisher")
+    assert layout.estimate("ising-8", 3, None, "statistics") in wanted
+    assert not any("tasep-64" in path and "statistics" in path for path in wanted)
+    assert len(wanted) == len(set(wanted))
+
+
+def test_settings_of_a_system_go_before_those_of_all(read):
+    change = {"networks": {"exponential": {"epochs": 9, "batch_size": 128}}}
+    change["systems"] = {"ising-8": {"networks": {"exponential": {"epochs": 2}}}}
+    layout = read(**change)
+    assert layout.network_settings("ising-8", "exponential")["epochs"] == 2
+    assert layout.network_settings("ising-8", "exponential")["batch_size"] == 128
+    assert layout.network_settings("ising-10", "exponential")["epochs"] == 9
+
+
+def test_every_estimator_reads_a_network_that_is_known():
+    assert {entry.network for entry in ESTIMATORS.values()} - {None} == set(NETWORKS)
+
+
+def test_the_targets_are_all_tables_and_figures(read):
+    targets = read().targets
+    assert [path for path in targets if path.endswith(".csv")] == [
+        *(f"results/tables/{name}.csv" for name in TABLES),
+        *(f"results/solvable/figures/{name}.csv" for name in FIGURES),
+    ]
+
+
+def test_systems_are_what_settings_say(config):
+    systems = config["solvable"]["systems"]
+    ising = load_system({"parameters": "natural", **systems["ising-16"]})
+    assert isinstance(ising, Ising)
+    assert ising.side == 16
+    assert ising.coordinates.names == ("T", "H")
+    assert isinstance(load_system({"parameters": "natural", **systems["tasep-64"]}), Tasep)
+
+
+def test_stored_states_come_back_in_the_shape_of_the_system():
+    settings = yaml.safe_load(
+        "{kind: ising, size: 4, parameters: natural, extent: [[0.1, 0.4], [-1, 1]], grid: [5, 5]}"
+    )
+    flat = np.where(np.random.default_rng(0).random((3, 16)) < 0.5, -1, 1).astype(np.int8)
+    samples = gather_samples(settings, flat, np.array([[0.2, 0.0]] * 3))
+    assert samples.states.shape == (3, 4, 4)
+    assert samples.geometry == "torus"
+    np.testing.assert_array_equal(samples.statistics[:, 1], flat.sum(axis=1))
+    assert samples.first(2).statistics.shape == (2, 2)
+    with pytest.raises(ValueError, match=r"count is 4, must lie in 1\.\.3"):
+        samples.first(4)
