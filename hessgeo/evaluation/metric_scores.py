@@ -74,9 +74,7 @@ def metric_scores(
         return MetricScores(*[math.nan] * 7)
     _check("estimate", estimate.metric, grid)
     errors = relative_difference(estimate.metric, truth)[inside]
-    found, true = (
-        segment_lengths(g, grid, interpolation=interpolation) for g in (estimate.metric, truth)
-    )
+    found, true = (segment_lengths(g, grid, interpolation=interpolation) for g in (estimate.metric, truth))
     return MetricScores(
         median=float(np.median(errors)),
         percentile_90=float(np.percentile(errors, 90)),
@@ -91,8 +89,8 @@ def metric_scores(
 def constant_metric(truth: Float[np.ndarray, "node 2 2"], grid: Grid) -> Estimate:
     """Zero skill: one metric everywhere, a multiple of the Euclidean one of the unit square that the box becomes.
 
-    Its size is the truth's mean, ``c = mean_n tr(W g_n W) / 2`` with ``W`` the widths of the box; as the constant metric
-    of ClassiFIM (arXiv 2408.03323) it knows nothing of directions and places.
+    Its size is the truth's mean, ``c = mean_n tr(W g_n W) / 2`` with ``W`` the widths of the box; as the constant
+    metric of ClassiFIM (arXiv 2408.03323) it knows nothing of directions and places.
     """
     widths = np.ptp(np.array(grid.extent), axis=1)
     size = float(np.mean(np.einsum("nii,i->n", truth, widths**2))) / 2
@@ -106,7 +104,9 @@ def interior(grid: Grid, margin: int) -> Bool[np.ndarray, "node"]:
         ValueError: if none is.
     """
     if not 0 <= 2 * margin < min(grid.shape):
-        raise ValueError(f"margin is {margin}, must lie in 0..{(min(grid.shape) - 1) // 2} on a grid {grid.shape}")
+        raise ValueError(
+            f"margin is {margin}, must lie in 0..{(min(grid.shape) - 1) // 2} on a grid {grid.shape}"
+        )
     inside = np.zeros(grid.shape, dtype=bool)
     inside[margin : grid.shape[0] - margin, margin : grid.shape[1] - margin] = True
     return inside.ravel()
@@ -194,7 +194,7 @@ def _bilinear(
 ) -> Float[np.ndarray, "pair 3"]:
     cell = np.clip(np.floor(position).astype(int), 0, np.array(grid.shape) - 2)
     x, y = (position - cell).T[..., None]
-    corner = [entries[_row(grid, cell + [da, db])] for da in (0, 1) for db in (0, 1)]
+    corner = [entries[_row(grid, cell + np.array([da, db]))] for da in (0, 1) for db in (0, 1)]
     return (1 - x) * ((1 - y) * corner[0] + y * corner[1]) + x * ((1 - y) * corner[2] + y * corner[3])
 
 
@@ -204,7 +204,7 @@ def _row(grid: Grid, index: Int[np.ndarray, "pair 2"]) -> Int[np.ndarray, "pair"
 
 def _rounded(values: Float[np.ndarray, "pair"]) -> Int[np.ndarray, "pair"]:
     """Ten digits of the largest, as whole numbers: else rounding would order distances that are equal."""
-    return np.rint(values / max(float(values.max()), np.finfo(float).tiny) * 1e10).astype(np.int64)
+    return np.rint(values / max(float(np.abs(values).max()), np.finfo(float).tiny) * 1e10).astype(np.int64)
 
 
 def _untied(values: Int[np.ndarray, "pair"]) -> int:
