@@ -1,17 +1,23 @@
 """Remove what a posterior cannot determine of a potential before comparing it with another.
 
-A free energy is known up to an affine function of ``t``, and up to a scale where the resolution number is unknown.
+A free energy is known up to an affine function of the natural parameters, and up to a scale where the resolution
+number is unknown.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
 from hessgeo.free_energies.base import FreeEnergy
+from hessgeo.systems.solvable import Coordinates
+
+Gauge = Literal["shift+slope", "shift+slope+scale"]
+GAUGES: tuple[Gauge, ...] = ("shift+slope", "shift+slope+scale")
 
 
 @dataclass(frozen=True)
@@ -29,15 +35,86 @@ class GaugeErrors:
     scale: float
 
 
+@dataclass(frozen=True)
+class AffineFunctions:
+    """The functions that span the gauge, at points: one and two coordinates, with derivatives by the parameters.
+
+    Attributes:
+        values: columns ``1``, first and second coordinate.
+        gradients: ``[n, k, j]``, the derivative of column ``k`` by parameter ``j``.
+    """
+
+    values: Float[np.ndarray, "n 3"]
+    gradients: Float[np.ndarray, "n 3 2"]
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A potential in the gauge that brings its values closest to those of another.
+
+    Attributes:
+        value: the values, a gauge function added.
+        gradient: the gradient of the same, or None where none was given.
+        scale: the factor on both.
+    """
+
+    value: Float[np.ndarray, "n"]
+    gradient: Float[np.ndarray, "n 2"] | None
+    scale: float
+
+
+def affine_in_parameters(t: Float[np.ndarray, "n 2"]) -> AffineFunctions:
+    """The affine functions of the parameters themselves."""
+    slopes = np.concatenate([np.zeros((1, 2)), np.eye(2)])
+    return AffineFunctions(np.column_stack([np.ones(len(t)), t]), np.tile(slopes, (len(t), 1, 1)))
+
+
+def affine_in_natural(t: Float[np.ndarray, "n 2"], coordinates: Coordinates) -> AffineFunctions:
+    """The affine functions of the natural parameters, with derivatives by those of the study: the Jacobian."""
+    natural, jacobian = coordinates.natural(t), coordinates.jacobian(t)
+    values = np.column_stack([np.ones(len(t)), natural])
+    return AffineFunctions(values, np.concatenate([np.zeros((len(t), 1, 2)), jacobian], axis=1))
+
+
 def affine_part(t: Float[np.ndarray, "n 2"], values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "3"]:
     """Least-squares coefficients ``(c, u_a, u_b)`` of ``c + <u, t>``."""
-    design = np.column_stack([np.ones(len(t)), t])
-    return np.linalg.lstsq(design, values, rcond=None)[0]
+    return _coefficients(affine_in_parameters(t), values)
 
 
 def remove_affine_part(t: Float[np.ndarray, "n 2"], values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
     """``values`` less their least-squares affine function of ``t``."""
-    return values - np.column_stack([np.ones(len(t)), t]) @ affine_part(t, values)
+    return _remove(affine_in_parameters(t), values)
+
+
+def align(
+    value: Float[np.ndarray, "n"],
+    gradient: Float[np.ndarray, "n 2"] | None,
+    truth: Float[np.ndarray, "n"],
+    functions: AffineFunctions,
+    *,
+    scale: bool = False,
+) -> Aligned:
+    """Bring a potential into the gauge of another, by least squares on the values alone.
+
+    Minimises ``sum_n (s F_n + <c, A_n> - truth_n)^2`` over ``c``, and over ``s`` with ``scale`` (else ``s = 1``). The
+    same ``s`` and ``c`` then apply to the gradient, ``s grad F + <c, grad A>``: nothing is fitted to it.
+
+    Args:
+        value: the potential.
+        gradient: its gradient, if it has one.
+        truth: the values to meet.
+        functions: what spans the gauge, at the same points.
+        scale: whether a factor is free too; it is 0 where the potential is a function of the gauge itself.
+    """
+    shape = _remove(functions, value)
+    factor = 1.0
+    if scale:
+        # Up to rounding there is nothing left to scale: a factor would blow the rounding up.
+        flat = np.abs(shape).max() <= 1e-12 * max(np.abs(value).max(), np.finfo(float).tiny)
+        factor = 0.0 if flat else float(shape @ _remove(functions, truth) / (shape @ shape))
+    c = _coefficients(functions, truth - factor * value)
+    moved = None if gradient is None else factor * gradient + np.einsum("k,nkj->nj", c, functions.gradients)
+    return Aligned(factor * value + functions.values @ c, moved, factor)
 
 
 def compare(
@@ -58,20 +135,35 @@ def compare(
     with torch.no_grad():
         true_value, value = truth.value(points).numpy(), estimate.value(points).numpy()
     true_gradient, gradient = truth.gradient(points).numpy(), estimate.gradient(points).detach().numpy()
-    true_shape = remove_affine_part(t, true_value)
-    shape = remove_affine_part(t, value)
-    if np.ptp(true_shape) < 1e-12 * max(1.0, np.ptp(true_value)):
-        raise ValueError(
-            "the true potential is affine on these points: nothing is left once its gauge is removed"
-        )
-    factor = float(shape @ true_shape / (shape @ shape)) if scale else 1.0
-    slope = affine_part(t, factor * value - true_value)[1:]
-    value_rmse = float(np.sqrt(np.mean((factor * shape - true_shape) ** 2)))
-    gradient_rmse = float(np.sqrt(np.mean(np.sum((factor * gradient - slope - true_gradient) ** 2, axis=1))))
+    functions = affine_in_parameters(t)
+    check_not_affine(functions, true_value)
+    aligned = align(value, gradient, true_value, functions, scale=scale)
+    value_rmse = float(np.sqrt(np.mean((aligned.value - true_value) ** 2)))
+    gradient_rmse = float(np.sqrt(np.mean(np.sum((aligned.gradient - true_gradient) ** 2, axis=1))))
     return GaugeErrors(
         value=value_rmse,
         gradient=gradient_rmse,
         value_relative=value_rmse / float(np.ptp(true_value)),
         gradient_relative=gradient_rmse / float(np.ptp(true_gradient, axis=0).max()),
-        scale=factor,
+        scale=aligned.scale,
     )
+
+
+def check_not_affine(functions: AffineFunctions, truth: Float[np.ndarray, "n"]) -> None:
+    """Refuse a truth that is a function of the gauge itself.
+
+    Raises:
+        ValueError: if nothing is left of it to compare with.
+    """
+    if np.ptp(_remove(functions, truth)) < 1e-12 * max(1.0, np.ptp(truth)):
+        raise ValueError(
+            "the true potential is affine on these points: nothing is left once its gauge is removed"
+        )
+
+
+def _coefficients(functions: AffineFunctions, values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "3"]:
+    return np.linalg.lstsq(functions.values, values, rcond=None)[0]
+
+
+def _remove(functions: AffineFunctions, values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+    return values - functions.values @ _coefficients(functions, values)

@@ -299,7 +299,8 @@ def log_ticks(low: float, high: float, most: int) -> list[float]:
 def number(value: float) -> str:
     """A short label: plain between 0.001 and 10,000, else as a power of ten."""
     if value == 0 or 1e-3 <= abs(value) < 1e4:
-        return f"{value:.3g}".replace("-", "\u2212")
+        # Three digits of a number with four before the point would be a power of ten.
+        return f"{value:{'.0f' if abs(value) >= 1e3 else '.3g'}}".replace("-", "\u2212")
     return LogFormatterSciNotation(minor_thresholds=(np.inf, np.inf))(value)
 
 
