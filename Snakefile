@@ -16,6 +16,7 @@ from hessgeo.workflow.layout import (
     Layout,
 )
 from hessgeo.workflow.settings import SettingsError, read_settings
+from hessgeo.workflow.solvable import SCORED, TABLES
 
 min_version("9.0")
 
@@ -57,6 +58,7 @@ wildcard_constraints:
 
 localrules:
     all,
+    table1,
     create_samples,
     create_embedding,
     create_states,

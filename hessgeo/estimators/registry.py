@@ -18,26 +18,36 @@ class Entry:
     Attributes:
         module: in ``hessgeo.estimators``.
         name: of the class.
+        title: what tables call it.
         network: a key of ``NETWORKS``, or None.
+        natural: whether it works in the natural parameters; else in those of the study, as the paper does.
         exact: whether it needs the system's own statistics, which no data analysis of a new system has.
     """
 
     module: str
     name: str
+    title: str
     network: str | None = None
+    natural: bool = False
     exact: bool = False
 
 
 ESTIMATORS: dict[str, Entry] = {
-    "statistics": Entry("exponential", "KnownStatistics", exact=True),
-    "exponential": Entry("exponential", "ExponentialLikelihood", "exponential"),
-    "exponential-posterior": Entry("exponential", "ExponentialPosterior", "exponential"),
-    "exponential-wide": Entry("exponential", "ExponentialWide", "exponential-wide"),
-    "u2net": Entry("baselines", "U2NetSpline", "u2net"),
-    "u2net-mlp": Entry("baselines", "PaperPerceptron", "u2net"),
-    "mean-as-statistic": Entry("baselines", "MeanAsStatistic", "mean-regression"),
-    "pca-vae": Entry("baselines", "PcaVae", "vae"),
-    "score-classifier": Entry("baselines", "ScoreClassifier", "score"),
+    "statistics": Entry("exponential", "KnownStatistics", "known statistics", natural=True, exact=True),
+    "exponential": Entry(
+        "exponential", "ExponentialLikelihood", "learned statistics", "exponential", natural=True
+    ),
+    "exponential-posterior": Entry(
+        "exponential", "ExponentialPosterior", "learned statistics, posterior", "exponential", natural=True
+    ),
+    "exponential-wide": Entry(
+        "exponential", "ExponentialWide", "learned statistics, d > 2", "exponential-wide"
+    ),
+    "u2net": Entry("baselines", "U2NetSpline", "U²-Net, splines", "u2net"),
+    "u2net-mlp": Entry("baselines", "PaperPerceptron", "U²-Net, MLP + JSD (the paper's)", "u2net"),
+    "mean-as-statistic": Entry("baselines", "MeanAsStatistic", "mean as statistic", "mean-regression"),
+    "pca-vae": Entry("baselines", "PcaVae", "PCA-VAE", "vae"),
+    "score-classifier": Entry("baselines", "ScoreClassifier", "score by classification", "score"),
 }
 NETWORKS: dict[str, tuple[str, str]] = {
     "exponential": ("exponential", "ExponentialTrainer"),

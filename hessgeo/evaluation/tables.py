@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -13,11 +13,19 @@ import xarray as xr
 from hessgeo.estimators.base import Estimate
 from hessgeo.evaluation.gauge import GAUGES, AffineFunctions, affine_in_parameters
 from hessgeo.evaluation.metric_scores import constant_metric, metric_scores
+from hessgeo.evaluation.summary import over_seeds
 from hessgeo.evaluation.table_scores import oracle_scores, table_scores, zero_skill_scores
 from hessgeo.grids import Grid
 
 Target = Literal["paper", "potential"]
-ZERO_SKILL, ORACLE = "zero-skill", "oracle"
+# Rows that bound every method from both sides.
+ZERO_SKILL: dict[str, Any] = {
+    "method": "zero skill",
+    "kind": "zero skill",
+    "samples": None,
+    "seconds": np.nan,
+}
+ORACLE: dict[str, Any] = {"method": "oracle", "kind": "oracle", "samples": None, "seconds": np.nan}
 POTENTIAL_COLUMNS = ("value", "first", "second")
 METRIC_COLUMNS = (
     "median", "percentile_90", "coverage", "indefinite", "distance_mse", "distance_mse_scaled", "distance_rank_error",
@@ -119,9 +127,10 @@ def per_site(estimate: Estimate, sites: int) -> Estimate:
 def potential_table(records: Sequence[Record], truths: Sequence[Truth], *, target: Target) -> pd.DataFrame:
     """Errors of free energies a site, in both gauges, with a row of zero skill and one of the exact potential.
 
-    Columns: ``system, size, samples, method, gauge, gauge_coordinates``, then ``value, first, second`` (RMSE of ``F``
-    and its derivatives by the two parameters) and ``scale`` with their deviations over seeds (``_sd``), ``seconds``
-    and ``seeds``. The gauge of an estimator is affine in the parameters it works in: that is what it cannot determine.
+    Columns: ``system, size, samples, method, kind, gauge, gauge_coordinates``, then ``value, first, second`` (RMSE of
+    ``F`` and its derivatives by the two parameters), ``scale`` and ``seconds`` with their deviations over seeds
+    (``_sd``), and ``seeds``. The gauge of an estimator is affine in the parameters it works in: that is what it
+    cannot determine.
 
     Args:
         records: of all estimators, systems and seeds.
@@ -135,10 +144,10 @@ def potential_table(records: Sequence[Record], truths: Sequence[Truth], *, targe
         for gauge in GAUGES:
             head = {"system": truth.system, "size": truth.size, "gauge": gauge}
             zero = zero_skill_scores(target_fields, points, gauge_coordinates=truth.gauge(False))
-            rows.append({**head, "method": ZERO_SKILL, "gauge_coordinates": "study", **asdict(zero)})
+            rows.append({**head, **ZERO_SKILL, "gauge_coordinates": "study", **asdict(zero)})
             options = {"gauge": gauge, "gauge_coordinates": truth.gauge(True)}
             oracle = oracle_scores(exact, target_fields, points, **options)
-            rows.append({**head, "method": ORACLE, "gauge_coordinates": "natural", **asdict(oracle)})
+            rows.append({**head, **ORACLE, "gauge_coordinates": "natural", **asdict(oracle)})
             for record, estimate in _of(records, truth):
                 if estimate.value is None:
                     continue
@@ -146,16 +155,16 @@ def potential_table(records: Sequence[Record], truths: Sequence[Truth], *, targe
                 scores = table_scores(per_site(estimate, truth.sites), target_fields, points, **own)
                 place = "natural" if record.natural else "study"
                 rows.append({**head, **_about(record), "gauge_coordinates": place, **asdict(scores)})
-    keys = ["system", "size", "samples", "method", "gauge", "gauge_coordinates"]
-    return _over_seeds(rows, keys, (*POTENTIAL_COLUMNS, "scale"))
+    keys = ("system", "size", "samples", "method", "kind", "gauge", "gauge_coordinates")
+    return over_seeds(pd.DataFrame(rows), keys, (*POTENTIAL_COLUMNS, "scale", "seconds"))
 
 
 def metric_table(records: Sequence[Record], truths: Sequence[Truth], *, margin: int = 1) -> pd.DataFrame:
     """Errors of Fisher metrics, with a row of a constant metric.
 
-    Columns: ``system, size, samples, method``, those of ``MetricScores`` with their deviations over seeds (``_sd``),
-    ``seconds`` and ``seeds``. Where the truth is an average over samples, its own error is added to the bars, and the
-    row of the oracle says what that error alone would score.
+    Columns: ``system, size, samples, method, kind``, those of ``MetricScores`` and ``seconds`` with their deviations
+    over seeds (``_sd``), and ``seeds``. Where the truth is an average over samples, its own error is added to the
+    bars, and the row of the oracle says what that error alone would score.
 
     Args:
         records: of all estimators, systems and seeds.
@@ -175,12 +184,13 @@ def metric_table(records: Sequence[Record], truths: Sequence[Truth], *, margin: 
         })  # fmt: skip
         shaken = _shaken(metric, error)
         oracle = metric_scores(Estimate(metric=shaken), metric, truth.grid, margin=margin)
-        rows.append({**head, "method": ORACLE, **asdict(oracle)})
+        rows.append({**head, **ORACLE, **asdict(oracle)})
         for record, estimate in _of(records, truth):
             if estimate.metric is not None:
                 scores = metric_scores(estimate, metric, truth.grid, **options)
                 rows.append({**head, **_about(record), **asdict(scores)})
-    return _over_seeds(rows, ["system", "size", "samples", "method"], METRIC_COLUMNS)
+    keys = ("system", "size", "samples", "method", "kind")
+    return over_seeds(pd.DataFrame(rows), keys, (*METRIC_COLUMNS, "seconds"))
 
 
 def _shaken(metric: np.ndarray, error: np.ndarray) -> np.ndarray:
@@ -198,25 +208,5 @@ def _of(records: Sequence[Record], truth: Truth) -> Iterator[tuple[Record, Estim
 
 def _about(record: Record) -> dict[str, Any]:
     return {
-        "samples": record.samples, "method": record.estimator, "seed": record.seed, "seconds": record.seconds,
+        "samples": record.samples, "method": record.estimator, "kind": "estimate", "seconds": record.seconds,
     }  # fmt: skip
-
-
-def _over_seeds(rows: Sequence[Mapping[str, Any]], keys: list[str], columns: Sequence[str]) -> pd.DataFrame:
-    """Mean and deviation of every column over the seeds, in the order in which methods first come."""
-    frame = pd.DataFrame(rows)
-    for column in ("samples", "seconds", "seed"):
-        if column not in frame:
-            frame[column] = np.nan
-    grouped = frame.groupby(keys, sort=False, dropna=False)
-    table = grouped[list(columns)].mean()
-    # Of one seed there is no deviation to speak of.
-    deviation = grouped[list(columns)].std(ddof=1)
-    for column in columns:
-        table[f"{column}_sd"] = deviation[column]
-    table["seconds"] = grouped["seconds"].mean()
-    table["seeds"] = grouped["seed"].count()
-    return table.reset_index()
-
-
-Table = Callable[[Sequence[Record], Sequence[Truth]], pd.DataFrame]

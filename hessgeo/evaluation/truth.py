@@ -8,16 +8,11 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from hessgeo.evaluation.tasep_potentials import current_potential, entropy_potential
 from hessgeo.grids import Grid
 from hessgeo.systems.ising import LARGEST_SOLVED, Ising
 from hessgeo.systems.solvable import Points, SolvableSystem
-from hessgeo.systems.tasep import (
-    Tasep,
-    entropy_potential,
-    entropy_potential_gradient,
-    limiting_current,
-    limiting_current_gradient,
-)
+from hessgeo.systems.tasep import Tasep
 
 
 def exact_fields(
@@ -85,16 +80,10 @@ def _cumulants(
 def _tasep_fields(system: Tasep, t: Points, samples: int, seed: int) -> dict[str, np.ndarray]:
     sites, nothing = system.sites, np.full((len(t), 2, 2), np.nan)
     metric, error = system.estimated_metric(t, samples=samples, seed=seed) if samples else (nothing, nothing)
-    return {
-        "value": sites * entropy_potential(t),
-        "gradient": sites * entropy_potential_gradient(t),
-        "metric": metric,
-        "metric_error": error,
-        "paper_value": sites * limiting_current(t),
-        "paper_gradient": sites * limiting_current_gradient(t),
-        "natural": t.copy(),
-        "jacobian": np.broadcast_to(np.eye(2), (len(t), 2, 2)).copy(),
-    }
+    fields = {"metric": metric, "metric_error": error, "natural": t.copy()}
+    for prefix, potential in (("", entropy_potential(t)), ("paper_", current_potential(t))):
+        fields |= {f"{prefix}value": sites * potential.value, f"{prefix}gradient": sites * potential.gradient}
+    return {**fields, "jacobian": np.broadcast_to(np.eye(2), (len(t), 2, 2)).copy()}
 
 
 def estimate_dataset(estimate: Any, grid: Grid) -> xr.Dataset:

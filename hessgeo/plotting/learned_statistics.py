@@ -41,7 +41,9 @@ def affine_match(learned: Float[np.ndarray, "n d"], exact: Float[np.ndarray, "n 
         ValueError: if the numbers of samples differ, or an exact statistic does not vary.
     """
     if len(learned) != len(exact):
-        raise ValueError(f"there are {len(learned)} learned and {len(exact)} exact statistics, must be as many")
+        raise ValueError(
+            f"there are {len(learned)} learned and {len(exact)} exact statistics, must be as many"
+        )
     spread = ((exact - exact.mean(axis=0)) ** 2).sum(axis=0)
     if np.any(spread == 0):
         raise ValueError("an exact statistic is the same for all samples, must vary")

@@ -35,6 +35,7 @@ ALGORITHM_VERSIONS: Mapping[str, int] = {
     "solve_system": 1,
     "train_network": 1,
     "estimate_geometry": 1,
+    "score_estimates": 1,
 }
 
 FIGURES = (

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from hessgeo.systems.solvable import Coordinates, SolvableSystem
     from hessgeo.systems.tasep import Tasep
 
+# Settings that name what is scored, and the tables that are made of them.
+SCORED = ("table1", "fisher", "convergence")
 TABLES = ("table1", "table1_potential", "fisher", "sample_convergence")
+TABLE_KINDS = ("csv", "tex", "html")
 FIGURES = (
     "ising_free_energy",
     "tasep_free_energy",
@@ -101,7 +104,7 @@ def solvable_errors(solvable: Mapping[str, Any]) -> Iterator[str]:
     systems = solvable["systems"]
     for name, system in systems.items():
         yield from _system_errors(f"solvable.systems.{name}", system)
-    for table in ("table1", "fisher", "convergence"):
+    for table in SCORED:
         entry = solvable[table]
         for place, name in enumerate(entry["systems"]):
             if name not in systems:
@@ -223,9 +226,8 @@ class SolvableLayout:
             *(f"{manifest}/state/{k}.json" for k in shards),
         ]
 
-    def estimate(self, system: str, seed: str | int, count: int | None, estimator: str) -> str:
-        """The estimate of one estimator, from all samples or the first ``count``."""
-        count = count or self.systems[system]["samples"]
+    def estimate(self, system: str, seed: str | int, count: int, estimator: str) -> str:
+        """The estimate of one estimator from the first ``count`` samples."""
         return self.path(system, f"seed-{seed}", str(count), "estimates", f"{estimator}.nc")
 
     def network_files(self, system: str, seed: str | int, count: str | int, estimator: str) -> list[str]:
@@ -271,19 +273,28 @@ class SolvableLayout:
 
     # What tables and figures read.
 
-    def estimates(self, table: str) -> list[str]:
-        """The estimates that a table scores, in its order."""
+    def records(self, table: str) -> list[dict[str, Any]]:
+        """The estimates that a table scores, in its order: ``system, estimator, samples, seed`` and their ``path``."""
         entry = self.solvable[table]
-        counts = entry["samples"] if table == "convergence" else [None]
-        seeds = self.seeds if table != "convergence" else self.seeds[: entry["seeds"]]
+        seeds = self.seeds[: entry["seeds"]] if table == "convergence" else self.seeds
         return [
-            self.estimate(system, seed, count, name)
+            {
+                "system": system,
+                "estimator": name,
+                "samples": samples,
+                "seed": seed,
+                "path": self.estimate(system, seed, samples, name),
+            }
             for system in entry["systems"]
-            for count in counts
+            for samples in (entry["samples"] if table == "convergence" else [self.systems[system]["samples"]])
             for name in entry["estimators"]
             if self.fits(system, name)
             for seed in seeds
         ]
+
+    def estimates(self, table: str) -> list[str]:
+        """The files of those estimates."""
+        return [record["path"] for record in self.records(table)]
 
     def fits(self, system: str, estimator: str) -> bool:
         """Whether an estimator can be used on a system: known statistics exist in exponential families alone."""
@@ -291,14 +302,20 @@ class SolvableLayout:
 
         return not (ESTIMATORS[estimator].exact and self.systems[system]["kind"] == "tasep")
 
-    def truths(self, table: str) -> list[str]:
-        """The exact fields of a table's systems."""
-        return [self.path(system, "truth.nc") for system in self.solvable[table]["systems"]]
+    @property
+    def scored(self) -> list[str]:
+        """All systems that a table has, each once."""
+        return list(dict.fromkeys(name for table in SCORED for name in self.solvable[table]["systems"]))
+
+    @property
+    def truths(self) -> list[str]:
+        """The exact fields of those systems."""
+        return [self.path(system, "truth.nc") for system in self.scored]
 
     @property
     def table_files(self) -> list[str]:
         """The tables, each as numbers, for a paper and for a reader."""
-        return [self.table(f"{name}.{kind}") for name in TABLES for kind in ("csv", "tex", "html")]
+        return [self.table(f"{name}.{kind}") for name in TABLES for kind in TABLE_KINDS]
 
     @property
     def figure_files(self) -> list[str]:

@@ -7,7 +7,7 @@ import pytest
 
 from hessgeo.workflow.layout import ALGORITHM_VERSIONS, FIGURES
 
-TABLE_STEPS = {"sample_states", "solve_system", "train_network", "estimate_geometry"}
+TABLE_STEPS = {"sample_states", "solve_system", "train_network", "estimate_geometry", "score_estimates"}
 
 
 def test_the_workflow_passes_the_lint_of_snakemake(repository):

@@ -130,3 +130,62 @@ rule estimate_geometry:
         "Estimate by {wildcards.estimator} from {wildcards.first} samples of {wildcards.system}, seed {wildcards.seed}"
     script:
         "../scripts/estimate_geometry.py"
+
+
+rule score_estimates:
+    input:
+        estimates=[path for table in SCORED for path in solvable.estimates(table)],
+        truths=solvable.truths,
+    output:
+        **{f"{name}_{kind}": solvable.table(f"{name}.{kind}") for name in TABLES for kind in ("csv", "tex")},
+        table1_html=report(
+            solvable.table("table1.html"),
+            caption="../report/solvable_table.rst",
+            category="solvable systems",
+            labels={"table": "Table 1"},
+        ),
+        table1_potential_html=report(
+            solvable.table("table1_potential.html"),
+            caption="../report/solvable_table.rst",
+            category="solvable systems",
+            labels={"table": "Table 1, like with like"},
+        ),
+        fisher_html=report(
+            solvable.table("fisher.html"),
+            caption="../report/solvable_table.rst",
+            category="solvable systems",
+            labels={"table": "Fisher metrics"},
+        ),
+        sample_convergence_html=report(
+            solvable.table("sample_convergence.html"),
+            caption="../report/solvable_table.rst",
+            category="solvable systems",
+            labels={"table": "against the number of samples"},
+        ),
+        numbers=solvable.path("numbers.json"),
+    log:
+        logs("solvable", "score_estimates.log"),
+    benchmark:
+        benchmarks("solvable", "score_estimates.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="30m",
+    params:
+        records={table: solvable.records(table) for table in SCORED},
+        systems=dict(solvable.systems),
+        scored=solvable.scored,
+        algorithm_version=ALGORITHM_VERSIONS["score_estimates"],
+    message:
+        "Score the estimates of all solvable systems"
+    script:
+        "../scripts/score_estimates.py"
+
+
+rule table1:
+    input:
+        solvable.targets,
+    message:
+        "The tables and figures of solvable systems are complete"
