@@ -132,4 +132,6 @@ def _mark(axes: Axes, critical: tuple[float, float] | None, grid: Grid) -> None:
         low <= x <= high for x, (low, high) in zip(critical, grid.extent, strict=True)
     ):
         return
-    axes.plot(*critical, "o", markersize=5, color="white", markeredgecolor="black", zorder=4, fillstyle="full")
+    axes.plot(
+        *critical, "o", markersize=5, color="white", markeredgecolor="black", zorder=4, fillstyle="full"
+    )

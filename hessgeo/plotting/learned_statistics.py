@@ -41,7 +41,9 @@ def affine_match(learned: Float[np.ndarray, "n d"], exact: Float[np.ndarray, "n 
         ValueError: if the numbers of samples differ, or an exact statistic does not vary.
     """
     if len(learned) != len(exact):
-        raise ValueError(f"there are {len(learned)} learned and {len(exact)} exact statistics, must be as many")
+        raise ValueError(
+            f"there are {len(learned)} learned and {len(exact)} exact statistics, must be as many"
+        )
     spread = ((exact - exact.mean(axis=0)) ** 2).sum(axis=0)
     if np.any(spread == 0):
         raise ValueError("an exact statistic is the same for all samples, must vary")
@@ -112,7 +114,7 @@ def _draw_hexagons(
 
 
 def _hexagon_width(exact: Float[np.ndarray, "n"], span: float) -> float:
-    """About ``span / BINS``; of statistics with few values twice a multiple of their step, so that none falls between."""
+    """About ``span / BINS``; where values are few, an even multiple of their step, so that no column falls between."""
     values = np.unique(exact)
     if not 1 < len(values) < 20 * BINS:
         return span / BINS
