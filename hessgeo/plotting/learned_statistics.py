@@ -114,7 +114,7 @@ def _draw_hexagons(
 
 
 def _hexagon_width(exact: Float[np.ndarray, "n"], span: float) -> float:
-    """About ``span / BINS``; of statistics with few values twice a multiple of their step, so that none falls between."""
+    """About ``span / BINS``; where values are few, an even multiple of their step, so that no column falls between."""
     values = np.unique(exact)
     if not 1 < len(values) < 20 * BINS:
         return span / BINS

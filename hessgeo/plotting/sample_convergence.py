@@ -21,8 +21,8 @@ def draw(
 ) -> tuple[Figure, pd.DataFrame]:
     """Error against number of samples on logarithmic axes, a line per method and a panel per system.
 
-    Marks are geometric means over seeds, bars their standard deviation about it (as a factor). The slope beside a method's
-    name is fitted to all of its runs by least squares in logarithms, with its standard error. The grey line
+    Marks are geometric means over seeds, bars their standard deviation about it (as a factor). The slope beside a
+    method's name is fitted to all of its runs by least squares in logarithms, with its standard error. The grey line
     falls as ``n^(-1/2)``, the rate of an estimator without bias.
 
     Args:
