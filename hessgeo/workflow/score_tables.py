@@ -49,8 +49,8 @@ _GAUGE = (
 CAPTIONS = {
     "table1": _GAUGE
     + "The paper's protocol (Lobashev et al. 2025, Eq. 118): TASEP is compared with its limiting current J, which "
-    "is no potential of its Fisher metric; the oracle is the exact potential under the same protocol. Published rows (in "
-    "italics) stand at their own sizes, the others at ours.",
+    "is no potential of its Fisher metric; the oracle is the exact potential under the same protocol. Published rows "
+    "(in italics) stand at their own sizes, the others at ours.",
     "table1_potential": _GAUGE
     + "Compared with the potential whose Hessian is the Fisher metric: log Z for Ising, minus the entropy of the "
     "smaller rate for TASEP, in the limit of a long lattice.",

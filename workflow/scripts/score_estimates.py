@@ -1,9 +1,8 @@
 """Score every estimate of solvable systems against the exact answers, and typeset the tables."""
 
-from hessgeo.plotting.tables import save_table
-
 from hessgeo import store
 from hessgeo.evaluation.tables import metric_table, potential_table
+from hessgeo.plotting.tables import save_table
 from hessgeo.workflow import score_tables as typeset
 from hessgeo.workflow import script_context
 
