@@ -15,6 +15,8 @@ from jaxtyping import Float, Shaped
 from hessgeo.free_energies.base import FreeEnergy
 from hessgeo.free_energies.spline import SplineFreeEnergy
 from hessgeo.grids import Grid
+from hessgeo.metrics.curvature import thermodynamic_curvature
+from hessgeo.metrics.diagnostics import positive_definite
 from hessgeo.systems.solvable import Coordinates
 
 Geometry = Literal["torus", "ring", "open", "exchangeable"]
@@ -79,6 +81,7 @@ class Estimate:
         gradient: ``dF / dt``.
         metric: the Fisher metric.
         metric_error: standard errors of its entries.
+        curvature: scalar (Ruppeiner) curvature of the metric, the same in all parameters; NaN where it is no metric.
         numbers: what else is to be reported of it: calibration, convergence, weights.
     """
 
@@ -86,6 +89,7 @@ class Estimate:
     gradient: Float[np.ndarray, "node 2"] | None = None
     metric: Float[np.ndarray, "node 2 2"] | None = None
     metric_error: Float[np.ndarray, "node 2 2"] | None = None
+    curvature: Float[np.ndarray, "node"] | None = None
     numbers: dict[str, Any] = field(default_factory=dict)
 
 
@@ -156,7 +160,12 @@ def pull_back(
     jacobian = samples.coordinates.jacobian(points)
     natural = torch.from_numpy(samples.coordinates.natural(points))
     value, slope = free_energy.value(natural).detach().numpy(), free_energy.gradient(natural).detach().numpy()
-    bend = free_energy.hessian(natural).detach().numpy()
+    bend = free_energy.hessian(natural).detach()
+    curvature, definite = np.full(len(points), np.nan), positive_definite(bend.numpy())
+    curvature[definite] = thermodynamic_curvature(
+        bend[definite], free_energy.third(natural[definite]).detach()
+    )
+    bend = bend.numpy()
     error = None
     if isinstance(free_energy, SplineFreeEnergy):
         error = free_energy.hessian_error(natural, torch.from_numpy(jacobian)).numpy()
@@ -165,5 +174,6 @@ def pull_back(
         gradient=np.einsum("nij,ni->nj", jacobian, slope),
         metric=np.swapaxes(jacobian, 1, 2) @ bend @ jacobian,
         metric_error=error,
+        curvature=curvature,
         numbers=dict(numbers or {}),
     )

@@ -93,6 +93,7 @@ def estimate_dataset(estimate: Any, grid: Grid) -> xr.Dataset:
         "gradient": (estimate.gradient, ("i",)),
         "metric": (estimate.metric, ("i", "j")),
         "metric_error": (estimate.metric_error, ("i", "j")),
+        "curvature": (estimate.curvature, ()),
     }
     arrays = {
         name: (("a", "b", *dims), np.asarray(values).reshape(*grid.shape, *np.shape(values)[1:]))
