@@ -62,7 +62,7 @@ class Column:
 
 
 def number_with_error(value: float, error: float = math.nan, *, digits: int = 3) -> str:
-    """``value ± error``, to the place of the error's second digit where its first two are below 35.5, else of its first.
+    """``value ± error`` to the place of the error's second digit if its first two are below 35.5, else of its first.
 
     This is the rule of the Particle Data Group, without its exception for errors just below a power of ten. Without an
     error, or with one of zero, ``digits`` significant digits. Very large and very small numbers stand in scientific
