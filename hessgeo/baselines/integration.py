@@ -20,7 +20,9 @@ from hessgeo.free_energies.spline import SplineFreeEnergy
 
 Extent = tuple[tuple[float, float], tuple[float, float]]
 Smoothness = float | Literal["auto"]
-_WEIGHTS = np.geomspace(1e-10, 1e4, 561)  # of the penalty that are tried, relative to the balance of the two traces
+_WEIGHTS = np.geomspace(
+    1e-10, 1e4, 561
+)  # of the penalty that are tried, relative to the balance of the two traces
 _GRADIENT = ((1, 0), (0, 1))
 
 
@@ -201,7 +203,11 @@ def integrate_statistics(
         torch.from_numpy(c.reshape(basis.shape)),
         torch.from_numpy(problem.sandwich(c, target, chosen, observations=len(t))),
         resolution=1.0,
-        certificate={"smoothness": chosen, "curl_share": curl_share, "gauge": "coefficients without constant"},
+        certificate={
+            "smoothness": chosen,
+            "curl_share": curl_share,
+            "gauge": "coefficients without constant",
+        },
     )
     return Integration(free_energy, curl_share, (float(noise[0]), float(noise[1])))
 

@@ -57,7 +57,7 @@ def train_mean_regression(
     extent: Extent,
     geometry: Geometry,
     *,
-    epochs: int,
+    steps: int,
     batch_size: int,
     learning_rate: float,
     encoder: dict[str, int],
@@ -76,9 +76,9 @@ def train_mean_regression(
         t: their parameters.
         extent: the box.
         geometry: how the sites lie.
-        epochs: passes through the training samples.
+        steps: of the optimiser.
         batch_size: samples a step.
-        learning_rate: of Adam at the start.
+        learning_rate: of AdamW at the start.
         encoder: ``width``, ``layers`` and ``hidden`` of the ``StateEncoder``.
         held_out: share of the samples kept for the skill.
         seed: of the split, the weights and the batches.
@@ -96,7 +96,7 @@ def train_mean_regression(
     config: dict[str, Any] = {
         "shape": list(states.shape[1:]), "geometry": geometry, "encoder": dict(encoder),
         "extent": [list(side) for side in extent], "seed": seed, "samples": len(t), "held_out": held_out,
-        "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate,
+        "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate,
     }  # fmt: skip
     with seeded(seed):
         network = _build(config).to(device)
@@ -108,7 +108,7 @@ def train_mean_regression(
 
     course = minimise(
         network, loss, len(rows),
-        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, progress=progress,
+        steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed, progress=progress,
     )  # fmt: skip
     settle(network, x[rows])
     predicted = in_blocks(network, x[test], device=torch.device(device)).numpy()

@@ -169,7 +169,9 @@ def principal_statistics(
     else:
         raise ValueError(f"components is {components!r}, must be separate or joint")
     if not (values.std(axis=0) > 1e-9 * np.abs(means).max()).all():
-        raise ValueError("the latent variables do not vary between states: the autoencoder has learned nothing")
+        raise ValueError(
+            "the latent variables do not vary between states: the autoencoder has learned nothing"
+        )
     return PrincipalStatistics(values, (float(first), float(second)))
 
 
@@ -180,7 +182,7 @@ def train_vae(
     latents: int,
     channels: int,
     beta: float,
-    epochs: int,
+    steps: int,
     batch_size: int,
     learning_rate: float,
     held_out: float = 0.1,
@@ -196,9 +198,9 @@ def train_vae(
         latents: number of latent variables, at least two.
         channels: of the convolutions.
         beta: weight of the divergence; 1 is the bound.
-        epochs: passes through the training samples.
+        steps: of the optimiser.
         batch_size: samples a step.
-        learning_rate: of Adam at the start.
+        learning_rate: of AdamW at the start.
         held_out: share of the samples kept for the figures.
         seed: of the split, the weights, the batches and the draws.
         device: where to train.
@@ -216,7 +218,7 @@ def train_vae(
     config: dict[str, Any] = {
         "shape": list(states.shape[1:]), "geometry": geometry, "latents": latents, "channels": channels,
         "beta": beta, "seed": seed, "samples": len(states), "held_out": held_out,
-        "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate,
+        "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate,
     }  # fmt: skip
     with seeded(seed):
         network = _build(config).to(device)
@@ -228,7 +230,7 @@ def train_vae(
 
     course = minimise(
         network, loss, len(train),
-        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, progress=progress,
+        steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed, progress=progress,
     )  # fmt: skip
     noise = torch.randn(len(test), latents, generator=torch.Generator().manual_seed(seed + 1))
 
@@ -250,7 +252,9 @@ def binary_input(states: Shaped[np.ndarray, "n *sample"]) -> Float[Tensor, "n *s
     """
     x = as_input(states)
     if not bool((x.abs() == 1).all()):
-        raise ValueError("states hold other values than two spins or occupations: they have no Bernoulli likelihood")
+        raise ValueError(
+            "states hold other values than two spins or occupations: they have no Bernoulli likelihood"
+        )
     return x
 
 

@@ -22,7 +22,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hessgeo.baselines.integration import Smoothness, conditional_mean
-from hessgeo.baselines.training import Loss, hold_out, in_blocks, load_module, minimise, save_module, seeded, settle
+from hessgeo.baselines.training import (
+    Loss,
+    hold_out,
+    in_blocks,
+    load_module,
+    minimise,
+    save_module,
+    seeded,
+    settle,
+)
 from hessgeo.estimators.base import Extent, Geometry
 from hessgeo.estimators.encoder import StateEncoder, as_input
 
@@ -38,7 +47,7 @@ class ScoreNetwork(nn.Module):
     Args:
         encoder: states to features ``h``.
         features: number of them.
-        hidden: width of the two hidden layers of the perceptron that, with a linear map beside it, gives ``W`` and ``b``.
+        hidden: width of both hidden layers of the perceptron that, beside a linear map, gives ``W`` and ``b``.
     """
 
     def __init__(self, encoder: StateEncoder, features: int, hidden: int) -> None:
@@ -47,15 +56,12 @@ class ScoreNetwork(nn.Module):
         self.matrix = nn.Parameter(torch.randn(2, features) / math.sqrt(features))
         self.linear = nn.Linear(2, 2 * features + 2, bias=False)
         nn.init.zeros_(self.linear.weight)
+        last = nn.Linear(hidden, 2 * features + 2)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
         self.embedding = nn.Sequential(
-            nn.Linear(2, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, 2 * features + 2),
+            nn.Linear(2, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), last
         )
-        nn.init.zeros_(self.embedding[-1].weight)
-        nn.init.zeros_(self.embedding[-1].bias)
 
     def forward(self, x: Float[Tensor, "n *shape"], t: Float[Tensor, "n 2"]) -> Float[Tensor, "n 2"]:
         """The score by ``t``, where the box is ``[-1, 1]^2``."""
@@ -107,7 +113,7 @@ def train_score_classifier(
     extent: Extent,
     geometry: Geometry,
     *,
-    epochs: int,
+    steps: int,
     batch_size: int,
     learning_rate: float,
     encoder: dict[str, int],
@@ -132,9 +138,9 @@ def train_score_classifier(
         t: their parameters.
         extent: the box.
         geometry: how the sites lie.
-        epochs: passes through the training samples, each with new pairs.
+        steps: of the optimiser.
         batch_size: pairs a step.
-        learning_rate: of Adam at the start.
+        learning_rate: of AdamW at the start.
         encoder: ``width``, ``layers`` and ``hidden`` of the ``StateEncoder``.
         features: its outputs.
         hidden: width of the embedding of ``t``.
@@ -159,17 +165,17 @@ def train_score_classifier(
         "shape": list(states.shape[1:]), "geometry": geometry, "encoder": dict(encoder), "features": features,
         "hidden": hidden, "extent": [list(side) for side in extent], "distance": distance, "halves": halves,
         "seed": seed, "samples": len(t), "held_out": held_out,
-        "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate,
+        "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate,
     }  # fmt: skip
     with seeded(seed):
         members = _build(config).to(device)
     course = []
-    for k, member in enumerate(members):
+    for k, member in enumerate(_networks(members)):
         part = train[k :: len(members)]
         pairs = Pairs(as_input(states[part]), unit[part], 2 * distance, seed + k)
         losses = minimise(
             member, _loss(member, pairs, device), len(part),
-            epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed + k, progress=progress,
+            steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed + k, progress=progress,
         )  # fmt: skip
         settle(member.encoder, pairs.x)
         course.append(losses)
@@ -215,7 +221,9 @@ class Pairs:
             between = np.linalg.norm(self.t[found] - here, axis=1)
             near = (between > 0) & (between <= self.distance)
             partner[missing[near]] = found[near]
-        raise ValueError(f"of {len(self.t)} samples some have no partner within a distance of {self.distance:g}")
+        raise ValueError(
+            f"of {len(self.t)} samples some have no partner within a distance of {self.distance:g}"
+        )
 
     def draw(self, anchors: Int[np.ndarray, "m"]) -> tuple[Tensor, Tensor, Tensor]:
         """States, middles of their pairs, and steps from the other parameter to the state's own."""
@@ -255,12 +263,16 @@ def score_metric(
     """
     if scores.shape != (len(scores), len(t), 2) or len(scores) not in (1, 2):
         raise ValueError(f"scores have shape {scores.shape}, must be (1 or 2, {len(t)}, 2)")
-    smooth = {"splines": splines, "smoothness": smoothness}
+    smooth: dict[str, Any] = {"splines": splines, "smoothness": smoothness}
     centred = [s - conditional_mean(s, t, extent, **smooth)(t) for s in scores]
     first, second = centred[0], centred[-1]
     cross = (first[:, 0] * second[:, 1] + first[:, 1] * second[:, 0]) / 2
     products = np.stack([first[:, 0] * second[:, 0], cross, first[:, 1] * second[:, 1]], axis=1)
     return conditional_mean(products, t, extent, **smooth)(points)[:, [[0, 1], [1, 2]]]
+
+
+def _networks(members: nn.ModuleList) -> list[ScoreNetwork]:
+    return [member for member in members if isinstance(member, ScoreNetwork)]
 
 
 def _loss(network: nn.Module, pairs: Pairs, device: str) -> Loss:
@@ -274,8 +286,8 @@ def _loss(network: nn.Module, pairs: Pairs, device: str) -> Loss:
 def _calibrate(network: nn.Module, pairs: Pairs, device: torch.device) -> dict[str, float]:
     """Figures of held-out pairs.
 
-    ``slope`` is the factor of the logits of least ``nll``: below one they are too sure, and the metric too large by
-    its square.
+    ``slope`` is the factor of the logits of least ``nll``. Below one they are too sure: a score with an error that has
+    nothing to do with the truth has a slope ``E[s s] / E[s^ s^]``, so the slope times its second moment is the metric's.
     """
     anchors = np.tile(np.arange(len(pairs.t)), _PAIRINGS)
     x, middle, step = pairs.draw(anchors)

@@ -27,15 +27,21 @@ def state_images(
         ValueError: on states of other values or more than two dimensions, or larger than the images.
     """
     if states.ndim not in (2, 3):
-        raise ValueError(f"states have shape {states.shape}, must be chains (n, sites) or lattices (n, rows, columns)")
+        raise ValueError(
+            f"states have shape {states.shape}, must be chains (n, sites) or lattices (n, rows, columns)"
+        )
     low = -1 if (states < 0).any() else 0
     if not ((states == low) | (states == 1)).all():
         raise ValueError("states hold other values than -1 and 1 or 0 and 1")
     image = states if states.ndim == 3 else states.reshape(len(states), *squarest(states.shape[1]))
     rows, columns = image.shape[1:]
     if rows > shape[0] or columns > shape[1]:
-        raise ValueError(f"states make images of {rows} x {columns}, the grid has only {shape[0]} x {shape[1]} nodes")
-    pick_rows, pick_columns = (np.arange(new) * old // new for new, old in zip(shape, (rows, columns), strict=True))
+        raise ValueError(
+            f"states make images of {rows} x {columns}, the grid has only {shape[0]} x {shape[1]} nodes"
+        )
+    pick_rows, pick_columns = (
+        np.arange(new) * old // new for new, old in zip(shape, (rows, columns), strict=True)
+    )
     large = image[:, pick_rows[:, None], pick_columns]
     return np.where(large > 0, np.uint8(255), np.uint8(0))[..., None]
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,9 +20,10 @@ from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-WD=0.01
+WEIGHT_DECAY = 0.01
 _BLOCK = 4096  # states that go through a network at once, outside of training
 
+Part = TypeVar("Part", bound=nn.Module)
 Loss = Callable[[Tensor, torch.Generator], Tensor]
 
 
@@ -39,20 +40,20 @@ def minimise(
     loss: Loss,
     samples: int,
     *,
-    epochs: int,
+    steps: int,
     batch_size: int,
     learning_rate: float,
     seed: int,
     progress: bool = False,
 ) -> list[float]:
-    """Train in place by Adam, the learning rate falling to zero by a cosine; the mean loss of each epoch.
+    """Train in place by AdamW, the learning rate falling to zero by a cosine; the mean loss of each tenth of the steps.
 
     Args:
         module: what is trained; in evaluation mode afterwards.
         loss: mean loss of the samples with the given numbers, which may draw from the generator.
-        samples: number of them; each epoch goes through all in a new order, in batches of nearly equal size.
-        epochs: passes.
-        batch_size: samples a step.
+        samples: number of them; batches go through all in a random order, then in another.
+        steps: of the optimiser.
+        batch_size: samples a step, or all of them if they are fewer.
         learning_rate: at the start.
         seed: of order and draws.
         progress: show the loss on a progress bar.
@@ -61,36 +62,39 @@ def minimise(
         ValueError: on a number out of range.
         ArithmeticError: if the loss is no longer finite.
     """
-    if epochs < 1 or batch_size < 2 or not learning_rate > 0:
+    if steps < 1 or batch_size < 2 or not learning_rate > 0:
         raise ValueError(
-            "epochs must be at least 1, batch_size at least 2 and learning_rate positive, "
-            f"not {epochs}, {batch_size} and {learning_rate}"
+            "steps must be at least 1, batch_size at least 2 and learning_rate positive, "
+            f"not {steps}, {batch_size} and {learning_rate}"
         )
     generator = torch.Generator().manual_seed(seed)
-    batches = max(1, samples // batch_size)
-    optimiser = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=WD)
-    schedule = CosineAnnealingLR(optimiser, epochs * batches)
-    losses: list[float] = []
+    optimiser = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=WEIGHT_DECAY)
+    schedule = CosineAnnealingLR(optimiser, steps)
+    batches = _batches(samples, min(batch_size, samples), generator)
+    course: list[float] = []
     module.train()
-    with tqdm(total=epochs * batches, desc="Adam", unit="step", disable=not progress) as bar:
-        for _ in range(epochs):
-            total = 0.0
-            for rows in torch.randperm(samples, generator=generator).tensor_split(batches):
-                value = loss(rows, generator)
-                optimiser.zero_grad(set_to_none=True)
-                value.backward()
-                optimiser.step()
-                schedule.step()
-                total += float(value.detach()) * len(rows)
-                bar.update()
-            losses.append(total / samples)
-            if not math.isfinite(losses[-1]):
-                raise ArithmeticError(
-                    f"the loss is {losses[-1]} after epoch {len(losses)}: lower learning_rate"
-                )
-            bar.set_postfix(loss=f"{losses[-1]:.4f}")
+    for step in (bar := tqdm(range(steps), desc="AdamW", unit="step", disable=not progress)):
+        value = loss(next(batches), generator)
+        optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        optimiser.step()
+        schedule.step()
+        course.append(float(value.detach()))
+        if not math.isfinite(course[-1]):
+            raise ArithmeticError(f"the loss is {course[-1]} at step {step + 1}: lower learning_rate")
+        bar.set_postfix(loss=f"{course[-1]:.4f}", refresh=False)
     module.eval()
-    return losses
+    return [float(part.mean()) for part in np.array_split(course, 10) if len(part)]
+
+
+def _batches(samples: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Numbers of samples, ``size`` at a time, each pass in a new order; what is left of a pass begins the next."""
+    queue = torch.empty(0, dtype=torch.long)
+    while True:
+        while len(queue) < size:
+            queue = torch.cat([queue, torch.randperm(samples, generator=generator)])
+        yield queue[:size]
+        queue = queue[size:]
 
 
 def settle(encoder: nn.Module, x: Float[Tensor, "n *shape"]) -> None:
@@ -133,8 +137,8 @@ def save_module(folder: str | Path, module: nn.Module, config: dict[str, Any]) -
 
 
 def load_module(
-    folder: str | Path, build: Callable[[dict[str, Any]], nn.Module], *, kind: str, device: str = "cpu"
-) -> tuple[nn.Module, dict[str, Any]]:
+    folder: str | Path, build: Callable[[dict[str, Any]], Part], *, kind: str, device: str = "cpu"
+) -> tuple[Part, dict[str, Any]]:
     """Read what ``save_module`` wrote: the module that ``build`` makes of the configuration, and this.
 
     Raises:
