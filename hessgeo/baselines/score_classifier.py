@@ -36,7 +36,7 @@ from hessgeo.estimators.base import Extent, Geometry
 from hessgeo.estimators.encoder import StateEncoder, as_input
 
 _PAIRINGS = 8  # of the held-out samples, for the calibration
-_ATTEMPTS = 100  # at a partner; where samples are dense one in four succeeds even in a corner
+_ATTEMPTS = 10  # at a partner; in a corner of the box one in four succeeds
 
 
 class ScoreNetwork(nn.Module):
@@ -174,7 +174,7 @@ def train_score_classifier(
         part = train[k :: len(members)]
         pairs = Pairs(as_input(states[part]), unit[part], 2 * distance, seed + k)
         losses = minimise(
-            member, _loss(member, pairs, device), len(part),
+            member, _loss(member, pairs, device), len(pairs.anchors),
             steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed + k, progress=progress,
         )  # fmt: skip
         settle(member.encoder, pairs.x)
@@ -188,31 +188,35 @@ def train_score_classifier(
 class Pairs:
     """Pairs of samples at nearby parameters, drawn anew whenever they are asked for.
 
-    The partner of a sample is the one nearest to a random point at half to the whole of ``distance``. Pairs are
-    chosen by parameters alone; so whichever of the two gives its state, each did so with probability one half.
+    The partner of a sample is the one nearest to a random point at half to the whole of ``distance``, or its own
+    nearest where that is too far in a few attempts. Pairs are chosen by parameters alone; so whichever of the two gives
+    its state, each did so with probability one half.
+
+    Attributes:
+        anchors: samples that have a partner at all.
 
     Args:
         x: states.
         t: their parameters, where the box is ``[-1, 1]^2``.
         distance: the largest of a pair, in the same units.
         seed: of the pairs.
+
+    Raises:
+        ValueError: if no two samples are near enough.
     """
 
     def __init__(self, x: Tensor, t: Float[np.ndarray, "n 2"], distance: float, seed: int) -> None:
         self.x, self.t, self.distance = x, t, distance
         self._tree, self._rng = cKDTree(t), np.random.default_rng([seed, 2])
+        between, nearest = self._tree.query(t, k=2)
+        self._nearest = nearest[:, 1]
+        self.anchors = np.nonzero((between[:, 1] > 0) & (between[:, 1] <= distance))[0]
+        if len(self.anchors) == 0:
+            raise ValueError(f"no two of {len(t)} samples lie within a distance of {distance:g}")
 
-    def partners(self, anchors: Int[np.ndarray, "m"]) -> Int[np.ndarray, "m"]:
-        """A partner of each sample.
-
-        Raises:
-            ValueError: if one of them seems to have none within the distance.
-        """
-        partner = np.full(len(anchors), -1)
+    def _partners(self, anchors: Int[np.ndarray, "m"]) -> Int[np.ndarray, "m"]:
+        partner, missing = self._nearest[anchors], np.arange(len(anchors))
         for _ in range(_ATTEMPTS):
-            (missing,) = np.nonzero(partner < 0)
-            if len(missing) == 0:
-                return partner
             here = self.t[anchors[missing]]
             angle = 2 * np.pi * self._rng.random(len(missing))
             radius = self.distance * (0.5 + 0.5 * self._rng.random(len(missing)))
@@ -221,13 +225,18 @@ class Pairs:
             between = np.linalg.norm(self.t[found] - here, axis=1)
             near = (between > 0) & (between <= self.distance)
             partner[missing[near]] = found[near]
-        raise ValueError(
-            f"of {len(self.t)} samples some have no partner within a distance of {self.distance:g}"
-        )
+            missing = missing[~near]
+            if len(missing) == 0:
+                break
+        return partner
 
     def draw(self, anchors: Int[np.ndarray, "m"]) -> tuple[Tensor, Tensor, Tensor]:
-        """States, middles of their pairs, and steps from the other parameter to the state's own."""
-        pairs = np.stack([anchors, self.partners(anchors)])
+        """States, middles of their pairs, and steps from the other parameter to the state's own.
+
+        Args:
+            anchors: one sample of each pair, out of ``anchors``.
+        """
+        pairs = np.stack([anchors, self._partners(anchors)])
         own, other = np.where(self._rng.random(len(anchors)) < 0.5, pairs, pairs[::-1])
         step, middle = self.t[own] - self.t[other], (self.t[own] + self.t[other]) / 2
         return self.x[own], torch.from_numpy(middle).float(), torch.from_numpy(step).float()
@@ -277,7 +286,7 @@ def _networks(members: nn.ModuleList) -> list[ScoreNetwork]:
 
 def _loss(network: nn.Module, pairs: Pairs, device: str) -> Loss:
     def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
-        x, middle, step = (part.to(device) for part in pairs.draw(batch.numpy()))
+        x, middle, step = (part.to(device) for part in pairs.draw(pairs.anchors[batch.numpy()]))
         return functional.softplus(-(network(x, middle) * step).sum(dim=1)).mean()
 
     return loss
@@ -286,10 +295,10 @@ def _loss(network: nn.Module, pairs: Pairs, device: str) -> Loss:
 def _calibrate(network: nn.Module, pairs: Pairs, device: torch.device) -> dict[str, float]:
     """Figures of held-out pairs.
 
-    ``slope`` is the factor of the logits of least ``nll``. Below one they are too sure: a score with an error that has
-    nothing to do with the truth has a slope ``E[s s] / E[s^ s^]``, so the slope times its second moment is the metric's.
+    ``slope`` is the factor of the logits of least ``nll``. Below one they are too sure: a score whose error is
+    independent of the truth has the slope ``E[s s] / E[s^ s^]``, and its second moment times the slope is the metric.
     """
-    anchors = np.tile(np.arange(len(pairs.t)), _PAIRINGS)
+    anchors = np.tile(pairs.anchors, _PAIRINGS)
     x, middle, step = pairs.draw(anchors)
     logit = (in_blocks(network, x, middle, device=device).numpy() * step.numpy()).sum(axis=1)
 

@@ -93,7 +93,7 @@ def test_pairs_are_near_and_blind_to_which_state_is_shown(distance):
     t = np.random.default_rng(0).uniform(-1, 1, (3000, 2))
     # The state is the sample's own parameter, so it tells what the pair was.
     pairs = Pairs(torch.from_numpy(t), t, distance, seed=1)
-    own, middle, step = (part.numpy() for part in pairs.draw(np.arange(3000)))
+    own, middle, step = (part.numpy() for part in pairs.draw(pairs.anchors))
     np.testing.assert_allclose(own, middle + step / 2, atol=1e-6)
     length = np.linalg.norm(step, axis=1)
     assert length.min() > 0
@@ -104,19 +104,20 @@ def test_pairs_are_near_and_blind_to_which_state_is_shown(distance):
     assert abs(inward[edge].mean() - 0.5) < 5 * 0.5 / np.sqrt(edge.sum())
 
 
-def test_a_sample_without_partner_is_refused():
-    t = np.array([[0.0, 0.0], [0.9, 0.9]])
-    with pytest.raises(ValueError, match="no partner"):
-        Pairs(torch.zeros(2), t, 0.1, seed=0).draw(np.arange(2))
+def test_samples_without_a_partner_are_left_out():
+    t = np.array([[0.0, 0.0], [0.9, 0.9], [0.05, 0.0], [0.9, -0.9]])
+    assert Pairs(torch.zeros(4), t, 0.1, seed=0).anchors.tolist() == [0, 2]
+    with pytest.raises(ValueError, match=r"no two of 4 samples lie within a distance of 0\.01"):
+        Pairs(torch.zeros(4), t, 0.01, seed=0)
 
 
 def test_exact_scores_give_the_exact_metric_at_the_rate_of_samples():
     system, errors = CurieWeiss(24), []
     nodes = Grid(((0.2, 0.7), (-0.3, 0.3)), (7, 7)).points
     truth = system.fisher_metric(nodes)
-    for n in (2000, 32_000):
+    for n in (1000, 16_000):
         square = []
-        for seed in range(6):
+        for seed in range(5):
             _, t, states = curie_weiss(n, seed=seed)
             score = system.sufficient_statistics(states) - system.statistics_mean(t)
             metric = score_metric(score[None], t, BOX, nodes, splines=(7, 7))
@@ -127,7 +128,7 @@ def test_exact_scores_give_the_exact_metric_at_the_rate_of_samples():
     # 1 / sqrt(n) without bias is 4. Cross-validation trades bias for variance, at worst n^-3/7 (penalty of order 3, two
     # dimensions), 3.3; and the weight it finds scatters.
     assert 2.2 < errors[0] / errors[1] < 6
-    assert errors[1] < 0.08
+    assert errors[1] < 0.1
 
 
 def test_two_halves_have_no_bias_by_their_noise_and_one_has():
@@ -155,24 +156,25 @@ def test_scores_of_three_members_are_refused():
 @pytest.mark.slow
 def test_the_classifier_finds_the_score_of_a_gaussian():
     # score = A'(x - A t) / s^2, linear in x and t; A is so that a pair is told apart two times in three.
-    system = GaussianLinear(np.array([[1.0, 0.3], [-0.5, 1.0], [0.2, 0.4]]), noise=0.3)
-    t = np.random.default_rng(5).uniform(-0.5, 0.5, (6000, 2))
-    x = system.sample(t, np.arange(6000), 5)
+    system, n = GaussianLinear(np.array([[1.0, 0.3], [-0.5, 1.0], [0.2, 0.4]]), noise=0.3), 12_000
+    t = np.random.default_rng(5).uniform(-0.5, 0.5, (n, 2))
+    x = system.sample(t, np.arange(n), 5)
     found = train_score_classifier(
         x, t, ((-0.5, 0.5), (-0.5, 0.5)), "open",
         steps=800, batch_size=256, learning_rate=1e-2, encoder=ENCODER, features=4, hidden=8, distance=0.3,
     )  # fmt: skip
     truth = system.sufficient_statistics(x) - system.statistics_mean(t)
     error = np.linalg.norm(found(x, t)[0] - truth) / np.linalg.norm(truth)
-    # 6000 states, each with some 0.15 nats in a pair, against some 30 weights that count: sqrt(30 / 900) = 0.18.
-    assert error < 0.2
+    # A pair's logit l has information l^2 / 4 on its scale, 0.2 here. Two components read from 50 pooled features, in part
+    # redundant: sqrt(100 / (0.2 * 10800)) = 0.21 of the score.
+    assert error < 0.25
     (calibration,) = found.config["calibration"]
-    # A pair at dt has accuracy Phi(|dt|_g / 2), here over the distances drawn, within 5 standard errors of 600 states.
-    pairs = Pairs(torch.zeros(6000), 2 * t, 0.6, seed=9)
-    step = pairs.draw(np.arange(6000))[2].numpy() / 2
+    # A pair at dt has accuracy Phi(|dt|_g / 2), here over the distances drawn, within 4 standard errors of 1200 states.
+    pairs = Pairs(torch.zeros(n), 2 * t, 0.6, seed=9)
+    step = pairs.draw(pairs.anchors)[2].numpy() / 2
     metric = system.matrix.T @ system.matrix / 0.09
     best = ndtr(np.sqrt(np.einsum("ni,ij,nj->n", step, metric, step)) / 2).mean()
-    assert best - 0.1 < calibration["accuracy"] < best + 0.05
+    assert best - 0.07 < calibration["accuracy"] < best + 0.055
     assert calibration["nll"] < calibration["nll_chance"]
     assert calibration["slope"] == pytest.approx(1, abs=0.15)
 
@@ -423,18 +425,24 @@ def test_the_zero_skill_metric_is_that_of_a_unit_square():
     assert not found.gradient.any()
 
 
+class Predicts:
+    """A regression that predicts by a formula."""
+
+    def __init__(self, formula):
+        self.formula, self.config = formula, {"skill": [0.0, 0.0]}
+
+    def __call__(self, states):
+        return self.formula(states)
+
+
 def test_the_map_of_the_mean_gives_nats():
     # Means of a network that are A times the sufficient statistics: with the response map F is log Z.
     system, t, states = curie_weiss(20_000)
 
-    class Exact:
-        config = {"skill": [1.0, 1.0]}
-
-        def __call__(self, states):
-            return system.sufficient_statistics(states) @ np.array([[0.1, 0.0], [0.02, -0.3]]).T
-
+    mixture = np.array([[0.1, 0.0], [0.02, -0.3]])
+    network = Predicts(lambda states: system.sufficient_statistics(states) @ mixture.T)
     samples = Samples(states, t, Grid(BOX, (15, 15)), system.coordinates, "exchangeable")
-    found = BASELINE_ESTIMATORS["mean-as-statistic"].estimate(samples, Exact(), {"map": "response"}, seed=0)
+    found = BASELINE_ESTIMATORS["mean-as-statistic"].estimate(samples, network, {"map": "response"}, seed=0)
     exact, points = system.log_partition(samples.grid.points), samples.grid.points
     design = np.column_stack([np.ones(len(points)), points])
     left = found.value - exact
@@ -453,14 +461,9 @@ def test_the_map_of_the_mean_gives_nats():
     ],
 )
 def test_settings_that_are_not_are_refused(key, settings, message):
-    class Part:
-        config = {"skill": [0.0, 0.0]}
-
-        def __call__(self, states):
-            return np.random.default_rng(0).standard_normal((len(states), 2))
-
+    network = Predicts(lambda states: np.random.default_rng(0).standard_normal((len(states), 2)))
     with pytest.raises(ValueError, match=message):
-        BASELINE_ESTIMATORS[key].estimate(samples_of("ring"), Part(), settings, seed=0)
+        BASELINE_ESTIMATORS[key].estimate(samples_of("ring"), network, settings, seed=0)
 
 
 def test_nested_settings_replace_what_they_name():

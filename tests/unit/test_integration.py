@@ -126,9 +126,10 @@ def test_the_response_map_undoes_any_mixture_of_the_sufficient_statistics():
 
 def test_statistics_without_response_are_refused():
     t = points(500)
+    same = np.random.default_rng(0).standard_normal((500, 1)) * [1.0, 2.0]
+    mean = conditional_mean(same, t, BOX, splines=(4, 4))
     with pytest.raises(ValueError, match="linearly dependent"):
-        same = np.random.default_rng(0).standard_normal((500, 1)) * [1.0, 2.0]
-        response_map(same, t, conditional_mean(same, t, BOX, splines=(4, 4)))
+        response_map(same, t, mean)
 
 
 def test_cross_validation_finds_a_weight_between_the_two_ends():
