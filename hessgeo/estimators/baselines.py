@@ -84,13 +84,13 @@ class ScoreTrainer(Trainer):
     """The score by classification, see ``train_score_classifier``."""
 
     DEFAULTS: Mapping[str, Any] = {
-        "steps": 2000,  # of the optimiser, each with new pairs
+        "steps": 1000,  # of the optimiser for each network, each step with new pairs
         "batch_size": 256,  # pairs a step
         "learning_rate": 1e-2,  # of AdamW at the start
         "features": 8,  # outputs of the encoder
         "hidden": 32,  # width of the embedding of t
         "distance": 0.15,  # of the parameters of a pair, at most, share of the sides of the box
-        "halves": False,  # two networks on half of the samples each: no bias by their noise, at more noise
+        "halves": True,  # two networks on half of the samples each, against the bias by their noise
         "held_out": 0.1,  # share of the samples kept for calibration
         "encoder": _ENCODER,
     }

@@ -165,8 +165,8 @@ def test_the_classifier_finds_the_score_of_a_gaussian():
     )  # fmt: skip
     truth = system.sufficient_statistics(x) - system.statistics_mean(t)
     error = np.linalg.norm(found(x, t)[0] - truth) / np.linalg.norm(truth)
-    # A pair's logit l has information l^2 / 4 on its scale, 0.2 here. Two components read from 50 pooled features, in part
-    # redundant: sqrt(100 / (0.2 * 10800)) = 0.21 of the score.
+    # A pair's logit l has information l^2 / 4 on its scale, 0.2 here. Two components read from 50 pooled features, in
+    # part redundant: sqrt(100 / (0.2 * 10800)) = 0.21 of the score.
     assert error < 0.25
     (calibration,) = found.config["calibration"]
     # A pair at dt has accuracy Phi(|dt|_g / 2), here over the distances drawn, within 4 standard errors of 1200 states.
