@@ -1,0 +1,328 @@
+"""The baselines under the interface of all estimators, each with the settings it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hessgeo.baselines.integration import (
+    Integration,
+    ResponseMap,
+    conditional_mean,
+    integrate_statistics,
+    response_map,
+)
+from hessgeo.baselines.mean_as_statistic import MeanRegression, train_mean_regression
+from hessgeo.baselines.pca_vae import LatentStatistics, principal_statistics, train_vae
+from hessgeo.baselines.score_classifier import ScoreClassifier, score_metric, train_score_classifier
+from hessgeo.estimators.base import Estimate, Estimator, Samples, Trainer
+from hessgeo.estimators.paper import PaperPerceptron, U2NetSpline, U2NetTrainer
+from hessgeo.estimators.settings import with_defaults
+
+_ENCODER = {"width": 16, "layers": 2, "hidden": 64}
+
+
+class MeanRegressionTrainer(Trainer):
+    """``E[t|x]`` by regression, see ``train_mean_regression``."""
+
+    DEFAULTS: Mapping[str, Any] = {
+        "steps": 1500,  # of the optimiser
+        "batch_size": 256,  # samples a step
+        "learning_rate": 5e-3,  # of AdamW at the start; falls to zero by a cosine
+        "held_out": 0.1,  # share of the samples kept to state the skill
+        "encoder": _ENCODER,  # width and layers of the convolutions, width of the perceptron
+    }
+
+    def train(
+        self, samples: Samples, settings: Mapping[str, Any], *, seed: int, device: str, progress: bool
+    ) -> MeanRegression:
+        """See ``Trainer``."""
+        return train_mean_regression(
+            samples.states, samples.t, samples.grid.extent, samples.geometry,
+            **with_defaults(settings, self.DEFAULTS, "mean-regression"),
+            seed=seed, device=device, progress=progress,
+        )  # fmt: skip
+
+    def load(self, folder: str | Path, *, device: str) -> MeanRegression:
+        """See ``Trainer``."""
+        return MeanRegression.load(folder, device=device)
+
+
+class VaeTrainer(Trainer):
+    """A variational autoencoder of states, see ``train_vae``."""
+
+    DEFAULTS: Mapping[str, Any] = {
+        "latents": 4,  # latent variables
+        "channels": 16,  # of the convolutions; perceptrons are four times as wide
+        "beta": 1.0,  # weight of the divergence; 1 is the evidence lower bound
+        "steps": 2000,  # of the optimiser
+        "batch_size": 256,  # samples a step
+        "learning_rate": 3e-3,  # of AdamW at the start
+        "held_out": 0.1,  # share of the samples kept to state the bound
+    }
+
+    def train(
+        self, samples: Samples, settings: Mapping[str, Any], *, seed: int, device: str, progress: bool
+    ) -> LatentStatistics:
+        """See ``Trainer``."""
+        return train_vae(
+            samples.states, samples.geometry,
+            **with_defaults(settings, self.DEFAULTS, "vae"),
+            seed=seed, device=device, progress=progress,
+        )  # fmt: skip
+
+    def load(self, folder: str | Path, *, device: str) -> LatentStatistics:
+        """See ``Trainer``."""
+        return LatentStatistics.load(folder, device=device)
+
+
+class ScoreTrainer(Trainer):
+    """The score by classification, see ``train_score_classifier``."""
+
+    DEFAULTS: Mapping[str, Any] = {
+        "steps": 1000,  # of the optimiser for each network, each step with new pairs
+        "batch_size": 256,  # pairs a step
+        "learning_rate": 1e-2,  # of AdamW at the start
+        "features": 8,  # outputs of the encoder
+        "hidden": 32,  # width of the embedding of t
+        "distance": 0.15,  # of the parameters of a pair, at most, share of the sides of the box
+        "halves": True,  # two networks on half of the samples each, against the bias by their noise
+        "held_out": 0.1,  # share of the samples kept for calibration
+        "encoder": _ENCODER,
+    }
+
+    def train(
+        self, samples: Samples, settings: Mapping[str, Any], *, seed: int, device: str, progress: bool
+    ) -> ScoreClassifier:
+        """See ``Trainer``."""
+        return train_score_classifier(
+            samples.states, samples.t, samples.grid.extent, samples.geometry,
+            **with_defaults(settings, self.DEFAULTS, "score"),
+            seed=seed, device=device, progress=progress,
+        )  # fmt: skip
+
+    def load(self, folder: str | Path, *, device: str) -> ScoreClassifier:
+        """See ``Trainer``."""
+        return ScoreClassifier.load(folder, device=device)
+
+
+class MeanAsStatistic(Estimator):
+    """The predicted parameters as statistics, integrated to a potential of the study's parameters.
+
+    With the map ``none``, the paper's way: ``grad F`` is fitted to ``E[t|x]`` as it is, in units of ``t``, so that
+    ``F`` has a scale of its own and its Hessian is no metric in nats. With ``response`` the two statistics are first
+    mapped to those conjugate to ``t`` by ``response_map``, which gives them scale and mixture from the data alone.
+    """
+
+    network = "mean-regression"
+    title = "Mean as statistic"
+    DEFAULTS: Mapping[str, Any] = {
+        "map": "none",  # none (the paper) or response
+        "splines": [12, 12],  # cubic B-splines along each parameter
+        "smoothness": "auto",  # weight of the penalty, or auto: generalised cross-validation
+    }
+
+    def estimate(
+        self,
+        samples: Samples,
+        trained: MeanRegression,
+        settings: Mapping[str, Any],
+        *,
+        seed: int,
+        device: str = "cpu",
+        progress: bool = False,
+    ) -> Estimate:
+        """See ``Estimator``."""
+        chosen = with_defaults(settings, self.DEFAULTS, "mean-as-statistic")
+        skill = {"skill": trained.config["skill"]}
+        return _integrated(samples, trained(samples.states), chosen, skill)
+
+
+class PcaVae(Estimator):
+    """Principal components of latent means and standard deviations as statistics, integrated to a potential.
+
+    A principal component has no scale, no sign, and nothing that tells which parameter it belongs to. The rule: the
+    pair is mapped by ``B = J' C^-1`` of ``response_map``, the best linear prediction of the score from it, which needs
+    no truth. That is the map after which the statistics' mean is nearest, in the least-squares sense, to the gradient
+    of a potential whose Hessian is their covariance; where the components are an affine map of the sufficient
+    statistics it is the inverse of that map. The potential is then that whose gradient is nearest to ``E[B s|t]``.
+
+    PAPER: does not say which affine map it takes to its parameters; the error over all of them is no larger than ours.
+    """
+
+    network = "vae"
+    title = "PCA-VAE"
+    DEFAULTS: Mapping[str, Any] = {
+        "components": "separate",  # separate (first of means, first of deviations) or joint (first two of all)
+        "map": "response",  # or none
+        "splines": [12, 12],
+        "smoothness": "auto",
+    }
+
+    def estimate(
+        self,
+        samples: Samples,
+        trained: LatentStatistics,
+        settings: Mapping[str, Any],
+        *,
+        seed: int,
+        device: str = "cpu",
+        progress: bool = False,
+    ) -> Estimate:
+        """See ``Estimator``."""
+        chosen = with_defaults(settings, self.DEFAULTS, "pca-vae")
+        principal = principal_statistics(*trained(samples.states), components=chosen["components"])
+        numbers = {"explained": list(principal.explained), "bound": trained.config["bound"]}
+        return _integrated(samples, principal.values, chosen, numbers)
+
+
+class ScoreByClassification(Estimator):
+    """The Fisher metric as the covariance of a learned score; it says nothing of a potential.
+
+    The error of a learned score adds to its covariance. With the debias ``none``, as published, it stays. ``slope``
+    multiplies by the held-out calibration slope, which takes off what the error adds where it is independent of the
+    score. A network of two ``halves`` has no such excess, since errors of one do not meet themselves.
+    """
+
+    network = "score"
+    title = "Score classifier"
+    DEFAULTS: Mapping[str, Any] = {
+        "debias": "none",  # none or slope; slope is for one network, not for two halves
+        "splines": [12, 12],
+        "smoothness": "auto",
+    }
+
+    def estimate(
+        self,
+        samples: Samples,
+        trained: ScoreClassifier,
+        settings: Mapping[str, Any],
+        *,
+        seed: int,
+        device: str = "cpu",
+        progress: bool = False,
+    ) -> Estimate:
+        """See ``Estimator``."""
+        chosen = with_defaults(settings, self.DEFAULTS, "score-classifier")
+        metric = score_metric(
+            trained(samples.states, samples.t), samples.t, samples.grid.extent, samples.grid.points,
+            splines=_pair(chosen["splines"]), smoothness=chosen["smoothness"],
+        )  # fmt: skip
+        calibration = trained.config["calibration"]
+        metric *= _slope(chosen["debias"], calibration)
+        return Estimate(
+            metric=metric, numbers={"calibration": calibration, "indefinite": _indefinite(metric)}
+        )
+
+
+class ZeroSkill(Estimator):
+    """What is said without a look at any state: an affine potential, and the same metric everywhere.
+
+    The affine part of a potential is gauge, so ``F = 0``. The constant metric is Euclidean where the box is a unit
+    square; its scale means nothing, and a score that depends on scale has to fit it.
+    """
+
+    title = "Zero skill"
+    DEFAULTS: Mapping[str, Any] = {}
+
+    def estimate(
+        self,
+        samples: Samples,
+        trained: None,
+        settings: Mapping[str, Any],
+        *,
+        seed: int,
+        device: str = "cpu",
+        progress: bool = False,
+    ) -> Estimate:
+        """See ``Estimator``."""
+        with_defaults(settings, self.DEFAULTS, "zero-skill")
+        nodes = samples.grid.size
+        metric = np.diag(1 / np.ptp(np.array(samples.grid.extent, dtype=float), axis=1) ** 2)
+        return Estimate(
+            value=np.zeros(nodes),
+            gradient=np.zeros((nodes, 2)),
+            metric=np.broadcast_to(metric, (nodes, 2, 2)).copy(),
+        )
+
+
+def _integrated(
+    samples: Samples, statistics: np.ndarray, settings: Mapping[str, Any], numbers: Mapping[str, Any]
+) -> Estimate:
+    """The potential nearest to two statistics, in the parameters of the study."""
+    smooth = {"splines": _pair(settings["splines"]), "smoothness": settings["smoothness"]}
+    t, extent = samples.t, samples.grid.extent
+    mean = conditional_mean(statistics, t, extent, **smooth)
+    mapping = _mapping(settings["map"], statistics, samples, mean)
+    if mapping is not None:
+        statistics = statistics @ mapping.matrix.T
+        mean = conditional_mean(statistics, t, extent, **smooth)
+    found = integrate_statistics(statistics, t, extent, mean=mean, **smooth)
+    return _estimate(samples, found, {**numbers, **_map_numbers(mapping)})
+
+
+def _mapping(kind: str, statistics: np.ndarray, samples: Samples, mean: Any) -> ResponseMap | None:
+    if kind not in ("none", "response"):
+        raise ValueError(f"map is {kind!r}, must be none or response")
+    return response_map(statistics, samples.t, mean) if kind == "response" else None
+
+
+def _map_numbers(mapping: ResponseMap | None) -> dict[str, Any]:
+    return {} if mapping is None else {"map": mapping.matrix.tolist()}
+
+
+def _estimate(samples: Samples, found: Integration, numbers: Mapping[str, Any]) -> Estimate:
+    free_energy, points = found.free_energy, torch.from_numpy(samples.grid.points)
+    metric = free_energy.hessian(points).numpy()
+    return Estimate(
+        value=free_energy.value(points).numpy(),
+        gradient=free_energy.gradient(points).numpy(),
+        metric=metric,
+        metric_error=free_energy.hessian_error(points).numpy(),
+        numbers={
+            **numbers,
+            "curl_share": found.curl_share,
+            "noise": list(found.noise),
+            "smoothness": free_energy.certificate["smoothness"],
+            "indefinite": _indefinite(metric),
+        },
+    )
+
+
+def _slope(debias: str, calibration: list[dict[str, float]]) -> float:
+    """What a covariance of scores is multiplied by."""
+    if debias not in ("none", "slope"):
+        raise ValueError(f"debias is {debias!r}, must be none or slope")
+    if debias == "slope" and len(calibration) > 1:
+        raise ValueError("debias is 'slope', must be none where the score is of two halves")
+    return calibration[0]["slope"] if debias == "slope" else 1.0
+
+
+def _indefinite(metric: np.ndarray) -> float:
+    """Share of nodes where a metric is not positive definite."""
+    return float((np.linalg.eigvalsh(metric)[:, 0] <= 0).mean())
+
+
+def _pair(splines: Any) -> tuple[int, int]:
+    a, b = splines
+    return int(a), int(b)
+
+
+BASELINE_TRAINERS: dict[str, Trainer] = {
+    "mean-regression": MeanRegressionTrainer(),
+    "vae": VaeTrainer(),
+    "score": ScoreTrainer(),
+    "u2net": U2NetTrainer(),
+}
+BASELINE_ESTIMATORS: dict[str, Estimator] = {
+    "mean-as-statistic": MeanAsStatistic(),
+    "pca-vae": PcaVae(),
+    "score-classifier": ScoreByClassification(),
+    "u2net": U2NetSpline(),
+    "u2net-mlp": PaperPerceptron(),
+    "zero-skill": ZeroSkill(),
+}

@@ -1,0 +1,236 @@
+"""The paper's own route: a U^2-Net's posterior, and a potential of the study's parameters that fits it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+from hessgeo.baselines.state_images import state_images
+from hessgeo.estimators.base import Estimate, Estimator, Samples, Trainer
+from hessgeo.estimators.settings import with_defaults
+from hessgeo.free_energies.base import FreeEnergy
+from hessgeo.free_energies.mlp import fit_mlp
+from hessgeo.free_energies.spline import SplineFreeEnergy, fit_spline
+from hessgeo.grids import Grid
+from hessgeo.posteriors.base import Posterior
+from hessgeo.posteriors.calibration import calibrate
+from hessgeo.posteriors.network import PosteriorNetwork, load_network, network_posterior, save_network
+from hessgeo.posteriors.network_training import train_posterior_network
+
+CALIBRATION = "calibration.json"
+
+
+@dataclass(frozen=True)
+class TrainedPosterior:
+    """A posterior network, and how far it is to be trusted.
+
+    Attributes:
+        network: over a grid of the study's box.
+        calibration: see ``calibrate``.
+    """
+
+    network: PosteriorNetwork
+    calibration: dict[str, Any]
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``model.safetensors``, ``config.json`` and ``calibration.json``."""
+        save_network(folder, self.network)
+        text = json.dumps(self.calibration, indent=2, allow_nan=False)
+        (Path(folder) / CALIBRATION).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "cpu") -> TrainedPosterior:
+        """Read what ``save`` wrote.
+
+        Raises:
+            ValueError: if it is not that.
+        """
+        calibration = json.loads((Path(folder) / CALIBRATION).read_text(encoding="utf-8"))
+        return cls(load_network(folder, device=device), calibration)
+
+    def images(self, samples: Samples) -> UInt8[np.ndarray, "n a b 1"]:
+        """States as the network reads them."""
+        return state_images(samples.states, self.network.config.shape)
+
+
+class U2NetTrainer(Trainer):
+    """The paper's posterior network on states as images (App. B.2, B.3), see ``train_posterior_network``.
+
+    PAPER: full size, 128 x 128 nodes and sites, 200 epochs of 5.4e5 states on eight A100. The defaults are what
+    a core does in a minute; other sizes of everything are settings.
+    """
+
+    DEFAULTS: Mapping[str, Any] = {
+        "samples": 20_000,  # the first of all, that are trained with
+        "size": "tiny",  # of the U^2-Net: tiny, small or full (the paper's)
+        "grid": 16,  # nodes along each parameter, and pixels along each side of an image
+        "bundle": 4,  # images read at once
+        "neighbours": 8,  # samples that a bundle is drawn from
+        "smoothing": 0.02,  # standard deviation of the targets, share of each side; at least half a step
+        "epochs": 2,  # passes through the training samples
+        "batch_size": 128,  # bundles a step
+        "learning_rate": 3e-3,  # of Adam at the start
+        "held_out": 0.2,  # share of the samples kept for calibration
+        "calibration": 1024,  # bundles it is stated for
+    }
+
+    def train(
+        self, samples: Samples, settings: Mapping[str, Any], *, seed: int, device: str, progress: bool
+    ) -> TrainedPosterior:
+        """See ``Trainer``."""
+        chosen = with_defaults(settings, self.DEFAULTS, "u2net")
+        used = samples.first(min(chosen.pop("samples"), len(samples.t)))
+        nodes, sources = chosen.pop("grid"), chosen.pop("calibration")
+        images = state_images(used.states, (nodes, nodes))
+        grid = Grid(used.grid.extent, (nodes, nodes))
+        network = train_posterior_network(
+            images, used.t, grid, **chosen, seed=seed, device=device, progress=progress
+        )
+        return TrainedPosterior(network, calibrate(network, images, used.t, sources=sources, seed=seed))
+
+    def load(self, folder: str | Path, *, device: str) -> TrainedPosterior:
+        """See ``Trainer``."""
+        return TrainedPosterior.load(folder, device=device)
+
+
+class _OnPosterior(Estimator):
+    """A potential fitted to the network's posterior, in the study's parameters.
+
+    PAPER: ``F`` is a function of (T, H) or (alpha, beta), in which these systems are not exponential; so is it here.
+    """
+
+    network = "u2net"
+    DEFAULTS: Mapping[str, Any]
+
+    def estimate(
+        self,
+        samples: Samples,
+        trained: TrainedPosterior,
+        settings: Mapping[str, Any],
+        *,
+        seed: int,
+        device: str = "cpu",
+        progress: bool = False,
+    ) -> Estimate:
+        """See ``Estimator``."""
+        chosen = with_defaults(settings, self.DEFAULTS, str(self.network))
+        if chosen.pop("coordinates") != "study":
+            raise ValueError(f"coordinates is {settings['coordinates']!r}, must be study")
+        used = samples.first(min(chosen.pop("sources"), len(samples.t)))
+        start = time.perf_counter()
+        posterior = network_posterior(
+            trained.network, trained.images(used), used.t,
+            draws=chosen.pop("draws"), rows=chosen.pop("rows"), seed=seed, progress=progress,
+        )  # fmt: skip
+        read = time.perf_counter() - start
+        free_energy = self._fit(posterior, trained.network.config.grid, chosen, seed, device, progress)
+        held_out = trained.calibration["held_out"]
+        numbers = {
+            **{name: held_out[name] for name in ("nll", "nll_floor", "skill", "calibration_error")},
+            **free_energy.certificate,
+            "largest_metric": list(trained.network.config.largest_metric),
+            "posterior_seconds": read,
+        }
+        return _in_study(free_energy, samples.grid.points, numbers)
+
+    def _fit(
+        self,
+        posterior: Posterior,
+        grid: Grid,
+        settings: dict[str, Any],
+        seed: int,
+        device: str,
+        progress: bool,
+    ) -> FreeEnergy:
+        raise NotImplementedError
+
+
+class U2NetSpline(_OnPosterior):
+    """The U^2-Net's posterior, fitted by the convex spline fit."""
+
+    title = "U2-Net, spline"
+    DEFAULTS: Mapping[str, Any] = {
+        "coordinates": "study",  # parameters in which the family is taken to be exponential
+        "sources": 20_000,  # the first samples, whose posteriors are read
+        "draws": 1,  # bundles a source
+        "rows": 0,  # whole rows to keep
+        "splines": [12, 12],  # cubic B-splines along each parameter
+        "smoothness": "auto",  # weight of the penalty, or auto
+    }
+
+    def _fit(
+        self,
+        posterior: Posterior,
+        grid: Grid,
+        settings: dict[str, Any],
+        seed: int,
+        device: str,
+        progress: bool,
+    ) -> FreeEnergy:
+        a, b = settings.pop("splines")
+        return fit_spline(posterior, grid, splines=(a, b), **settings, device=device, progress=progress)
+
+
+class PaperPerceptron(_OnPosterior):
+    """The paper's method entire: the U^2-Net's posterior, fitted by a perceptron in Jensen-Shannon divergence.
+
+    The Hessian of its ReLU network vanishes almost everywhere; the metric is by differences over a step of the
+    posterior's grid, see ``MlpFreeEnergy``. Nodes within a step of the edge use ``F`` outside of the box.
+    """
+
+    title = "U2-Net, perceptron (the paper)"
+    DEFAULTS: Mapping[str, Any] = {
+        "coordinates": "study",
+        "sources": 20_000,
+        "draws": 1,
+        "rows": 1024,  # sources whose posteriors are fitted
+        "steps": 400,  # of Adam
+        "learning_rate": 1e-3,
+        "width": 512,  # of the hidden layers, the paper's
+        "depth": 5,  # the paper's
+        "activation": "relu",  # the paper's
+        "layer_norm": False,  # the published code has it, the paper does not
+        "batch_size": 64,  # sources a step
+    }
+
+    def _fit(
+        self,
+        posterior: Posterior,
+        grid: Grid,
+        settings: dict[str, Any],
+        seed: int,
+        device: str,
+        progress: bool,
+    ) -> FreeEnergy:
+        chosen = posterior.row_sources
+        if chosen is None:
+            raise ValueError("rows is 0, must be at least 1: the perceptron is fitted to whole rows")
+        return fit_mlp(
+            posterior.kept_rows(chosen), posterior.t[chosen], grid, resolution=posterior.resolution,
+            **settings, seed=seed, device=device, progress=progress,
+        )  # fmt: skip
+
+
+def _in_study(
+    free_energy: FreeEnergy, points: Float[np.ndarray, "node 2"], numbers: Mapping[str, Any]
+) -> Estimate:
+    """A potential of the study's own parameters: its Hessian there is the metric."""
+    nodes = torch.from_numpy(points)
+    metric = free_energy.hessian(nodes).detach().cpu().numpy()
+    error = free_energy.hessian_error(nodes).numpy() if isinstance(free_energy, SplineFreeEnergy) else None
+    indefinite = float((np.linalg.eigvalsh(metric)[:, 0] <= 0).mean())
+    return Estimate(
+        value=free_energy.value(nodes).detach().cpu().numpy(),
+        gradient=free_energy.gradient(nodes).detach().cpu().numpy(),
+        metric=metric,
+        metric_error=error,
+        numbers={**numbers, "indefinite": indefinite},
+    )
