@@ -46,9 +46,9 @@ def test_the_error_of_the_metric_falls_as_the_root_of_the_samples():
     def error(n, seed):
         return np.median(errors(fit_reweighted(*draw(MAGNET, MAGNET_BOX, n, seed)), MAGNET, t)[0])
 
-    few, many = (np.mean([error(n, seed) for seed in range(6)]) for n in (1_500, 13_500))
-    # Some forty cells as wide as one sample's scatter hold 340 states each: sqrt(2 / 340) is an upper bound.
-    assert many < 0.08
+    few, many = (np.mean([error(n, seed) for seed in range(6)]) for n in (3_000, 27_000))
+    # Some forty cells as wide as one sample's scatter hold 680 states each: sqrt(2 / 680) is an upper bound.
+    assert many < 0.055
     # A factor of 9 in samples; one fit's median scatters by about a third, the mean of six by 0.14, two of them 0.2.
     assert 3 / 1.6 < few / many < 3 * 1.6
 
