@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Shaped
 
 from hessgeo.free_energies.base import FreeEnergy
+from hessgeo.free_energies.reweighting import ReweightedFreeEnergy
 from hessgeo.free_energies.spline import SplineFreeEnergy
 from hessgeo.grids import Grid
 from hessgeo.metrics.curvature import thermodynamic_curvature
@@ -167,7 +168,7 @@ def pull_back(
     )
     bend = bend.numpy()
     error = None
-    if isinstance(free_energy, SplineFreeEnergy):
+    if isinstance(free_energy, SplineFreeEnergy | ReweightedFreeEnergy):
         error = free_energy.hessian_error(natural, torch.from_numpy(jacobian)).numpy()
     return Estimate(
         value=value,

@@ -1,0 +1,423 @@
+r"""The free energy of an exponential family from samples of its statistics, by reweighting all of them at once.
+
+Every sample says something of every parameter: under ``t`` the one drawn at ``t_i`` has the weight
+``exp(<f_i, t - t_i>)`` up to a constant. With samples of many parameters together the most likely density of states
+has one atom at each statistic seen,
+
+    F(t) = log sum_i exp(<f_i, t>) / D_i,    D_i = sum_g w_g exp(<f_i, t_g> - F(t_g)),
+
+with ``w_g`` samples at ``t_g`` (Vardi 1985; in physics the multiple-histogram method of Ferrenberg and Swendsen
+1989, with a binless density Shirts and Chodera 2008). ``F`` is convex and analytic whatever the samples: no splines, no
+smoothness to choose, no resolution but that of the samples' own overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from hessgeo.free_energies.base import FreeEnergy
+from hessgeo.free_energies.strata import Strata
+
+# Numbers in memory at once; distinct statistics that carry second derivatives and errors; samples that are checked.
+BLOCK, LARGEST_CARRIED, CHECKED = 2**23, 2**13, 1024
+_EXPONENTS = ((1, 0), (0, 1), (2, 0), (1, 1), (0, 2), (3, 0), (2, 1), (1, 2), (0, 3))
+
+
+class ReweightedFreeEnergy(FreeEnergy):
+    """``F(t) = log sum_b rho_b exp <f_b, t>`` with the density ``rho`` of the states' statistics, and its errors.
+
+    Attributes:
+        centre: the mean statistic; the others are counted from it.
+        statistics: distinct values of ``f`` less ``centre``.
+        log_density: ``log rho`` of each.
+        accuracy: what the errors follow from.
+    """
+
+    def __init__(
+        self,
+        centre: Float[Tensor, "2"],
+        statistics: Float[Tensor, "bin 2"],
+        log_density: Float[Tensor, "bin"],
+        accuracy: Accuracy,
+        *,
+        certificate: dict[str, float | int | bool | str],
+    ) -> None:
+        self.centre, self.statistics, self.log_density = centre, statistics, log_density
+        self.accuracy = accuracy
+        self.resolution = 1.0
+        self.certificate = certificate
+
+    def value(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+        """``F(t)`` in nats, zero on average over the samples' parameters."""
+        return self._by_block(
+            lambda part: torch.logsumexp(self._log_weights(part), 1) + part @ self.centre, t
+        )
+
+    def gradient(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+        """``grad F(t)``, the mean of the statistics."""
+        return self._cumulants(t, 1) + self.centre
+
+    def hessian(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2"]:
+        """``grad^2 F(t)``, the covariance of the statistics: never indefinite."""
+        return self._cumulants(t, 2)
+
+    def third(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2 2"]:
+        """Third derivatives, the third cumulants of the statistics."""
+        return self._cumulants(t, 3)
+
+    def value_error(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+        """Standard error of ``F(t)``, in the gauge of ``value``."""
+        return self._by_block(self.accuracy.value_error, t)
+
+    def gradient_error(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+        """Standard errors of the gradient."""
+        return self._by_block(self.accuracy.gradient_error, t)
+
+    def hessian_error(
+        self, t: Float[Tensor, "*batch 2"], jacobian: Float[Tensor, "*batch 2 2"] | None = None
+    ) -> Float[Tensor, "*batch 2 2"]:
+        """Standard errors of the metric's entries.
+
+        Args:
+            t: where.
+            jacobian: ``[i, j] = d t_i / d u_j``; the errors are then those of ``J' g J``, the metric in ``u``.
+        """
+        if jacobian is None:
+            jacobian = torch.eye(2).to(t).expand(*t.shape, 2)
+        both = torch.cat([t, jacobian.flatten(-2)], dim=-1)
+        return self._by_block(lambda part: self.accuracy.hessian_error(part[:, :2], part[:, 2:]), both)
+
+    def effective_samples(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+        """Samples that speak of ``t`` (Kish), ``1 / sum_i p_i^2`` for their weights ``p_i`` under ``t``."""
+        return self._by_block(self.accuracy.effective_samples, t)
+
+    def _log_weights(self, t: Float[Tensor, "point 2"]) -> Float[Tensor, "point bin"]:
+        return t @ self.statistics.T.to(t) + self.log_density.to(t)
+
+    def _by_block(self, function: Callable[[Tensor], Tensor], t: Float[Tensor, "*batch c"]) -> Tensor:
+        flat = t.reshape(-1, t.shape[-1])
+        results = [function(part) for part in flat.split(max(1, BLOCK // len(self.statistics)))]
+        return torch.cat(results).reshape(t.shape[:-1] + results[0].shape[1:])
+
+    def _cumulants(self, t: Float[Tensor, "*batch 2"], order: int) -> Tensor:
+        """The symmetric tensor of cumulants of one order, by moments about ``centre``."""
+        a, b = self.statistics.to(t).unbind(1)
+        powers = torch.stack([a**i * b**j for i, j in _EXPONENTS if i + j <= order], dim=1)
+
+        def cumulants(part: Tensor) -> Tensor:
+            m = torch.softmax(self._log_weights(part), dim=1) @ powers
+            mean = m[:, :2]
+            if order == 1:
+                return mean
+            square = mean[:, :, None] * mean[:, None, :]
+            raw = m[:, [2, 3, 3, 4]].reshape(-1, 2, 2)
+            if order == 2:
+                return raw - square
+            mixed = torch.einsum("nij,nk->nijk", raw, mean)
+            mixed = mixed + mixed.permute(0, 2, 3, 1) + mixed.permute(0, 3, 1, 2)
+            cubes = m[:, [5, 6, 6, 7, 6, 7, 7, 8]].reshape(-1, 2, 2, 2)
+            return cubes - mixed + 2 * torch.einsum("nij,nk->nijk", square, mean)
+
+        return self._by_block(cumulants, t)
+
+
+def fit_reweighted(
+    statistics: Float[np.ndarray, "n 2"],
+    t: Float[np.ndarray, "n 2"],
+    *,
+    nodes: int = 1024,
+    tolerance: float = 1e-8,
+    max_iterations: int = 100,
+    device: str = "cpu",
+    progress: bool = False,
+) -> ReweightedFreeEnergy:
+    r"""The free energy most likely to have given samples of sufficient statistics.
+
+    Minimises, by damped Newton over its values ``F_g`` at the nodes, the convex function
+
+        sum_g w_g F_g + sum_i log sum_g w_g exp(<f_i, t_g> - F_g),
+
+    whose minimum makes each node's share of the samples, as the statistics tell it, the share that was drawn. It is
+    the profile of the likelihood over all densities of states, and the cross-entropy of Eq. 21 between parameters
+    and statistics. Parameters at random points are gathered in cells no wider than the scatter of an estimate of ``t``
+    from one sample, each of four nodes that keep its mean and covariance: an error of fourth order in the width.
+
+    Errors are those of a stratified sample, ``sum_i Var[I(f_i) | t_i]`` with ``I`` the influence of a sample on what is
+    asked, its own weight and its part in ``F_g`` (Kong et al. 2003); they take nothing of the law of the statistics
+    but that the family is exponential, which ``pearson`` checks.
+
+    Args:
+        statistics: sufficient statistics ``f(x_i)``, one sample a row.
+        t: natural parameter of each sample.
+        nodes: at most so many carry ``w``; where the distinct parameters are no more they are the nodes themselves.
+        tolerance: Newton decrement, in nats over all samples, to stop at.
+        max_iterations: of Newton's method.
+        device: where the sums run.
+        progress: show the decrement on a progress bar.
+
+    Returns:
+        The fit. ``certificate`` has ``converged``, ``iterations``, ``decrement``, ``distinct`` (statistics), ``nodes``,
+        ``width`` (90th percentile over samples of their cells' widths, in standard errors of one sample; to be
+        below 3) and ``pearson`` (mean of ``(f - grad F)' g^-1 (f - grad F) / 2``; 1 in a family).
+
+    Raises:
+        ValueError: on shapes that do not match, values that are not finite, or statistics that fall along ``t``.
+    """
+    _check(statistics, t)
+    statistics, t = np.asarray(statistics, dtype=float), np.asarray(t, dtype=float)
+    centre = statistics.mean(axis=0)
+    strata = Strata.of(t, statistics - centre, largest=max(nodes // 4, 1))
+    points, weight = np.unique(t, axis=0, return_counts=True)
+    width = 0.0
+    if len(points) > nodes:
+        points, weight = strata.nodes()
+        width = float(np.quantile(strata.width, 0.9, weights=strata.count, method="inverted_cdf"))
+    distinct, counts = np.unique(statistics, axis=0, return_counts=True)
+
+    def tensor(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=float)).to(device)
+
+    problem = _Problem(tensor(distinct - centre), tensor(counts), tensor(points), tensor(weight))
+    start = tensor(strata.potential(points))
+    fit, iterations, decrement = _minimise(problem, start, tolerance, max_iterations, progress)
+    free_energy = ReweightedFreeEnergy(
+        tensor(centre),
+        problem.statistics,
+        # <centre, t> is on average over the samples what it is at their mean.
+        problem.counts.log() - fit.log_mixture - float(centre @ t.mean(axis=0)),
+        problem.accuracy(fit),
+        certificate={},
+    )
+    few = slice(None, None, max(1, len(t) // CHECKED))
+    metric = free_energy.hessian(tensor(t[few]))
+    residual = tensor(statistics[few]) - free_energy.gradient(tensor(t[few]))
+    square = (residual * torch.linalg.solve(metric, residual)).sum(1)
+    free_energy.certificate = {
+        "converged": decrement <= tolerance,
+        "iterations": iterations,
+        "decrement": decrement,
+        "distinct": len(distinct),
+        "nodes": len(points),
+        "width": width,
+        "pearson": float(square.mean()) / 2,
+        "gauge": "zero on average over the samples",
+    }
+    return free_energy
+
+
+def _check(statistics: np.ndarray, t: np.ndarray) -> None:
+    if statistics.ndim != 2 or statistics.shape != t.shape or t.shape[1:] != (2,):
+        raise ValueError(f"statistics {statistics.shape} and t {t.shape} must both have shape (n, 2)")
+    if not (np.isfinite(statistics).all() and np.isfinite(t).all()):
+        raise ValueError("statistics or t hold values that are not finite")
+    slope = np.linalg.lstsq(t - t.mean(axis=0), statistics - statistics.mean(axis=0), rcond=None)[0]
+    # The likelihood of the pooled statistics alone cannot tell f from -f.
+    if np.linalg.eigvalsh(slope + slope.T)[-1] < 0:
+        raise ValueError("the statistics fall along every parameter: their sign is not that of f")
+
+
+@dataclass(frozen=True)
+class _State:
+    """The loss at some node values, its gradient, and what its second derivative is made of."""
+
+    values: Float[Tensor, "node"]
+    loss: float
+    log_mixture: Float[Tensor, "bin"]  # log D
+    gradient: Float[Tensor, "node"]
+    overlap: Float[Tensor, "node node"]  # sum_b n_b q_bg q_bh
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Distinct statistics with their numbers of samples, and nodes with theirs."""
+
+    statistics: Float[Tensor, "bin 2"]
+    counts: Float[Tensor, "bin"]
+    nodes: Float[Tensor, "node 2"]
+    weight: Float[Tensor, "node"]
+
+    @property
+    def stride(self) -> int:
+        """One in so many statistics carries second derivatives; they are sorted, so that these are stratified."""
+        return max(1, len(self.counts) // LARGEST_CARRIED)
+
+    def _shares(self, values: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Blocks of statistics: ``log D``, and the posterior share ``q`` of each node."""
+        step = self.stride * max(1, BLOCK // len(self.weight) // self.stride)
+        for start in range(0, len(self.counts), step):
+            part = slice(start, start + step)
+            logits = self.statistics[part] @ self.nodes.T + (self.weight.log() - values)
+            log_mixture = torch.logsumexp(logits, dim=1)
+            yield part, log_mixture, (logits - log_mixture[:, None]).exp_()
+
+    def carried(self, part: slice) -> Float[Tensor, "carried"]:
+        """Numbers of samples of every ``stride``-th statistic, scaled to speak for all of the part."""
+        few = self.counts[part][:: self.stride]
+        return few * (self.counts[part].sum() / few.sum())
+
+    def state(self, values: Float[Tensor, "node"]) -> _State:
+        """The loss and its derivatives."""
+        log_mixtures, drawn = [], torch.zeros_like(values)
+        overlap = values.new_zeros(len(values), len(values))
+        for part, log_mixture, share in self._shares(values):
+            log_mixtures.append(log_mixture)
+            drawn += self.counts[part] @ share
+            few = share[:: self.stride]
+            overlap += few.T @ (self.carried(part)[:, None] * few)
+        log_mixture = torch.cat(log_mixtures)
+        loss = float(self.weight @ values + self.counts @ log_mixture)
+        return _State(values, loss, log_mixture, self.weight - drawn, overlap)
+
+    def matched(self, state: _State) -> _State:
+        """The state at ``F_g = log sum_b n_b exp(<f_b, t_g>) / D_b``, never higher: it minimises a majorant."""
+        values = []
+        for few in torch.arange(len(self.weight)).split(max(1, BLOCK // len(self.counts))):
+            logits = self.nodes[few] @ self.statistics.T + (self.counts.log() - state.log_mixture)
+            values.append(torch.logsumexp(logits, dim=1))
+        return self.state(torch.cat(values))
+
+    def accuracy(self, state: _State) -> Accuracy:
+        """What errors follow from, at the minimum."""
+        whole = slice(0, len(self.counts))
+        share = torch.cat([share[:: self.stride] for _, _, share in self._shares(state.values)])
+        return Accuracy(
+            statistics=self.statistics[:: self.stride],
+            counts=self.carried(whole),
+            log_mixture=state.log_mixture[:: self.stride],
+            share=share,
+            weight=self.weight,
+            overlap=state.overlap,
+            inverse=_Inverse.of(state.overlap, self.weight),
+        )
+
+
+@dataclass(frozen=True)
+class _Inverse:
+    """The inverse of ``H = diag(sum_h K_gh) - K`` where ``F`` is zero on average over the nodes' samples."""
+
+    root: Float[Tensor, "node"]
+    factor: Float[Tensor, "node node"]
+
+    @classmethod
+    def of(cls, overlap: Float[Tensor, "node node"], weight: Float[Tensor, "node"]) -> _Inverse:
+        # A node that the potential all but hides would ask for a step without bound: its samples bound it.
+        root = torch.maximum(overlap.sum(dim=1), weight).sqrt()
+        scaled = -overlap / root[:, None] / root
+        scaled.diagonal().add_(1 + 1e-12)
+        constant = root / root.norm()
+        return cls(root, torch.linalg.cholesky(scaled + constant[:, None] * constant))
+
+    def __call__(self, right: Float[Tensor, "node m"]) -> Float[Tensor, "node m"]:
+        solved = torch.cholesky_solve(right / self.root[:, None], self.factor) / self.root[:, None]
+        share = self.root**2 / (self.root**2).sum()
+        return solved - share @ solved
+
+
+def _minimise(
+    problem: _Problem, values: Float[Tensor, "node"], tolerance: float, max_iterations: int, progress: bool
+) -> tuple[_State, int, float]:
+    """Damped Newton to the minimum, with the number of its steps and the last decrement."""
+    state, iterations = problem.state(values), 0
+    with tqdm(total=max_iterations, desc="reweighting", disable=not progress) as bar:
+        while True:
+            # Newton moves a node whose F is far too high by no more than a nat at a time; matching moves it at once.
+            if bool((state.gradient > problem.weight / 2).any()) and iterations < max_iterations:
+                state = problem.matched(state)
+            step = -_Inverse.of(state.overlap, problem.weight)(state.gradient[:, None])[:, 0]
+            decrement = -float(state.gradient @ step) / 2
+            bar.set_postfix(decrement=f"{decrement:.1e}")
+            if decrement <= tolerance or iterations >= max_iterations:
+                break
+            state, iterations = _line_search(problem, state, step, decrement), iterations + 1
+            bar.update()
+    # In the gauge where F is zero on average over the samples.
+    level = float(problem.weight @ state.values / problem.weight.sum())
+    return problem.state(state.values - level), iterations, decrement
+
+
+def _line_search(problem: _Problem, state: _State, step: Float[Tensor, "node"], decrement: float) -> _State:
+    """Armijo backtracking; a decrease below the loss's rounding is taken untested."""
+    length = 1.0
+    while length > 1e-10:
+        trial = problem.state(state.values + length * step)
+        if 2 * decrement < 1e-10 * abs(state.loss) or trial.loss <= state.loss - 2e-4 * length * decrement:
+            return trial
+        length /= 2
+    raise ArithmeticError(f"Newton's line search found no decrease from a loss of {state.loss:.6g} nats")
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Standard errors of anything that the density of states tells.
+
+    A quantity whose own weights are ``X_b`` for the statistic ``b`` changes with a sample by ``I = X + Q H^+ C``, with
+    ``C = Q' n X`` its slope by the node values; the variance is ``sum_b n_b I_b^2 - sum_g w_g E_g[I]^2``.
+
+    Attributes:
+        statistics: those that carry the sums.
+        counts: samples that each stands for.
+        log_mixture: ``log D``.
+        share: posterior share ``q`` of each node.
+        weight: samples of each node.
+        overlap: ``Q' n Q``.
+        inverse: ``H^+``.
+    """
+
+    statistics: Float[Tensor, "bin 2"]
+    counts: Float[Tensor, "bin"]
+    log_mixture: Float[Tensor, "bin"]
+    share: Float[Tensor, "bin node"]
+    weight: Float[Tensor, "node"]
+    overlap: Float[Tensor, "node node"]
+    inverse: _Inverse
+
+    def value_error(self, t: Float[Tensor, "point 2"]) -> Float[Tensor, "point"]:
+        """Of ``F``."""
+        return self._error(self._probability(t))
+
+    def gradient_error(self, t: Float[Tensor, "point 2"]) -> Float[Tensor, "point 2"]:
+        """Of the mean statistics."""
+        p = self._probability(t)
+        deviation = self._deviation(p)
+        return torch.stack([self._error(p * deviation[..., k]) for k in range(2)], dim=-1)
+
+    def hessian_error(
+        self, t: Float[Tensor, "point 2"], jacobian: Float[Tensor, "point 4"]
+    ) -> Float[Tensor, "point 2 2"]:
+        """Of the entries of ``J' g J``."""
+        p = self._probability(t)
+        deviation = torch.einsum("bpi,pij->bpj", self._deviation(p), jacobian.reshape(-1, 2, 2))
+        errors = []
+        for i, j in ((0, 0), (0, 1), (1, 1)):
+            product = deviation[..., i] * deviation[..., j]
+            errors.append(self._error(p * (product - self.counts @ (p * product))))
+        return torch.stack([errors[k] for k in (0, 1, 1, 2)], dim=-1).reshape(-1, 2, 2)
+
+    def effective_samples(self, t: Float[Tensor, "point 2"]) -> Float[Tensor, "point"]:
+        """``1 / sum_i p_i^2``."""
+        return 1 / (self.counts @ self._probability(t) ** 2)
+
+    def _probability(self, t: Float[Tensor, "point 2"]) -> Float[Tensor, "bin point"]:
+        """Probability under ``t`` of each single sample."""
+        logits = self.statistics @ t.T - self.log_mixture[:, None]
+        return (logits - torch.logsumexp(logits + self.counts.log()[:, None], dim=0)).exp()
+
+    def _deviation(self, p: Float[Tensor, "bin point"]) -> Float[Tensor, "bin point 2"]:
+        mean = (self.counts[:, None] * p).T @ self.statistics
+        return self.statistics[:, None] - mean
+
+    def _error(self, own: Float[Tensor, "bin point"]) -> Float[Tensor, "point"]:
+        weighted = self.counts[:, None] * own
+        slope = self.share.T @ weighted
+        moved = self.inverse(slope)
+        carried = self.overlap @ moved
+        total = (own * weighted).sum(0) + (moved * (2 * slope + carried)).sum(0)
+        explained = ((slope + carried) ** 2 / self.weight[:, None]).sum(0)
+        return (total - explained).clamp(min=0).sqrt()
