@@ -14,7 +14,6 @@ from jaxtyping import Float, Shaped
 
 from hessgeo.free_energies.base import FreeEnergy
 from hessgeo.free_energies.reweighting import ReweightedFreeEnergy
-from hessgeo.free_energies.spline import SplineFreeEnergy
 from hessgeo.grids import Grid
 from hessgeo.metrics.curvature import thermodynamic_curvature
 from hessgeo.metrics.diagnostics import positive_definite

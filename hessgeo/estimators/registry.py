@@ -43,16 +43,16 @@ ESTIMATORS: dict[str, Entry] = {
     "exponential-wide": Entry(
         "exponential", "ExponentialWide", "learned statistics, d > 2", "exponential-wide"
     ),
-    "u2net": Entry("baselines", "U2NetSpline", "U²-Net, splines", "u2net"),
-    "u2net-mlp": Entry("baselines", "PaperPerceptron", "U²-Net, MLP + JSD (the paper's)", "u2net"),
+    "u2net": Entry("paper", "U2NetSpline", "U²-Net, splines", "u2net"),
+    "u2net-mlp": Entry("paper", "PaperPerceptron", "U²-Net, MLP + JSD (the paper's)", "u2net"),
     "mean-as-statistic": Entry("baselines", "MeanAsStatistic", "mean as statistic", "mean-regression"),
     "pca-vae": Entry("baselines", "PcaVae", "PCA-VAE", "vae"),
-    "score-classifier": Entry("baselines", "ScoreClassifier", "score by classification", "score"),
+    "score-classifier": Entry("baselines", "ScoreByClassification", "score by classification", "score"),
 }
 NETWORKS: dict[str, tuple[str, str]] = {
     "exponential": ("exponential", "ExponentialTrainer"),
     "exponential-wide": ("exponential", "ExponentialTrainer"),
-    "u2net": ("baselines", "U2NetTrainer"),
+    "u2net": ("paper", "U2NetTrainer"),
     "mean-regression": ("baselines", "MeanRegressionTrainer"),
     "vae": ("baselines", "VaeTrainer"),
     "score": ("baselines", "ScoreTrainer"),
