@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Settings that name what is scored, and the tables that are made of them.
 SCORED = ("table1", "fisher", "convergence")
 TABLES = ("table1", "table1_potential", "fisher", "sample_convergence")
+TRAINED_FILES = ("config.json", "model.safetensors", "numbers.json")
 TABLE_KINDS = ("csv", "tex", "html")
 FIGURES = (
     "ising_free_energy",
@@ -236,7 +237,7 @@ class SolvableLayout:
 
         network = ESTIMATORS[estimator].network
         folder = self.path(system, f"seed-{seed}", str(count), "networks", str(network))
-        return [f"{folder}/{file}" for file in ("config.json", "model.safetensors") if network]
+        return [f"{folder}/{file}" for file in TRAINED_FILES if network]
 
     def solved(self, wildcards: Any) -> dict[str, Any]:
         """The settings of a rule's system that its exact solution depends on."""

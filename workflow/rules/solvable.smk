@@ -83,6 +83,7 @@ rule train_network:
     output:
         config=solvable.counted("networks", "{network}", "config.json"),
         weights=solvable.counted("networks", "{network}", "model.safetensors"),
+        numbers=solvable.counted("networks", "{network}", "numbers.json"),
     log:
         logs("solvable", "{system}", "{seed}", "{first}", "train_{network}.log"),
     benchmark:

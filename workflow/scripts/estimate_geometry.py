@@ -18,7 +18,7 @@ def main(path, system, name, network, settings, count, seed, output):
     if network:
         folder, key = Path(network[0]).parent, registry.ESTIMATORS[name].network
         trained = registry.trainer(key).load(folder, device=device)
-        training = store.read_json(folder / "config.json")["seconds"]
+        training = store.read_json(folder / "numbers.json")["seconds"]
     options = {"seed": seed, "device": device, "progress": True}
     estimate = registry.estimator(name).estimate(samples, trained, settings, **options)
     dataset = estimate_dataset(estimate, samples.grid)

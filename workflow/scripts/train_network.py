@@ -9,19 +9,18 @@ from hessgeo.workflow import pick_device, script_context
 from hessgeo.workflow.solvable import gather_samples
 
 
-def main(path, system, network, settings, count, seed, folder):
+def main(path, system, network, settings, count, seed, numbers):
     samples = gather_samples(system, store.read_array(path, "state"), store.read_array(path, "t")).first(
         count
     )
     start, device = time.perf_counter(), pick_device()
     trained = registry.trainer(network).train(samples, settings, seed=seed, device=device, progress=True)
-    trained.save(folder)
-    config = store.read_json(folder / "config.json")
-    store.write_json(folder / "config.json", {**config, "seconds": time.perf_counter() - start})
+    trained.save(Path(numbers).parent)
+    store.write_json(numbers, {"seconds": time.perf_counter() - start, "device": device})
 
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
         params, wildcards = step.params, step.wildcards
-        count, seed, folder = int(wildcards.first), int(wildcards.seed), Path(step.output.config).parent
-        main(params.store, params.system, wildcards.network, params.network, count, seed, folder)
+        count, seed, numbers = int(wildcards.first), int(wildcards.seed), step.output.numbers
+        main(params.store, params.system, wildcards.network, params.network, count, seed, numbers)
