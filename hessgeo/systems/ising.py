@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Int8
 from scipy.integrate import quad
+from scipy.optimize import minimize_scalar
 from scipy.special import ellipkm1
 
 from hessgeo.systems.cluster import swendsen_wang
+from hessgeo.systems.ising_spectrum import leading_partition
 from hessgeo.systems.jets import cumulants_of
 from hessgeo.systems.random_streams import uniforms
 from hessgeo.systems.solvable import (
@@ -26,6 +29,8 @@ CRITICAL_COUPLING = math.log(1 + math.sqrt(2)) / 2
 CRITICAL_TEMPERATURE = 1 / CRITICAL_COUPLING
 # Beyond these sides the transfer matrix takes minutes a point, or a sample seconds.
 LARGEST_SOLVED, LARGEST_EXACT_SAMPLE = 14, 10
+# From 10 on the leading eigenvalues are faster than the trace; at 18 they take some 10 s a point.
+LEAST_LEADING, LARGEST_LEADING = 10, 18
 METHODS = ("cluster", "exact")
 
 
@@ -91,6 +96,24 @@ class Ising(SolvableSystem):
         log_z, mean, metric = cumulants_of(np.array(jets).reshape(-1, 6).T)
         shift = signs * [2 * side**2, side**2]
         return Cumulants(log_z + (shift * natural).sum(axis=1), mean + shift, metric)
+
+    def log_partition_and_mean(self, natural: Points) -> tuple[Float[np.ndarray, "n"], Points]:
+        """``log Z`` and its gradient alone, to side 18; see ``leading_partition``, to 1e-7 of ``Z``.
+
+        20 ms a point at side 12, 0.4 to 0.9 s at side 16. ``log Z`` is even in ``h``: a box about 0 needs half of
+        its points. Lattices below side 10, and those with ``K < 0``, are done by ``cumulants``.
+
+        Raises:
+            ValueError: if the side is larger than 18, or than 14 with a negative coupling.
+        """
+        natural, side = check_points(natural), self.side
+        if side > LARGEST_LEADING:
+            raise ValueError(f"side is {side}, must be at most {LARGEST_LEADING} for leading eigenvalues")
+        if side < LEAST_LEADING or np.any(natural[:, 0] < 0):
+            whole = self.cumulants(natural)
+            return whole.log_partition, whole.mean
+        leading = leading_partition(natural, width=side, rows=side)
+        return leading.log_partition, leading.mean
 
     def _log_matrix(self, natural: Float[np.ndarray, "2"]) -> Float[np.ndarray, "rows rows"]:
         coupling, field = natural
@@ -159,7 +182,9 @@ def _kaufman_term(
     # log 2 cosh x = x + log(1 + e^-2x), log 2 sinh x = x + log(1 - e^-2x); slopes are tanh x and coth x.
     log_term = half * g + np.log1p(sign * np.exp(-2 * half * g))
     ratio = np.tanh(half * g) ** sign
-    bend = sign / (np.cosh(half * g) if sign > 0 else np.sinh(half * g)) ** 2
+    # 1 / cosh^2 or -1 / sinh^2, without overflow on a large lattice.
+    decay = np.exp(-2 * half * g)
+    bend = sign * 4 * decay / (1 + sign * decay) ** 2
     scale, r1 = log_term.sum(axis=1), (half * g1 * ratio).sum(axis=1)
     r2 = (half * g2 * ratio + (half * g1) ** 2 * bend).sum(axis=1)
     square = r2 + r1**2
@@ -171,6 +196,42 @@ def _kaufman_term(
     q, turned = up + down, up - down
     q1, q2 = zero1 * turned, zero2 * turned + zero1**2 * q
     return scale + np.abs(zero), q, q1 + q * r1, q2 + 2 * q1 * r1 + q * square
+
+
+class Peak(NamedTuple):
+    """Where the heat capacity of a finite lattice is largest."""
+
+    coupling: float
+    heat_capacity: float
+
+    @property
+    def temperature(self) -> float:
+        """``1 / K``."""
+        return 1 / self.coupling
+
+
+def heat_capacity(coupling: Float[np.ndarray, "n"], *, side: int) -> Float[np.ndarray, "n"]:
+    """``c = K^2 Var[sum_<ij> s_i s_j]`` a site of the L x L torus at h = 0, in units of the Boltzmann constant."""
+    k = np.asarray(coupling, dtype=np.float64)
+    return k**2 * kaufman(k, width=side, height=side)[2] / side**2
+
+
+def finite_size_peak(side: int) -> Peak:
+    """The largest heat capacity of the L x L torus at h = 0, and its coupling.
+
+    For large sides ``c = (8 / pi) Kc^2 ln L + 0.2014`` at ``T / Tc - 1 = 0.360 / L`` (Ferdinand and Fisher 1969).
+
+    Raises:
+        ValueError: on a side below 3.
+    """
+    check_lattice(side, "cluster", 1)
+    best = minimize_scalar(
+        lambda k: -float(heat_capacity(np.array([k]), side=side)[0]),
+        bounds=(CRITICAL_COUPLING * (1 - 1.5 / side), CRITICAL_COUPLING * (1 + 1 / side)),
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
+    return Peak(float(best.x), float(-best.fun))
 
 
 def onsager_log_partition(coupling: float) -> float:

@@ -75,7 +75,7 @@ def factorised_trace_jet(
         rows: rows around the torus.
     """
     width = len(first).bit_length() - 1
-    halves = (_meeting_matrices(width - width // 2, t[0]), _meeting_matrices(width // 2, t[0]))
+    halves = (meeting_matrices(width - width // 2, t[0]), meeting_matrices(width // 2, t[0]))
     inside = exponential_jet((t[0] * first + t[1] * second) / 2, first / 2, second / 2)[:, None, :]
     starts, counts = bracelets(width)
     total = np.zeros(SIZE)
@@ -90,7 +90,7 @@ def factorised_trace_jet(
     return total
 
 
-def _meeting_matrices(width: int, t1: float) -> Float[np.ndarray, "3 rows rows"]:
+def meeting_matrices(width: int, t1: float) -> Float[np.ndarray, "3 rows rows"]:
     """``exp(t1 phi)`` and its two derivatives, with ``phi`` the sum over pairs of spins of ``s s' - sign(t1)``."""
     spins = row_spins(width)
     phi = (spins @ spins.T - (width if t1 >= 0 else -width)).astype(np.float64)
