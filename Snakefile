@@ -16,7 +16,8 @@ from hessgeo.workflow.layout import (
     Layout,
 )
 from hessgeo.workflow.settings import SettingsError, read_settings
-from hessgeo.workflow.solvable import SCORED, TABLES
+from hessgeo.workflow.solvable import SCORED
+from hessgeo.workflow.solvable_layout import TABLES
 
 min_version("9.0")
 
@@ -83,5 +84,6 @@ include: "workflow/rules/phases.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/solvable.smk"
+include: "workflow/rules/solvable_figures.smk"
 include: "workflow/rules/verify.smk"
 include: "workflow/rules/plan.smk"

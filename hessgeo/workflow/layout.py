@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, reduce
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from hessgeo.systems.slices import is_image
+from hessgeo.workflow.digest import digest
 from hessgeo.workflow.settings import Settings
-from hessgeo.workflow.solvable import SolvableLayout
+from hessgeo.workflow.solvable_layout import SolvableLayout
 from hessgeo.workflow.study import anchor_sources, checkpoint_of
 
 # Snakemake does not see what changes in the modules that a script imports. Raise the version of a step when
@@ -75,12 +75,6 @@ NETWORK_FILES = {"config": "config.json", "weights": "model.safetensors"}
 ANCHOR_FILES = {"anchors": "anchors.npy", "numbers": "anchors.json", "reconstructions": "reconstructions.npy"}
 
 
-def digest(value: Any, *, characters: int = 8) -> str:
-    """Hexadecimal digest of settings, independent of the order of their keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:characters]
-
-
 @dataclass(frozen=True)
 class Layout:
     """The paths of a run.
@@ -129,11 +123,10 @@ class Layout:
         """Path in the folder of the sidecars of a sample store."""
         return self.study("manifest", "{layout}", *parts)
 
-    def plotting_code(self, figure: str) -> list[Path]:
-        """The modules that draw a figure: it is drawn again when they change."""
-        return [
-            self.root / "hessgeo" / "plotting" / f"{module}.py" for module in ("style", "thumbnails", figure)
-        ]
+    def plotting_code(self, figure: str, *beside: str) -> list[Path]:
+        """The modules that draw a figure, with those ``beside`` it (thumbnails): it is drawn again when they change."""
+        modules = ("style", *(beside or ("thumbnails",)), figure)
+        return [self.root / "hessgeo" / "plotting" / f"{module}.py" for module in modules]
 
     # Settings for rules.
 

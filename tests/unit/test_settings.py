@@ -8,7 +8,8 @@ import yaml
 
 from hessgeo.store import shard_file, sidecar_file
 from hessgeo.store.shards import create_array
-from hessgeo.workflow.layout import Layout, digest
+from hessgeo.workflow.digest import digest
+from hessgeo.workflow.layout import Layout
 from hessgeo.workflow.schema import fill_defaults
 from hessgeo.workflow.settings import SettingsError, merged, read_settings
 

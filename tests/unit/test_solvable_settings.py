@@ -9,7 +9,8 @@ from hessgeo.systems.ising import Ising
 from hessgeo.systems.tasep import Tasep
 from hessgeo.workflow.layout import Layout
 from hessgeo.workflow.settings import SettingsError, merged, read_settings
-from hessgeo.workflow.solvable import FIGURES, TABLES, gather_samples, load_system
+from hessgeo.workflow.solvable import gather_samples, load_system
+from hessgeo.workflow.solvable_layout import FIGURES, TABLES
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def system(**entries):
     ("change", "line"),
     [
         (system(kind="potts"), "systems.ising-8.kind: 'potts' is not allowed; allowed: ising, isnnn, "),
-        (system(size=17), "systems.ising-8.size: 17 is not allowed; allowed: at most 16 for the kind ising"),
+        (system(size=19), "systems.ising-8.size: 19 is not allowed; allowed: at most 18 for the kind ising"),
         (
             system(parameters="mixture"),
             "systems.ising-8.parameters: 'mixture' is not allowed; allowed: natural, temperature for the kind ising",

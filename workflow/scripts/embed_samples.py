@@ -5,7 +5,7 @@ import time
 from hessgeo import store
 from hessgeo.embeddings import embed, embedding_loader
 from hessgeo.workflow import pick_device, script_context
-from hessgeo.workflow.layout import digest
+from hessgeo.workflow.digest import digest
 
 
 def main(path, array, shard, embedding, batch_size, threads, about):

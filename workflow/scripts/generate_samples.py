@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from hessgeo import store
 from hessgeo.workflow import pick_device, script_context
-from hessgeo.workflow.layout import digest
+from hessgeo.workflow.digest import digest
 from hessgeo.workflow.loading import latent_plane, load_system
 
 

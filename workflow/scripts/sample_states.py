@@ -6,7 +6,7 @@ import numpy as np
 
 from hessgeo import store
 from hessgeo.workflow import script_context
-from hessgeo.workflow.layout import digest
+from hessgeo.workflow.digest import digest
 from hessgeo.workflow.solvable import load_system
 
 
