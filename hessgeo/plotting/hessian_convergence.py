@@ -11,6 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from hessgeo.plotting import parameter_plane as plane
 from hessgeo.plotting import style
 
+LEGEND_ROW = 0.145  # height of a row of the legend, inches
 COLUMNS = ("series", "step", "loss", "largest", "rms")
 ERRORS = {"largest": "largest error of $\\nabla^2 F$", "rms": "rms error of $\\nabla^2 F$"}
 
@@ -43,8 +44,17 @@ def draw(fits: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         ["order", "step"], kind="stable"
     )
     fits = by_order.drop(columns="order").reset_index(drop=True)
+    below = LEGEND_ROW * (len(order) + 1) + 0.05
     figure, panels = plane.matrix(
-        1, 2, width=style.DOUBLE_COLUMN, height=2.3, left=0.6, across=0.65, bottom=0.42, up=(), top=0.25
+        1,
+        2,
+        width=style.DOUBLE_COLUMN,
+        height=2.3,
+        left=0.6,
+        across=0.65,
+        bottom=0.42 + below,
+        up=(),
+        top=0.25,
     )
     slopes = {}
     for axes, (name, label), letter in zip(panels[0], ERRORS.items(), "AB", strict=True):
@@ -83,5 +93,8 @@ def _draw_panel(axes: Axes, fits: pd.DataFrame, name: str, label: str) -> dict[s
         axis.set_major_locator(LogLocator(numticks=6))
         axis.set_minor_formatter(NullFormatter())
     axes.margins(0.1)
-    axes.legend(frameon=False, loc="upper left", borderpad=0.1, handlelength=1.6, labelspacing=0.3)
+    axes.legend(
+        frameon=False, loc="upper left", bbox_to_anchor=(-0.03, -0.17), borderpad=0.1, handlelength=1.6,
+        labelspacing=0.3,
+    )  # fmt: skip
     return slopes

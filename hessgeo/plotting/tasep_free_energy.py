@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.colors import LightSource
+from matplotlib.colors import LightSource, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -25,7 +25,7 @@ from hessgeo.plotting import style
 
 Field = Float[np.ndarray, "node"]
 NAMES = ("alpha", "beta")
-PALE = "#7fb8de"  # of the surface, so that the net on it is seen
+PALE = "#a6cfea"  # of the surface, so that the net on it is seen
 MESH = 24  # lines of the surfaces along each rate
 
 
@@ -89,12 +89,12 @@ def _draw_surfaces(axes: Axes3D, found: Field, true: Field, grid: Grid, name: st
         a,
         b,
         true.reshape(grid.shape),
-        color=PALE,
-        rcount=64,
-        ccount=64,
+        facecolors=_lit(true.reshape(grid.shape)),
+        rcount=128,
+        ccount=128,
         linewidth=0,
         antialiased=False,
-        lightsource=LightSource(azdeg=200, altdeg=55),
+        shade=False,
         rasterized=True,
     )
     axes.plot_wireframe(
@@ -119,6 +119,15 @@ def _draw_surfaces(axes: Axes3D, found: Field, true: Field, grid: Grid, name: st
     handles = [Line2D([], [], color=plane.RED, linewidth=0.8), Patch(color=PALE)]
     axes.legend(handles, ["estimate", "exact"], loc="upper right", bbox_to_anchor=(0.98, 0.98), frameon=False)
     axes.figure.text(0.015, 0.965, "A", fontsize=9, fontweight="bold")
+
+
+def _lit(surface: Float[np.ndarray, "a b"]) -> Float[np.ndarray, "a b rgb"]:
+    """Pale blue, a little darker in the shade."""
+    unit = (surface - surface.min()) / max(np.ptp(surface), np.finfo(float).tiny)
+    # LightSource reads rows as y and columns as x: transpose in and out.
+    steps = {"dx": 1 / (len(surface) - 1), "dy": 1 / (surface.shape[1] - 1)}
+    shade = LightSource(azdeg=300, altdeg=50).hillshade(unit.T, vert_exag=0.7, **steps).T
+    return np.array(to_rgb(PALE)) * (0.75 + 0.25 * shade[..., None])
 
 
 def _draw_cuts(
