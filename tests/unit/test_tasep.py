@@ -144,6 +144,20 @@ def test_the_estimated_metric_is_the_exact_one_within_its_error():
     assert np.all(error < 0.2 * np.abs(exact).max(axis=(1, 2), keepdims=True))
 
 
+def test_the_estimated_metric_is_even_under_exchange_of_particles_and_holes():
+    rates = np.array([[0.3, 0.7], [0.7, 0.3], [0.4, 0.4], [0.3, 0.7]])
+    estimate, error = Tasep(12).estimated_metric(rates, samples=300, seed=2)
+    for values in (estimate, error):
+        np.testing.assert_array_equal(values[0], values[1][::-1, ::-1])
+        np.testing.assert_array_equal(values[0], values[3])
+        # A point does not depend on those beside it.
+    np.testing.assert_array_equal(
+        Tasep(12).estimated_metric(rates[:1], samples=300, seed=2)[0][0], estimate[0]
+    )
+    exact = Tasep(12).fisher_metric(rates)
+    assert np.all(np.abs(estimate - exact) < 4.5 * error)
+
+
 def test_tables_that_are_made_twice_are_the_same(monkeypatch):
     points = np.concatenate([RATES, RATES[:2], [[0.01, 0.4]]])
     for sites in (1, 2, 50, 64):
