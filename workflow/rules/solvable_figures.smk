@@ -93,7 +93,7 @@ rule draw_learned_statistics:
         runtime="30m",
     params:
         systems=solvable.shown_systems("learned_statistics"),
-        store=solvable.shown_store,
+        store=lambda wildcards: solvable.shown_store,
     message:
         "Draw learned statistics against energy and magnetisation"
     script:
