@@ -19,6 +19,8 @@ from hessgeo.plotting import parameter_plane as plane
 from hessgeo.plotting import style
 from hessgeo.systems.ising import CRITICAL_TEMPERATURE
 
+NATS = ("$k_B/J$", "$1/J$", "nats a site")
+ENERGY = ("$k_B$ a site", "a site", "$J$ a site")
 ROWS = ("estimate", "exact", "difference")
 
 
@@ -29,7 +31,7 @@ def draw(
     grid: Grid,
     *,
     names: Sequence[str] = ("T", "H"),
-    unit: str = "nats a site",
+    units: tuple[str, str, str] = NATS,
     critical: tuple[float, float] | None = (CRITICAL_TEMPERATURE, 0.0),
     gauge: Gauge = "shift+slope",
     gauge_coordinates: AffineFunctions | None = None,
@@ -45,7 +47,7 @@ def draw(
         exact: the same of the truth.
         grid: the nodes.
         names: of the two parameters.
-        unit: of ``F``.
+        units: of both derivatives and of ``F``; ``ENERGY`` for ``-T log Z``.
         critical: where to draw the ring; nowhere if None or outside of the box.
         gauge: see ``table_scores``.
         gauge_coordinates: see ``table_scores``.
@@ -72,7 +74,7 @@ def draw(
     )
     table: dict[str, np.ndarray] = {}
     for k, (heading, (name, found, true, error)) in enumerate(zip(titles, columns, strict=True)):
-        own = f"{heading} ({_unit(unit, name, names)})"
+        own = f"{heading} ({units[k]})"
         _draw_column([row[k] for row in panels], found, true, grid, names, own, error, first=k == 0)
         for row, letters in zip(panels, ("ABC", "DEF", "GHI"), strict=True):
             style.panel_letter(row[k], letters[k])
@@ -85,13 +87,6 @@ def draw(
         for axes in row:
             _mark(axes, critical, grid)
     return figure, plane.node_table(grid, names, table)
-
-
-def _unit(unit: str, name: str, names: Sequence[str]) -> str:
-    """Unit of a derivative: that of F over that of the parameter."""
-    per = {"T": "$k_B/J$", "H": "$1/J$"}
-    parameter = name.removeprefix("dF_d")
-    return unit if name == "F" or parameter not in per else f"{per[parameter]}"
 
 
 def _draw_column(

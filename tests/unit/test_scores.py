@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 
 from hessgeo.estimators.base import Estimate
 from hessgeo.evaluation.gauge import affine_in_natural
+from hessgeo.evaluation.helmholtz import helmholtz
 from hessgeo.evaluation.metric_scores import (
     constant_metric,
     distance_mse,
@@ -118,6 +119,25 @@ def test_the_oracle_pays_for_a_gauge_that_is_not_its_own():
     right = oracle_scores(exact, exact, GRID.points, gauge_coordinates=NATURAL, exact_gauge=NATURAL)
     assert right.value < 1e-11
     assert oracle_scores(exact, exact, GRID.points, exact_gauge=NATURAL).value > 0.01
+
+
+def test_the_free_energy_of_thermodynamics_is_affine_where_its_family_is_not():
+    """What is undetermined of log Z is affine in (1/T, H/T), and of -T log Z in (T, H)."""
+    exact = truth()
+    found, true = helmholtz(other_gauge(exact), GRID.points), helmholtz(exact, GRID.points)
+    scores = table_scores(found, true, GRID.points)
+    assert max(scores.value, scores.first, scores.second) < 1e-10
+    system, shift = CurieWeiss(20, coordinates=TEMPERATURE_FIELD), 1e-5
+    for axis in (0, 1):
+        step = shift * np.eye(2)[axis]
+        above, below = (
+            -(GRID.points + sign * step)[:, 0]
+            * system.log_partition(system.natural(GRID.points + sign * step))
+            for sign in (1, -1)
+        )
+        np.testing.assert_allclose(true.gradient[:, axis], (above - below) / (2 * shift), atol=1e-6)
+    assert helmholtz(Estimate(value=exact.value), GRID.points).gradient is None
+    assert helmholtz(Estimate(gradient=exact.gradient), GRID.points).value is None
 
 
 @pytest.mark.parametrize("potential", [current_potential, entropy_potential])
