@@ -382,7 +382,7 @@ def test_every_estimator_reads_a_network_that_has_a_trainer():
 SMALL = {
     "mean-regression": {**FEW, "encoder": ENCODER},
     "vae": {**FEW, "latents": 2, "channels": 2},
-    "score": {**FEW, "features": 2, "hidden": 4, "distance": 0.5, "encoder": ENCODER},
+    "score": {**FEW, "features": 2, "hidden": 4, "distance": 0.5, "encoder": ENCODER, "halves": False},
     "u2net": {"grid": 8, "epochs": 1, "batch_size": 40, "calibration": 16},
 }
 QUICK = {
