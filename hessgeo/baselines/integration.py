@@ -75,6 +75,7 @@ def conditional_mean(
     t: Float[np.ndarray, "n 2"],
     extent: Extent,
     *,
+    noise: Float[np.ndarray, "n m"] | None = None,
     splines: tuple[int, int] = (12, 12),
     smoothness: Smoothness = "auto",
 ) -> SmoothField:
@@ -84,16 +85,30 @@ def conditional_mean(
         values: numbers of each sample.
         t: their parameters, within the box.
         extent: the box.
+        noise: standard deviation of each value up to a factor, or None: the same for all of a column. It must not
+            depend on the value itself.
         splines: numbers of cubic B-splines along ``a`` and ``b``.
         smoothness: weight of the penalty, or ``auto``.
 
     Raises:
-        ValueError: on values that are not finite, or samples outside the box.
+        ValueError: on values that are not finite, noise that is not positive, or samples outside the box.
     """
     check_samples(values, t, extent)
     basis = spline_basis(extent, splines)
-    problem = _Penalised.of(design_matrix(basis, t), basis)
-    columns, weights = zip(*(problem.solve(column, smoothness) for column in values.T), strict=True)
+    design = design_matrix(basis, t)
+    if noise is None:
+        problem = _Penalised.of(design, basis)
+        solved = [problem.solve(column, smoothness) for column in values.T]
+    else:
+        if noise.shape != values.shape or not (noise > 0).all():
+            raise ValueError(f"noise has shape {noise.shape}, must be positive and of shape {values.shape}")
+        solved = [
+            _Penalised.of(design.multiply(1 / scale[:, None]).tocsr(), basis).solve(
+                column / scale, smoothness
+            )
+            for column, scale in zip(values.T, noise.T, strict=True)
+        ]
+    columns, weights = zip(*solved, strict=True)
     return SmoothField(basis, np.stack(columns, axis=1), tuple(weights))
 
 

@@ -36,6 +36,7 @@ from hessgeo.estimators.base import Extent, Geometry
 from hessgeo.estimators.encoder import StateEncoder, as_input
 
 _PAIRINGS = 8  # of the held-out samples, for the calibration
+_NEIGHBOURS = 64  # that tell the size of a score
 _ATTEMPTS = 10  # at a partner; in a corner of the box one in four succeeds
 
 
@@ -255,6 +256,7 @@ def score_metric(
 
     The mean of a score is zero; that of an estimate is taken off. Of two members the product of one with the other
     is taken: their errors are independent where they have seen different samples, and do not add to the metric.
+    Products scatter as much as they are large, so each counts by the inverse of the metric's size around it.
 
     Args:
         scores: of each sample at its own parameter, by one or two members.
@@ -273,11 +275,25 @@ def score_metric(
     if scores.shape != (len(scores), len(t), 2) or len(scores) not in (1, 2):
         raise ValueError(f"scores have shape {scores.shape}, must be (1 or 2, {len(t)}, 2)")
     smooth: dict[str, Any] = {"splines": splines, "smoothness": smoothness}
-    centred = [s - conditional_mean(s, t, extent, **smooth)(t) for s in scores]
+    scale = _local_scale(scores, t, extent)
+    centred = [s - conditional_mean(s, t, extent, noise=scale, **smooth)(t) for s in scores]
     first, second = centred[0], centred[-1]
     cross = (first[:, 0] * second[:, 1] + first[:, 1] * second[:, 0]) / 2
     products = np.stack([first[:, 0] * second[:, 0], cross, first[:, 1] * second[:, 1]], axis=1)
-    return conditional_mean(products, t, extent, **smooth)(points)[:, [[0, 1], [1, 2]]]
+    noise = scale[:, [0, 0, 1]] * scale[:, [0, 1, 1]]
+    return conditional_mean(products, t, extent, noise=noise, **smooth)(points)[:, [[0, 1], [1, 2]]]
+
+
+def _local_scale(
+    scores: Float[np.ndarray, "member n 2"], t: Float[np.ndarray, "n 2"], extent: Extent
+) -> Float[np.ndarray, "n 2"]:
+    """Root mean square of the score among a sample's neighbours, itself left out: no weight follows its own value."""
+    count = min(_NEIGHBOURS, len(t) - 1)
+    scaled = t / np.ptp(np.array(extent, dtype=float), axis=1)
+    _, nearest = cKDTree(scaled).query(scaled, k=count + 1)
+    square = (scores**2).mean(axis=0)
+    local = np.sqrt(square[nearest[:, 1:]].mean(axis=1))
+    return np.maximum(local, np.maximum(1e-6 * local.max(axis=0), np.finfo(float).tiny))
 
 
 def _networks(members: nn.ModuleList) -> list[ScoreNetwork]:

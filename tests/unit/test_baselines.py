@@ -115,9 +115,9 @@ def test_exact_scores_give_the_exact_metric_at_the_rate_of_samples():
     system, errors = CurieWeiss(24), []
     nodes = Grid(((0.2, 0.7), (-0.3, 0.3)), (7, 7)).points
     truth = system.fisher_metric(nodes)
-    for n in (1000, 16_000):
+    for n in (1000, 8000):
         square = []
-        for seed in range(5):
+        for seed in range(4):
             _, t, states = curie_weiss(n, seed=seed)
             score = system.sufficient_statistics(states) - system.statistics_mean(t)
             metric = score_metric(score[None], t, BOX, nodes, splines=(7, 7))
@@ -125,10 +125,10 @@ def test_exact_scores_give_the_exact_metric_at_the_rate_of_samples():
                 (((metric - truth) / np.linalg.norm(truth, axis=(1, 2))[:, None, None]) ** 2).mean()
             )
         errors.append(np.sqrt(np.mean(square)))
-    # 1 / sqrt(n) without bias is 4. Cross-validation trades bias for variance, at worst n^-3/7 (penalty of order 3, two
-    # dimensions), 3.3; and the weight it finds scatters.
-    assert 2.2 < errors[0] / errors[1] < 6
-    assert errors[1] < 0.1
+    # 1 / sqrt(n) without bias is 2.8. Cross-validation trades bias for variance, at worst n^-3/7 (penalty of order 3,
+    # two dimensions), 2.4; and the weight it finds scatters.
+    assert 1.7 < errors[0] / errors[1] < 4.5
+    assert errors[1] < 0.12
 
 
 def test_two_halves_have_no_bias_by_their_noise_and_one_has():
@@ -382,7 +382,7 @@ def test_every_estimator_reads_a_network_that_has_a_trainer():
 SMALL = {
     "mean-regression": {**FEW, "encoder": ENCODER},
     "vae": {**FEW, "latents": 2, "channels": 2},
-    "score": {**FEW, "features": 2, "hidden": 4, "distance": 0.5, "encoder": ENCODER},
+    "score": {**FEW, "features": 2, "hidden": 4, "distance": 0.5, "encoder": ENCODER, "halves": False},
     "u2net": {"grid": 8, "epochs": 1, "batch_size": 40, "calibration": 16},
 }
 QUICK = {
@@ -485,15 +485,17 @@ def test_on_the_ising_model_the_score_classifier_and_the_mean_beat_zero_skill():
     def error(metric):
         return np.median(np.linalg.norm(metric - truth, axis=(1, 2)) / np.linalg.norm(truth, axis=(1, 2)))
 
-    quick = {"steps": 400, "encoder": {"width": 8}}
-    found = {}
+    common, found = {"steps": 400, "encoder": {"width": 8}}, {}
+    # A quarter of the sites of 8 x 8, so a quarter of the metric: pairs twice as far apart tell as much.
+    own = {"score": {"halves": False, "distance": 0.3}, "mean-regression": {}}
     for network, key in (("score", "score-classifier"), ("mean-regression", "mean-as-statistic")):
+        quick = {**common, **own[network]}
         part = BASELINE_TRAINERS[network].train(samples, quick, seed=0, device="cpu", progress=False)
         settings = {"map": "response"} if key == "mean-as-statistic" else {}
         found[key] = error(BASELINE_ESTIMATORS[key].estimate(samples, part, settings, seed=0).metric)
     zero = BASELINE_ESTIMATORS["zero-skill"].estimate(samples, None, {}, seed=0).metric
     best = min(error(scale * zero) for scale in np.geomspace(0.1, 1000, 100))
-    # Trials: zero skill 0.5; both others well below it with a tenth of the defaults' work.
+    # Zero skill stands at 0.54, its scale fitted to the truth; the others know theirs.
     assert found["score-classifier"] < 0.7 * best
     assert found["mean-as-statistic"] < 0.9 * best
 

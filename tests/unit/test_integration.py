@@ -144,6 +144,24 @@ def test_cross_validation_finds_a_weight_between_the_two_ends():
     assert error("auto") < 0.7 * error(1e9)
 
 
+def test_values_of_unequal_noise_count_by_their_own():
+    # Noise from 0.01 to 10 across the box: where it is small, 0.1 at most, some 1400 values and 20 splines leave 0.01;
+    # without weights the splines that reach over from where it is large bring more.
+    t = points(4000)
+    truth, noise = np.sin(2 * t[:, :1]) + t[:, 1:], 10 ** (1.5 * t[:, :1] - 0.5)
+    values = truth + noise * np.random.default_rng(6).standard_normal((4000, 1))
+    quiet = t[:, 0] < -0.3
+
+    def error(scale):
+        field = conditional_mean(values, t, BOX, noise=scale, splines=(8, 8), smoothness="auto")
+        return np.std((field(t) - truth)[quiet])
+
+    assert error(noise) < 0.01
+    assert error(noise) < 0.6 * error(None)
+    with pytest.raises(ValueError, match="must be positive"):
+        conditional_mean(values, t, BOX, noise=0 * noise)
+
+
 @pytest.mark.parametrize(
     ("values", "t", "message"),
     [
