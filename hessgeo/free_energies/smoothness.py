@@ -64,29 +64,6 @@ class SmoothnessPrior:
         return _likeliest(factor, self.penalty, c, reduction.gradient, noise, scale)
 
 
-def evidence_weight(
-    information: Float[Tensor, "size size"],
-    penalty: Float[Tensor, "size size"],
-    c: Float[Tensor, "size"],
-    gradient: Float[Tensor, "size"],
-) -> float:
-    """The ``lambda`` of highest marginal likelihood where the noise is known, of a loss expanded about ``c``.
-
-    Args:
-        information: second derivative of the loss at ``c``.
-        penalty: ``S``, free in the quadratics.
-        c: coefficients near the fit.
-        gradient: of the loss without the penalty.
-    """
-    scale = float(information.trace() / penalty.trace())
-    stiffness = information + _WEIGHT_RANGE[0] * scale * penalty
-    diagonal = stiffness.diagonal().mean()
-    # The constant, which nothing determines, is pinned.
-    stiffness = stiffness + diagonal / len(stiffness)
-    stiffness.diagonal().add_(1e-13 * diagonal)
-    return _likeliest(torch.linalg.cholesky(stiffness), penalty, c, gradient, lambda _: 1.0, scale)
-
-
 def _likeliest(
     factor: Float[Tensor, "size size"],
     penalty: Float[Tensor, "size size"],
