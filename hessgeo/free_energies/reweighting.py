@@ -14,7 +14,7 @@ smoothness to choose, no resolution but that of the samples' own overlap.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hessgeo.free_energies.base import FreeEnergy
+from hessgeo.free_energies.influence import Accuracy, NodeInverse
 from hessgeo.free_energies.strata import Strata
 
 # Numbers in memory at once; distinct statistics that carry second derivatives and errors; samples that are checked.
@@ -132,7 +133,7 @@ def fit_reweighted(
     statistics: Float[np.ndarray, "n 2"],
     t: Float[np.ndarray, "n 2"],
     *,
-    nodes: int = 1024,
+    nodes: int = 512,
     tolerance: float = 1e-8,
     max_iterations: int = 100,
     device: str = "cpu",
@@ -294,30 +295,8 @@ class _Problem:
             share=share,
             weight=self.weight,
             overlap=state.overlap,
-            inverse=_Inverse.of(state.overlap, self.weight),
+            inverse=NodeInverse.of(state.overlap, self.weight),
         )
-
-
-@dataclass(frozen=True)
-class _Inverse:
-    """The inverse of ``H = diag(sum_h K_gh) - K`` where ``F`` is zero on average over the nodes' samples."""
-
-    root: Float[Tensor, "node"]
-    factor: Float[Tensor, "node node"]
-
-    @classmethod
-    def of(cls, overlap: Float[Tensor, "node node"], weight: Float[Tensor, "node"]) -> _Inverse:
-        # A node that the potential all but hides would ask for a step without bound: its samples bound it.
-        root = torch.maximum(overlap.sum(dim=1), weight).sqrt()
-        scaled = -overlap / root[:, None] / root
-        scaled.diagonal().add_(1 + 1e-12)
-        constant = root / root.norm()
-        return cls(root, torch.linalg.cholesky(scaled + constant[:, None] * constant))
-
-    def __call__(self, right: Float[Tensor, "node m"]) -> Float[Tensor, "node m"]:
-        solved = torch.cholesky_solve(right / self.root[:, None], self.factor) / self.root[:, None]
-        share = self.root**2 / (self.root**2).sum()
-        return solved - share @ solved
 
 
 def _minimise(
@@ -330,7 +309,7 @@ def _minimise(
             # Newton moves a node whose F is far too high by no more than a nat at a time; matching moves it at once.
             if bool((state.gradient > problem.weight / 2).any()) and iterations < max_iterations:
                 state = problem.matched(state)
-            step = -_Inverse.of(state.overlap, problem.weight)(state.gradient[:, None])[:, 0]
+            step = -NodeInverse.of(state.overlap, problem.weight)(state.gradient[:, None])[:, 0]
             decrement = -float(state.gradient @ step) / 2
             bar.set_postfix(decrement=f"{decrement:.1e}")
             if decrement <= tolerance or iterations >= max_iterations:
@@ -339,7 +318,8 @@ def _minimise(
             bar.update()
     # In the gauge where F is zero on average over the samples.
     level = float(problem.weight @ state.values / problem.weight.sum())
-    return problem.state(state.values - level), iterations, decrement
+    state = replace(state, values=state.values - level, log_mixture=state.log_mixture + level)
+    return state, iterations, decrement
 
 
 def _line_search(problem: _Problem, state: _State, step: Float[Tensor, "node"], decrement: float) -> _State:
@@ -351,73 +331,3 @@ def _line_search(problem: _Problem, state: _State, step: Float[Tensor, "node"], 
             return trial
         length /= 2
     raise ArithmeticError(f"Newton's line search found no decrease from a loss of {state.loss:.6g} nats")
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Standard errors of anything that the density of states tells.
-
-    A quantity whose own weights are ``X_b`` for the statistic ``b`` changes with a sample by ``I = X + Q H^+ C``, with
-    ``C = Q' n X`` its slope by the node values; the variance is ``sum_b n_b I_b^2 - sum_g w_g E_g[I]^2``.
-
-    Attributes:
-        statistics: those that carry the sums.
-        counts: samples that each stands for.
-        log_mixture: ``log D``.
-        share: posterior share ``q`` of each node.
-        weight: samples of each node.
-        overlap: ``Q' n Q``.
-        inverse: ``H^+``.
-    """
-
-    statistics: Float[Tensor, "bin 2"]
-    counts: Float[Tensor, "bin"]
-    log_mixture: Float[Tensor, "bin"]
-    share: Float[Tensor, "bin node"]
-    weight: Float[Tensor, "node"]
-    overlap: Float[Tensor, "node node"]
-    inverse: _Inverse
-
-    def value_error(self, t: Float[Tensor, "point 2"]) -> Float[Tensor, "point"]:
-        """Of ``F``."""
-        return self._error(self._probability(t))
-
-    def gradient_error(self, t: Float[Tensor, "point 2"]) -> Float[Tensor, "point 2"]:
-        """Of the mean statistics."""
-        p = self._probability(t)
-        deviation = self._deviation(p)
-        return torch.stack([self._error(p * deviation[..., k]) for k in range(2)], dim=-1)
-
-    def hessian_error(
-        self, t: Float[Tensor, "point 2"], jacobian: Float[Tensor, "point 4"]
-    ) -> Float[Tensor, "point 2 2"]:
-        """Of the entries of ``J' g J``."""
-        p = self._probability(t)
-        deviation = torch.einsum("bpi,pij->bpj", self._deviation(p), jacobian.reshape(-1, 2, 2))
-        errors = []
-        for i, j in ((0, 0), (0, 1), (1, 1)):
-            product = deviation[..., i] * deviation[..., j]
-            errors.append(self._error(p * (product - self.counts @ (p * product))))
-        return torch.stack([errors[k] for k in (0, 1, 1, 2)], dim=-1).reshape(-1, 2, 2)
-
-    def effective_samples(self, t: Float[Tensor, "point 2"]) -> Float[Tensor, "point"]:
-        """``1 / sum_i p_i^2``."""
-        return 1 / (self.counts @ self._probability(t) ** 2)
-
-    def _probability(self, t: Float[Tensor, "point 2"]) -> Float[Tensor, "bin point"]:
-        """Probability under ``t`` of each single sample."""
-        logits = self.statistics @ t.T - self.log_mixture[:, None]
-        return (logits - torch.logsumexp(logits + self.counts.log()[:, None], dim=0)).exp()
-
-    def _deviation(self, p: Float[Tensor, "bin point"]) -> Float[Tensor, "bin point 2"]:
-        mean = (self.counts[:, None] * p).T @ self.statistics
-        return self.statistics[:, None] - mean
-
-    def _error(self, own: Float[Tensor, "bin point"]) -> Float[Tensor, "point"]:
-        weighted = self.counts[:, None] * own
-        slope = self.share.T @ weighted
-        moved = self.inverse(slope)
-        carried = self.overlap @ moved
-        total = (own * weighted).sum(0) + (moved * (2 * slope + carried)).sum(0)
-        explained = ((slope + carried) ** 2 / self.weight[:, None]).sum(0)
-        return (total - explained).clamp(min=0).sqrt()
