@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,26 +24,21 @@ from hessgeo.posteriors.calibration import calibrate
 from hessgeo.posteriors.network import PosteriorNetwork, load_network, network_posterior, save_network
 from hessgeo.posteriors.network_training import train_posterior_network
 
-CALIBRATION = "calibration.json"
-
 
 @dataclass(frozen=True)
 class TrainedPosterior:
-    """A posterior network, and how far it is to be trusted.
-
-    Attributes:
-        network: over a grid of the study's box.
-        calibration: see ``calibrate``.
-    """
+    """A posterior network, and how far it is to be trusted: ``calibrate``'s numbers stand with its training."""
 
     network: PosteriorNetwork
-    calibration: dict[str, Any]
+
+    @property
+    def calibration(self) -> dict[str, Any]:
+        """See ``calibrate``."""
+        return self.network.config.training["calibration"]
 
     def save(self, folder: str | Path) -> None:
-        """Write ``model.safetensors``, ``config.json`` and ``calibration.json``."""
+        """Write ``model.safetensors`` and ``config.json``."""
         save_network(folder, self.network)
-        text = json.dumps(self.calibration, indent=2, allow_nan=False)
-        (Path(folder) / CALIBRATION).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str = "cpu") -> TrainedPosterior:
@@ -53,8 +47,7 @@ class TrainedPosterior:
         Raises:
             ValueError: if it is not that.
         """
-        calibration = json.loads((Path(folder) / CALIBRATION).read_text(encoding="utf-8"))
-        return cls(load_network(folder, device=device), calibration)
+        return cls(load_network(folder, device=device))
 
     def images(self, samples: Samples) -> UInt8[np.ndarray, "n a b 1"]:
         """States as the network reads them."""
@@ -94,7 +87,9 @@ class U2NetTrainer(Trainer):
         network = train_posterior_network(
             images, used.t, grid, **chosen, seed=seed, device=device, progress=progress
         )
-        return TrainedPosterior(network, calibrate(network, images, used.t, sources=sources, seed=seed))
+        calibration = calibrate(network, images, used.t, sources=sources, seed=seed)
+        training = {**network.config.training, "calibration": calibration}
+        return TrainedPosterior(replace(network, config=replace(network.config, training=training)))
 
     def load(self, folder: str | Path, *, device: str) -> TrainedPosterior:
         """See ``Trainer``."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Int8
 from scipy.integrate import quad
-from scipy.optimize import minimize_scalar
 from scipy.special import ellipkm1
 
 from hessgeo.systems.cluster import swendsen_wang
@@ -196,42 +194,6 @@ def _kaufman_term(
     q, turned = up + down, up - down
     q1, q2 = zero1 * turned, zero2 * turned + zero1**2 * q
     return scale + np.abs(zero), q, q1 + q * r1, q2 + 2 * q1 * r1 + q * square
-
-
-class Peak(NamedTuple):
-    """Where the heat capacity of a finite lattice is largest."""
-
-    coupling: float
-    heat_capacity: float
-
-    @property
-    def temperature(self) -> float:
-        """``1 / K``."""
-        return 1 / self.coupling
-
-
-def heat_capacity(coupling: Float[np.ndarray, "n"], *, side: int) -> Float[np.ndarray, "n"]:
-    """``c = K^2 Var[sum_<ij> s_i s_j]`` a site of the L x L torus at h = 0, in units of the Boltzmann constant."""
-    k = np.asarray(coupling, dtype=np.float64)
-    return k**2 * kaufman(k, width=side, height=side)[2] / side**2
-
-
-def finite_size_peak(side: int) -> Peak:
-    """The largest heat capacity of the L x L torus at h = 0, and its coupling.
-
-    For large sides ``c = (8 / pi) Kc^2 ln L + 0.2014`` at ``T / Tc - 1 = 0.360 / L`` (Ferdinand and Fisher 1969).
-
-    Raises:
-        ValueError: on a side below 3.
-    """
-    check_lattice(side, "cluster", 1)
-    best = minimize_scalar(
-        lambda k: -float(heat_capacity(np.array([k]), side=side)[0]),
-        bounds=(CRITICAL_COUPLING * (1 - 1.5 / side), CRITICAL_COUPLING * (1 + 1 / side)),
-        method="bounded",
-        options={"xatol": 1e-9},
-    )
-    return Peak(float(best.x), float(-best.fun))
 
 
 def onsager_log_partition(coupling: float) -> float:

@@ -6,10 +6,7 @@ import pytest
 from hessgeo.systems import ising_spectrum
 from hessgeo.systems.ising import (
     CRITICAL_COUPLING,
-    CRITICAL_TEMPERATURE,
     Ising,
-    finite_size_peak,
-    heat_capacity,
     kaufman,
 )
 from hessgeo.systems.ising_spectrum import leading_partition
@@ -91,18 +88,3 @@ def test_what_cannot_be_solved_is_refused(monkeypatch):
     monkeypatch.setattr(ising_spectrum, "LARGEST_BASIS", 16)
     with pytest.raises(ArithmeticError, match=r"leave .* of Z out"):
         leading_partition(POINTS[1:2], width=10, rows=10)
-
-
-def test_the_heat_capacity_peaks_where_ferdinand_and_fisher_say():
-    sides = np.array([64, 128, 256])
-    peaks = [finite_size_peak(int(side)) for side in sides]
-    height = np.array([peak.heat_capacity for peak in peaks])
-    shift = np.array([peak.temperature / CRITICAL_TEMPERATURE - 1 for peak in peaks]) * sides
-    slope = 8 / np.pi * CRITICAL_COUPLING**2
-    # A logarithm of the side up to corrections as ln L / L^1, 0.006 and 0.003 of the difference.
-    np.testing.assert_allclose(np.diff(height), slope * np.log(2), rtol=0.01)
-    assert height[-1] - slope * np.log(256) == pytest.approx(0.2014, abs=0.003)
-    assert shift[-1] == pytest.approx(0.360, abs=0.003)
-    around = np.array([peaks[0].coupling - 1e-4, peaks[0].coupling, peaks[0].coupling + 1e-4])
-    low, top, high = heat_capacity(around, side=64)
-    assert top > max(low, high)
