@@ -48,7 +48,8 @@ class StateEncoder(nn.Module):
     """Local features of a state, their means over its sites, and a head that is a linear map plus a perceptron.
 
     Convolutions are circular on a torus or ring, padded by zeros on an open chain, and absent where all sites are
-    alike. An open chain has beside the mean its cosine moments and its ends, site by site.
+    alike. An open chain is read as spins and as their running sum (the height of a driven lattice gas), and has beside
+    the mean its cosine moments and its ends, site by site.
 
     The means are in units of ``1 / sqrt(sites)``, so that their scatter does not shrink with the system; they are
     standardised over the first batch of the training.
@@ -82,7 +83,7 @@ class StateEncoder(nn.Module):
         if geometry != "exchangeable" and len(shape) != (2 if geometry == "torus" else 1):
             raise ValueError(f"a state on a {geometry} cannot have the shape {self.shape}")
         layers = 0 if geometry == "exchangeable" else layers
-        channels = [1, *[width] * layers]
+        channels = [2 if geometry == "open" else 1, *[width] * layers]
         # A chain is a lattice one row high.
         self.kernel = (3, 3) if geometry == "torus" else (1, 3)
         self.convolutions = nn.ModuleList(
@@ -118,6 +119,8 @@ class StateEncoder(nn.Module):
         """The pooled local features, standardised: what the head reads."""
         sites = math.prod(self.shape)
         y = x.reshape(len(x), *(self.shape if self.geometry == "torus" else (1, sites)), 1)
+        if self.geometry == "open":
+            y = torch.cat([y, y.cumsum(dim=2) / sites**0.5], dim=3)
         pooled = [self._pool(y)]
         for convolution in self.convolutions:
             y = functional.gelu(self._convolve(y, convolution))

@@ -202,9 +202,13 @@ class ExponentialNetwork(nn.Module):
 
     @torch.no_grad()
     def log_posterior(
-        self, statistics: Float[np.ndarray, "n d"], *, bundle: int | float = 1
-    ) -> Float[np.ndarray, "n node"]:
-        """``log P`` of each cell given a bundle of states, by the mean of their statistics: no retraining.
+        self,
+        statistics: Float[np.ndarray, "n d"],
+        *,
+        bundle: float = 1.0,
+        nodes: tuple[Float[np.ndarray, "node 2"], Float[np.ndarray, "node 2"]] | None = None,
+    ) -> tuple[Float[np.ndarray, "n node"], Float[np.ndarray, "n"]]:
+        """``log P`` of each node given a bundle of states, by the mean of their statistics: no retraining.
 
         States drawn at one ``t`` multiply their likelihoods, so a bundle of ``K`` has the posterior
         ``softmax K (<mean f, eta> - A)``.
@@ -212,6 +216,10 @@ class ExponentialNetwork(nn.Module):
         Args:
             statistics: mean over each bundle of ``f``.
             bundle: number of states in it.
+            nodes: points of equal prior weight and their natural parameters; the middles of the cells unless given.
+
+        Returns:
+            Logarithms of the posterior, each row's exponentials summing to one, and of the sum they were divided by.
 
         Raises:
             ValueError: on statistics of another number than the network's, or a bundle that is not positive.
@@ -222,10 +230,12 @@ class ExponentialNetwork(nn.Module):
             )
         if not bundle > 0:
             raise ValueError(f"bundle is {bundle}, must be positive")
-        t = torch.from_numpy(self.config.cells.points).to(self.center)
-        eta, f = self.standardised_eta(t, self.natural_cells), np.asarray(statistics) * self._units()[0]
-        logits = torch.from_numpy(f).to(eta) @ eta.T - self.value(t)
-        return torch.log_softmax(bundle * logits, dim=1).cpu().numpy()
+        cells = (self.config.cells.points, self.natural_cells.cpu().numpy())
+        t, natural = (torch.from_numpy(np.array(x)).to(self.center) for x in nodes or cells)
+        eta, f = self.standardised_eta(t, natural), np.asarray(statistics) * self._units()[0]
+        logits = bundle * (torch.from_numpy(f).to(eta) @ eta.T - self.value(t))
+        log_z = logits.logsumexp(dim=1, keepdim=True)
+        return (logits - log_z).cpu().numpy(), log_z[:, 0].cpu().numpy()
 
     def save(self, folder: str | Path) -> None:
         """Write the weights as ``model.safetensors`` and everything else as ``config.json``."""

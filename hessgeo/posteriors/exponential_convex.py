@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,8 @@ from hessgeo.grids import Grid
 from hessgeo.posteriors.exponential import ExponentialNetwork, Natural
 
 ROWS = 2048  # states at once, which share one draw of the nodes
+# Prior on the third derivatives of A: those of a free energy of a nat a site over the box, rounded.
+SMOOTHNESS = 1.0
 _HALVINGS = 20
 
 
@@ -65,8 +68,9 @@ def fit_last_layer(
     """Put the last linear maps of ``f``, and ``A``, at the minimum of the loss for the features and ``eta`` as they are.
 
     With ``f = W phi(x)`` and ``A = c B(t)`` the loss, a log-sum-exp of functions linear in ``(W, c)`` less one of them,
-    is convex. To it comes ``ridge / 2 |W|^2``, features being standardised, and as much on the third derivatives
-    of ``A``. Constants in ``f`` are dropped where the splines of ``A`` hold them.
+    is convex. To it comes ``ridge / 2 |W|^2``, features being standardised, and a prior on the third derivatives of
+    ``A``, whose fine structure the posteriors, being wider, hardly show. Constants in ``f`` are dropped: the splines of
+    ``A`` hold them.
 
     Args:
         network: changed in place.
@@ -134,8 +138,10 @@ class _Problem:
         prior = torch.zeros(k + size, k + size, dtype=torch.float64)
         prior[:k, :k] = ridge * torch.eye(k, dtype=torch.float64)
         smooth = network.basis.third_difference_penalty()
-        # The constant of A, which nothing determines, goes with the identity.
-        prior[k:, k:] = 1e-3 * ridge * smooth / smooth.diagonal().mean() + 1e-6 * ridge * torch.eye(size)
+        # F grows with the number of sites, and so do its derivatives. The constant, which nothing determines, goes
+        # with the identity.
+        weight = SMOOTHNESS / math.prod(network.config.state_shape) ** 2
+        prior[k:, k:] = weight * smooth + 1e-6 * ridge * torch.eye(size)
         self.prior = prior
 
     def _points(self, t: np.ndarray, natural: np.ndarray) -> tuple[Tensor, Tensor]:
