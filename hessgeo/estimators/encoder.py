@@ -93,15 +93,12 @@ class StateEncoder(nn.Module):
         pooled = sum(channels) * self.pooling.shape[0]
         self.normalise = Standardise(pooled)
         self.linear = nn.Linear(pooled, outputs)
-        self.perceptron = nn.Sequential(
-            nn.Linear(pooled, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, outputs),
+        self.hidden = nn.Sequential(
+            nn.Linear(pooled, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
         )
-        nn.init.zeros_(self.perceptron[-1].weight)
-        nn.init.zeros_(self.perceptron[-1].bias)
+        self.last = nn.Linear(hidden, outputs)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
 
     def _pooling(self) -> Float[Tensor, "weight site"]:
         """Weights of the sites in each pooled number."""
@@ -123,6 +120,7 @@ class StateEncoder(nn.Module):
             y = torch.cat([y, y.cumsum(dim=2) / sites**0.5], dim=3)
         pooled = [self._pool(y)]
         for convolution in self.convolutions:
+            assert isinstance(convolution, nn.Conv2d)
             y = functional.gelu(self._convolve(y, convolution))
             pooled.append(self._pool(y))
         return self.normalise(torch.cat(pooled, dim=1))
@@ -131,7 +129,7 @@ class StateEncoder(nn.Module):
         return (self.pooling @ y.flatten(1, 2)).flatten(1)
 
     def _convolve(
-        self, y: Float[Tensor, "n a b channel"], convolution: nn.Module
+        self, y: Float[Tensor, "n a b channel"], convolution: nn.Conv2d
     ) -> Float[Tensor, "n a b width"]:
         """Convolution with channels last, as they lie in memory all the way to the pooling."""
         for axis, size in zip((1, 2), self.kernel, strict=True):
@@ -149,12 +147,12 @@ class StateEncoder(nn.Module):
     def features(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n feature"]:
         """All that the last linear maps read: the pooled features, and the last hidden layer of the perceptron."""
         pooled = self.pooled(x)
-        return torch.cat([pooled, self.perceptron[:-1](pooled)], dim=1)
+        return torch.cat([pooled, self.hidden(pooled)], dim=1)
 
     def forward(self, x: Float[Tensor, "n *shape"]) -> Float[Tensor, "n outputs"]:
         """One row of numbers a state."""
         pooled = self.pooled(x)
-        return self.linear(pooled) + self.perceptron(pooled)
+        return self.linear(pooled) + self.last(self.hidden(pooled))
 
 
 def as_input(states: Shaped[np.ndarray, "n *sample"]) -> Float[Tensor, "n *sample"]:

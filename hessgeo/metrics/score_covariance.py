@@ -15,6 +15,7 @@ from hessgeo.free_energies.bsplines import SplineAxis, SplineBasis
 from hessgeo.free_energies.smoothness import evidence_weight
 
 _ROUNDS = 6  # of weight and fit
+_PASSES = 2  # over slope and deviation, which depend on each other weakly
 _STEPS = 30  # of Fisher scoring in a round, at most
 _DECREMENT = 1e-6  # nats over all samples
 
@@ -27,6 +28,16 @@ class _Slopes(NamedTuple):
     curvature: Float[np.ndarray, "n"]
 
 
+class _Fit(NamedTuple):
+    """One smooth function: its coefficients, their covariance, and what is reported of the fit."""
+
+    coefficients: Float[np.ndarray, "size"]
+    covariance: Float[np.ndarray, "size size"]
+    smoothness: float
+    dispersion: float
+    converged: bool
+
+
 Loss = Callable[[Float[np.ndarray, "n"]], _Slopes]
 
 
@@ -34,8 +45,8 @@ Loss = Callable[[Float[np.ndarray, "n"]], _Slopes]
 class ScoreCovariance:
     """``Cov[s | t]`` of scores by its root: ``s_2 = slope s_1 + e`` with log-deviations of ``s_1`` and ``e``.
 
-    The three functions of ``t`` are cubic splines with no constraint, so the metric is positive definite by construction
-    (Pourahmadi 1999).
+    The three functions of ``t`` are cubic splines with no constraint, so the metric is positive definite by
+    construction (Pourahmadi 1999).
 
     Attributes:
         basis: the splines.
@@ -103,24 +114,25 @@ def fit_score_covariance(
     basis = SplineBasis(*(SplineAxis(*side, n) for side, n in zip(extent, splines, strict=True)))
     design = _sparse(basis, t)
     first, second = (_residual(basis, design, s) for s in (scores / scale).T)
-    level = np.zeros(basis.size)
-    a = _fit(basis, design, _log_deviation(first), level + np.log(first.std()))
-    rest, slope, c = second, level + (first @ second) / (first @ first), None
-    for _ in range(3):  # the slope and the deviation about it depend on each other, weakly
-        b = _fit(basis, design, _slope(first, second, np.log(rest.std()) if c is None else design @ c[0]), slope)
-        slope, rest = b[0], second - (design @ b[0]) * first
-        c = _fit(basis, design, _log_deviation(rest), level + np.log(rest.std()) if c is None else c[0])
+    a = _fit(basis, design, _log_deviation(first), np.full(basis.size, np.log(first.std())))
+    slope, deviation = np.full(basis.size, first @ second / (first @ first)), np.zeros(basis.size)
+    deviation += np.log((second - design @ slope * first).std())
+    for _ in range(_PASSES):
+        b = _fit(basis, design, _slope(first, second, design @ deviation), slope)
+        slope = b.coefficients
+        c = _fit(basis, design, _log_deviation(second - design @ slope * first), deviation)
+        deviation = c.coefficients
     fits = (a, b, c)
     ratio = scale[1] / scale[0]
     shift, factor = np.array([np.log(scale[0]), 0.0, np.log(scale[1])]), np.array([1.0, ratio, 1.0])
     return ScoreCovariance(
         basis,
-        np.stack([f[0] for f in fits]) * factor[:, None] + shift[:, None],
-        np.stack([f[1] for f in fits]) * factor[:, None, None] ** 2,
+        np.stack([f.coefficients for f in fits]) * factor[:, None] + shift[:, None],
+        np.stack([f.covariance for f in fits]) * factor[:, None, None] ** 2,
         {
-            "smoothness": [f[2] for f in fits],
-            "dispersion": [f[3] for f in fits],
-            "converged": all(f[4] for f in fits),
+            "smoothness": [f.smoothness for f in fits],
+            "dispersion": [f.dispersion for f in fits],
+            "converged": all(f.converged for f in fits),
         },
     )
 
@@ -147,9 +159,9 @@ def _log_deviation(r: Float[np.ndarray, "n"]) -> Loss:
     return loss
 
 
-def _slope(first: np.ndarray, second: np.ndarray, log_deviation: np.ndarray | float) -> Loss:
+def _slope(first: np.ndarray, second: np.ndarray, log_deviation: np.ndarray) -> Loss:
     """``(s_2 - value s_1)^2 / (2 sigma^2)``."""
-    precision = np.exp(-2 * np.asarray(log_deviation))
+    precision = np.exp(-2 * log_deviation)
 
     def loss(value: np.ndarray) -> _Slopes:
         r = second - value * first
@@ -165,38 +177,36 @@ def _residual(basis: SplineBasis, design: csr_matrix, s: Float[np.ndarray, "n"])
     def loss(value: np.ndarray) -> _Slopes:
         return _Slopes((s - value) ** 2 / 2, value - s, unit)
 
-    c, *_ = _fit(basis, design, loss, np.full(basis.size, s.mean()))
-    return s - design @ c
+    return s - design @ _fit(basis, design, loss, np.full(basis.size, s.mean())).coefficients
 
 
-def _fit(
-    basis: SplineBasis, design: csr_matrix, loss: Loss, start: Float[np.ndarray, "size"]
-) -> tuple[np.ndarray, np.ndarray, float, float, bool]:
-    """Coefficients, their covariance, the prior's weight, the dispersion, and whether the fit has converged."""
+def _fit(basis: SplineBasis, design: csr_matrix, loss: Loss, start: Float[np.ndarray, "size"]) -> _Fit:
+    """A smooth function of least loss, with the weight of its prior chosen at the dispersion."""
     penalty = basis.third_difference_penalty()
-    s, c, weight = penalty.numpy(), start, None
-    converged = False
+    s, c, weight, converged = penalty.numpy(), start, 0.0, False
     for _ in range(_ROUNDS):
         at = loss(design @ c)
-        information = (design.T @ design.multiply(at.curvature[:, None]).tocsr()).toarray()
         dispersion = float((at.slope**2).sum() / at.curvature.sum())
-        new = evidence_weight(
-            torch.from_numpy(information / dispersion), penalty, torch.from_numpy(c),
+        new = dispersion * evidence_weight(
+            torch.from_numpy(_products(design, at.curvature) / dispersion), penalty, torch.from_numpy(c),
             torch.from_numpy(design.T @ at.slope / dispersion),
-        ) * dispersion  # fmt: skip
-        settled = weight is not None and abs(np.log(new / weight)) < 0.05
+        )  # fmt: skip
+        settled = weight > 0 and abs(np.log(new / weight)) < 0.05
         weight = new
         c, converged = _score_steps(design, loss, c, weight * s)
         if settled:
             break
     at = loss(design @ c)
-    information = (design.T @ design.multiply(at.curvature[:, None]).tocsr()).toarray()
-    scatter = (design.T @ design.multiply((at.slope**2)[:, None]).tocsr()).toarray()
     dispersion = float((at.slope**2).sum() / at.curvature.sum())
-    inverse = np.linalg.inv(_firm(information + weight * s))
+    inverse = np.linalg.inv(_firm(_products(design, at.curvature) + weight * s))
     # The prior's own share keeps the bars of directions that the data do not see.
-    covariance = inverse @ (scatter + dispersion * weight * s) @ inverse
-    return c, covariance, float(weight), dispersion, converged
+    covariance = inverse @ (_products(design, at.slope**2) + dispersion * weight * s) @ inverse
+    return _Fit(c, covariance, weight, dispersion, converged)
+
+
+def _products(design: csr_matrix, weight: Float[np.ndarray, "n"]) -> Float[np.ndarray, "size size"]:
+    """``sum_i w_i B(t_i) B(t_i)'``."""
+    return (design.T @ design.multiply(weight[:, None]).tocsr()).toarray()
 
 
 def _firm(stiffness: Float[np.ndarray, "size size"]) -> Float[np.ndarray, "size size"]:
@@ -210,8 +220,7 @@ def _score_steps(
     at = loss(design @ c)
     for _ in range(_STEPS):
         gradient = design.T @ at.slope + prior @ c
-        information = (design.T @ design.multiply(at.curvature[:, None]).tocsr()).toarray()
-        step = -np.linalg.solve(_firm(information + prior), gradient)
+        step = -np.linalg.solve(_firm(_products(design, at.curvature) + prior), gradient)
         decrement = -float(gradient @ step) / 2
         if decrement < _DECREMENT:
             return c, True
@@ -219,7 +228,10 @@ def _score_steps(
         while True:
             trial = c + length * step
             after = loss(design @ trial)
-            if after.loss.sum() + trial @ prior @ trial / 2 <= value - 1e-4 * length * decrement + 1e-12 * abs(value):
+            if (
+                after.loss.sum() + trial @ prior @ trial / 2
+                <= value - 1e-4 * length * decrement + 1e-12 * abs(value)
+            ):
                 break
             length /= 2
             if length < 1e-8:

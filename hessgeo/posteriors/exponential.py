@@ -153,7 +153,9 @@ class ExponentialNetwork(nn.Module):
     def eta(self, t: Float[np.ndarray, "n 2"], natural: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n d"]:
         """``eta(t)``, of which the first two are in the units of the natural parameters, the others without unit."""
         with torch.no_grad():
-            eta = self.standardised_eta(*(torch.from_numpy(np.array(x)).to(self.center) for x in (t, natural)))
+            eta = self.standardised_eta(
+                *(torch.from_numpy(np.array(x)).to(self.center) for x in (t, natural))
+            )
         scale, shift = self._units()
         return eta.cpu().numpy() * scale + shift
 
@@ -167,7 +169,8 @@ class ExponentialNetwork(nn.Module):
             points = torch.from_numpy(np.array(t)).to(self.center)
             with torch.no_grad():
                 bend = [
-                    [self.eta_basis.evaluate(c, points, order) for order in ((1, 0), (0, 1))] for c in self.bend
+                    [self.eta_basis.evaluate(c, points, order) for order in ((1, 0), (0, 1))]
+                    for c in self.bend
                 ]
             rest = np.array([[s.cpu().numpy() for s in pair] for pair in bend])
             slope += np.moveaxis(rest, 2, 0) * self._units()[0][:, None]

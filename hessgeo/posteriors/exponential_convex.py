@@ -35,7 +35,9 @@ class Strata:
         self.cells, self.natural = cells, natural
         self.spacing = np.array(cells.spacing)
 
-    def draw(self, rng: np.random.Generator) -> tuple[Float[np.ndarray, "cell 2"], Float[np.ndarray, "cell 2"]]:
+    def draw(
+        self, rng: np.random.Generator
+    ) -> tuple[Float[np.ndarray, "cell 2"], Float[np.ndarray, "cell 2"]]:
         """The points, and their natural parameters."""
         t = self.cells.points + (rng.random((self.cells.size, 2)) - 0.5) * self.spacing
         return t, self.natural(t)
@@ -65,7 +67,7 @@ def fit_last_layer(
     max_iterations: int = 20,
     seed: int = 0,
 ) -> dict[str, float | int | bool]:
-    """Put the last linear maps of ``f``, and ``A``, at the minimum of the loss for the features and ``eta`` as they are.
+    """Put the last linear maps of ``f``, and ``A``, where the loss is least for the features and ``eta`` as they are.
 
     With ``f = W phi(x)`` and ``A = c B(t)`` the loss, a log-sum-exp of functions linear in ``(W, c)`` less one of them,
     is convex. To it comes ``ridge / 2 |W|^2``, features being standardised, and a prior on the third derivatives of
@@ -90,7 +92,7 @@ def fit_last_layer(
     state = problem.state(theta)
     iterations, decrement = 0, np.inf
     while iterations < max_iterations:
-        step = -torch.cholesky_solve(state.gradient[:, None], torch.linalg.cholesky(state.hessian))[:, 0]
+        step = -torch.cholesky_solve(state.gradient[:, None], _factor(state.hessian))[:, 0]
         slope = float(state.gradient @ step)
         decrement = -slope / 2 / len(t)
         if decrement <= tolerance:
@@ -113,6 +115,13 @@ def fit_last_layer(
         "decrement": decrement,
         "loss": (state.loss - problem.penalty(theta)) / len(t),
     }
+
+
+def _factor(hessian: Float[Tensor, "size size"]) -> Float[Tensor, "size size"]:
+    """Cholesky factor; sums of single precision may leave what is flat slightly negative."""
+    firm = hessian.clone()
+    firm.diagonal().add_(1e-6 * hessian.diagonal().mean())
+    return torch.linalg.cholesky(firm)
 
 
 class _Problem:
@@ -153,7 +162,7 @@ class _Problem:
 
     def start(self) -> Float[Tensor, "size"]:
         encoder = self.network.encoder
-        weight = torch.cat([encoder.linear.weight, encoder.perceptron[-1].weight], dim=1)
+        weight = torch.cat([encoder.linear.weight, encoder.last.weight], dim=1)
         return torch.cat([weight.detach().flatten(), self.network.potential.detach().flatten()]).double()
 
     def finish(self, theta: Float[Tensor, "size"]) -> None:
@@ -163,9 +172,9 @@ class _Problem:
         wide = encoder.linear.in_features
         with torch.no_grad():
             encoder.linear.weight.copy_(weight[:, :wide])
-            encoder.perceptron[-1].weight.copy_(weight[:, wide:])
+            encoder.last.weight.copy_(weight[:, wide:])
             encoder.linear.bias.zero_()
-            encoder.perceptron[-1].bias.zero_()
+            encoder.last.bias.zero_()
             self.network.potential.copy_(c.reshape(self.network.basis.shape))
 
     def penalty(self, theta: Float[Tensor, "size"]) -> float:
@@ -219,12 +228,16 @@ class _Problem:
                 cross = weighted @ spline + mine * eta_own[:, k : k + 1] * spline_own
                 cross -= mean_eta[:, k : k + 1] * mean_spline
                 hessian[k * p : (k + 1) * p, d * p :] -= phi.T @ cross
-                both = weighted @ eta + mine * eta_own[:, k : k + 1] * eta_own - mean_eta[:, k : k + 1] * mean_eta
+                both = (
+                    weighted @ eta
+                    + mine * eta_own[:, k : k + 1] * eta_own
+                    - mean_eta[:, k : k + 1] * mean_eta
+                )
                 for m in range(k, d):
                     hessian[k * p : (k + 1) * p, m * p : (m + 1) * p] += (phi * both[:, m : m + 1]).T @ phi
             mass = (q.sum(dim=0)[:, None] * spline).T @ spline
-            hessian[d * p :, d * p :] += mass + (mine * spline_own).T @ spline_own - mean_spline.T @ mean_spline
+            hessian[d * p :, d * p :] += (
+                mass + (mine * spline_own).T @ spline_own - mean_spline.T @ mean_spline
+            )
         hessian = hessian.triu() + hessian.triu(1).T
-        return _State(
-            total + self.penalty(theta), gradient + self.prior @ theta, hessian + self.prior
-        )
+        return _State(total + self.penalty(theta), gradient + self.prior @ theta, hessian + self.prior)

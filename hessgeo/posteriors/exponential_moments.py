@@ -91,9 +91,7 @@ def exponential_posterior(
     monomials = np.stack([a, b, a * a, a * b, b * b], axis=1)
     moments, marginal, entropy, log_z = [], np.zeros(len(support)), [], []
     for k in range(0, len(f), _BLOCK):
-        log_p, norm = network.log_posterior(
-            f[k : k + _BLOCK], bundle=bundle, nodes=(nodes.points, known)
-        )
+        log_p, norm = network.log_posterior(f[k : k + _BLOCK], bundle=bundle, nodes=(nodes.points, known))
         p = np.exp(log_p)
         moments.append(p @ monomials)
         marginal += p.sum(axis=0)

@@ -186,10 +186,8 @@ def choice_logits(
     own: tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n 2"]],
     cell: Int[Tensor, "n"],
 ) -> Float[Tensor, "n cell"]:
-    """``<f, eta> - A`` at one point in each cell, each state's own in its cell; points with their natural parameters."""
-    t, natural = (
-        torch.from_numpy(np.concatenate(pair)).to(f) for pair in zip(nodes, own, strict=True)
-    )
+    """``<f, eta> - A`` at one point in each cell, each state's own in its cell; points with natural parameters."""
+    t, natural = (torch.from_numpy(np.concatenate(pair)).to(f) for pair in zip(nodes, own, strict=True))
     eta, a, g = network.standardised_eta(t, natural).to(f), network.value(t), len(nodes[0])
     logits = torch.addmm(-a[:g], f, eta[:g].T)
     return logits.scatter(1, cell[:, None].to(f.device), ((f * eta[g:]).sum(dim=1) - a[g:])[:, None])
