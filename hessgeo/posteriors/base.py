@@ -30,7 +30,7 @@ class Posterior:
         neighbours: indices of the most probable samples of each row, most probable first, or None.
         neighbour_weights: their probabilities, or None.
         coarse: the rows spread bilinearly over a coarser grid ``(ca, cb)``; each sums to one. Or None.
-        support: the points that carry the probability, all nodes of a grid in order, or None: the samples.
+        support: the points that carry the probability, all nodes of a grid in order or scattered, or None: the samples.
         rows: whole rows of ``P`` that were kept, or None.
         row_sources: the samples whose rows these are, in increasing order, or None.
     """
@@ -70,14 +70,19 @@ class Posterior:
     def carrier(self, grid: Grid) -> Grid:
         """The nodes on which a model of this posterior lives: its own grid's if it has one, else those of ``grid``.
 
+        Support that is no grid in these parameters, such as the image of one under a change of parameters, is spread
+        over the nodes of ``grid`` like scattered samples.
+
         Raises:
             ValueError: if its own grid has another box.
         """
         if self.support is None:
             return grid
         shape = len(np.unique(self.support[:, 0])), len(np.unique(self.support[:, 1]))
+        if shape[0] * shape[1] != len(self.support):
+            return grid
         own = Grid(grid.extent, shape)
-        if own.size != len(self.support) or not np.allclose(own.points, self.support):
+        if not np.allclose(own.points, self.support):
             raise ValueError(
                 f"the posterior's {len(self.support)} nodes are no grid over the box {grid.extent}"
             )

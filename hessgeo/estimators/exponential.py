@@ -1,0 +1,229 @@
+"""Estimators on exponential families, with the statistics learned or known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from hessgeo.estimators.base import Estimate, Estimator, Samples, Trainer, pull_back
+from hessgeo.free_energies.moments import fit_moments
+from hessgeo.free_energies.spline import fit_spline
+from hessgeo.grids import Grid
+from hessgeo.metrics.score_covariance import ScoreCovariance, fit_score_covariance
+from hessgeo.posteriors.exponential import ExponentialNetwork, load_exponential
+from hessgeo.posteriors.exponential_convex import SMOOTHNESS
+from hessgeo.posteriors.exponential_moments import exponential_posterior
+from hessgeo.posteriors.exponential_training import train_exponential
+from hessgeo.systems.solvable import Coordinates
+
+_FULLER = 1.05  # by which turned axes must fill their box better to be taken
+
+
+class ExponentialTrainer(Trainer):
+    """Trains an exponential-family network; settings are the options of ``train_exponential``.
+
+    Args:
+        defaults: of settings that are not given, over those of ``train_exponential``.
+    """
+
+    def __init__(self, **defaults: Any) -> None:
+        self.defaults = defaults
+
+    def train(
+        self, samples: Samples, settings: Mapping[str, Any], *, seed: int, device: str, progress: bool
+    ) -> ExponentialNetwork:
+        """See ``train_exponential``."""
+        options = {**self.defaults, **settings}
+        return train_exponential(samples, **options, seed=seed, device=device, progress=progress)
+
+    def load(self, folder: str | Path, *, device: str) -> ExponentialNetwork:
+        """See ``load_exponential``."""
+        return load_exponential(folder, device=device)
+
+
+class KnownStatistics(Estimator):
+    """The Gaussian likelihood of the exact sufficient statistics, which ``trained`` holds, ``(n, 2)``.
+
+    Settings are the options of ``fit_moments``; ``splines`` are (12, 16) unless given.
+    """
+
+    title = "known statistics"
+
+    def estimate(
+        self,
+        samples: Samples,
+        trained: Float[np.ndarray, "n 2"],
+        settings: Mapping[str, Any],
+        *,
+        seed: int,
+        device: str = "cpu",
+        progress: bool = False,
+    ) -> Estimate:
+        """See ``Estimator``; nothing in it is random."""
+        return estimate_from_statistics(samples, trained, settings, {}, progress=progress)
+
+
+class ExponentialLikelihood(Estimator):
+    """The Gaussian likelihood of two learned statistics, in natural parameters.
+
+    Settings as of ``KnownStatistics``. Where the family is not exponential in the parameters it is the best family
+    of two statistics.
+    """
+
+    network = "exponential"
+    title = "learned statistics, likelihood"
+
+    def estimate(
+        self,
+        samples: Samples,
+        trained: ExponentialNetwork,
+        settings: Mapping[str, Any],
+        *,
+        seed: int,
+        device: str = "cpu",
+        progress: bool = False,
+    ) -> Estimate:
+        """See ``Estimator``; nothing in it is random."""
+        check_statistics(trained, 2)
+        statistics = trained.statistics(samples.states)
+        return estimate_from_statistics(
+            samples, statistics, settings, trained.config.calibration, progress=progress
+        )
+
+
+class ExponentialPosterior(Estimator):
+    """The convex fit to posterior moments of two learned statistics, in natural parameters.
+
+    Settings: ``nodes`` (32, 32) of the posterior, ``bundle`` 1, ``members`` 64 and ``sources`` as of
+    ``exponential_posterior``, ``splines`` (9, 12) and other options of ``fit_spline``.
+    """
+
+    network = "exponential"
+    title = "learned statistics, posterior"
+
+    def estimate(
+        self,
+        samples: Samples,
+        trained: ExponentialNetwork,
+        settings: Mapping[str, Any],
+        *,
+        seed: int,
+        device: str = "cpu",
+        progress: bool = False,
+    ) -> Estimate:
+        """See ``Estimator``; nothing in it is random."""
+        check_statistics(trained, 2)
+        options = {"splines": (9, 12), **settings}
+        about = {key: options.pop(key) for key in ("bundle", "members", "sources") if key in options}
+        nodes = Grid(samples.grid.extent, tuple(options.pop("nodes", (32, 32))))
+        turned, _ = turn(samples)
+        posterior = exponential_posterior(
+            trained, trained.statistics(samples.states), samples.t, turned.coordinates.natural, nodes,
+            image=samples.coordinates.natural, **about,
+        )  # fmt: skip
+        box = Grid(turned.natural_extent, nodes.shape)
+        fit = fit_spline(posterior, box, device=device, progress=progress, **options)
+        return pull_back(fit, turned, {**fit.certificate, **trained.config.calibration})
+
+
+class ExponentialWide(Estimator):
+    """The covariance of the scores of more than two learned statistics, positive definite everywhere.
+
+    ``g = (d eta)' Cov[f|t] d eta``, with the covariance smoothed over ``t`` (``fit_score_covariance``). It is that of
+    no potential in these parameters, so neither value nor gradient is given. Settings: ``splines``, (12, 12) unless
+    given.
+    """
+
+    network = "exponential-wide"
+    title = "learned statistics, scores"
+
+    def estimate(
+        self,
+        samples: Samples,
+        trained: ExponentialNetwork,
+        settings: Mapping[str, Any],
+        *,
+        seed: int,
+        device: str = "cpu",
+        progress: bool = False,
+    ) -> Estimate:
+        """See ``Estimator``; nothing in it is random."""
+        scores = learned_scores(trained, samples)
+        fit = fit_score_covariance(scores, samples.t, samples.grid.extent, **settings)
+        return estimate_from_scores(fit, samples, trained.config.calibration)
+
+
+def learned_scores(network: ExponentialNetwork, samples: Samples) -> Float[np.ndarray, "n 2"]:
+    """``(d eta)' f(x)`` of each sample: ``grad log p(x|t)`` up to a function of ``t``."""
+    slope = network.eta_slope(samples.t, samples.coordinates.jacobian(samples.t))
+    return np.einsum("nkj,nk->nj", slope, network.statistics(samples.states))
+
+
+def estimate_from_scores(fit: ScoreCovariance, samples: Samples, numbers: Mapping[str, Any]) -> Estimate:
+    """The metric of a fit to scores, at the nodes."""
+    points = samples.grid.points
+    return Estimate(
+        metric=fit.metric(points), metric_error=fit.error(points), numbers={**fit.numbers, **numbers}
+    )
+
+
+def estimate_from_statistics(
+    samples: Samples,
+    statistics: Float[np.ndarray, "n 2"],
+    settings: Mapping[str, Any],
+    numbers: Mapping[str, Any],
+    *,
+    progress: bool = False,
+) -> Estimate:
+    """Fit the free energy to statistics that are conjugate to the natural parameters, and pull it back.
+
+    Where the weight of the smoothness prior, chosen from the data, does not settle, it is that of the network's ``A``;
+    the numbers hold the one in use.
+    """
+    options = {"splines": (12, 16), **settings}
+    turned, axes = turn(samples)
+    data = np.asarray(statistics, dtype=float) @ axes.T, turned.natural, turned.natural_extent
+    fit = fit_moments(*data, progress=progress, **options)
+    automatic = options.get("smoothness", "auto") == "auto"
+    if automatic and not fit.certificate["converged"]:
+        options["smoothness"] = SMOOTHNESS / samples.sites**2
+        fit = fit_moments(*data, progress=progress, **options)
+    return pull_back(fit, turned, {**fit.certificate, **numbers})
+
+
+def turn(samples: Samples) -> tuple[Samples, Float[np.ndarray, "2 2"]]:
+    """The samples in natural parameters turned onto the principal axes of their image, where that fills a box better.
+
+    A rotation ``R`` of natural parameters turns the statistics with it, ``f -> R f``, and leaves every estimate in
+    the study's parameters as it is; but splines live on a box, and over the part that holds no samples nothing
+    determines them.
+
+    Returns:
+        The samples, with coordinates that lead to the turned parameters, and ``R``, the identity if they were left.
+    """
+    coordinates = samples.coordinates
+    image = coordinates.natural(Grid(samples.grid.extent, (65, 65)).points)
+    axes = np.linalg.svd(image - image.mean(axis=0), full_matrices=False)[2]
+    if np.ptp(image, axis=0).prod() < _FULLER * np.ptp(image @ axes.T, axis=0).prod():
+        return samples, np.eye(2)
+    turned = Coordinates(
+        coordinates.names,
+        lambda t: coordinates.natural(t) @ axes.T,
+        lambda t: axes @ coordinates.jacobian(t),
+    )
+    return replace(samples, coordinates=turned), axes
+
+
+def check_statistics(network: ExponentialNetwork, count: int) -> None:
+    """Refuse a network with another number of statistics.
+
+    Raises:
+        ValueError: one line with both numbers.
+    """
+    if network.config.statistics != count:
+        raise ValueError(f"statistics is {network.config.statistics}, this estimator needs {count}")

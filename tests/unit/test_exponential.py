@@ -1,0 +1,290 @@
+"""Learned statistics: the exponential-family network, its posteriors, and the estimators on it."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from hessgeo.estimators.base import Samples
+from hessgeo.estimators.encoder import StateEncoder, as_input
+from hessgeo.estimators.exponential import (
+    ExponentialLikelihood,
+    ExponentialPosterior,
+    ExponentialTrainer,
+    ExponentialWide,
+    KnownStatistics,
+    turn,
+)
+from hessgeo.grids import Grid, parameter_points
+from hessgeo.metrics.score_covariance import fit_score_covariance
+from hessgeo.posteriors.exponential import ExponentialConfig, ExponentialNetwork, load_exponential
+from hessgeo.posteriors.exponential_convex import Strata, fit_last_layer
+from hessgeo.posteriors.exponential_moments import exponential_posterior, smoothed_statistics
+from hessgeo.posteriors.exponential_training import train_exponential
+from hessgeo.systems.gaussian_linear import GaussianLinear
+from hessgeo.systems.ising import Ising
+from hessgeo.systems.isnnn import MIXTURE, IsingNextNearest
+
+BOX = Grid(((-1.0, 1.0), (-1.0, 1.0)), (7, 7))
+GAUSSIAN = GaussianLinear(np.array([[1.5, 0.3], [0.0, 1.0], [0.5, -0.5]]), noise=0.5)
+SMALL = {"nodes": (12, 12), "splines": (5, 5), "hidden": 8, "width": 2, "layers": 1, "epochs": 2}
+
+
+def draw(system, grid, n, geometry, seed=0):
+    t = parameter_points("sobol", grid, n, seed)
+    return Samples(system.sample(t, np.arange(n), seed), t, grid, system.coordinates, geometry)
+
+
+@pytest.fixture(scope="module")
+def gaussian():
+    return draw(GAUSSIAN, BOX, 4_096, "open")
+
+
+@pytest.fixture(scope="module")
+def network(gaussian):
+    return train_exponential(gaussian, **SMALL)
+
+
+def relative(estimate, truth):
+    return np.linalg.norm(estimate - truth, axis=(1, 2)) / np.linalg.norm(truth, axis=(1, 2))
+
+
+def test_the_statistics_of_a_gaussian_are_found_in_their_own_units(network, gaussian):
+    exact, found = GAUSSIAN.sufficient_statistics(gaussian.states), network.statistics(gaussian.states)
+    slope = np.linalg.lstsq(np.column_stack([np.ones(len(exact)), found]), exact, rcond=None)[0][1:]
+    # 4,096 states fix a slope to about 1/64 of the ratio of scatters; three deviations.
+    assert np.abs(slope - np.eye(2)).max() < 0.06
+    assert network.config.calibration["calibration_error"] < 0.06  # 410 states: 1.6 sqrt(.25 / 410) and some
+    assert 0 < network.config.calibration["skill"] < 1
+
+
+def test_the_likelihood_of_learned_statistics_gives_the_metric(network, gaussian):
+    truth = GAUSSIAN.pulled_back_metric(BOX.points)
+    settings = {"splines": (4, 4)}
+    learned = ExponentialLikelihood().estimate(gaussian, network, settings, seed=0)
+    exact = GAUSSIAN.sufficient_statistics(gaussian.states)
+    known = KnownStatistics().estimate(gaussian, exact, settings, seed=0)
+    # Quadratics are within the prior's null space: a covariance of 4,096 states is known to 1 / sqrt(2,048).
+    assert np.median(relative(known.metric, truth)) < 0.05
+    assert np.median(relative(learned.metric, truth)) < 0.1
+    assert learned.numbers["converged"]
+    assert learned.gradient.shape == (49, 2)
+    assert learned.metric_error.shape == (49, 2, 2)
+
+
+def test_posterior_moments_give_the_metric_and_scores_a_definite_one(network, gaussian):
+    truth = GAUSSIAN.pulled_back_metric(BOX.points)
+    settings = {"splines": (4, 4), "nodes": (24, 24)}
+    posterior = ExponentialPosterior().estimate(gaussian, network, settings, seed=0)
+    assert np.median(relative(posterior.metric, truth)) < 0.2
+    scores = ExponentialWide().estimate(gaussian, network, {"splines": (5, 5)}, seed=0)
+    assert np.median(relative(scores.metric, truth)) < 0.15
+    assert np.linalg.eigvalsh(scores.metric).min() > 0
+    assert scores.value is None
+
+
+def test_more_statistics_than_parameters_give_a_definite_metric(gaussian):
+    few = gaussian.first(1_024)
+    wide = train_exponential(few, **{**SMALL, "epochs": 1}, statistics=4, eta_splines=(4, 4))
+    t, natural = few.t[:50], few.natural[:50]
+    eta = wide.eta(t, natural)
+    step = 1e-6
+    shift = np.array([step, 0])
+    moved = wide.eta(t + shift, natural + shift)
+    slope = wide.eta_slope(t, few.coordinates.jacobian(t))
+    # Splines in double precision: a forward difference is good to the step times the second derivative.
+    np.testing.assert_allclose((moved - eta) / step, slope[:, :, 0], atol=1e-3 * np.abs(slope).max())
+    metric = ExponentialWide().estimate(few, wide, {"splines": (4, 4)}, seed=0).metric
+    assert np.linalg.eigvalsh(metric).min() > 0
+    with pytest.raises(ValueError, match="statistics is 4, this estimator needs 2"):
+        ExponentialLikelihood().estimate(few, wide, {}, seed=0)
+
+
+def test_posteriors_are_normalised_and_bundles_add_up(network, gaussian):
+    f = network.statistics(gaussian.states[:6])
+    single, _ = network.log_posterior(f)
+    np.testing.assert_allclose(np.exp(single).sum(axis=1), 1, rtol=1e-12)
+    bundle, _ = network.log_posterior(f.mean(axis=0, keepdims=True), bundle=6)
+    product = single.sum(axis=0)
+    np.testing.assert_allclose(bundle[0], product - np.logaddexp.reduce(product), atol=1e-9)
+
+
+def test_a_network_is_read_as_it_was_written(network, gaussian, tmp_path):
+    network.save(tmp_path)
+    again = ExponentialTrainer().load(tmp_path, device="cpu")
+    f = network.statistics(gaussian.states[:8])
+    np.testing.assert_array_equal(again.statistics(gaussian.states[:8]), f)
+    np.testing.assert_array_equal(again.log_posterior(f)[0], network.log_posterior(f)[0])
+    assert again.config == network.config
+    entries = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**entries, "hidden": 9}))
+    with pytest.raises(ValueError, match="does not hold an exponential-family network"):
+        load_exponential(tmp_path)
+
+
+def test_a_training_is_a_function_of_its_seed(gaussian):
+    few = gaussian.first(600)
+    options = {**SMALL, "epochs": 1}
+    first, again, other = (train_exponential(few, **options, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.statistics(few.states), again.statistics(few.states))
+    assert not np.array_equal(first.statistics(few.states), other.statistics(few.states))
+
+
+def test_the_last_layer_is_at_a_minimum_whatever_it_starts_from(network, gaussian):
+    few = gaussian.first(512)
+    strata = Strata(network.config.cells, few.coordinates.natural)
+    losses = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        trial = ExponentialNetwork(network.config, few.coordinates.natural)
+        trial.encoder.load_state_dict(network.encoder.state_dict())
+        torch.nn.init.normal_(trial.encoder.linear.weight)
+        features = trial.encoder.features(as_input(few.states)).detach()
+        result = fit_last_layer(trial, features, few.t, strata, ridge=1.0, tolerance=1e-8, max_iterations=60)
+        assert result["converged"]
+        losses.append(result["loss"])
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)  # single precision
+
+
+def test_a_parameter_takes_the_place_of_its_own_cell():
+    config = ExponentialConfig((3,), "open", BOX.extent, (5, 4), 2, (4, 4), (4, 4), 2, 1, 2, 10, 0.1, 0)
+    strata = Strata(config.cells, lambda t: t)
+    drawn, _ = strata.draw(np.random.default_rng(0))
+    np.testing.assert_array_equal(strata.cell(drawn), np.arange(20))
+    assert strata.cell(np.array([[-1.0, -1.0], [1.0, 1.0]])).tolist() == [0, 19]
+
+
+def test_averages_follow_a_linear_trend_to_the_edge():
+    t = parameter_points("uniform", BOX, 400, 0)
+    f = t @ np.array([[2.0, 1.0], [0.5, -3.0]]) + 1
+    sources = np.arange(400)
+    np.testing.assert_allclose(smoothed_statistics(f, t, sources, BOX, members=12), f, atol=1e-10)
+    with pytest.raises(ValueError, match=r"members is 3, must lie in 4\.\.400"):
+        smoothed_statistics(f, t, sources, BOX, members=3)
+
+
+def test_support_that_is_no_grid_is_spread_over_one(network, gaussian):
+    f = network.statistics(gaussian.states)
+    bent = exponential_posterior(
+        network, f, gaussian.t, lambda t: t + 0.1 * t[:, ::-1] ** 2, BOX, members=64, image=lambda t: t
+    )
+    assert bent.carrier(Grid(((-1.2, 1.2), (-1.2, 1.2)), (9, 9))).shape == (9, 9)
+    assert bent.marginal.sum() == pytest.approx(len(bent.t))
+
+
+def test_turned_parameters_leave_the_estimate_and_fill_their_box():
+    system = IsingNextNearest(3, coordinates=MIXTURE)
+    samples = draw(system, Grid(((0.0, 1.0), (0.8, 2.0)), (5, 5)), 400, "torus")
+    turned, axes = turn(samples)
+    np.testing.assert_allclose(axes @ axes.T, np.eye(2), atol=1e-12)
+    np.testing.assert_allclose(turned.natural, samples.natural @ axes.T)
+    area = [np.ptp(s.natural_extent, axis=1).prod() for s in (samples, turned)]
+    assert area[1] < area[0]
+    assert turn(draw(GAUSSIAN, BOX, 16, "open"))[1].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
+def scores(n, seed=0):
+    """Normal scores whose covariance is known and varies over the box."""
+    rng = np.random.default_rng(seed)
+    t = rng.uniform(-1, 1, (n, 2))
+    root = covariance_root(t)
+    return np.einsum("nij,nj->ni", root, rng.normal(size=(n, 2))) + 5 * t, t
+
+
+def covariance_root(t):
+    root = np.zeros((len(t), 2, 2))
+    root[:, 0, 0], root[:, 1, 1] = np.exp(t[:, 0]), np.exp(-0.5 * t[:, 1])
+    root[:, 1, 0] = np.sin(2 * t[:, 0]) * np.exp(t[:, 0])
+    return root
+
+
+def test_a_covariance_is_found_within_its_error_bars_and_gets_better_with_samples():
+    points = Grid(((-0.9, 0.9), (-0.9, 0.9)), (9, 9)).points
+    truth = covariance_root(points) @ covariance_root(points).mT
+    error = {}
+    for n in (1_000, 16_000):
+        fit = fit_score_covariance(*scores(n), BOX.extent, splines=(7, 7))
+        assert fit.numbers["converged"]
+        np.testing.assert_allclose(fit.numbers["dispersion"], 1, atol=0.15)
+        error[n] = np.median(relative(fit.metric(points), truth))
+        z = (fit.metric(points) - truth) / fit.error(points)
+        # Bars of 95 %; neighbouring nodes share their noise, so that the share itself scatters.
+        assert (np.abs(z) < 1.96).mean() > 0.8
+    # Sixteen times the samples is a quarter of the noise; the prior adapts, which costs a little of the rate.
+    assert 2 < error[1_000] / error[16_000] < 8
+
+
+def test_a_covariance_follows_the_units_of_the_scores():
+    s, t = scores(2_000)
+    plain = fit_score_covariance(s, t, BOX.extent, splines=(5, 5)).metric(BOX.points)
+    scaled = fit_score_covariance(s * [10.0, 0.1], t, BOX.extent, splines=(5, 5)).metric(BOX.points)
+    np.testing.assert_allclose(scaled, plain * [[100, 1], [1, 0.01]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s, t: (s[:, :1], t), "must both have shape"),
+        (lambda s, t: (s * np.nan, t), "not finite"),
+        (lambda s, t: (s * [1, 0], t), "the same in all samples"),
+    ],
+)
+def test_scores_that_have_no_covariance_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        fit_score_covariance(*change(*scores(100)), BOX.extent)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"statistics": 1}, "statistics is 1, must be at least 2"),
+        ({"nodes": (1, 4)}, "nodes is"),
+        ({"epochs": -1}, "epochs must not be negative"),
+        ({"ridge": 0.0}, "ridge positive"),
+    ],
+)
+def test_settings_out_of_range_are_refused(gaussian, options, message):
+    with pytest.raises(ValueError, match=message):
+        train_exponential(gaussian.first(64), **{**SMALL, **options})
+
+
+def test_states_and_statistics_of_another_shape_are_refused(network):
+    with pytest.raises(ValueError, match="the network reads"):
+        network.statistics(np.zeros((3, 4), np.float32))
+    with pytest.raises(ValueError, match="statistics have shape"):
+        network.log_posterior(np.zeros((3, 3)))
+    with pytest.raises(ValueError, match="bundle is 0"):
+        network.log_posterior(np.zeros((3, 2)), bundle=0)
+    with pytest.raises(ValueError, match="cannot have the shape"):
+        StateEncoder((8,), "torus", 2)
+
+
+def test_an_encoder_on_a_torus_does_not_feel_a_shift():
+    torch.manual_seed(0)
+    encoder = StateEncoder((5, 6), "torus", 3)
+    x = torch.randint(0, 2, (4, 5, 6)).float() * 2 - 1
+    torch.testing.assert_close(encoder(x), encoder(x.roll((2, 3), (1, 2))), atol=1e-5, rtol=1e-5)
+    chain = StateEncoder((30,), "open", 3)
+    y = x.reshape(4, 30)
+    assert (chain(y) - chain(y.roll(1, 1))).abs().max() > 1e-3
+
+
+@pytest.mark.slow
+def test_energy_and_magnetisation_of_ising_are_learned():
+    system = Ising(6, sweeps=40)
+    grid = Grid(((0.1, 0.4), (-0.25, 0.25)), (9, 9))
+    median = {}
+    for n in (2_000, 12_000):
+        samples = draw(system, grid, n, "torus")
+        network = train_exponential(samples, width=8, epochs=4)
+        exact, found = system.sufficient_statistics(samples.states), network.statistics(samples.states)
+        design = np.column_stack([np.ones(n), found])
+        rest = exact - design @ np.linalg.lstsq(design, exact, rcond=None)[0]
+        explained = 1 - rest.var(axis=0) / exact.var(axis=0)
+        estimate = ExponentialWide().estimate(samples, network, {"splines": (7, 9)}, seed=0)
+        median[n] = np.median(relative(estimate.metric, system.pulled_back_metric(grid.points)))
+    assert (explained > 0.95).all()
+    # A factor of six in samples is 2.4 in noise, of which splines and the network's own error take some.
+    assert median[2_000] / median[12_000] > 1.3
+    assert median[12_000] < 0.12
