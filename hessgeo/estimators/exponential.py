@@ -38,7 +38,8 @@ class ExponentialTrainer(Trainer):
         self, samples: Samples, settings: Mapping[str, Any], *, seed: int, device: str, progress: bool
     ) -> ExponentialNetwork:
         """See ``train_exponential``."""
-        options = {**self.defaults, **settings}
+        given = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+        options = {**self.defaults, **given}
         return train_exponential(samples, **options, seed=seed, device=device, progress=progress)
 
     def load(self, folder: str | Path, *, device: str) -> ExponentialNetwork:
@@ -46,32 +47,17 @@ class ExponentialTrainer(Trainer):
         return load_exponential(folder, device=device)
 
 
-class KnownStatistics(Estimator):
-    """The Gaussian likelihood of the exact sufficient statistics, which ``trained`` holds, ``(n, 2)``.
+class WideTrainer(ExponentialTrainer):
+    """The same with six statistics, for families that are not exponential in their parameters."""
 
-    Settings are the options of ``fit_moments``; ``splines`` are (12, 16) unless given.
-    """
-
-    title = "known statistics"
-
-    def estimate(
-        self,
-        samples: Samples,
-        trained: Float[np.ndarray, "n 2"],
-        settings: Mapping[str, Any],
-        *,
-        seed: int,
-        device: str = "cpu",
-        progress: bool = False,
-    ) -> Estimate:
-        """See ``Estimator``; nothing in it is random."""
-        return estimate_from_statistics(samples, trained, settings, {}, progress=progress)
+    def __init__(self) -> None:
+        super().__init__(statistics=6)
 
 
 class ExponentialLikelihood(Estimator):
     """The Gaussian likelihood of two learned statistics, in natural parameters.
 
-    Settings as of ``KnownStatistics``. Where the family is not exponential in the parameters it is the best family
+    Settings are the options of ``fit_moments``; ``splines`` are (12, 16) unless given. Where the family is not exponential in the parameters it is the best family
     of two statistics.
     """
 

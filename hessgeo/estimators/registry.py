@@ -33,9 +33,12 @@ class Entry:
 
 
 ESTIMATORS: dict[str, Entry] = {
-    "statistics": Entry("exponential", "KnownStatistics", "known statistics", natural=True, exact=True),
+    "statistics": Entry("reweighted", "KnownStatistics", "known statistics", natural=True, exact=True),
     "exponential": Entry(
-        "exponential", "ExponentialLikelihood", "learned statistics", "exponential", natural=True
+        "reweighted", "LearnedStatistics", "learned statistics", "exponential", natural=True
+    ),
+    "exponential-gaussian": Entry(
+        "exponential", "ExponentialLikelihood", "learned statistics, Gaussian", "exponential", natural=True
     ),
     "exponential-posterior": Entry(
         "exponential", "ExponentialPosterior", "learned statistics, posterior", "exponential", natural=True
@@ -51,7 +54,7 @@ ESTIMATORS: dict[str, Entry] = {
 }
 NETWORKS: dict[str, tuple[str, str]] = {
     "exponential": ("exponential", "ExponentialTrainer"),
-    "exponential-wide": ("exponential", "ExponentialTrainer"),
+    "exponential-wide": ("exponential", "WideTrainer"),
     "u2net": ("paper", "U2NetTrainer"),
     "mean-regression": ("baselines", "MeanRegressionTrainer"),
     "vae": ("baselines", "VaeTrainer"),
