@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float, Shaped
 
 from hessgeo.free_energies.base import FreeEnergy
-from hessgeo.free_energies.reweighting import ReweightedFreeEnergy
 from hessgeo.grids import Grid
 from hessgeo.metrics.curvature import thermodynamic_curvature
 from hessgeo.metrics.diagnostics import positive_definite
@@ -165,15 +164,13 @@ def pull_back(
     curvature[definite] = thermodynamic_curvature(
         bend[definite], free_energy.third(natural[definite]).detach()
     )
-    bend = bend.numpy()
-    error = None
-    if isinstance(free_energy, SplineFreeEnergy | ReweightedFreeEnergy):
-        error = free_energy.hessian_error(natural, torch.from_numpy(jacobian)).numpy()
+    # A perceptron knows no errors.
+    errors = getattr(free_energy, "hessian_error", None)
     return Estimate(
         value=value,
         gradient=np.einsum("nij,ni->nj", jacobian, slope),
-        metric=np.swapaxes(jacobian, 1, 2) @ bend @ jacobian,
-        metric_error=error,
+        metric=np.swapaxes(jacobian, 1, 2) @ bend.numpy() @ jacobian,
+        metric_error=None if errors is None else errors(natural, torch.from_numpy(jacobian)).numpy(),
         curvature=curvature,
         numbers=dict(numbers or {}),
     )

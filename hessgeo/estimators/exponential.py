@@ -57,8 +57,8 @@ class WideTrainer(ExponentialTrainer):
 class ExponentialLikelihood(Estimator):
     """The Gaussian likelihood of two learned statistics, in natural parameters.
 
-    Settings are the options of ``fit_moments``; ``splines`` are (12, 16) unless given. Where the family is not exponential in the parameters it is the best family
-    of two statistics.
+    Settings are the options of ``fit_moments``; ``splines`` are (12, 16) unless given. Where the family is not
+    exponential in the parameters it is the best family of two statistics.
     """
 
     network = "exponential"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Any, Literal
 
 import numpy as np
@@ -11,10 +12,11 @@ import pandas as pd
 import xarray as xr
 
 from hessgeo.estimators.base import Estimate
-from hessgeo.evaluation.gauge import GAUGES, AffineFunctions, affine_in_parameters
+from hessgeo.evaluation.gauge import GAUGES, AffineFunctions, Gauge, affine_in_parameters
+from hessgeo.evaluation.helmholtz import helmholtz
 from hessgeo.evaluation.metric_scores import constant_metric, metric_scores
 from hessgeo.evaluation.summary import over_seeds
-from hessgeo.evaluation.table_scores import oracle_scores, table_scores, zero_skill_scores
+from hessgeo.evaluation.table_scores import TableScores, oracle_scores, table_scores, zero_skill_scores
 from hessgeo.grids import Grid
 
 Target = Literal["paper", "potential"]
@@ -40,11 +42,13 @@ class Truth:
         system: its name.
         size: side of a lattice, or number of sites.
         fields: the fields.
+        temperature: whether the parameters are ``(T, H)``.
     """
 
     system: str
     size: int
     fields: xr.Dataset
+    temperature: bool = False
 
     @property
     def grid(self) -> Grid:
@@ -124,38 +128,89 @@ def per_site(estimate: Estimate, sites: int) -> Estimate:
     return Estimate(value=value, gradient=gradient)
 
 
+@dataclass(frozen=True)
+class Protocol:
+    """What free energies are compared with, and how.
+
+    Attributes:
+        quantity: what is compared.
+        target: its exact values and gradient a site.
+        exact: the potential of the metric in the same form, which the row of the oracle scores.
+        convert: what is done to an estimate in natural parameters first.
+        natural_gauge: what such an estimate cannot determine.
+        study_gauge: the same of one in the parameters of the study.
+    """
+
+    quantity: str
+    target: Estimate
+    exact: Estimate
+    convert: Callable[[Estimate], Estimate]
+    natural_gauge: AffineFunctions
+    study_gauge: AffineFunctions
+
+    def score(self, estimate: Estimate, gauge: Gauge, points: np.ndarray, *, natural: bool) -> TableScores:
+        """Errors of an estimate a site."""
+        functions = self.natural_gauge if natural else self.study_gauge
+        estimate = self.convert(estimate) if natural else estimate
+        return table_scores(estimate, self.target, points, gauge=gauge, gauge_coordinates=functions)
+
+
+def protocols(truth: Truth, target: Target) -> list[Protocol]:
+    """The comparisons that are made on a system.
+
+    With the potential of its metric; or with what the paper takes for its free energy: of TASEP the current, of others
+    ``log Z``, and in ``(T, H)`` also ``-T log Z``, whose gauge is affine in ``(T, H)`` as the paper's is.
+
+    PAPER: the equations that would tell which of the two is meant for the Ising model are lost in the text at hand.
+    """
+    exact, study = truth.potential("potential"), truth.gauge(False)
+    names = {"potential": "F", "paper": "log Z" if _same(truth) else "J"}
+    plain = Protocol(names[target], truth.potential(target), exact, lambda one: one, truth.gauge(True), study)
+    if target == "potential" or not truth.temperature:
+        return [plain]
+
+    def thermal(potential: Estimate) -> Estimate:
+        return helmholtz(potential, truth.grid.points)
+
+    return [plain, Protocol("-T log Z", thermal(exact), thermal(exact), thermal, study, study)]
+
+
+def _same(truth: Truth) -> bool:
+    """Whether the paper compares with the potential of the metric."""
+    return bool(np.array_equal(truth.flat("value"), truth.flat("paper_value")))
+
+
 def potential_table(records: Sequence[Record], truths: Sequence[Truth], *, target: Target) -> pd.DataFrame:
     """Errors of free energies a site, in both gauges, with a row of zero skill and one of the exact potential.
 
-    Columns: ``system, size, samples, method, kind, gauge, gauge_coordinates``, then ``value, first, second`` (RMSE of
-    ``F`` and its derivatives by the two parameters), ``scale`` and ``seconds`` with their deviations over seeds
-    (``_sd``), and ``seeds``. The gauge of an estimator is affine in the parameters it works in: that is what it
+    Columns: ``system, size, quantity, samples, method, kind, gauge, gauge_coordinates``, then ``value, first, second``
+    (RMSE of ``F`` and its derivatives by the two parameters), ``scale`` and ``seconds`` with their deviations over
+    seeds (``_sd``), and ``seeds``. The gauge of an estimator is affine in the parameters it works in: that is what it
     cannot determine.
 
     Args:
         records: of all estimators, systems and seeds.
         truths: of the systems.
-        target: what to compare with.
+        target: what to compare with, see ``protocols``.
     """
     rows: list[dict[str, Any]] = []
     for truth in truths:
-        exact, target_fields = truth.potential("potential"), truth.potential(target)
         points = truth.grid.points
-        for gauge in GAUGES:
-            head = {"system": truth.system, "size": truth.size, "gauge": gauge}
-            zero = zero_skill_scores(target_fields, points, gauge_coordinates=truth.gauge(False))
+        for protocol, gauge in product(protocols(truth, target), GAUGES):
+            head = {"system": truth.system, "size": truth.size, "quantity": protocol.quantity, "gauge": gauge}
+            zero = zero_skill_scores(protocol.target, points, gauge_coordinates=protocol.study_gauge)
             rows.append({**head, **ZERO_SKILL, "gauge_coordinates": "study", **asdict(zero)})
-            options = {"gauge": gauge, "gauge_coordinates": truth.gauge(True)}
-            oracle = oracle_scores(exact, target_fields, points, **options)
+            oracle = oracle_scores(
+                protocol.exact, protocol.target, points, gauge=gauge, gauge_coordinates=protocol.natural_gauge
+            )
             rows.append({**head, **ORACLE, "gauge_coordinates": "natural", **asdict(oracle)})
             for record, estimate in _of(records, truth):
-                if estimate.value is None:
-                    continue
-                own = {"gauge": gauge, "gauge_coordinates": truth.gauge(record.natural)}
-                scores = table_scores(per_site(estimate, truth.sites), target_fields, points, **own)
-                place = "natural" if record.natural else "study"
-                rows.append({**head, **_about(record), "gauge_coordinates": place, **asdict(scores)})
-    keys = ("system", "size", "samples", "method", "kind", "gauge", "gauge_coordinates")
+                if estimate.value is not None:
+                    one = per_site(estimate, truth.sites)
+                    scores = protocol.score(one, gauge, points, natural=record.natural)
+                    place = "natural" if record.natural else "study"
+                    rows.append({**head, **_about(record), "gauge_coordinates": place, **asdict(scores)})
+    keys = ("system", "size", "quantity", "samples", "method", "kind", "gauge", "gauge_coordinates")
     return over_seeds(pd.DataFrame(rows), keys, (*POTENTIAL_COLUMNS, "scale", "seconds"))
 
 
@@ -187,7 +242,7 @@ def metric_table(records: Sequence[Record], truths: Sequence[Truth], *, margin: 
         rows.append({**head, **ORACLE, **asdict(oracle)})
         for record, estimate in _of(records, truth):
             if estimate.metric is not None:
-                scores = metric_scores(estimate, metric, truth.grid, **options)
+                scores = metric_scores(estimate, metric, truth.grid, truth_error=error, margin=margin)
                 rows.append({**head, **_about(record), **asdict(scores)})
     keys = ("system", "size", "samples", "method", "kind")
     return over_seeds(pd.DataFrame(rows), keys, (*METRIC_COLUMNS, "seconds"))

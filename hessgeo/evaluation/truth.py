@@ -82,7 +82,8 @@ def _tasep_fields(system: Tasep, t: Points, samples: int, seed: int) -> dict[str
     metric, error = system.estimated_metric(t, samples=samples, seed=seed) if samples else (nothing, nothing)
     fields = {"metric": metric, "metric_error": error, "natural": t.copy()}
     for prefix, potential in (("", entropy_potential(t)), ("paper_", current_potential(t))):
-        fields |= {f"{prefix}value": sites * potential.value, f"{prefix}gradient": sites * potential.gradient}
+        for name in ("value", "gradient"):
+            fields[f"{prefix}{name}"] = sites * np.asarray(getattr(potential, name))
     return {**fields, "jacobian": np.broadcast_to(np.eye(2), (len(t), 2, 2)).copy()}
 
 

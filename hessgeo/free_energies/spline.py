@@ -97,8 +97,8 @@ class SplineFreeEnergy(FreeEnergy):
                 j[:, 0, first] * j[:, 1, second] + j[:, 1, first] * j[:, 0, second],
                 j[:, 1, first] * j[:, 1, second],
             )
-            design = sum(w[:, None] * d for w, d in zip(weights, designs, strict=True))
-            errors.append(self._design_error(design).reshape(t.shape[:-1]))
+            parts = [w[:, None] * d for w, d in zip(weights, designs, strict=True)]
+            errors.append(self._design_error(torch.stack(parts).sum(dim=0)).reshape(t.shape[:-1]))
         return _symmetric(errors, t.shape[:-1], rank=2)
 
     def _derivative(self, t: Float[Tensor, "*batch 2"], order: tuple[int, int]) -> Float[Tensor, "*batch"]:

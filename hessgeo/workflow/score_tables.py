@@ -16,6 +16,7 @@ from hessgeo.plotting.tables import Column
 METHOD = [Column("label", "method"), Column("samples", "samples")]
 POTENTIAL = [
     *METHOD,
+    Column("quantity", "compared with"),
     Column("gauge", "gauge"),
     Column("value", "F", best="min", tex="$F$", mark="<i>F</i>"),
     Column("first", "dF/d1", best="min", tex=r"$\partial_1 F$", mark="∂₁<i>F</i>"),
@@ -126,7 +127,7 @@ def with_published(table: pd.DataFrame, systems: Mapping[str, Mapping[str, Any]]
         # Published in (T, H) for Ising, and in the rates for TASEP.
         if kind == "tasep" or (kind == "ising" and not natural):
             own = rows[rows["system"] == kind].drop(columns=["title"])
-            parts.append(own.assign(system=name, gauge="as published"))
+            parts.append(own.assign(system=name, quantity="as published", gauge="as published"))
     return pd.concat(parts, ignore_index=True)
 
 

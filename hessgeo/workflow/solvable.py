@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from hessgeo.workflow.schema import shown
 
 if TYPE_CHECKING:
-    from hessgeo.estimators.base import Samples
+    from hessgeo.estimators.base import Geometry, Samples
     from hessgeo.systems.solvable import Coordinates, SolvableSystem
     from hessgeo.systems.tasep import Tasep
 
 # Settings that name what is scored.
 SCORED = ("table1", "fisher", "convergence")
-GEOMETRIES = {
+GEOMETRIES: Mapping[str, Geometry] = {
     "ising": "torus",
     "isnnn": "torus",
     "ising-chain": "ring",
@@ -65,14 +65,16 @@ def gather_samples(settings: Mapping[str, Any], states: Any, t: Any) -> Samples:
     from hessgeo.systems.solvable import SolvableSystem, natural_coordinates
 
     system = load_system(settings)
-    known = isinstance(system, SolvableSystem)
+    states = states.reshape(-1, *system.sample_shape)
+    # The exclusion process is an exponential family in no two parameters.
+    own = system if isinstance(system, SolvableSystem) else None
     return Samples(
-        states=states.reshape(-1, *system.sample_shape),
+        states=states,
         t=t,
         grid=Grid(**grid_of(settings)),
-        coordinates=system.coordinates if known else natural_coordinates("alpha", "beta"),
+        coordinates=natural_coordinates("alpha", "beta") if own is None else own.coordinates,
         geometry=GEOMETRIES[settings["kind"]],
-        statistics=system.sufficient_statistics(states.reshape(-1, *system.sample_shape)) if known else None,
+        statistics=None if own is None else own.sufficient_statistics(states),
     )
 
 
