@@ -232,11 +232,8 @@ def metric_table(records: Sequence[Record], truths: Sequence[Truth], *, margin: 
         if not np.isfinite(metric).all():
             continue
         head = {"system": truth.system, "size": truth.size}
-        options = {"truth_error": error, "margin": margin}
-        rows.append({
-            **head, "method": ZERO_SKILL,
-            **asdict(metric_scores(constant_metric(metric, truth.grid), metric, truth.grid, **options)),
-        })  # fmt: skip
+        zero = metric_scores(constant_metric(metric, truth.grid), metric, truth.grid, margin=margin)
+        rows.append({**head, **ZERO_SKILL, **asdict(zero)})
         shaken = _shaken(metric, error)
         oracle = metric_scores(Estimate(metric=shaken), metric, truth.grid, margin=margin)
         rows.append({**head, **ORACLE, **asdict(oracle)})
