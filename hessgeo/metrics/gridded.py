@@ -63,7 +63,7 @@ class GriddedMetric(Metric):
 
     def __call__(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2"]:
         """The metric at each point."""
-        mean, half, off = (self.basis.evaluate(c, t) for c in self._coefficients(t).unbind(-1))
+        mean, half, off = self._logarithm(t, 0)[..., 0, 0, :].unbind(-1)
         even, odd, *_ = _hyperbolic(half**2 + off**2)
         scale = mean.exp()
         return _matrix(scale * (even + odd * half), scale * odd * off, scale * (even - odd * half))
@@ -91,18 +91,21 @@ class GriddedMetric(Metric):
             self._on[key] = self.coefficients.to(t)
         return self._on[key]
 
-    def _logarithm_jet(self, t: Float[Tensor, "*batch 2"]) -> tuple[Jet, Jet, Jet]:
-        """Jets of the three splines from one gathering of their 16 coefficients a point."""
+    def _logarithm(self, t: Float[Tensor, "*batch 2"], order: int) -> Float[Tensor, "*batch p q part"]:
+        """Mixed derivatives of the three splines, to ``order`` in both parameters, from one gathering."""
         offsets = torch.arange(4, device=t.device)
-        in_a = [self.basis.a.local(t[..., 0], order) for order in range(3)]
-        in_b = [self.basis.b.local(t[..., 1], order) for order in range(3)]
-        patch = self._coefficients(t)[
-            in_a[0][0][..., None, None] + offsets[:, None], in_b[0][0][..., None, None] + offsets
-        ]
+        in_a = [self.basis.a.local(t[..., 0], k) for k in range(order + 1)]
+        in_b = [self.basis.b.local(t[..., 1], k) for k in range(order + 1)]
+        rows = (in_a[0][0][..., None] + offsets)[..., None] * self.basis.b.count
+        rows = rows + (in_b[0][0][..., None] + offsets)[..., None, :]
+        patch = self._coefficients(t).flatten(0, 1).index_select(0, rows.flatten()).reshape(*rows.shape[:-1], 12)
         along_a = torch.stack([weights for _, weights in in_a], dim=-2)
         along_b = torch.stack([weights for _, weights in in_b], dim=-2)
-        half = (along_a @ patch.flatten(-2)).unflatten(-1, (4, 3))  # (..., order in a, 4, part)
-        whole = along_b[..., None, :, :] @ half  # (..., order in a, order in b, part)
+        half = (along_a @ patch).unflatten(-1, (4, 3))  # (..., order in a, 4, part)
+        return along_b[..., None, :, :] @ half
+
+    def _logarithm_jet(self, t: Float[Tensor, "*batch 2"]) -> tuple[Jet, Jet, Jet]:
+        whole = self._logarithm(t, 2)
         parts = (tuple(whole[..., p, q, part] for p, q in _ORDERS) for part in range(3))
         return tuple(parts)  # type: ignore[return-value]
 
