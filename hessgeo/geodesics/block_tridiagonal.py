@@ -8,7 +8,9 @@ from torch import Tensor
 
 
 def multiply(
-    diagonal: Float[Tensor, "batch n d d"], upper: Float[Tensor, "batch n-1 d d"], x: Float[Tensor, "batch n d"]
+    diagonal: Float[Tensor, "batch n d d"],
+    upper: Float[Tensor, "batch n-1 d d"],
+    x: Float[Tensor, "batch n d"],
 ) -> Float[Tensor, "batch n d"]:
     """``A x`` for symmetric ``A`` with blocks ``A_kk = diagonal[k]``, ``A_k,k+1 = upper[k]``."""
     y = (diagonal @ x[..., None])[..., 0]
@@ -18,7 +20,9 @@ def multiply(
 
 
 def solve(
-    diagonal: Float[Tensor, "batch n d d"], upper: Float[Tensor, "batch n-1 d d"], right: Float[Tensor, "batch n d"]
+    diagonal: Float[Tensor, "batch n d d"],
+    upper: Float[Tensor, "batch n-1 d d"],
+    right: Float[Tensor, "batch n d"],
 ) -> tuple[Float[Tensor, "batch n d"], Bool[Tensor, "batch"]]:
     """Solve ``A x = right`` by a block Cholesky factorisation, all systems of a batch at once, in ``O(n d^3)`` each.
 

@@ -139,7 +139,9 @@ class Curves:
         position = self._evaluate(segment, r, derivative=0)
         return _root(_squared_norm(metric, position, self._evaluate(segment, r, derivative=1)))
 
-    def _partial_length(self, metric: MetricLike, segment: Tensor, r: Tensor, nodes: int) -> Float[Tensor, "m k"]:
+    def _partial_length(
+        self, metric: MetricLike, segment: Tensor, r: Tensor, nodes: int
+    ) -> Float[Tensor, "m k"]:
         """Length from the start of a segment to ``r``."""
         places, weights = (v.to(r) for v in gauss_legendre(nodes))
         spread = (r[..., None] * places).flatten(1)
@@ -147,9 +149,7 @@ class Curves:
         return r * (speed.unflatten(1, (-1, nodes)) * weights).sum(-1)
 
 
-def length(
-    points: Float[Tensor, "m n 2"], metric: MetricLike, *, nodes: int = 8
-) -> Float[Tensor, "m"]:
+def length(points: Float[Tensor, "m n 2"], metric: MetricLike, *, nodes: int = 8) -> Float[Tensor, "m"]:
     """Length of polylines, ``sum_k integral sqrt(<d_k, g d_k>)``, by ``nodes`` Gauss-Legendre nodes a segment.
 
     Raises:
@@ -158,9 +158,7 @@ def length(
     return Curves.polyline(points).length(metric, nodes=nodes)
 
 
-def energy(
-    points: Float[Tensor, "m n 2"], metric: MetricLike, *, nodes: int = 1
-) -> Float[Tensor, "m"]:
+def energy(points: Float[Tensor, "m n 2"], metric: MetricLike, *, nodes: int = 1) -> Float[Tensor, "m"]:
     """Energy of polylines, ``(n - 1) sum_k <d_k, g d_k>``; at the midpoints of segments, or by quadrature.
 
     At the minimum, where the speed is constant, the squared length.
@@ -192,9 +190,7 @@ def symmetrised_kl_energy(points: Float[Tensor, "m n 2"], gradient: Gradient) ->
     return steps.shape[1] * (steps * gradient(points).diff(dim=1)).sum(dim=(1, 2))
 
 
-def equidistant(
-    points: Float[Tensor, "m n 2"], metric: MetricLike, count: int
-) -> Float[Tensor, "m count 2"]:
+def equidistant(points: Float[Tensor, "m n 2"], metric: MetricLike, count: int) -> Float[Tensor, "m count 2"]:
     """``count`` points along polylines, the ends included, with the same length of curve between neighbours.
 
     Raises:
@@ -230,7 +226,9 @@ def curvature(points: Float[Tensor, "m n 2"]) -> Float[Tensor, "m"]:
     return torch.where(whole > 0, turning_angles(points).sum(dim=1) / torch.where(whole > 0, whole, 1.0), 0.0)
 
 
-def _horner(coefficients: Float[Tensor, "*batch power 2"], r: Float[Tensor, "*batch"], derivative: int) -> Tensor:
+def _horner(
+    coefficients: Float[Tensor, "*batch power 2"], r: Float[Tensor, "*batch"], derivative: int
+) -> Tensor:
     powers = coefficients.shape[-2]
     factors = [p if derivative else 1 for p in range(derivative, powers)]
     value = torch.zeros_like(coefficients[..., 0, :] * r[..., None])

@@ -8,7 +8,7 @@ from math import gcd
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
@@ -46,8 +46,8 @@ def grid_graph(
 ) -> GridGraph:
     """The graph of a grid under a metric, each edge costing its length by quadrature.
 
-    A shortest path along 16 directions is longer than the geodesic by up to 2.8 % where the metric is constant (8: 8.2 %,
-    32: 1.4 %), however fine the grid.
+    A shortest path along 16 directions is longer than the geodesic by up to 2.8 % where the metric is constant
+    (8: 8.2 %, 32: 1.4 %), however fine the grid.
 
     Args:
         metric: where it is not positive definite, edges are left out and counted.
@@ -71,7 +71,9 @@ def grid_graph(
             if gcd(i, j) != 1 or (i == 0 and j < 0) or max(i, abs(j)) >= min(grid.shape):
                 continue
             first = index[: grid.shape[0] - i, max(0, -j) : grid.shape[1] - max(0, j)].ravel()
-            step = torch.tensor([i * grid.spacing[0], j * grid.spacing[1]], dtype=torch.float64, device=device)
+            step = torch.tensor(
+                [i * grid.spacing[0], j * grid.spacing[1]], dtype=torch.float64, device=device
+            )
             start = torch.stack([axes[0][first // grid.shape[1]], axes[1][first % grid.shape[1]]], dim=-1)
             with torch.no_grad():
                 g = as_metric(metric)(start[:, None] + places.to(step)[:, None] * step)
@@ -93,11 +95,11 @@ def grid_paths(
 ) -> Float[np.ndarray, "m count 2"]:
     """Shortest paths between the nodes nearest to pairs of points, as ``count`` points evenly spaced in cost.
 
-    The first and last points are the pair itself. Two passes of the filter (1, 2, 1) / 4 take off the corners. Pairs that
-    the graph does not connect, or whose nodes are the same, get the straight line.
+    The first and last points are the pair itself. Two passes of the filter (1, 2, 1) / 4 take off the corners. Pairs
+    that the graph does not connect, or whose nodes are the same, get the straight line.
     """
-    sources, of_pair = np.unique(_nearest(start, graph.grid), return_inverse=True)
-    targets = _nearest(end, graph.grid)
+    sources, of_pair = np.unique(nearest_nodes(start, graph.grid), return_inverse=True)
+    targets = nearest_nodes(end, graph.grid)
     cost, before = dijkstra(graph.graph, directed=False, indices=sources, return_predecessors=True)
     share = np.linspace(0, 1, count)
     nodes, paths = graph.grid.points, np.empty((len(start), count, 2))
@@ -117,7 +119,8 @@ def grid_paths(
     return paths
 
 
-def _nearest(t: Float[np.ndarray, "m 2"], grid: Grid) -> np.ndarray:
+def nearest_nodes(t: Float[np.ndarray, "m 2"], grid: Grid) -> Int[np.ndarray, "m"]:
+    """Row of the node nearest to each point; of one outside the grid, the nearest on its edge."""
     low = np.array(grid.extent)[:, 0]
     position = np.rint((t - low) / np.array(grid.spacing)).astype(int)
     i, j = position.clip(0, np.array(grid.shape) - 1).T

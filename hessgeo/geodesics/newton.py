@@ -1,9 +1,9 @@
 """Newton's method on the energy of many curves at once.
 
-Between neighbouring points a curve is a cubic whose tangents at both ends are free, so the energy of a curve is a sum of
-terms ``E_k(x_k, x_{k+1})``, each the least energy of a cubic (a Galerkin variational integrator, Marsden and West 2001;
-Hall and Leok 2015). Its Hessian in the points is block tridiagonal with blocks of 2 x 2. Energy, points and momenta are
-those of the exact geodesic to sixth order in the step.
+Between neighbouring points a curve is a cubic whose tangents at both ends are free, so the energy of a curve is a sum
+of terms ``E_k(x_k, x_{k+1})``, each the least energy of a cubic (a Galerkin variational integrator, Marsden and West
+2001; Hall and Leok 2015). Its Hessian in the points is block tridiagonal with blocks of 2 x 2. Energy, points and
+momenta are those of the exact geodesic to sixth order in the step.
 """
 
 from __future__ import annotations
@@ -129,12 +129,15 @@ def minimise(
             may stop at a decrement above the tolerance.
         points: to start from.
         tangents: there, per segment.
-        box: points stay in it; where it binds, tangents run along it.
+        box: points stay in it; between two points on its edge a curve may bulge out, by second order in the step.
         nodes: of quadrature in each segment.
         tolerance: decrement (half of ``g' H^-1 g``) relative to the energy.
         max_iterations: of each curve.
     """
     count, device = len(points), points.device
+    if box is not None:
+        inside = points[:, 1:-1].clamp(*points.new_tensor(box).T)
+        points = torch.cat([points[:, :1], inside, points[:, -1:]], dim=1)
     both = torch.stack([tangents[:, :-1], tangents[:, 1:]], dim=2)
     final = _Curves(points.clone(), both.clone())
     energy, relative = points.new_zeros(count), points.new_full((count,), torch.inf)
@@ -195,14 +198,17 @@ def _expand(metric: Metric, curves: _Curves, nodes: int) -> _Expansion:
 
 @cache
 def _elements(nodes: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Weights, shape functions ``(q, 4)`` of (x0, m0, x1, m1) and their derivatives at the quadrature nodes, and the
-    map from local Hessians, flattened over (q, x or v, x or v), to the ends, flattened over (4, 4).
+    """Quadrature weights, the shape functions ``(q, 4)`` of (x0, m0, x1, m1) at the nodes, their derivatives, a map.
+
+    The map takes local Hessians, flattened over (q, x or v, x or v), to the unknowns, flattened over (4, 4).
     """
     r, weights = gauss_legendre(nodes)
     position = torch.stack(
         [1 - 3 * r**2 + 2 * r**3, r - 2 * r**2 + r**3, 3 * r**2 - 2 * r**3, r**3 - r**2], dim=1
     )
-    velocity = torch.stack([6 * r**2 - 6 * r, 1 - 4 * r + 3 * r**2, 6 * r - 6 * r**2, 3 * r**2 - 2 * r], dim=1)
+    velocity = torch.stack(
+        [6 * r**2 - 6 * r, 1 - 4 * r + 3 * r**2, 6 * r - 6 * r**2, 3 * r**2 - 2 * r], dim=1
+    )
     both = torch.stack([position, velocity], dim=1)  # q, x or v, end
     return weights, position, velocity, torch.einsum("q,qae,qbf->qabef", weights, both, both).reshape(-1, 16)
 
@@ -254,14 +260,10 @@ def _solve(
 ) -> tuple[_Curves, Bool[Tensor, "m"]]:
     """The step of the damped system, and whether that is positive definite. Tangents are eliminated first."""
     hessian = state.hessian + damping[:, None, None, None] * state.base
-    # The ends of a curve are fixed, their tangents are not; a point on the edge of the box holds its tangents along it.
-    held = torch.nn.functional.pad(fixed[:, 1:-1], (0, 0, 1, 1))
-    free = (~torch.cat([held[:, :-1], held[:, 1:]], dim=-1)).to(hessian)
-    inner = hessian[..., _TANGENTS, :][..., _TANGENTS]
-    inner = inner * free[..., :, None] * free[..., None, :] + torch.diag_embed(1 - free)
-    right = torch.cat([hessian[..., _TANGENTS, :][..., _POINTS], -state.gradient[..., _TANGENTS, None]], dim=-1)
-    factor, info = torch.linalg.cholesky_ex(inner)
-    half = torch.linalg.solve_triangular(factor, right * free[..., None], upper=False)
+    of_tangents = hessian[..., _TANGENTS, :]
+    right = torch.cat([of_tangents[..., _POINTS], -state.gradient[..., _TANGENTS, None]], dim=-1)
+    factor, info = torch.linalg.cholesky_ex(of_tangents[..., _TANGENTS])
+    half = torch.linalg.solve_triangular(factor, right, upper=False)
     reduced = half[..., :4].mT @ half
     ends = hessian[..., _POINTS, :][..., _POINTS] - reduced[..., :4]
     moves = (~fixed).to(ends)
@@ -285,18 +287,13 @@ def _decrement(state: _Expansion, step: _Curves, damping: Float[Tensor, "m"]) ->
 
 
 def _moved(curves: _Curves, step: _Curves, box: Box | None) -> _Curves:
-    """The curves after a step; points that leave the box are put on its edge, their tangents along it."""
+    """The curves after a step; points that leave the box are put on its edge."""
     points, tangents = curves.points + step.points, curves.tangents + step.tangents
-    if box is None:
-        return _Curves(points, tangents)
-    low, high = points.new_tensor(box).T
-    inside = points.clamp(low, high)
-    held = (inside != points) | ((points == curves.points) & ((points == low) | (points == high)))
-    held[:, [0, -1]] = False
-    both = torch.stack([held[:, :-1], held[:, 1:]], dim=2)
-    # The ends are inside already, up to a rounding that is none of the solver's business.
-    points = torch.cat([points[:, :1], inside[:, 1:-1], points[:, -1:]], dim=1)
-    return _Curves(points, tangents.masked_fill(both, 0.0))
+    if box is not None:
+        # The ends are inside already, up to a rounding that is none of the solver's business.
+        inside = points[:, 1:-1].clamp(*points.new_tensor(box).T)
+        points = torch.cat([points[:, :1], inside, points[:, -1:]], dim=1)
+    return _Curves(points, tangents)
 
 
 def _accept(

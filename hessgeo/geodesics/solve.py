@@ -32,7 +32,8 @@ class Geodesics:
     Attributes:
         points: of each curve, ends included; the metric distance between neighbours is the same up to the curve's own
             error (a minimum of the energy has constant speed).
-        tangents: derivatives at the points, per segment (``dx / ds / (n - 1)``): with the points a cubic Hermite spline.
+        tangents: derivatives at the points, per segment (``dx / ds / (n - 1)``): with the points a cubic Hermite
+            spline.
         length: of that spline, by quadrature: of a curve that exists, so never less than the distance.
         energy: ``integral <x', g x'> ds``, the squared length up to the unevenness of the speed.
         converged: whether Newton's method reached its tolerance.
@@ -89,10 +90,10 @@ def geodesics(
 ) -> Geodesics:
     """Shortest paths between pairs of points, many at once.
 
-    Minimises the energy ``integral <x', g(x) x'> ds`` of cubic Hermite splines, gradient and Hessian of ``g`` included, by
-    Newton's method with a block-tridiagonal Hessian. Each pair starts from the straight line and from a shortest path on
-    a grid; both are solved at low resolution, the shorter is solved in full. For a smooth metric the length is exact
-    to sixth order in the step.
+    Minimises the energy ``integral <x', g(x) x'> ds`` of piecewise cubics, gradient and Hessian of ``g`` included, by
+    Newton's method with a block-tridiagonal Hessian. Each pair starts from the straight line and from a shortest path
+    on a grid; both are solved at low resolution, the shorter is solved in full. For a smooth metric length and points
+    are exact to sixth order in the step.
 
         paths = geodesics(metric, starts, ends)
         paths.length, paths.residual, paths.equidistant(10)
@@ -110,8 +111,8 @@ def geodesics(
         grid_starts: whether to start from a shortest path on a grid, too.
         grid_nodes: of that grid along each side.
         neighbours: of each of its nodes: 8, 16 or 32.
-        tolerance: Newton decrement relative to the energy to stop at; ``1e-14`` leaves the curve within about ``1e-7`` of
-            the minimum before the last step, which is taken.
+        tolerance: Newton decrement relative to the energy to stop at; ``1e-14`` leaves the curve within about ``1e-7``
+            of the minimum before the last step, which is taken.
         max_iterations: of Newton's method at each resolution.
         batch_size: curves solved at once; changes no result beyond rounding.
         progress: show a bar.
@@ -146,7 +147,7 @@ def geodesic_residual(
     ahead, behind = points[:, 2:], points[:, :-2]
     inner, tangent = points[:, 1:-1], tangents[:, 1:-1]
     second = 2 * (ahead - 2 * inner + behind) - (tangents[:, 2:] - tangents[:, :-2]) / 2
-    g, first, _ = metric.jet(inner)
+    g, first = metric.slope(inner)
     second = second + torch.einsum("...kij,...i,...j->...k", christoffel_of(g, first), tangent, tangent)
     norm, speed = (torch.einsum("...i,...ij,...j->...", v, g, v).clamp(min=0) for v in (second, tangent))
     segments = points.shape[1] - 1
@@ -156,7 +157,9 @@ def geodesic_residual(
 def _checked(starts: Tensor, ends: Tensor, box: Box | None, points: int) -> tuple[Tensor, Tensor]:
     starts, ends = torch.as_tensor(starts), torch.as_tensor(ends)
     if starts.shape != ends.shape or starts.ndim != 2 or starts.shape[1] != 2:
-        raise ValueError(f"starts and ends have shapes {tuple(starts.shape)}, {tuple(ends.shape)}, must both be (m, 2)")
+        raise ValueError(
+            f"starts and ends have shapes {tuple(starts.shape)}, {tuple(ends.shape)}, must both be (m, 2)"
+        )
     if points < 3:
         raise ValueError(f"points is {points}, must be at least 3")
     for name, values in (("starts", starts), ("ends", ends)):
@@ -244,7 +247,9 @@ def _line(metric: Metric, starts: Tensor, ends: Tensor, points: int) -> PointsAn
     line = Curves.polyline(starts[:, None] + share[:, None] * direction)
     place = starts[:, None] + line.equidistant(metric, points, nodes=_QUADRATURE)[..., None] * direction
     place[:, -1] = ends
-    speed = torch.einsum("mni,mnij,mnj->mn", direction.expand_as(place), metric(place), direction.expand_as(place))
+    speed = torch.einsum(
+        "mni,mnij,mnj->mn", direction.expand_as(place), metric(place), direction.expand_as(place)
+    )
     speed = speed.clamp(min=0).sqrt()
     whole = line.length(metric, nodes=_QUADRATURE)[:, None]
     rate = torch.where(speed > 0, whole / torch.where(speed > 0, speed, 1.0), 0.0) / (points - 1)
@@ -253,7 +258,9 @@ def _line(metric: Metric, starts: Tensor, ends: Tensor, points: int) -> PointsAn
 
 def _with_tangents(points: Float[Tensor, "m n 2"]) -> PointsAndTangents:
     inner = (points[:, 2:] - points[:, :-2]) / 2
-    return points, torch.cat([points[:, 1:2] - points[:, :1], inner, points[:, -1:] - points[:, -2:-1]], dim=1)
+    return points, torch.cat(
+        [points[:, 1:2] - points[:, :1], inner, points[:, -1:] - points[:, -2:-1]], dim=1
+    )
 
 
 def _resample(found: Minimum, points: int) -> PointsAndTangents:

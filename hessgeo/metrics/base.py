@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -40,13 +40,19 @@ class Metric(ABC):
     def __call__(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2"]:
         """The metric tensor at each point, in the units of ``t`` to the power -2."""
 
+    def slope(self, t: Float[Tensor, "*batch 2"]) -> tuple[Tensor, Float[Tensor, "*batch 2 2 2"]]:
+        """The metric and ``[..., i, j, k] = d_k g_ij``, by forward differentiation of ``__call__``."""
+        t = t.contiguous()  # torch refuses to differentiate along views that share their memory
+        along = _axes(t)
+        value, in_a = torch.func.jvp(self, (t,), (along[0],))
+        return value, torch.stack([in_a, torch.func.jvp(self, (t,), (along[1],))[1]], dim=-1)
+
     def jet(self, t: Float[Tensor, "*batch 2"]) -> MetricJet:
         """The metric with its first and second derivatives, by nested forward differentiation of ``__call__``."""
-        along = [torch.zeros_like(t), torch.zeros_like(t)]
-        for k in (0, 1):
-            along[k][..., k] = 1.0
+        t = t.contiguous()  # torch refuses to differentiate along views that share their memory
+        along = _axes(t)
 
-        def derivative(k: int) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+        def derivative(k: int) -> Callable[[Tensor], Any]:
             return lambda point: torch.func.jvp(self, (point,), (along[k],))
 
         (value, in_a), (_, in_aa) = torch.func.jvp(derivative(0), (t,), (along[0],))
@@ -85,6 +91,10 @@ class FunctionMetric(Metric):
             )
         return g
 
+    def slope(self, t: Float[Tensor, "*batch 2"]) -> tuple[Tensor, Float[Tensor, "*batch 2 2 2"]]:
+        """See ``Metric.slope``; by differences if there is a step."""
+        return super().slope(t) if self.step is None else _difference_jet(self, t, self.step)[:2]
+
     def jet(self, t: Float[Tensor, "*batch 2"]) -> MetricJet:
         """See ``Metric.jet``; by differences if there is a step."""
         return super().jet(t) if self.step is None else _difference_jet(self, t, self.step)
@@ -95,11 +105,19 @@ def as_metric(metric: Metric | Callable[[Tensor], Tensor]) -> Metric:
     return metric if isinstance(metric, Metric) else FunctionMetric(metric)
 
 
-def stack_jet(value: Tensor, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor, Tensor]) -> MetricJet:
+def stack_jet(
+    value: Tensor, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor, Tensor]
+) -> MetricJet:
     """A jet from ``g``, ``(g_a, g_b)`` and ``(g_aa, g_ab, g_bb)``."""
     in_aa, in_ab, in_bb = second
     rows = [torch.stack([in_aa, in_ab], dim=-1), torch.stack([in_ab, in_bb], dim=-1)]
     return MetricJet(value, torch.stack(first, dim=-1), torch.stack(rows, dim=-2))
+
+
+def _axes(t: Tensor) -> tuple[Tensor, Tensor]:
+    first, second = torch.zeros_like(t), torch.zeros_like(t)
+    first[..., 0], second[..., 1] = 1.0, 1.0
+    return first, second
 
 
 def _difference_jet(metric: Metric, t: Tensor, h: float) -> MetricJet:

@@ -35,8 +35,15 @@ class DensityMetric(Metric):
         box: Box | None = None,
     ) -> None:
         if math.isnan(log_lambda) or log_lambda == math.inf or not math.isfinite(log_reference):
-            raise ValueError(f"log_lambda is {log_lambda}, log_reference {log_reference}: must be numbers, log_lambda < inf")
-        self.log_density, self.log_lambda, self.log_reference, self.box = log_density, log_lambda, log_reference, box
+            raise ValueError(
+                f"log_lambda is {log_lambda}, log_reference {log_reference}: must be numbers, and neither inf"
+            )
+        self.log_density, self.log_lambda, self.log_reference, self.box = (
+            log_density,
+            log_lambda,
+            log_reference,
+            box,
+        )
 
     def log_factor(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
         """``log((p0 + lambda) / (p(t) + lambda))``: the logarithm of the length of a unit step."""

@@ -46,15 +46,14 @@ def christoffel_of(
 
 def christoffel(metric: Metric, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2 2"]:
     """Christoffel symbols ``[..., k, i, j] = Gamma^k_ij`` of the Levi-Civita connection, by differentiation."""
-    jet = metric.jet(t)
-    return christoffel_of(jet.value, jet.first)
+    return christoffel_of(*metric.slope(t))
 
 
 def gauss_curvature(metric: Metric, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
     """Gauss curvature ``K`` of any metric of the plane; positive for the sphere.
 
-    ``K = R_1212 / det g`` with ``R_1212 = d_12 g_12 - (d_22 g_11 + d_11 g_22) / 2 + g_mn (G^m_12 G^n_12 - G^m_11 G^n_22)``,
-    ``G`` the Christoffel symbols. The scalar curvature is ``2 K``, for a Hessian metric ``thermodynamic_curvature``.
+    ``K = R_1212 / det g``, ``R_1212 = d_12 g_12 - (d_22 g_11 + d_11 g_22) / 2 + g_mn (G^m_12 G^n_12 - G^m_11 G^n_22)``
+    with ``G`` the Christoffel symbols. The scalar curvature is ``2 K``, for a Hessian metric ``thermodynamic_curvature``.
     """
     g, first, second = metric.jet(t)
     gamma = christoffel_of(g, first)

@@ -13,7 +13,9 @@ from hessgeo.metrics.base import Metric, MetricJet, stack_jet
 from hessgeo.metrics.diagnostics import positive_definite
 from hessgeo.metrics.repair import repair
 
-_SERIES = 0.5  # up to this square of the argument, series: the differences of hyperbolic functions cancel there
+_SERIES = (
+    0.5  # up to this square of the argument, series: the differences of hyperbolic functions cancel there
+)
 _TERMS = 10  # 0.5^10 / 21! is far below rounding
 _ORDERS = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))  # value, a, b, aa, ab, bb
 
@@ -40,11 +42,14 @@ class GriddedMetric(Metric):
     def __init__(self, values: Float[np.ndarray, "na nb 2 2"], grid: Grid) -> None:
         values = np.asarray(values, dtype=float)
         if values.shape != (*grid.shape, 2, 2) or min(grid.shape) < 4:
-            raise ValueError(f"metric of shape {values.shape} on a grid {grid.shape}: must be (na, nb, 2, 2), na, nb >= 4")
+            raise ValueError(
+                f"metric of shape {values.shape} on a grid {grid.shape}: must be (na, nb, 2, 2), na, nb >= 4"
+            )
         definite = positive_definite(values)
         if not definite.all():
             raise ValueError(
-                f"the metric is not positive definite at {int((~definite).sum())} of {definite.size} nodes: repair it first"
+                f"the metric is not positive definite at {int((~definite).sum())} of {definite.size} nodes: "
+                "repair it first"
             )
         self.grid, self.box = grid, grid.extent
         logarithm = _matrix_logarithm(values)
@@ -56,7 +61,9 @@ class GriddedMetric(Metric):
             ],
             axis=-1,
         )
-        axes = [SplineAxis(*interval, nodes + 2) for interval, nodes in zip(grid.extent, grid.shape, strict=True)]
+        axes = [
+            SplineAxis(*interval, nodes + 2) for interval, nodes in zip(grid.extent, grid.shape, strict=True)
+        ]
         self.basis = SplineBasis(*axes)
         self.coefficients = torch.from_numpy(_interpolate(_interpolate(parts, 0), 1))
         self._on: dict[tuple[torch.device, torch.dtype], Tensor] = {}
@@ -85,6 +92,10 @@ class GriddedMetric(Metric):
         )
         return stack_jet(value, (in_a, in_b), (in_aa, in_ab, in_bb))
 
+    def slope(self, t: Float[Tensor, "*batch 2"]) -> tuple[Tensor, Float[Tensor, "*batch 2 2 2"]]:
+        """See ``Metric.slope``."""
+        return self.jet(t)[:2]
+
     def _coefficients(self, t: Tensor) -> Tensor:
         key = (t.device, t.dtype)
         if key not in self._on:
@@ -98,7 +109,9 @@ class GriddedMetric(Metric):
         in_b = [self.basis.b.local(t[..., 1], k) for k in range(order + 1)]
         rows = (in_a[0][0][..., None] + offsets)[..., None] * self.basis.b.count
         rows = rows + (in_b[0][0][..., None] + offsets)[..., None, :]
-        patch = self._coefficients(t).flatten(0, 1).index_select(0, rows.flatten()).reshape(*rows.shape[:-1], 12)
+        patch = (
+            self._coefficients(t).flatten(0, 1).index_select(0, rows.flatten()).reshape(*rows.shape[:-1], 12)
+        )
         along_a = torch.stack([weights for _, weights in in_a], dim=-2)
         along_b = torch.stack([weights for _, weights in in_b], dim=-2)
         half = (along_a @ patch).unflatten(-1, (4, 3))  # (..., order in a, 4, part)

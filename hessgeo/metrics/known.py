@@ -69,7 +69,9 @@ class SphereMetric(KnownMetric):
 
     def __call__(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2"]:
         """See ``Metric``."""
-        return self.radius**2 * torch.diag_embed(torch.stack([torch.ones_like(t[..., 0]), t[..., 0].sin() ** 2], dim=-1))
+        return self.radius**2 * torch.diag_embed(
+            torch.stack([torch.ones_like(t[..., 0]), t[..., 0].sin() ** 2], dim=-1)
+        )
 
     def distance(
         self, start: Float[Tensor, "*batch 2"], end: Float[Tensor, "*batch 2"]
@@ -109,7 +111,9 @@ class HalfPlaneMetric(KnownMetric):
         first, second = ((share * length).sinh() / length.sinh() for share in (1 - s, s))
         p, q = start[..., None, :], end[..., None, :]
         inverse = first / p[..., 1] + second / q[..., 1]
-        return torch.stack([(first * p[..., 0] / p[..., 1] + second * q[..., 0] / q[..., 1]) / inverse, 1 / inverse], dim=-1)
+        return torch.stack(
+            [(first * p[..., 0] / p[..., 1] + second * q[..., 0] / q[..., 1]) / inverse, 1 / inverse], dim=-1
+        )
 
 
 class NormalMetric(KnownMetric):
@@ -154,7 +158,9 @@ class PoissonMetric(KnownMetric):
         self, start: Float[Tensor, "*batch 2"], end: Float[Tensor, "*batch 2"], s: Float[Tensor, "n"]
     ) -> Float[Tensor, "*batch n 2"]:
         """A straight line in ``exp(t / 2)``."""
-        return 2 * torch.lerp((start / 2).exp()[..., None, :], (end / 2).exp()[..., None, :], s[:, None]).log()
+        return (
+            2 * torch.lerp((start / 2).exp()[..., None, :], (end / 2).exp()[..., None, :], s[:, None]).log()
+        )
 
 
 class CategoricalMetric(KnownMetric):

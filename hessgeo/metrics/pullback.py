@@ -55,7 +55,10 @@ class PullbackMetric(Metric):
             if self.derivatives == "forward":
                 columns.append(torch.func.jvp(self.features, (flat,), (along,))[1])
             else:
-                ahead, behind = self.features(flat + self.step * along), self.features(flat - self.step * along)
+                ahead, behind = (
+                    self.features(flat + self.step * along),
+                    self.features(flat - self.step * along),
+                )
                 columns.append((ahead - behind) / (2 * self.step))
         jacobian = torch.stack(columns, dim=-1)
         return jacobian.reshape(*t.shape[:-1], *jacobian.shape[1:])

@@ -43,7 +43,9 @@ def repair(g: Float[np.ndarray, "*batch 2 2"], *, floor: float) -> Repaired:
         raise ValueError(f"floor is {floor}, must be positive")
     if not np.isfinite(g).all():
         bad = int((~np.isfinite(g).all(axis=(-2, -1))).sum())
-        raise ValueError(f"{bad} of {g[..., 0, 0].size} matrices have entries that are not finite: no floor repairs them")
+        raise ValueError(
+            f"{bad} of {g[..., 0, 0].size} matrices have entries that are not finite: no floor repairs them"
+        )
     values, vectors = np.linalg.eigh(g)
     low = values[..., 0] < floor
     raised = (vectors * np.maximum(values, floor)[..., None, :]) @ np.swapaxes(vectors, -1, -2)
@@ -59,5 +61,7 @@ def relative_floor(g: Float[np.ndarray, "*batch 2 2"], fraction: float = 1e-3) -
     """
     median = float(np.median(eigenvalues(g)[..., 1]))
     if not median > 0:
-        raise ValueError(f"the median of the largest eigenvalue is {median}, must be positive to set a floor by")
+        raise ValueError(
+            f"the median of the largest eigenvalue is {median}, must be positive to set a floor by"
+        )
     return fraction * median
