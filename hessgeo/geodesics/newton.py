@@ -175,8 +175,9 @@ def _expand(metric: Metric, curves: _Curves, nodes: int) -> _Expansion:
     x, v = position @ unknowns, velocity @ unknowns  # m s q 2
     g, first, second = metric.jet(x)
     lowered = (g @ v[..., None])[..., 0]
-    along = (v[..., None, None, :] @ first.flatten(-2).unflatten(-1, (1, 4)).movedim(-3, -2))[..., 0, 0, :]
-    along = along.unflatten(-1, (2, 2))  # v_i d_k g_ij, over (j, k)
+    along = (v[..., None, :] @ first.flatten(-2))[..., 0, :].unflatten(
+        -1, (2, 2)
+    )  # v_i d_k g_ij, over (j, k)
     in_x = (v[..., None, :] @ along)[..., 0, :]
     scale = segments * weights
     energy = ((v * lowered).sum(-1) @ scale).sum(-1)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -22,7 +24,8 @@ PointsAndTangents = tuple[Tensor, Tensor]
 
 _COARSE = 24  # segments of the curves on which starts compete; the winner alone is solved at full resolution
 _MARGIN = 0.25  # of the grid around the pairs, where no box is given, as a share of their extent
-_QUADRATURE = 4  # Gauss-Legendre nodes a segment: enough for the sixth order of the curves
+_QUADRATURE = 3  # Gauss-Legendre nodes a segment: enough for the sixth order of the curves
+_SAME_VALLEY = 2.0  # grid steps within which a grid path and a solved curve lie in the same valley
 
 
 @dataclass(frozen=True)
@@ -141,17 +144,46 @@ def geodesic_residual(
 ) -> Float[Tensor, "m n-2"]:
     """Residual of the geodesic equation at the inner points, ``L |x'' + Gamma(x', x')| / |x'|^2``, dimensionless.
 
-    The acceleration comes from points and tangents of neighbours, to fourth order in the step; lengths and norms are
-    those of the metric. Zero for a geodesic at constant speed; zero where a curve has no length.
+    The acceleration is that of the polynomial through points and tangents of five neighbours (of four beside the ends);
+    lengths and norms are those of the metric. Zero for a geodesic at constant speed; zero where a curve has no length.
     """
-    ahead, behind = points[:, 2:], points[:, :-2]
     inner, tangent = points[:, 1:-1], tangents[:, 1:-1]
-    second = 2 * (ahead - 2 * inner + behind) - (tangents[:, 2:] - tangents[:, :-2]) / 2
+    second = _second_difference(points, tangents)
     g, first = metric.slope(inner)
     second = second + torch.einsum("...kij,...i,...j->...k", christoffel_of(g, first), tangent, tangent)
     norm, speed = (torch.einsum("...i,...ij,...j->...", v, g, v).clamp(min=0) for v in (second, tangent))
     segments = points.shape[1] - 1
     return torch.where(speed > 0, segments * (norm / torch.where(speed > 0, speed, 1.0)).sqrt(), 0.0)
+
+
+def _second_difference(
+    points: Float[Tensor, "m n 2"], tangents: Float[Tensor, "m n 2"]
+) -> Float[Tensor, "m n-2 2"]:
+    """``d^2 x / dr^2`` at the inner points, ``r`` counting segments."""
+    count = points.shape[1]
+    result = torch.empty_like(points[:, 1:-1])
+    # First inner point, the bulk, last inner point: as many neighbours on either side as there are, at most two.
+    for low, high in ((1, 2), (2, count - 2), (max(2, count - 2), count - 1)):
+        if low >= high:
+            continue
+        offsets = tuple(range(max(-2, -low), min(2, count - high) + 1))
+        of_points, of_tangents = (w.to(points) for w in _hermite_weights(offsets))
+        result[:, low - 1 : high - 1] = sum(
+            of_points[j] * points[:, low + k : high + k] + of_tangents[j] * tangents[:, low + k : high + k]
+            for j, k in enumerate(offsets)
+        )
+    return result
+
+
+@cache
+def _hermite_weights(offsets: tuple[int, ...]) -> tuple[Float[Tensor, "k"], Float[Tensor, "k"]]:
+    """Weights of values and slopes at the offsets that give the second derivative at zero of their polynomial."""
+    x, powers = np.array(offsets, dtype=float), np.arange(2 * len(offsets))
+    values = x[:, None] ** powers
+    slopes = powers * x[:, None] ** np.maximum(powers - 1, 0)
+    second = np.where(powers == 2, 2.0, 0.0)
+    weights = torch.from_numpy(np.linalg.solve(np.vstack([values, slopes]).T, second))
+    return weights[: len(offsets)], weights[len(offsets) :]
 
 
 def _checked(starts: Tensor, ends: Tensor, box: Box | None, points: int) -> tuple[Tensor, Tensor]:
@@ -193,16 +225,10 @@ def _solve(
     options: dict[str, Any],
 ) -> Geodesics:
     coarse = min(points, _COARSE + 1)
-    candidates = [_line(metric, starts, ends, coarse)]
+    found = minimise(metric, *_line(metric, starts, ends, coarse), **options)
+    from_grid = torch.zeros(len(starts), dtype=torch.bool, device=starts.device)
     if graph is not None:
-        route = grid_paths(graph, starts.cpu().numpy(), ends.cpu().numpy(), count=coarse)
-        candidates.append(_with_tangents(torch.from_numpy(route).to(starts)))
-    found = minimise(metric, *map(torch.cat, zip(*candidates, strict=True)), **options)
-    lengths = _length(metric, found).reshape(len(candidates), -1)
-    # A tie goes to the straight line, which comes first.
-    from_grid = lengths[-1] < (1 - 1e-9) * lengths[0]
-    rows = from_grid * (len(candidates) - 1) * len(starts) + torch.arange(len(starts), device=starts.device)
-    found = found.rows(rows)
+        found, from_grid = _compete(metric, graph, found, options)
     if points > coarse:
         fine = minimise(metric, *_resample(found, points), **options)
         found = replace(fine, iterations=fine.iterations + found.iterations)
@@ -215,6 +241,29 @@ def _solve(
         found = found.replaced(astray, replace(again, iterations=again.iterations + found.iterations[astray]))
         from_grid = from_grid & ~astray
     return _certified(metric, found, from_grid, options["box"])
+
+
+def _compete(
+    metric: Metric, graph: GridGraph, found: Minimum, options: dict[str, Any]
+) -> tuple[Minimum, Bool[Tensor, "m"]]:
+    """Solve from shortest paths on the grid where they go another way than the curves found; keep the shorter."""
+    ends = (found.points[:, end].cpu().numpy() for end in (0, -1))
+    route = torch.from_numpy(grid_paths(graph, *ends, count=found.points.shape[1])).to(found.points)
+    steps = (route - found.points) / route.new_tensor(graph.grid.spacing)
+    other = (steps.norm(dim=-1).amax(dim=1) > _SAME_VALLEY) | ~found.converged
+    from_grid = torch.zeros_like(other)
+    if bool(other.any()):
+        rival = minimise(metric, *_with_tangents(route[other]), **options)
+        # A tie goes to the straight line.
+        shorter = _length(metric, rival) < (1 - 1e-9) * _length(metric, found)[other]
+        from_grid[other] = shorter
+        won = rival.rows(torch.nonzero(shorter)[:, 0])
+        found = replace(
+            found, iterations=found.iterations.index_add(0, torch.nonzero(other)[:, 0], rival.iterations)
+        )
+        iterations = found.iterations
+        found = replace(found.replaced(from_grid, won), iterations=iterations)
+    return found, from_grid
 
 
 def _certified(metric: Metric, found: Minimum, from_grid: Bool[Tensor, "m"], box: Box | None) -> Geodesics:

@@ -53,7 +53,8 @@ def gauss_curvature(metric: Metric, t: Float[Tensor, "*batch 2"]) -> Float[Tenso
     """Gauss curvature ``K`` of any metric of the plane; positive for the sphere.
 
     ``K = R_1212 / det g``, ``R_1212 = d_12 g_12 - (d_22 g_11 + d_11 g_22) / 2 + g_mn (G^m_12 G^n_12 - G^m_11 G^n_22)``
-    with ``G`` the Christoffel symbols. The scalar curvature is ``2 K``, for a Hessian metric ``thermodynamic_curvature``.
+    with ``G`` the Christoffel symbols. The scalar curvature is ``2 K``: of a Hessian metric
+    ``thermodynamic_curvature``, which needs no fourth derivatives.
     """
     g, first, second = metric.jet(t)
     gamma = christoffel_of(g, first)

@@ -70,8 +70,8 @@ def test_closed_forms_at_90_points(metric):
     torch.testing.assert_close(paths.points, expected, rtol=0, atol=1e-8)
     assert bool(paths.converged.all())
     assert bool(paths.minimal.all())
-    # The residual's own difference is of fourth order, 2e-8 times derivatives.
-    assert float(paths.residual.max()) < 1e-6
+    # The residual's own difference is of sixth order beside the ends, eighth elsewhere.
+    assert float(paths.residual.max()) < 1e-7
     assert int(paths.held.sum()) == 0
 
 
@@ -87,13 +87,13 @@ def test_error_of_the_length_is_of_sixth_order(metric):
     assert math.log2(errors[1] / errors[2]) == pytest.approx(6, abs=0.7)
 
 
-def test_residual_falls_at_fourth_order_and_sees_a_wrong_curve():
+def test_residual_falls_at_sixth_order_and_sees_a_wrong_curve():
     metric, (starts, ends) = HalfPlaneMetric(), pairs(6)
     residuals = [
         float(geodesics(metric, starts, ends, points=points, grid_starts=False).residual.max())
-        for points in (25, 49)
+        for points in (13, 25)
     ]
-    assert math.log2(residuals[0] / residuals[1]) == pytest.approx(4, abs=0.6)
+    assert math.log2(residuals[0] / residuals[1]) == pytest.approx(6, abs=0.8)
     line = straight(starts, ends, 49)
     wrong = geodesic_residual(metric, line, (ends - starts)[:, None].expand_as(line) / 48)
     assert float(wrong.amax(dim=1).min()) > 0.1
