@@ -55,6 +55,7 @@ localrules:
     collect_numbers,
     verify,
     plan,
+    table2,
 
 
 rule all:
@@ -71,6 +72,7 @@ include: "workflow/rules/posterior.smk"
 include: "workflow/rules/free_energy.smk"
 include: "workflow/rules/phases.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/geodesics.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/verify.smk"
 include: "workflow/rules/plan.smk"

@@ -140,7 +140,7 @@ def study(**entries):
         (
             {"studies": {"models": {}}},
             "studies.models: 'models' is not allowed as a name; allowed: a letter, then letters, digits, _ or -, "
-            "and none of models, logs, benchmarks, comparisons",
+            "and none of models, logs, benchmarks, comparisons, tables",
         ),
     ],
 )
