@@ -264,7 +264,7 @@ def certificates(paths: xr.Dataset, metrics: Mapping[str, StudyMetric]) -> dict[
     for name, entry in metrics.items():
         if name not in paths["method"]:
             continue
-        part = paths.sel(method=name)
+        part = paths.sel({"method": name})
         numbers[name] = {
             "repaired_share": entry.repaired,
             "floor": entry.floor,
@@ -277,10 +277,10 @@ def certificates(paths: xr.Dataset, metrics: Mapping[str, StudyMetric]) -> dict[
         }
     fisher = paths["fisher_length"]
     if {"fisher", "linear"} <= set(paths["method"].to_numpy()):
-        ratio = fisher.sel(method="fisher") / fisher.sel(method="linear")
+        ratio = fisher.sel({"method": "fisher"}) / fisher.sel({"method": "linear"})
         numbers["fisher_over_linear"] = {"median": float(ratio.median()), "largest": float(ratio.max())}
     if {"fisher", "published"} <= set(paths["method"].to_numpy()):
-        ratio = fisher.sel(method="fisher") / fisher.sel(method="published")
+        ratio = fisher.sel({"method": "fisher"}) / fisher.sel({"method": "published"})
         numbers["fisher_over_published"] = {"median": float(ratio.median()), "largest": float(ratio.max())}
     return {"pairs": paths.sizes["pair"], **numbers}
 

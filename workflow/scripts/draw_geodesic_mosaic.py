@@ -14,7 +14,7 @@ from hessgeo.workflow.paths import shown_pairs
 def main(images, fisher, paths, scores, boundaries, grid, nodes, settings, output):
     mended = repair(fisher, floor=relative_floor(fisher, settings["floor"])).metric
     pairs = shown_pairs(scores, 2 * settings["shown"])
-    curves = paths["points"].sel(method="fisher").to_numpy()[pairs]
+    curves = paths["points"].sel({"method": "fisher"}).to_numpy()[pairs]
     of_fisher = scores[scores["method"] == "fisher"].set_index("pair").loc[pairs]
     of_line = scores[scores["method"] == "linear"].set_index("pair").loc[pairs]
     numbers = {"pair": np.array(pairs), "length": of_fisher["fisher"], "length_of_line": of_line["fisher"]}
