@@ -21,6 +21,7 @@ from hessgeo.metrics.base import Box, Metric
 
 _ARMIJO = 1e-4
 _ROUNDING = 1e-13  # of an energy, relative
+_PATIENCE, _PROGRESS = 12, 1e-9  # steps in which an energy must fall by that share, or the iteration has stalled
 _DAMPING = (1e-8, 1e8)  # below the first no damping at all, above the second no hope
 _POINTS, _TANGENTS = [0, 1, 4, 5], [2, 3, 6, 7]  # of a segment's unknowns (x0, m0, x1, m1)
 
@@ -126,7 +127,7 @@ def minimise(
 
     Args:
         metric: with two derivatives (``Metric.jet``); if they jump, as those of a Hessian of cubic splines do, curves
-            may stop at a decrement above the tolerance.
+            may stall at a decrement above the tolerance.
         points: to start from.
         tangents: there, per segment.
         box: points stay in it; between two points on its edge a curve may bulge out, by second order in the step.
@@ -144,13 +145,16 @@ def minimise(
     converged = torch.zeros(count, dtype=torch.bool, device=device)
     iterations = torch.zeros(count, dtype=torch.long, device=device)
     active, damping = torch.arange(count, device=device), points.new_zeros(count)
+    best, since = points.new_full((count,), torch.inf), torch.zeros_like(iterations)
     state = _expand(metric, _Curves(points, both), nodes)
     for iteration in range(max_iterations + 1):
         step, damping = _step(state, _fixed(state, box), damping)
         trial = _moved(state.curves, step, box)
         decrement = _decrement(state, step, damping)
         done = decrement <= tolerance
-        ended = done | (damping > _DAMPING[1]) | (iteration == max_iterations)
+        fell = state.energy < (1 - _PROGRESS) * best
+        best, since = torch.where(fell, state.energy, best), torch.where(fell, 0, since + 1)
+        ended = done | (damping > _DAMPING[1]) | (since >= _PATIENCE) | (iteration == max_iterations)
         # The last step is taken on trust: it moves the curve by less than the energy can resolve.
         last = done & (damping <= 1)
         keep = active[ended]
@@ -162,6 +166,7 @@ def minimise(
         if len(going) == 0:
             break
         active, state, trial = active[going], state.rows(going), trial.rows(going)
+        best, since = best[going], since[going]
         state, damping = _accept(state, _expand(metric, trial, nodes), damping[going])
     state = _expand(metric, final, nodes)
     minimal = _solve(state, _fixed(state, box), torch.zeros_like(energy))[1]
