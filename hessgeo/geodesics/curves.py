@@ -80,13 +80,21 @@ class Curves:
         speed, weights = self._speed_squared(metric, nodes)
         return self.segments * (speed * weights).sum(dim=(1, 2))
 
-    def length(self, metric: MetricLike, *, nodes: int = 8) -> Float[Tensor, "m"]:
+    def length(self, metric: MetricLike, *, nodes: int = 8, strict: bool = True) -> Float[Tensor, "m"]:
         """``integral sqrt(<x', g(x) x'>) ds``.
 
+        Args:
+            metric: positive semi-definite along the curves.
+            nodes: of Gauss-Legendre quadrature in each segment.
+            strict: whether to refuse a curve along which the metric is negative or not finite, or call it infinite.
+
         Raises:
-            ValueError: if the metric is not positive semi-definite somewhere on a curve.
+            ValueError: if ``strict`` and there is such a curve.
         """
-        return self._segment_lengths(metric, nodes).sum(dim=1)
+        squared, weights = self._speed_squared(metric, nodes)
+        if not strict:
+            squared = torch.where(squared >= 0, squared, torch.inf)  # what is not a number is not
+        return (_root(squared) * weights).sum(dim=(1, 2))
 
     def equidistant(self, metric: MetricLike, count: int, *, nodes: int = 8) -> Float[Tensor, "m count"]:
         """Places ``s`` of ``count`` points, ends included, between which the length along the curve is the same.
@@ -243,6 +251,8 @@ def _squared_norm(metric: MetricLike, position: Tensor, velocity: Tensor) -> Ten
 
 def _root(squared: Tensor) -> Tensor:
     # A rounding below zero is a zero; more means that there is no length.
-    if not bool((squared >= -1e-12 * squared.abs().max()).all()):
+    if not bool(
+        (squared >= -1e-12 * squared.abs().amax(dim=tuple(range(1, squared.ndim)), keepdim=True)).all()
+    ):
         raise ValueError("the metric is negative or not finite along a curve: repair it first")
     return squared.clamp(min=0).sqrt()

@@ -16,12 +16,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hessgeo.geodesics import block_tridiagonal
-from hessgeo.geodesics.curves import gauss_legendre
+from hessgeo.geodesics.curves import Curves, gauss_legendre
 from hessgeo.metrics.base import Box, Metric
 
 _ARMIJO = 1e-4
 _ROUNDING = 1e-13  # of an energy, relative
-_PATIENCE, _PROGRESS = 12, 1e-9  # steps in which an energy must fall by that share, or the iteration has stalled
+_RESOLVED = 1e-4  # of an energy: what tangents may add to it
+_PATIENCE, _PROGRESS = (
+    12,
+    1e-9,
+)  # steps in which an energy must fall by that share, or the iteration has stalled
 _DAMPING = (1e-8, 1e8)  # below the first no damping at all, above the second no hope
 _POINTS, _TANGENTS = [0, 1, 4, 5], [2, 3, 6, 7]  # of a segment's unknowns (x0, m0, x1, m1)
 
@@ -82,7 +86,7 @@ class Minimum:
 
     Attributes:
         points: of each curve.
-        tangents: there, per segment, from the momenta: ``g^-1 p / 2``, the two sides' mean.
+        tangents: there, per segment, of a continuously differentiable curve.
         energy: of each curve.
         converged: whether the Newton decrement fell below the tolerance.
         iterations: of each curve.
@@ -170,7 +174,9 @@ def minimise(
         state, damping = _accept(state, _expand(metric, trial, nodes), damping[going])
     state = _expand(metric, final, nodes)
     minimal = _solve(state, _fixed(state, box), torch.zeros_like(energy))[1]
-    return Minimum(final.points, _momenta(metric, state), energy, converged, iterations, relative, minimal)
+    return Minimum(
+        final.points, _smooth(metric, state, nodes), energy, converged, iterations, relative, minimal
+    )
 
 
 def _expand(metric: Metric, curves: _Curves, nodes: int) -> _Expansion:
@@ -317,6 +323,21 @@ def _accept(
     lowered = torch.where(damping / 10 < _DAMPING[0], 0.0, damping / 10)
     raised = (4 * damping).clamp(min=0.1)
     return state.replaced(better, trial), torch.where(good, lowered, torch.where(better, damping, raised))
+
+
+def _smooth(metric: Metric, state: _Expansion, nodes: int) -> Float[Tensor, "m n 2"]:
+    """Tangents that make each curve continuously differentiable.
+
+    Those of the momenta are exact to the order of the points; where points are too few for the metric, they may be far
+    off, and the mean of the tangents on both sides is better.
+    """
+    tangents = state.tangents
+    mean = (tangents[:, :-1, 1] + tangents[:, 1:, 0]) / 2
+    mean = torch.cat([tangents[:, :1, 0], mean, tangents[:, -1:, 1]], dim=1)
+    exact = _momenta(metric, state)
+    by_mean, by_momenta = (Curves.hermite(state.points, m).energy(metric, nodes=nodes) for m in (mean, exact))
+    # Not a number is not better. Where points are enough, both are the same to far more digits.
+    return torch.where((by_momenta <= by_mean * (1 + _RESOLVED))[:, None, None], exact, mean)
 
 
 def _momenta(metric: Metric, state: _Expansion) -> Float[Tensor, "m n 2"]:

@@ -25,6 +25,7 @@ PointsAndTangents = tuple[Tensor, Tensor]
 _COARSE = 24  # segments of the curves on which starts compete; the winner alone is solved at full resolution
 _MARGIN = 0.25  # of the grid around the pairs, where no box is given, as a share of their extent
 _QUADRATURE = 3  # Gauss-Legendre nodes a segment: enough for the sixth order of the curves
+_CHECK = 8  # nodes a segment of the length that is reported and compared with the straight line's
 _SAME_VALLEY = 2.0  # grid steps within which a grid path and a solved curve lie in the same valley
 
 
@@ -37,7 +38,8 @@ class Geodesics:
             error (a minimum of the energy has constant speed).
         tangents: derivatives at the points, per segment (``dx / ds / (n - 1)``): with the points a cubic Hermite
             spline.
-        length: of that spline, by quadrature: of a curve that exists, so never less than the distance.
+        length: of that spline, by quadrature: of a curve that exists, so never less than the distance; never more than
+            that of the straight line.
         energy: ``integral <x', g x'> ds``, the squared length up to the unevenness of the speed.
         converged: whether Newton's method reached its tolerance.
         iterations: Newton steps, over all resolutions.
@@ -45,7 +47,7 @@ class Geodesics:
             radians over the whole length, relative to one that is parallel. Points that the box holds, and their
             neighbours, are left out.
         minimal: whether the second variation is positive definite, so that no nearby curve is shorter (Jacobi).
-        from_grid: whether the start from the shortest path on the grid won over the straight line.
+        from_grid: whether the start from the shortest path on the grid won over the straight line at low resolution.
         held: number of points that the box holds on its edge; a curve that has some is a shortest path within the box.
     """
 
@@ -71,9 +73,11 @@ class Geodesics:
         return Curves.hermite(self.points, self.tangents)
 
     def equidistant(self, count: int) -> Float[Tensor, "m count 2"]:
-        """``count`` points along each curve, ends included, equidistant in the metric."""
+        """``count`` points along each curve, ends included, equidistant in the metric, and in its box."""
         curves = self.curves
-        return curves.at(curves.equidistant(self.metric, count))
+        points = curves.at(curves.equidistant(self.metric, count))
+        # Between points that the box holds a curve may bulge out of it.
+        return points if self.metric.box is None else points.clamp(*points.new_tensor(self.metric.box).T)
 
 
 def geodesics(
@@ -232,15 +236,35 @@ def _solve(
     if points > coarse:
         fine = minimise(metric, *_resample(found, points), **options)
         found = replace(fine, iterations=fine.iterations + found.iterations)
-    # Never longer than the straight line: where a start went astray, the line itself is improved.
+    found, length = _no_longer_than_lines(metric, found, options)
+    return _certified(metric, found, length, from_grid, options["box"])
+
+
+def _no_longer_than_lines(
+    metric: Metric, found: Minimum, options: dict[str, Any]
+) -> tuple[Minimum, Float[Tensor, "m"]]:
+    """The curves with their lengths; where points are too few for the metric, the straight line may be shorter.
+
+    Then Newton starts from that line; where this does not help either, the line itself stands, not converged.
+    """
+    starts, ends, points = found.points[:, 0], found.points[:, -1], found.points.shape[1]
     straight = _line(metric, starts, ends, points)
-    limit = Curves.hermite(*straight).length(metric, nodes=_QUADRATURE)
-    astray = _length(metric, found) > (1 + 1e-12) * limit
+    limit = Curves.hermite(*straight).length(metric, nodes=_CHECK, strict=False)
+    length = _length(metric, found, _CHECK)
+    astray = length > (1 + 1e-12) * limit
     if bool(astray.any()):
         again = minimise(metric, *(part[astray] for part in straight), **options)
         found = found.replaced(astray, replace(again, iterations=again.iterations + found.iterations[astray]))
-        from_grid = from_grid & ~astray
-    return _certified(metric, found, from_grid, options["box"])
+        length[astray] = _length(metric, again, _CHECK)
+        worse = length > (1 + 1e-12) * limit
+        given_up = replace(
+            found.rows(torch.nonzero(worse)[:, 0]),
+            points=straight[0][worse],
+            tangents=straight[1][worse],
+            converged=torch.zeros(int(worse.sum()), dtype=torch.bool, device=worse.device),
+        )
+        found, length = found.replaced(worse, given_up), torch.where(worse, limit, length)
+    return found, length
 
 
 def _compete(
@@ -266,7 +290,15 @@ def _compete(
     return found, from_grid
 
 
-def _certified(metric: Metric, found: Minimum, from_grid: Bool[Tensor, "m"], box: Box | None) -> Geodesics:
+def _certified(
+    metric: Metric,
+    found: Minimum,
+    length: Float[Tensor, "m"],
+    from_grid: Bool[Tensor, "m"],
+    box: Box | None,
+) -> Geodesics:
+    if not bool(torch.isfinite(length).all()):
+        raise ValueError("the metric is negative or not finite along a curve: repair it first")
     residual = geodesic_residual(metric, found.points, found.tangents)
     held = torch.zeros_like(found.points[..., 0], dtype=torch.bool)
     if box is not None:
@@ -277,7 +309,7 @@ def _certified(metric: Metric, found: Minimum, from_grid: Bool[Tensor, "m"], box
     return Geodesics(
         points=found.points,
         tangents=found.tangents,
-        length=_length(metric, found, 2 * _QUADRATURE),
+        length=length,
         energy=found.energy,
         converged=found.converged,
         iterations=found.iterations,
@@ -321,7 +353,7 @@ def _resample(found: Minimum, points: int) -> PointsAndTangents:
 
 
 def _length(metric: Metric, found: Minimum, nodes: int = _QUADRATURE) -> Float[Tensor, "m"]:
-    return Curves.hermite(found.points, found.tangents).length(metric, nodes=nodes)
+    return Curves.hermite(found.points, found.tangents).length(metric, nodes=nodes, strict=False)
 
 
 def _join(parts: list[Geodesics]) -> Geodesics:

@@ -29,7 +29,7 @@ from hessgeo.grids import Grid
 from hessgeo.metrics.conformal import DensityMetric, log_quantile
 from hessgeo.metrics.gridded import GriddedMetric
 from hessgeo.metrics.pullback import feature_metric
-from hessgeo.metrics.repair import relative_floor, repair
+from hessgeo.metrics.repair import Repaired, relative_floor, repair
 from hessgeo.systems.base import System
 from hessgeo.systems.slices import LatentSlice
 
@@ -70,17 +70,26 @@ def study_metrics(
         grid: the nodes.
         settings: the settings ``geodesics``.
     """
-    floor = settings["floor"]
-    mended = repair(fisher, floor=relative_floor(fisher, floor))
-    metrics = {
-        "fisher": StudyMetric(GriddedMetric(mended.metric, grid), mended.count / grid.size, mended.floor)
-    }
+    floor, mended = settings["floor"], fisher_field(fisher, settings)
+    metric = GriddedMetric(mended.metric, grid)
+    metrics = {"fisher": StudyMetric(metric, mended.count / grid.size, mended.floor)}
     for name, values in features.items():
         found = feature_metric(values, grid, smoothing=settings["smoothing"], floor=floor)
         metrics[name] = StudyMetric(found.metric, found.repaired / grid.size, found.floor)
     if log_density is not None:
         metrics["density"] = StudyMetric(_density_metric(log_density, grid, settings), 0.0, 0.0)
     return metrics
+
+
+def fisher_field(fisher: Float[np.ndarray, "na nb 2 2"], settings: Mapping[str, Any]) -> Repaired:
+    """The Fisher metric at the resolution that paths are solved at: filtered, then repaired.
+
+    A Gaussian filter over a Hessian is the Hessian of the filtered potential. Without it the metric changes by orders
+    of magnitude from node to node, which neither the grid nor a path can resolve.
+    """
+    width = settings["smoothing"]
+    smooth = gaussian_filter(fisher, (width, width, 0, 0), mode="nearest") if width > 0 else fisher
+    return repair(smooth, floor=relative_floor(smooth, settings["floor"]))
 
 
 def _density_metric(

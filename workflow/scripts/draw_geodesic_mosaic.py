@@ -5,21 +5,19 @@ import numpy as np
 from hessgeo import store
 from hessgeo.grids import Grid
 from hessgeo.metrics.diagnostics import eigenvalues
-from hessgeo.metrics.repair import relative_floor, repair
 from hessgeo.plotting import geodesic_mosaic, mosaic, save_figure
 from hessgeo.workflow import script_context
-from hessgeo.workflow.paths import shown_pairs
+from hessgeo.workflow.paths import fisher_field, shown_pairs
 
 
 def main(images, fisher, paths, scores, boundaries, grid, nodes, settings, output):
-    mended = repair(fisher, floor=relative_floor(fisher, settings["floor"])).metric
     pairs = shown_pairs(scores, 2 * settings["shown"])
     curves = paths["points"].sel({"method": "fisher"}).to_numpy()[pairs]
     of_fisher = scores[scores["method"] == "fisher"].set_index("pair").loc[pairs]
     of_line = scores[scores["method"] == "linear"].set_index("pair").loc[pairs]
     numbers = {"pair": np.array(pairs), "length": of_fisher["fisher"], "length_of_line": of_line["fisher"]}
     numbers |= {"residual": of_fisher["residual"], "within_phase": of_fisher["within_phase"]}
-    largest = eigenvalues(mended)[..., 1]
+    largest = eigenvalues(fisher_field(fisher, settings).metric)[..., 1]
     figure, table = geodesic_mosaic.draw(images, nodes, grid, largest, boundaries, curves, numbers)
     save_figure(figure, table, output.svg, output.png, output.csv)
 
