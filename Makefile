@@ -13,10 +13,10 @@ PYTHON_CODE := hessgeo workflow/scripts benchmarks tests
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help figures report plan test unit lint fmt tiny verify bench clean
+.PHONY: help figures report table2 plan test unit lint fmt tiny verify bench clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 $(VENV)/.installed: constraints.txt pyproject.toml
 	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
@@ -29,6 +29,9 @@ figures: $(VENV)/.installed ## build every study of config.yaml, then results/re
 
 report: $(VENV)/.installed ## write results/report.html again from what is built
 	snakemake --report results/report.html
+
+table2: $(VENV)/.installed ## build Table 2 of every study, its paths and their figures
+	$(SNAKEMAKE) table2
 
 plan: $(VENV)/.installed ## say what the studies take (of CONFIG=mine.yaml too), before any job
 	$(SNAKEMAKE) plan $(if $(CONFIG),--configfile $(CONFIG)) $(ARGS)

@@ -66,6 +66,7 @@ localrules:
     collect_numbers,
     verify,
     plan,
+    table2,
 
 
 rule all:
@@ -82,6 +83,7 @@ include: "workflow/rules/posterior.smk"
 include: "workflow/rules/free_energy.smk"
 include: "workflow/rules/phases.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/geodesics.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/solvable.smk"
 include: "workflow/rules/solvable_figures.smk"

@@ -1,10 +1,12 @@
-"""Curvature of a two-dimensional Hessian metric."""
+"""Curvature, connection and volume of metrics of the plane."""
 
 from __future__ import annotations
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from hessgeo.metrics.base import Metric
 
 
 def thermodynamic_curvature(
@@ -25,3 +27,38 @@ def thermodynamic_curvature(
         torch.stack([third[..., 0, 0, 1], third[..., 0, 1, 1], third[..., 1, 1, 1]], dim=-1),
     ]
     return -torch.linalg.det(torch.stack(rows, dim=-2)) / (2 * torch.linalg.det(hessian) ** 2)
+
+
+def volume_element(metric: Metric, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+    """``sqrt(det g)``: area of the metric per area of parameters (the Jeffreys density of a Fisher metric)."""
+    return torch.linalg.det(metric(t)).sqrt()
+
+
+def christoffel_of(
+    g: Float[Tensor, "*batch 2 2"], first: Float[Tensor, "*batch 2 2 2"]
+) -> Float[Tensor, "*batch 2 2 2"]:
+    """``[..., k, i, j] = Gamma^k_ij = g^kl (d_i g_jl + d_j g_il - d_l g_ij) / 2`` from ``g`` and its derivatives."""
+    lowered = (
+        torch.einsum("...jli->...lij", first) + torch.einsum("...ilj->...lij", first)
+    ) / 2 - torch.einsum("...ijl->...lij", first) / 2
+    return torch.einsum("...kl,...lij->...kij", torch.linalg.inv(g), lowered)
+
+
+def christoffel(metric: Metric, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2 2"]:
+    """Christoffel symbols ``[..., k, i, j] = Gamma^k_ij`` of the Levi-Civita connection, by differentiation."""
+    return christoffel_of(*metric.slope(t))
+
+
+def gauss_curvature(metric: Metric, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+    """Gauss curvature ``K`` of any metric of the plane; positive for the sphere.
+
+    ``K = R_1212 / det g``, ``R_1212 = d_12 g_12 - (d_22 g_11 + d_11 g_22) / 2 + g_mn (G^m_12 G^n_12 - G^m_11 G^n_22)``
+    with ``G`` the Christoffel symbols. The scalar curvature is ``2 K``: of a Hessian metric
+    ``thermodynamic_curvature``, which needs no fourth derivatives.
+    """
+    g, first, second = metric.jet(t)
+    gamma = christoffel_of(g, first)
+    bend = second[..., 0, 1, 0, 1] - (second[..., 0, 0, 1, 1] + second[..., 1, 1, 0, 0]) / 2
+    crossed = torch.einsum("...mn,...m,...n->...", g, gamma[..., 0, 1], gamma[..., 0, 1])
+    straight = torch.einsum("...mn,...m,...n->...", g, gamma[..., 0, 0], gamma[..., 1, 1])
+    return (bend + crossed - straight) / torch.linalg.det(g)

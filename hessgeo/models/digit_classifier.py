@@ -134,6 +134,28 @@ def recognise(
     return torch.cat([block.indices for block in blocks]).cpu().numpy(), confidence
 
 
+@torch.inference_mode()
+def perceptual_features(
+    model: DigitClassifier, images: UInt8[np.ndarray, "n 8 8 1"]
+) -> Float[np.ndarray, "n d"]:
+    """Features whose Euclidean distance is perceptual in the sense of LPIPS (Zhang et al. 2018), weights all one.
+
+    The activations after both convolutions, of unit length over the channels at each pixel, divided by the root of the
+    number of pixels: the squared distance is the sum over layers of the mean over pixels of ``|y - y'|^2``.
+    """
+    device = next(model.parameters()).device
+    blocks = []
+    for block in _ink(images).split(4096):
+        x, layers = block.to(device), []
+        for layer in model.layers[:4]:
+            x = layer(x)
+            if isinstance(layer, nn.GELU):
+                unit = functional.normalize(x, dim=1, eps=1e-6)
+                layers.append(unit.flatten(1) / (x.shape[2] * x.shape[3]) ** 0.5)
+        blocks.append(torch.cat(layers, dim=1))
+    return torch.cat(blocks).double().cpu().numpy()
+
+
 def accuracy(model: DigitClassifier, digit_set: DigitSet) -> float:
     """Share of images whose digit is recognised."""
     return float(np.mean(recognise(model, digit_set.images)[0] == digit_set.labels))

@@ -78,10 +78,10 @@ def draw(
         raise ValueError(f"{len(images)} images do not fill {nodes.shape} tiles, which are {nodes.size}")
     a, b = grid.axes
     figure, (axes,) = style.map_row(1, style.height_ratio(a, b), width=style.DOUBLE_COLUMN, top=0.08)
-    canvas = _canvas(images, nodes.shape)
-    grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if canvas.ndim == 2 else {}
+    picture = canvas(images, nodes.shape)
+    grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if picture.ndim == 2 else {}
     look = style.smoothing(tile_side(nodes), images.shape[1:])
-    axes.imshow(canvas, extent=style.pixel_extent(a, b), aspect="equal", interpolation=look, **grey)
+    axes.imshow(picture, extent=style.pixel_extent(a, b), aspect="equal", interpolation=look, **grey)
     style.draw_boundaries(axes, boundaries, colour="#ffd400", width=1.1)
     style.label_parameters(axes)
     column, row = np.indices(nodes.shape)
@@ -97,7 +97,7 @@ def draw(
     return figure, table
 
 
-def _canvas(
+def canvas(
     images: UInt8[np.ndarray, "m h w c"], shape: tuple[int, ...]
 ) -> UInt8[np.ndarray, "height width *rgb"]:
     """All tiles in one image, first row at the top: ``b`` falls down the rows, ``a`` grows to the right."""

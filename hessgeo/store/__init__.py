@@ -1,14 +1,17 @@
 """Everything that reads or writes results: Zarr shards and sidecars, Zarr folders, NetCDF, JSON."""
 
 from hessgeo.store.results import (
+    finite,
     free_energy_dataset,
     read_dataset,
     read_json,
     read_posterior,
+    read_table,
     write_dataset,
     write_json,
     write_npy,
     write_posterior,
+    write_table,
 )
 from hessgeo.store.shards import (
     MissingArrayError,
@@ -35,6 +38,7 @@ __all__ = [
     "compressed_share",
     "create_array",
     "create_samples",
+    "finite",
     "free_energy_dataset",
     "open_array",
     "read_array",
@@ -42,6 +46,7 @@ __all__ = [
     "read_json",
     "read_posterior",
     "read_rows",
+    "read_table",
     "remove_shard",
     "shard_file",
     "shard_rows",
@@ -52,4 +57,5 @@ __all__ = [
     "write_npy",
     "write_posterior",
     "write_shard",
+    "write_table",
 ]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 import zarr
 from zarr.codecs import ZstdCodec
@@ -48,6 +49,27 @@ def _plain(value: Any) -> Any:
 def read_json(path: str | Path) -> Any:
     """Read a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def finite(value: Any) -> Any:
+    """A value for JSON, None where a number in it is not finite."""
+    if isinstance(value, Mapping):
+        return {key: finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float | np.floating) and not np.isfinite(value) else value
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV with ten significant digits, whole or not at all."""
+    partial = _partial(path)
+    table.to_csv(partial, index=False, float_format="%.10g", lineterminator="\n")
+    partial.replace(path)
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a table that ``write_table`` wrote."""
+    return pd.read_csv(path)
 
 
 def write_npy(path: str | Path, array: np.ndarray) -> None:

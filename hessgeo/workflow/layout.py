@@ -36,6 +36,8 @@ ALGORITHM_VERSIONS: Mapping[str, int] = {
     "train_network": 1,
     "estimate_geometry": 1,
     "score_estimates": 1,
+    "solve_geodesics": 1,
+    "score_paths": 1,
 }
 
 FIGURES = (
@@ -57,6 +59,9 @@ BASE_MEMORY_MB = 4_000  # of a job beside the weights it loads
 NETWORK_TRAINING = (
     "size", "grid", "bundle", "neighbours", "smoothing", "epochs", "batch_size", "learning_rate", "held_out",
 )  # fmt: skip
+
+# Figures of the target table2.
+PATH_FIGURES = ("geodesic_mosaic", "interpolation_strips")
 
 # Drawn of studies that have what they show.
 INVERSION_FIGURE = "inversion"
@@ -115,6 +120,10 @@ class Layout:
         """Path in the folder of the figures that set studies side by side."""
         return "/".join((self.settings.results, "comparisons", *parts))
 
+    def table(self, *parts: str) -> str:
+        """Path in the folder of the tables across studies."""
+        return "/".join((self.settings.results, "tables", *parts))
+
     def sample_store(self, *parts: str) -> str:
         """Path in the sample store."""
         return self.study("samples", "{layout}.zarr", *parts)
@@ -162,6 +171,17 @@ class Layout:
     def studies(self) -> list[StudyLayout]:
         """The paths of every study to build."""
         return [self.of(name) for name in self.settings.run]
+
+    @property
+    def path_studies(self) -> list[StudyLayout]:
+        """The studies to build whose paths can be solved: those with a sample on every node."""
+        return [study for study in self.studies if study.has_paths]
+
+    @property
+    def path_targets(self) -> list[str]:
+        """Everything that the target ``table2`` makes."""
+        tables = [self.table("table2.csv"), self.table("table2.json")] if self.path_studies else []
+        return [*tables, *(path for study in self.path_studies for path in study.path_targets)]
 
     def of_comparison(self, name: str) -> Callable[[Any], list[Any]]:
         """A function of a rule's wildcards: a path or property of each study that a comparison sets side by side."""
@@ -288,6 +308,35 @@ class StudyLayout:
     def classifier_files(self) -> list[str]:
         """The files of that classifier."""
         return [f"{self.classifier}/{file}" for file in CLASSIFIER_FILES.values()]
+
+    # Paths.
+
+    @property
+    def has_paths(self) -> bool:
+        """Whether every node has a sample, as the metrics of features need."""
+        return self._study["sampling"]["design"] == "grid"
+
+    @property
+    def has_density(self) -> bool:
+        """Whether the posterior knows a density of the samples: that of the kernel of distances."""
+        return not self.uses_network
+
+    @property
+    def perceptual_model(self) -> str | None:
+        """Folder of the network whose features are perceptual: the classifier of embedded models, else None."""
+        return self.classifier if self.settings.is_embedded(self.name, "system") else None
+
+    @property
+    def perceptual_files(self) -> list[str]:
+        """The files of that network."""
+        return self.classifier_files if self.perceptual_model else []
+
+    @property
+    def path_targets(self) -> list[str]:
+        """What the target ``table2`` makes of the study."""
+        figures = [f"figures/{name}.{kind}" for name in PATH_FIGURES for kind in ("svg", "png", "csv")]
+        numbers = ["numbers/geodesics.json", "numbers/path_scores.json"]
+        return [self.path(path) for path in ("geodesics.nc", "path_scores.csv", *numbers, *figures)]
 
     # The sample store.
 

@@ -91,9 +91,20 @@ def load_study_system(study: StudyLayout, device: str) -> System:
     return load_system(settings["system"], study.system_model, plane, device=device, most=most)
 
 
+def load_embedding(
+    embedding: Mapping[str, Any],
+    checkpoint: str | None,
+    image_shape: tuple[int, int, int],
+    *,
+    device: str,
+) -> Embedding:
+    """The embedding that the settings ``embedding`` of a study describe, of images of that shape."""
+    load = embedding_loader(embedding["kind"])
+    options = {"model": embedding["model"], "dtype": embedding["dtype"], "image_shape": tuple(image_shape)}
+    return load(checkpoint, **options, device=device)
+
+
 def load_study_embedding(study: StudyLayout, device: str) -> Embedding:
     """The embedding of a study."""
     settings = study.settings.studies[study.name]["embedding"]
-    load = embedding_loader(settings["kind"])
-    options = {"model": settings["model"], "dtype": settings["dtype"], "image_shape": study.image_shape}
-    return load(study.embedding_model, **options, device=device)
+    return load_embedding(settings, study.embedding_model, study.image_shape, device=device)

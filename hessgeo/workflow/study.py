@@ -139,6 +139,7 @@ class StudyCheck:
         yield from self._slice_errors()
         yield from self._sampling_errors()
         yield from self._resolution_errors()
+        yield from self._path_errors()
         yield from self._embedding_errors()
         yield from self._system_errors()
 
@@ -169,6 +170,13 @@ class StudyCheck:
         elif sample_count(sampling) % shard:
             allowed = f"a divisor of the number of points, {sample_count(sampling)}"
             yield self.line("sampling.shard", shard, allowed)
+
+    def _path_errors(self) -> Iterator[str]:
+        methods = self.settings["geodesics"]["methods"]
+        if not {"linear", "fisher"} <= set(methods):
+            yield self.line(
+                "geodesics.methods", methods, "a list with linear and fisher, which others are compared with"
+            )
 
     def _resolution_errors(self) -> Iterator[str]:
         grid, posterior = self.settings["sampling"]["grid"], self.settings["posterior"]

@@ -9,8 +9,10 @@ import torch
 from diffusers import DDIMPipeline, UNet2DModel
 
 from hessgeo.models.digit_classifier import (
+    DigitClassifier,
     accuracy,
     load_classifier,
+    perceptual_features,
     recognise,
     save_classifier,
     train_classifier,
@@ -236,3 +238,18 @@ def test_classifier_folder_round_trip(digits, tmp_path):
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(ValueError, match=r"no model\.safetensors"):
         load_classifier(tmp_path)
+
+
+def test_perceptual_features_are_those_of_lpips():
+    torch.manual_seed(0)
+    model = DigitClassifier().eval()
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1), dtype=np.uint8)
+    features = perceptual_features(model, images)
+    with torch.inference_mode():
+        first = model.layers[1](model.layers[0](torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255))
+        layers = [first, model.layers[3](model.layers[2](first))]
+    unit = [layer / layer.norm(dim=1, keepdim=True) for layer in layers]
+    expected = sum(((layer[0] - layer[1]) ** 2).sum(dim=0).mean() for layer in unit)
+    assert ((features[0] - features[1]) ** 2).sum() == pytest.approx(float(expected), rel=1e-5)
+    # Two layers of unit vectors at every pixel.
+    np.testing.assert_allclose((features**2).sum(axis=1), 2, rtol=1e-5)

@@ -760,7 +760,7 @@ def test_bad_input_is_named(study):
 # Captions
 
 
-@pytest.mark.parametrize("name", [*FIGURES, "workflow"])
+@pytest.mark.parametrize("name", [*FIGURES, "geodesic_mosaic", "interpolation_strips", "workflow"])
 def test_caption_is_valid_and_names_its_study(name):
     source = (CAPTIONS / f"{name}.rst").read_text(encoding="utf-8")
     wildcards = SimpleNamespace(study="some_study")

@@ -70,7 +70,7 @@ def study(**entries):
         (
             {"studies": {"digits": None}},
             "studies.digits: null is not allowed; allowed: a mapping with seed, samples, system, slice, sampling, "
-            "embedding, posterior, free_energy, phases, scan, figures",
+            "embedding, posterior, free_energy, phases, scan, geodesics, figures",
         ),
         (
             study(slice={"extent": [[2, -1], [-1, 2]]}),
@@ -352,3 +352,10 @@ def test_the_layout_and_the_store_agree_on_paths(layout_of):
         create_array(store, name, samples=4096, item=item, dtype="u1", shard=4096 // shards)
         assert study_layout.shards(name) == [str(shard_file(store, name, k)) for k in range(shards)]
         assert study_layout.sidecars(name) == [str(sidecar_file(store, name, k)) for k in range(shards)]
+
+
+def test_paths_without_what_they_are_compared_with_are_refused(errors):
+    change = {"studies": {"digits": {"geodesics": {"methods": ["fisher", "pixels"]}}}}
+    (line,) = errors(change)
+    assert line.startswith('studies.digits.geodesics.methods: ["fisher", "pixels"] is not allowed; allowed: ')
+    assert "with linear and fisher" in line

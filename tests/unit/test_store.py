@@ -5,6 +5,7 @@ import json
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import xarray as xr
@@ -344,3 +345,17 @@ def test_a_free_energy_is_tabulated_at_its_nodes():
     # An error that a fit does not know is not zero.
     assert np.isnan(dataset["fisher_metric_error"]).all()
     assert dataset.attrs == {"resolution": 7.0, "certificate": {"converged": True}, "fit": "known"}
+
+
+def test_a_table_comes_back_as_it_was_written(tmp_path):
+    table = pd.DataFrame({"method": ["linear", "fisher"], "length": [1 / 3, np.nan], "count": [1, 2]})
+    store.write_table(tmp_path / "deep" / "table.csv", table)
+    back = store.read_table(tmp_path / "deep" / "table.csv")
+    # Ten significant digits.
+    pd.testing.assert_frame_equal(back, table, rtol=1e-9)
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["table.csv"]
+
+
+def test_what_is_not_finite_becomes_null():
+    value = {"a": [1.0, np.nan, {"b": np.float64(np.inf)}], "c": "nan", "d": 3}
+    assert store.finite(value) == {"a": [1.0, None, {"b": None}], "c": "nan", "d": 3}

@@ -7,7 +7,10 @@ import pytest
 
 from hessgeo.workflow.layout import ALGORITHM_VERSIONS, FIGURES
 
-TABLE_STEPS = {"sample_states", "solve_system", "train_network", "estimate_geometry", "score_estimates"}
+TABLE_STEPS = {
+    "sample_states", "solve_system", "train_network", "estimate_geometry", "score_estimates", "solve_geodesics",
+    "score_paths",
+}  # fmt: skip
 
 
 def test_the_workflow_passes_the_lint_of_snakemake(repository):

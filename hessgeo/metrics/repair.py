@@ -1,0 +1,67 @@
+"""Repair of a field of matrices that are not positive definite: explicit, and counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from hessgeo.metrics.diagnostics import eigenvalues
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """A repaired field.
+
+    Attributes:
+        metric: the field, smallest eigenvalue at least ``floor``.
+        repaired: where a matrix was changed.
+        count: at how many places.
+        floor: the least eigenvalue.
+    """
+
+    metric: Float[np.ndarray, "*batch 2 2"]
+    repaired: Bool[np.ndarray, "*batch"]
+    count: int
+    floor: float
+
+
+def repair(g: Float[np.ndarray, "*batch 2 2"], *, floor: float) -> Repaired:
+    """Raise the eigenvalues below ``floor`` to it, eigenvectors kept.
+
+    The nearest matrix (in the Frobenius norm) among those whose eigenvalues are at least ``floor``.
+
+    Args:
+        g: symmetric matrices.
+        floor: least eigenvalue, in the units of ``g``, positive; see ``relative_floor``.
+
+    Raises:
+        ValueError: if an entry is not finite, which no floor repairs, or the floor is not positive.
+    """
+    if not floor > 0:
+        raise ValueError(f"floor is {floor}, must be positive")
+    if not np.isfinite(g).all():
+        bad = int((~np.isfinite(g).all(axis=(-2, -1))).sum())
+        raise ValueError(
+            f"{bad} of {g[..., 0, 0].size} matrices have entries that are not finite: no floor repairs them"
+        )
+    values, vectors = np.linalg.eigh(g)
+    low = values[..., 0] < floor
+    raised = (vectors * np.maximum(values, floor)[..., None, :]) @ np.swapaxes(vectors, -1, -2)
+    # What needs no repair stays as it is to the last bit.
+    return Repaired(np.where(low[..., None, None], raised, g), low, int(low.sum()), float(floor))
+
+
+def relative_floor(g: Float[np.ndarray, "*batch 2 2"], fraction: float = 1e-3) -> float:
+    """A floor in proportion to a field: ``fraction`` of the median of its largest eigenvalue.
+
+    Raises:
+        ValueError: if that median is not positive.
+    """
+    median = float(np.median(eigenvalues(g)[..., 1]))
+    if not median > 0:
+        raise ValueError(
+            f"the median of the largest eigenvalue is {median}, must be positive to set a floor by"
+        )
+    return fraction * median

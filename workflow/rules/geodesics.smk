@@ -1,0 +1,179 @@
+"""Paths between pairs of points by every metric, their scores, Table 2 and its figures."""
+
+
+rule solve_geodesics:
+    input:
+        free_energy=rules.fit_free_energy.output.free_energy,
+        posterior=rules.estimate_posterior.output.posterior,
+        anchors=of_study("anchor_file", "anchors"),
+        points=of_study("complete", "t"),
+        images=of_study("complete", "image"),
+        embedding=of_study("complete", "embedding"),
+        classifier=of_study("perceptual_files"),
+    output:
+        paths=study("geodesics.nc"),
+        numbers=study("numbers", "geodesics.json"),
+    log:
+        logs("{study}", "solve_geodesics.log"),
+    benchmark:
+        benchmarks("{study}", "solve_geodesics.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=6_000,
+        runtime="60m",
+    params:
+        geodesics=setting("geodesics"),
+        seed=setting("seed"),
+        latent_slice=of_study("latent_slice"),
+        grid=of_study("grid"),
+        store=of_study("samples"),
+        array=of_study("embedding_array"),
+        classifier=of_study("perceptual_model"),
+        has_density=of_study("has_density"),
+        algorithm_version=ALGORITHM_VERSIONS["solve_geodesics"],
+    message:
+        "Solve the geodesics of {wildcards.study} in every metric"
+    script:
+        "../scripts/solve_geodesics.py"
+
+
+rule score_paths:
+    input:
+        paths=rules.solve_geodesics.output.paths,
+        phases=rules.segment_phases.output.fields,
+        anchors=of_study("anchor_file", "anchors"),
+        system=of_study("system_files"),
+        embedding=of_study("embedding_files"),
+        classifier=of_study("perceptual_files"),
+    output:
+        scores=study("path_scores.csv"),
+        strips=study("path_strips.nc"),
+        numbers=study("numbers", "path_scores.json"),
+    log:
+        logs("{study}", "score_paths.log"),
+    benchmark:
+        benchmarks("{study}", "score_paths.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=of_study("system_memory_mb"),
+        runtime="4h",
+    params:
+        geodesics=setting("geodesics"),
+        seed=setting("seed"),
+        system=setting("system"),
+        system_model=of_study("system_model"),
+        latent_slice=of_study("latent_slice"),
+        embedding=setting("embedding"),
+        embedding_model=of_study("embedding_model"),
+        image_shape=of_study("image_shape"),
+        classifier=of_study("perceptual_model"),
+        grid=of_study("grid"),
+        most=setting("sampling", "shard"),
+        algorithm_version=ALGORITHM_VERSIONS["score_paths"],
+    message:
+        "Sample and score the paths of {wildcards.study}"
+    script:
+        "../scripts/score_paths.py"
+
+
+rule tabulate_paths:
+    input:
+        scores=[entry.path("path_scores.csv") for entry in layout.path_studies],
+    output:
+        table=layout.table("table2.csv"),
+        numbers=layout.table("table2.json"),
+    log:
+        logs("tabulate_paths.log"),
+    benchmark:
+        benchmarks("tabulate_paths.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime="10m",
+    params:
+        studies=[entry.name for entry in layout.path_studies],
+        confidence=0.95,
+    message:
+        "Tabulate the path scores of every study"
+    script:
+        "../scripts/tabulate_paths.py"
+
+
+rule draw_geodesic_mosaic:
+    input:
+        paths=rules.solve_geodesics.output.paths,
+        scores=rules.score_paths.output.scores,
+        free_energy=rules.fit_free_energy.output.free_energy,
+        phases=rules.segment_phases.output.phases,
+        images=of_study("complete", "image"),
+        code=[*layout.plotting_code("geodesic_mosaic"), *layout.plotting_code("mosaic")],
+    output:
+        svg=report(
+            study("figures", "geodesic_mosaic.svg"),
+            caption="../report/geodesic_mosaic.rst",
+            category="{study}",
+            labels={"figure": "geodesics"},
+        ),
+        png=study("figures", "geodesic_mosaic.png"),
+        csv=study("figures", "geodesic_mosaic.csv"),
+    log:
+        logs("{study}", "draw_geodesic_mosaic.log"),
+    benchmark:
+        benchmarks("{study}", "draw_geodesic_mosaic.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="20m",
+    params:
+        geodesics=setting("geodesics"),
+        tiles=setting("figures", "mosaic"),
+        grid=of_study("grid"),
+        store=of_study("samples"),
+    message:
+        "Draw the geodesics of {wildcards.study} on its images"
+    script:
+        "../scripts/draw_geodesic_mosaic.py"
+
+
+rule draw_interpolation_strips:
+    input:
+        strips=rules.score_paths.output.strips,
+        code=layout.plotting_code("interpolation_strips"),
+    output:
+        svg=report(
+            study("figures", "interpolation_strips.svg"),
+            caption="../report/interpolation_strips.rst",
+            category="{study}",
+            labels={"figure": "interpolation strips"},
+        ),
+        png=study("figures", "interpolation_strips.png"),
+        csv=study("figures", "interpolation_strips.csv"),
+    log:
+        logs("{study}", "draw_interpolation_strips.log"),
+    benchmark:
+        benchmarks("{study}", "draw_interpolation_strips.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="20m",
+    message:
+        "Draw strips of images along the paths of {wildcards.study}"
+    script:
+        "../scripts/draw_interpolation_strips.py"
+
+
+rule table2:
+    input:
+        layout.path_targets,
+    message:
+        "Table 2 and its figures are complete"

@@ -1,0 +1,39 @@
+"""Sample the way-points of a study's paths and score them in every feature space."""
+
+import numpy as np
+
+from hessgeo import store
+from hessgeo.evaluation.path_table import turning_at_boundaries
+from hessgeo.grids import Grid
+from hessgeo.workflow import pick_device, script_context
+from hessgeo.workflow.loading import latent_plane, load_embedding, load_system
+from hessgeo.workflow.paths import feature_maps, sample_waypoints, score_paths, strips_of
+
+
+def main(paths, label, system, embedding, classifier, grid, settings, seed, output):
+    images = sample_waypoints(paths["waypoints"].to_numpy(), system, seed=seed)
+    maps = {**feature_maps(classifier), "clip": embedding}
+    flat = images.reshape(-1, *images.shape[-3:])
+    features = {name: of(flat).reshape(*images.shape[:-3], -1) for name, of in maps.items()}
+    scores = score_paths(paths, features, label, grid)
+    store.write_table(output.scores, scores)
+    store.write_dataset(output.strips, strips_of(paths, images, features["clip"], scores, settings["shown"]))
+    found = turning_at_boundaries(scores, "fisher", confidence=settings["confidence"])
+    numbers = {"turning_at_boundaries_difference": found.mean, "low": found.low, "high": found.high}
+    store.write_json(
+        output.numbers, {"paths": found.count, **numbers} if found.count > 1 else {"paths": found.count}
+    )
+
+
+if __name__ == "__main__":
+    with script_context(snakemake) as step:
+        params, device = step.params, pick_device()
+        plane = latent_plane(np.load(step.input.anchors), params.latent_slice)
+        system = load_system(params.system, params.system_model, plane, device=device, most=params.most)
+        embedding = load_embedding(
+            params.embedding, params.embedding_model, params.image_shape, device=device
+        )
+        label = store.read_dataset(step.input.phases)["label"].to_numpy()
+        paths = store.read_dataset(step.input.paths)
+        about = (params.classifier, Grid(**params.grid), params.geodesics, params.seed, step.output)
+        main(paths, label, system, embedding, *about)
