@@ -57,6 +57,9 @@ fmt: $(VENV)/.installed ## format all code
 tiny: $(VENV)/.installed ## build the tiny study, from training to figures
 	$(SNAKEMAKE) $(TINY)
 
+table1: $(VENV)/.installed ## build Table 1, the Fisher metrics and all figures of solvable systems (45 min)
+	$(SNAKEMAKE) table1
+
 verify: $(VENV)/.installed ## compare every shard with its digest; remove what does not match
 	$(SNAKEMAKE) verify
 

@@ -1,9 +1,12 @@
 """Settings of solvable systems: what is refused, what each path depends on, what is built of them."""
 
+import runpy
+
 import numpy as np
 import pytest
 import yaml
 
+from hessgeo import store
 from hessgeo.estimators.registry import ESTIMATORS, NETWORKS
 from hessgeo.systems.ising import Ising
 from hessgeo.systems.tasep import Tasep
@@ -11,6 +14,10 @@ from hessgeo.workflow.layout import Layout
 from hessgeo.workflow.settings import SettingsError, merged, read_settings
 from hessgeo.workflow.solvable import gather_samples, load_system
 from hessgeo.workflow.solvable_layout import FIGURES, TABLES
+
+
+def main_of(repository, script):
+    return runpy.run_path(str(repository / "workflow" / "scripts" / f"{script}.py"))["main"]
 
 
 @pytest.fixture
@@ -144,3 +151,18 @@ def test_stored_states_come_back_in_the_shape_of_the_system():
     assert samples.first(2).statistics.shape == (2, 2)
     with pytest.raises(ValueError, match=r"count is 4, must lie in 1\.\.3"):
         samples.first(4)
+
+
+def test_samples_do_not_depend_on_the_size_of_a_shard(tmp_path, repository):
+    create_states, sample_states = (main_of(repository, name) for name in ("create_states", "sample_states"))
+    settings = yaml.safe_load(
+        "{kind: tasep, size: 12, parameters: natural, extent: [[0.1, 0.9], [0.1, 0.9]], grid: [5, 5], samples: 64}"
+    )
+    states = []
+    for shard in (16, 64):
+        path = tmp_path / f"{shard}" / "samples" / "x.zarr"
+        create_states(path, {**settings, "shard": shard}, {}, 3, "tasep")
+        for k in range(64 // shard):
+            sample_states(path, k, settings, 3, {})
+        states.append(store.read_array(path, "state"))
+    np.testing.assert_array_equal(*states)

@@ -1,0 +1,89 @@
+"""The tables of solvable systems as their users build them: the quick setting, from nothing."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from hessgeo.workflow.layout import Layout
+from hessgeo.workflow.settings import merged, read_settings
+from hessgeo.workflow.solvable_layout import TABLES
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def quick(repository):
+    return yaml.safe_load((repository / "workflow" / "studies" / "table1-quick.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def layout(repository, schema, quick):
+    config = yaml.safe_load((repository / "config.yaml").read_text())
+    return Layout(read_settings(merged(config, quick), schema), repository).solvable
+
+
+@pytest.fixture(scope="module")
+def built(workflow_in, shared_folder, quick):
+    """The tables and figures, built once."""
+
+    def build(folder):
+        (folder / "run").mkdir()
+        workflow_in(folder / "run", base=quick).run("table1")
+
+    return workflow_in(shared_folder("solvable", build) / "run", base=quick)
+
+
+def test_everything_is_made_and_nothing_is_left_to_do(built, layout):
+    assert all(built(path).stat().st_size > 0 for path in layout.targets)
+    assert "Nothing to be done" in built.run("table1", "--dry-run").stderr
+
+
+def test_tables_hold_every_estimator_between_zero_skill_and_oracle(built, layout):
+    table = pd.read_csv(built(layout.table("table1.csv")))
+    for system in layout.solvable["table1"]["systems"]:
+        rows = table[table["system"] == system]
+        expected = {record["estimator"] for record in layout.records("table1") if record["system"] == system}
+        assert set(rows.loc[rows["kind"] == "estimate", "method"]) == expected
+        assert {"zero skill", "oracle", "published"} <= set(rows["kind"])
+    exact = table[(table["system"] == "ising-6") & (table["gauge"] == "shift+slope")].set_index(
+        ["quantity", "method"]
+    )
+    # 3,000 states of 36 spins tell the mean of a statistic to about a percent of what zero skill leaves.
+    for quantity in ("log Z", "-T log Z"):
+        scores = exact.loc[quantity]
+        assert scores.loc["statistics", "value"] < 0.02 * scores.loc["zero skill", "value"]
+        assert scores.loc["oracle", "value"] < 1e-12
+
+
+def test_metrics_are_scored_beside_a_constant_one(built, layout):
+    table = pd.read_csv(built(layout.table("fisher.csv"))).set_index("method")
+    # A metric is a covariance: 3,000 states, of which each node sees a good part, know it to a few percent.
+    assert table.loc["statistics", "median"] < 0.08 < table.loc["zero skill", "median"]
+    assert table.loc["oracle", "median"] == 0
+    assert 0.8 < table.loc["statistics", "coverage"] <= 1
+
+
+def test_what_is_quoted_is_what_stands_in_the_tables(built, layout):
+    numbers = json.loads(built(layout.path("numbers.json")).read_text())
+    assert set(numbers) == set(TABLES)
+    table = pd.read_csv(built(layout.table("fisher.csv")))
+    for row, stored in zip(numbers["fisher"], table["median"], strict=True):
+        assert np.isclose(row["median"], stored, rtol=1e-9)
+
+
+def test_a_lost_estimate_is_made_again_alone_and_the_same(built, layout):
+    path = built(layout.estimate("ising-natural", 1, 3000, "statistics"))
+    before = built(layout.table("fisher.csv")).read_bytes()
+    path.unlink()
+    done = built.run("table1").stderr
+    assert done.count("Estimate by ") == 1
+    assert "Train " not in done
+    columns = [
+        name for name in pd.read_csv(built(layout.table("fisher.csv"))).columns if "seconds" not in name
+    ]
+    built(layout.table("before.csv")).write_bytes(before)
+    old, new = (pd.read_csv(built(layout.table(name)))[columns] for name in ("before.csv", "fisher.csv"))
+    pd.testing.assert_frame_equal(old, new)
