@@ -13,7 +13,7 @@ PYTHON_CODE := hessgeo workflow/scripts benchmarks tests
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help figures report table2 plan test unit lint fmt tiny verify bench clean
+.PHONY: help figures report table1 table2 plan test unit lint fmt tiny verify bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
