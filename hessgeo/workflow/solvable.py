@@ -85,7 +85,7 @@ def grid_of(settings: Mapping[str, Any]) -> dict[str, tuple]:
 
 def solvable_errors(solvable: Mapping[str, Any]) -> Iterator[str]:
     """One line for each entry of ``solvable`` that does not fit the others."""
-    from hessgeo.estimators.registry import ESTIMATORS, NETWORKS
+    from hessgeo.estimators.registry import ESTIMATORS
 
     systems = solvable["systems"]
     for name, system in systems.items():
@@ -101,10 +101,6 @@ def solvable_errors(solvable: Mapping[str, Any]) -> Iterator[str]:
         for place, name in enumerate(entry["estimators"]):
             if name not in ESTIMATORS:
                 yield _line(f"solvable.{table}.estimators[{place}]", name, ", ".join(ESTIMATORS))
-    for name in systems:
-        for key in systems[name]["networks"]:
-            if key not in NETWORKS:
-                yield _line(f"solvable.systems.{name}.networks", key, ", ".join(NETWORKS))
     for place, count in enumerate(solvable["convergence"]["samples"]):
         for name in solvable["convergence"]["systems"]:
             if name in systems and count > systems[name]["samples"]:

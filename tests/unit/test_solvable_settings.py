@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from hessgeo import store
+from hessgeo.estimators import registry
 from hessgeo.estimators.registry import ESTIMATORS, NETWORKS
 from hessgeo.systems.ising import Ising
 from hessgeo.systems.tasep import Tasep
@@ -72,6 +73,14 @@ def system(**entries):
             {"convergence": {"samples": [200_000]}},
             "convergence.samples[0]: 200000 is not allowed; allowed: at most the samples of ising-8, 100000",
         ),
+        (
+            {"networks": {"vae": {"latent": 3}}},
+            "networks.vae.latent: unknown key; nearest: latents; allowed: latents, channels, beta, steps, ",
+        ),
+        (
+            {"systems": {"ising-8": {"networks": {"u2net": {"epochs": 0}}}}},
+            "systems.ising-8.networks.u2net.epochs: 0 is not allowed; allowed: a whole number >= 1",
+        ),
         ({"seeds": []}, "seeds: [] is not allowed; allowed: a list of at least 1 different entries"),
     ],
 )
@@ -89,7 +98,7 @@ def test_a_store_has_a_name_of_its_own_for_all_that_its_samples_depend_on(read):
     for change in (
         {"size": 9},
         {"samples": 200_000},
-        {"shard": 50_000},
+        {"shard": 25_000},
         {"sweeps": 7},
         {"extent": [[0.1, 0.3], [0, 1]]},
     ):
@@ -118,8 +127,21 @@ def test_settings_of_a_system_go_before_those_of_all(read):
     assert layout.network_settings("ising-10", "exponential")["epochs"] == 9
 
 
-def test_every_estimator_reads_a_network_that_is_known():
+def test_every_estimator_reads_a_network_that_is_known(schema):
     assert {entry.network for entry in ESTIMATORS.values()} - {None} == set(NETWORKS)
+    rules = yaml.safe_load(schema.read_text())["$defs"]
+    assert list(rules["solvable_networks"]["properties"]) == list(NETWORKS)
+    assert list(rules["solvable_estimators"]["properties"]) == list(ESTIMATORS)
+
+
+@pytest.mark.parametrize(("part", "names"), [("networks", NETWORKS), ("estimators", ESTIMATORS)])
+def test_the_schema_knows_the_settings_of_each(schema, part, names):
+    rules = yaml.safe_load(schema.read_text())["$defs"][f"solvable_{part}"]["properties"]
+    known = registry.trainer if part == "networks" else registry.estimator
+    for name in names:
+        defaults = getattr(known(name), "DEFAULTS", None)
+        if defaults is not None:
+            assert set(rules[name]["properties"]) == set(defaults), name
 
 
 def test_the_targets_are_all_tables_and_figures(read):
