@@ -82,7 +82,7 @@ def draw(
         chart.set(xlim=(0, places), ylim=(0, 1.1 * highest), xticks=[])
         chart.spines[["top", "right"]].set_visible(False)
         if pair == pairs - 1:
-            chart.set_xlabel("equidistant points in the metric of each way", labelpad=4)
+            chart.set_xlabel("way-points, from one end to the other", labelpad=4)
         if pair == 0:
             chart.set_ylabel(step_label)
     index = np.indices((pairs, count, places)).reshape(3, -1)

@@ -118,9 +118,11 @@ def solve_paths(
 ) -> xr.Dataset:
     """The paths of every method between the pairs of a study.
 
-    ``published`` is the scheme of Lobashev et al. with its detached gradient, under the Fisher metric. Way-points are
-    equidistant in the metric of each method; those of ``linear`` in the parameters, those of ``spherical`` in the angle
-    of the latents.
+    ``published`` is the scheme of Lobashev et al. with its detached gradient, under the Fisher metric. With the spacing
+    ``fisher`` the way-points of every path are equidistant in the Fisher metric: what differs is the path alone. With
+    ``own`` they are equidistant in the metric of each method, those of ``linear`` in the parameters, those of
+    ``spherical`` in the angle of the latents: few and even points jump across a boundary that others resolve, and their
+    sum of distances is shorter for that.
 
     Args:
         metrics: by name; a method without its metric is left out.
@@ -154,7 +156,11 @@ def solve_paths(
             parts.append({"points": points, "waypoints": make(starts, ends, settings["waypoints"])})
         curve = Curves.polyline(torch.from_numpy(parts[-1]["points"]))
         # A solved curve is a spline: its own length is more exact than that of the polyline through its points.
-        parts[-1].setdefault("fisher_length", curve.length(fisher).numpy())
+        own = parts[-1]["own_length"] if name == "fisher" else None
+        parts[-1]["fisher_length"] = curve.length(fisher).numpy() if own is None else own
+        if settings["spacing"] == "fisher" and name != "fisher":
+            places = curve.equidistant(fisher, settings["waypoints"])
+            parts[-1]["waypoints"] = curve.at(places).clamp(*torch.tensor(grid.extent).T).numpy()
     dims = {"points": ("point", "i"), "waypoints": ("place", "i")}
     missing = np.full(len(starts), np.nan)
     names = dict.fromkeys(key for part in parts for key in part)

@@ -29,6 +29,7 @@ SETTINGS = {
     "margin": 0.1,
     "points": 30,
     "waypoints": 6,
+    "spacing": "fisher",
     "floor": 1e-3,
     "smoothing": 1.0,
     "density_quantile": 0.5,
@@ -164,3 +165,20 @@ def test_turning_at_boundaries_is_a_paired_difference():
     found = turning_at_boundaries(scores_of(1.0), "fisher")
     assert found.mean == pytest.approx(12, abs=0.5)
     assert found.low < found.mean < found.high
+
+
+def test_way_points_share_their_spacing_or_keep_their_own(study):
+    metrics, paths = study
+    fisher = metrics["fisher"].metric
+    own = solve_paths(
+        metrics, PLANE, GRID, {**SETTINGS, "spacing": "own", "methods": ["linear", "fisher"]}, seed=4
+    )
+    np.testing.assert_array_equal(
+        own["points"].to_numpy(), paths["points"].sel({"method": ["linear", "fisher"]}).to_numpy()
+    )
+    steps = np.diff(own["waypoints"].sel({"method": "linear"}).to_numpy(), axis=1)
+    np.testing.assert_allclose(steps, np.broadcast_to(steps[:, :1], steps.shape), atol=1e-12)
+    shared = torch.from_numpy(paths["waypoints"].sel({"method": "linear"}).to_numpy())
+    pieces = torch.stack([length(shared[:, k : k + 2], fisher, nodes=32) for k in range(5)], dim=1)
+    # 32 nodes over a fifth of the line, on which the interpolated metric has kinks in its third derivative.
+    torch.testing.assert_close(pieces, pieces[:, :1].expand_as(pieces), rtol=1e-3, atol=0)
