@@ -179,12 +179,13 @@ def _solved(
     metric: GriddedMetric, starts: np.ndarray, ends: np.ndarray, settings: Mapping[str, Any], progress: bool
 ) -> dict[str, np.ndarray]:
     first, last = torch.from_numpy(starts), torch.from_numpy(ends)
-    paths = geodesics(metric, first, last, points=settings["points"], progress=progress)
+    every = settings["refinement"]
+    paths = geodesics(metric, first, last, points=every * (settings["points"] - 1) + 1, progress=progress)
     numbers = {
         name: getattr(paths, name) for name in ("converged", "residual", "minimal", "from_grid", "held")
     }
     return {
-        "points": paths.points.numpy(),
+        "points": paths.points[:, ::every].numpy(),
         "waypoints": paths.equidistant(settings["waypoints"]).numpy(),
         "own_length": paths.length.numpy(),
         **{name: value.double().numpy() for name, value in numbers.items()},

@@ -29,6 +29,7 @@ SETTINGS = {
     "margin": 0.1,
     "points": 30,
     "waypoints": 6,
+    "refinement": 2,
     "spacing": "fisher",
     "floor": 1e-3,
     "smoothing": 1.0,

@@ -98,7 +98,9 @@ rule tabulate_paths:
         runtime="10m",
     params:
         studies=[entry.name for entry in layout.path_studies],
-        confidence=0.95,
+        confidence=[
+            layout.settings.studies[entry.name]["geodesics"]["confidence"] for entry in layout.path_studies
+        ],
     message:
         "Tabulate the path scores of every study"
     script:

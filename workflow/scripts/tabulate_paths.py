@@ -11,9 +11,9 @@ SCORES = ("fisher", "clip", "pixels", "perceptual", "curvature", "bend")
 
 def main(scores, studies, confidence, output):
     parts = []
-    for path, study in zip(scores, studies, strict=True):
+    for path, study, level in zip(scores, studies, confidence, strict=True):
         table = store.read_table(path)
-        part = table_2(table, [name for name in SCORES if name in table], confidence=confidence)
+        part = table_2(table, [name for name in SCORES if name in table], confidence=level)
         parts.append(part.assign(study=study))
     whole = pd.concat(parts, ignore_index=True)
     store.write_table(output.table, whole[["study", *whole.columns.drop("study")]])
