@@ -110,11 +110,7 @@ def node_convergence(
 
     exact = measure(64, 16)
     return pd.DataFrame(
-        [
-            {"panels": k, "nodes": m, "error": abs(measure(k, m) / exact - 1)}
-            for m in nodes
-            for k in panels
-        ]
+        [{"panels": k, "nodes": m, "error": abs(measure(k, m) / exact - 1)} for m in nodes for k in panels]
     )
 
 

@@ -139,9 +139,7 @@ def twist(x: Float[Tensor, "*batch 2"], rate: float) -> Float[Tensor, "*batch 2"
     # The square root alone has no derivative at the origin.
     angle = rate * (x.square().sum(dim=-1) + 1e-300).sqrt()
     cosine, sine = angle.cos(), angle.sin()
-    return torch.stack(
-        [cosine * x[..., 0] - sine * x[..., 1], sine * x[..., 0] + cosine * x[..., 1]], dim=-1
-    )
+    return torch.stack([cosine * x[..., 0] - sine * x[..., 1], sine * x[..., 0] + cosine * x[..., 1]], dim=-1)
 
 
 def kernel_density(points: Float[Tensor, "n d"], *, bandwidth: float | None = None) -> IsotropicMixture:

@@ -114,9 +114,7 @@ def embedding_scores(
         # A point is no neighbour of its own: one prediction at a time, from all others.
         model = KNeighborsClassifier(neighbours + 1).fit(picture, labels)
         nearest = model.kneighbors(picture, return_distance=False)
-        votes = [
-            np.bincount(labels[row[row != k][:neighbours]]).argmax() for k, row in enumerate(nearest)
-        ]
+        votes = [np.bincount(labels[row[row != k][:neighbours]]).argmax() for k, row in enumerate(nearest)]
         rows.append(
             {
                 "picture": name,

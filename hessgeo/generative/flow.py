@@ -91,7 +91,9 @@ def fit_flow(
     test, train = standard[order[: int(held_out * n)]], standard[order[int(held_out * n) :]]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        flow = zuko.flows.NSF(d, transforms=transforms, bins=bins, hidden_features=tuple(hidden), randperm=True)
+        flow = zuko.flows.NSF(
+            d, transforms=transforms, bins=bins, hidden_features=tuple(hidden), randperm=True
+        )
     flow = flow.to(points.dtype)
     optimiser = torch.optim.Adam(flow.parameters(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)

@@ -72,7 +72,9 @@ class GeodesicGraph:
         paths = []
         for target in targets:
             if not np.isfinite(distance[target]):
-                raise ValueError(f"no path leads from point {source} to {target}: {self.component_count} components")
+                raise ValueError(
+                    f"no path leads from point {source} to {target}: {self.component_count} components"
+                )
             path = [int(target)]
             while path[-1] != source:
                 path.append(int(previous[path[-1]]))
@@ -128,7 +130,8 @@ def connecting_radius(points: Float[np.ndarray, "n d"]) -> float:
     # Any shorter radius shows among the pairs within this one.
     longest = _longest_of_tree(points, epsilon_edges(points, bound * (1 + 1e-12)))
     assert longest is not None
-    return longest
+    # The tree of neighbours compares squares: one rounding must not cut the edge that joins the last two parts.
+    return longest * (1 + 1e-12)
 
 
 def _longest_of_tree(points: Float[np.ndarray, "n d"], edges: Int[np.ndarray, "m 2"]) -> float | None:

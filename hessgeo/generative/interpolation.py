@@ -101,6 +101,7 @@ class PrincipalSpace:
     def __init__(self, images: Float[np.ndarray, "n pixels"], dimension: int) -> None:
         # The full decomposition: no random numbers.
         self._model = PCA(dimension, svd_solver="full").fit(images)
+        self.dimension = dimension
         self.explained = float(self._model.explained_variance_ratio_.sum())
 
     def encode(self, images: Float[np.ndarray, "n pixels"]) -> Float[Tensor, "n d"]:

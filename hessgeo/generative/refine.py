@@ -21,12 +21,11 @@ class RefinedPath:
         points: from end to end, at equal distances in the metric once converged.
         length: in the metric.
         start_length: of the path it came from.
-        converged: whether the gradient fell below the tolerance.
-        iterations: of the minimiser.
+        converged: whether the residual fell below the tolerance.
+        iterations: of the minimiser, in all rounds.
         residual: largest component of the gradient of the energy in the coordinates of the minimiser, as a
             share of the energy: 0 at a discrete geodesic.
-        shortened: whether the refined path is the shorter one; where it is not, ``points`` are the path it
-            came from.
+        shortened: whether a shorter path was found; where none was, ``points`` are the path it came from.
     """
 
     points: Float[Tensor, "n d"]
@@ -107,6 +106,34 @@ def _sines(count: int, like: Tensor) -> Float[Tensor, "i k"]:
     return torch.from_numpy(waves / stiffness).to(like)
 
 
+def _descend(
+    start: Float[Tensor, "n d"], metric: ConformalMetric, nodes: int, tolerance: float, max_iterations: int
+) -> tuple[Float[Tensor, "n d"], float, int]:
+    """Least energy near a chain: its points, the residual and the number of iterations."""
+    count, d = start.shape
+    basis = _sines(count, start)
+
+    def chain(coefficients: np.ndarray) -> Tensor:
+        moved = start.clone()
+        moved[1:-1] += basis @ torch.from_numpy(coefficients.reshape(count - 2, d)).to(start)
+        return moved
+
+    def loss(coefficients: np.ndarray) -> tuple[float, np.ndarray]:
+        # The logarithm: a path across a gap may have to lose many powers of ten.
+        energy, gradient = energy_and_gradient(chain(coefficients), metric, nodes=nodes)
+        return np.log(energy), (basis.T @ gradient[1:-1] / energy).cpu().numpy().astype(float).ravel()
+
+    options = {
+        "maxiter": max_iterations,
+        "maxfun": 2 * max_iterations,
+        "gtol": tolerance,
+        "ftol": 0.0,
+        "maxcor": 30,
+    }
+    found = minimize(loss, np.zeros((count - 2) * d), jac=True, method="L-BFGS-B", options=options)
+    return chain(found.x), float(np.abs(found.jac).max()), int(found.nit)
+
+
 def refine(
     path: Float[Tensor, "m d"],
     metric: ConformalMetric,
@@ -115,12 +142,14 @@ def refine(
     nodes: int = 3,
     tolerance: float = 1e-8,
     max_iterations: int = 500,
+    rounds: int = 3,
 ) -> RefinedPath:
-    """Shorten a path with fixed ends until it is a discrete geodesic, and keep the shorter of both.
+    """Shorten a path with fixed ends until it is a discrete geodesic, and keep the shortest seen.
 
     Minimises the energy of ``count`` points (``energy_and_gradient``), started from the path resampled at equal
-    distances, by L-BFGS on sine waves. The length of its chain of segments is a true upper bound of the
-    distance, above it by a share that falls with the square of the step.
+    distances, by L-BFGS on sine waves; where that ends above the tolerance it starts again from its result,
+    resampled. The length of a chain of segments is a true upper bound of the distance, above it by a share that
+    falls with the square of the step.
 
     Args:
         path: from end to end, such as a shortest path on a graph.
@@ -128,39 +157,37 @@ def refine(
         count: points of the refined path.
         nodes: of the quadrature along each segment.
         tolerance: of ``residual``.
-        max_iterations: of the minimiser.
+        max_iterations: of the minimiser in a round.
+        rounds: starts of the minimiser at most.
 
     Raises:
-        ValueError: on fewer than three points for the refined path, or a path that cannot be measured.
+        ValueError: on fewer than three points for the refined path, less than one round, or a path that cannot be
+            measured.
     """
-    if count < 3:
-        raise ValueError(f"count is {count}, must be at least 3: the ends are fixed")
-    start = resample(path, metric, count)
-    start_length = metric.length(path, nodes=max(nodes, 8))
-    basis = _sines(count, start)
-    scale = energy_and_gradient(start, metric, nodes=nodes)[0]
-
-    def chain(coefficients: np.ndarray) -> Tensor:
-        moved = start.clone()
-        moved[1:-1] += basis @ torch.from_numpy(coefficients.reshape(count - 2, -1)).to(start)
-        return moved
-
-    def loss(coefficients: np.ndarray) -> tuple[float, np.ndarray]:
-        energy, gradient = energy_and_gradient(chain(coefficients), metric, nodes=nodes)
-        return energy / scale, (basis.T @ gradient[1:-1] / scale).cpu().numpy().astype(float).ravel()
-
-    options = {"maxiter": max_iterations, "maxfun": 2 * max_iterations, "gtol": tolerance, "ftol": 0.0, "maxcor": 30}
-    found = minimize(loss, np.zeros((count - 2) * path.shape[1]), jac=True, method="L-BFGS-B", options=options)
-    points = chain(found.x)
-    length = metric.length(points, nodes=max(nodes, 8))
-    residual = float(np.abs(found.jac).max() / found.fun)
-    shortened = length < start_length
+    if count < 3 or rounds < 1:
+        raise ValueError(
+            f"count is {count} and rounds {rounds}: at least 3 points (the ends are fixed), 1 round"
+        )
+    # More nodes than the energy has, so that no path seems short where they miss a ridge of the density.
+    fine = max(2 * nodes, 8)
+    best, least = path, metric.length(path, nodes=fine)
+    start_length, iterations, residual, points = least, 0, np.inf, path
+    for _ in range(rounds):
+        points, residual, steps = _descend(
+            resample(points, metric, count), metric, nodes, tolerance, max_iterations
+        )
+        iterations += steps
+        length = metric.length(points, nodes=fine)
+        if length < least:
+            best, least = points, length
+        if residual <= tolerance:
+            break
     return RefinedPath(
-        points=points if shortened else path,
-        length=min(length, start_length),
+        points=best,
+        length=least,
         start_length=start_length,
-        converged=residual <= 10 * tolerance,
-        iterations=int(found.nit),
+        converged=residual <= tolerance,
+        iterations=iterations,
         residual=residual,
-        shortened=shortened,
+        shortened=least < start_length,
     )
