@@ -11,9 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hessgeo.generative.conformal import ConformalMetric
+from hessgeo.generative.densities import IsotropicMixture
 from hessgeo.generative.graph import epsilon_edges, geodesic_graph
 
-# (number, seed) -> points
+# (number, seed) -> points.
 Draw = Callable[[int, int], Float[Tensor, "n d"]]
 
 
@@ -126,3 +127,52 @@ def fitted_slope(x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"]) -> tuple[
     solution, rest, *_ = np.linalg.lstsq(design, np.log(y), rcond=None)
     variance = float(rest[0]) / (len(x) - 2) if len(rest) else 0.0
     return float(solution[0]), float(np.sqrt(variance * np.linalg.inv(design.T @ design)[0, 0]))
+
+
+def compare_draws(
+    density: IsotropicMixture,
+    metric: ConformalMetric,
+    ends: Float[Tensor, "2 2"],
+    exact: float,
+    *,
+    box: tuple[tuple[float, float], tuple[float, float]],
+    counts: Sequence[int],
+    replicates: int,
+    factor: float,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """``point_convergence`` for points drawn evenly from a box, and for points drawn from the density.
+
+    Both have the same ``epsilon`` relative to what a point takes up: of the box its area over the number of
+    points, of the density the area ``1 / int p^2`` over that number, the mean density of points at a point.
+
+    Returns:
+        The rows of ``point_convergence`` with a column ``draw``, ``uniform`` or ``density``.
+    """
+    low, high = (torch.tensor(values, dtype=ends.dtype) for values in zip(*box, strict=True))
+
+    def uniform(count: int, stream: int) -> Float[Tensor, "n 2"]:
+        generator = torch.Generator().manual_seed(stream)
+        return low + (high - low) * torch.rand((count, 2), generator=generator, dtype=ends.dtype)
+
+    def drawn(count: int, stream: int) -> Float[Tensor, "n 2"]:
+        return density.sample(count, torch.Generator().manual_seed(stream))
+
+    # int p^2 = E[p(x)] over draws of p; 1e5 of them know it to a hundredth.
+    mean_density = density.log_prob(drawn(100_000, seed)).exp().mean().item()
+    areas = {"uniform": (high - low).prod().item(), "density": 1 / mean_density}
+    draws: dict[str, Draw] = {"uniform": uniform, "density": drawn}
+    parts = [
+        point_convergence(
+            metric,
+            ends,
+            exact,
+            draw,
+            counts=counts,
+            replicates=replicates,
+            factor=factor * areas[name] ** (1 / 3),
+            seed=seed,
+        ).assign(draw=name)
+        for name, draw in draws.items()
+    ]
+    return pd.concat(parts, ignore_index=True)

@@ -110,6 +110,12 @@ class IsotropicMixture(Density):
         ]
         return torch.cat(parts).reshape(x.shape)
 
+    def sample(self, n: int, generator: torch.Generator) -> Float[Tensor, "n d"]:
+        """Independent draws."""
+        component = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+        normal = torch.randn((n, self.dimension), generator=generator, dtype=self.centres.dtype)
+        return self.centres[component] + self.width * normal
+
 
 class TwistedDensity(Density):
     """A density of the plane, each circle about the origin turned by an angle ``rate * radius``.

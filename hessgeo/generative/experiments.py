@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -152,7 +152,6 @@ def epsilon_graphs(toy: ToySet, factors: Sequence[float]) -> xr.Dataset:
 
 def affinity_maps(
     toys: Mapping[str, ToySet],
-    estimate: Callable[[ToySet], Density],
     *,
     quantile: float,
     radius: float = 1.5,
@@ -161,11 +160,10 @@ def affinity_maps(
     """Affinity of all points to one, by Euclidean and by geodesic distance (Kim et al., Fig. 5).
 
     The affinity is ``exp(-d / median d)``, with the median over all points: the same share of points is bright in
-    both.
+    both. The metric is that of the density that the points were drawn from.
 
     Args:
         toys: sets of equally many points, by name.
-        estimate: the density of a set, for the metric.
         quantile: of ``p`` over the data that becomes ``lam``.
         radius: ``epsilon`` over the connecting radius.
         nodes: of the picture of the density along each axis.
@@ -180,7 +178,7 @@ def affinity_maps(
         "points", "label", "source", "euclidean", "geodesic", "log_density", "x", "y", "euclidean_auc", "geodesic_auc",
     )}  # fmt: skip
     for toy in toys.values():
-        density = estimate(toy)
+        density = toy.density
         points = toy.points.numpy()
         with torch.no_grad():
             log_p = density.log_prob(toy.points).numpy()

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from hessgeo.generative.clustering import summarise
 from hessgeo.plotting import style
 
 
@@ -18,12 +19,9 @@ def draw(scores: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         scores: rows of ``clustering.cluster_scores`` with the columns ``dataset`` and ``seed``.
 
     Returns:
-        The figure, 7 inches wide at most, and the same numbers: ``distance``, ``method``, ``dataset``, ``ari`` (mean
-        over seeds), ``ari_sd`` (NaN for one seed), ``ari_least``, ``seeds``.
+        The figure, 7 inches wide at most, and the numbers of ``clustering.summarise``.
     """
-    groups = scores.groupby(["distance", "method", "dataset"], sort=False)["ari"]
-    table = groups.agg(["mean", "std", "min", "size"]).reset_index()
-    table.columns = ["distance", "method", "dataset", "ari", "ari_sd", "ari_least", "seeds"]
+    table = summarise(scores)
     datasets = list(scores["dataset"].unique())
     kinds = list(dict.fromkeys(zip(scores["distance"], scores["method"], strict=True)))
     wide = table.pivot(index=["distance", "method"], columns="dataset", values="ari").loc[kinds, datasets]
@@ -31,8 +29,8 @@ def draw(scores: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
         kinds, datasets
     ]
     width, height, left = 0.78 * len(datasets), 0.27 * len(kinds), 2.0
-    figure = Figure(figsize=(left + width + 0.15, 0.62 + height + 0.3))
-    axes = style.place(figure, left, 0.1, width, height)
+    figure = Figure(figsize=(left + width + 0.15, height + 0.9))
+    axes = style.place(figure, left, 0.25, width, height)
     image = axes.imshow(wide.to_numpy(), aspect="auto", cmap=style.SEQUENTIAL, norm=Normalize(0, 1))
     for (row, column), value in np.ndenumerate(wide.to_numpy()):
         worst = least.to_numpy()[row, column]
@@ -45,15 +43,6 @@ def draw(scores: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     axes.tick_params(length=0, top=False, labelbottom=False, labeltop=False, bottom=False)
     for column, name in enumerate(datasets):
         axes.text(column, len(kinds) - 0.35, name, ha="center", va="top")
-    figure.set_size_inches(left + width + 0.15, 0.9 + height)
-    axes.set_position(
-        (
-            left / (left + width + 0.15),
-            0.25 / (0.9 + height),
-            width / (left + width + 0.15),
-            height / (0.9 + height),
-        )
-    )
     style.colour_bar(image, "adjusted Rand index: mean over seeds (least)")
     starts = [k for k in range(1, len(kinds)) if kinds[k][0] != kinds[k - 1][0]]
     for row in starts:
