@@ -11,7 +11,7 @@ SNAKEFILES := Snakefile workflow/rules
 PYTHON_CODE := hessgeo workflow/scripts benchmarks tests
 
 .DEFAULT_GOAL := help
-.PHONY: help figures report plan test unit lint fmt tiny verify bench clean
+.PHONY: help figures report plan test unit lint fmt tiny generative verify bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -51,6 +51,9 @@ fmt: $(VENV)/.installed ## format all code
 
 tiny: $(VENV)/.installed ## build the tiny study, from training to figures
 	$(SNAKEMAKE) $(TINY)
+
+generative: $(VENV)/.installed ## build the geodesics of densities (Kim et al. 2024)
+	$(SNAKEMAKE) generative_geodesics $(if $(CONFIG),--configfile $(CONFIG))
 
 verify: $(VENV)/.installed ## compare every shard with its digest; remove what does not match
 	$(SNAKEMAKE) verify

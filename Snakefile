@@ -6,6 +6,7 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from hessgeo.workflow.context import prepare_jobs
+from hessgeo.workflow.generative import GENERATIVE_VERSIONS
 from hessgeo.workflow.layout import (
     ALGORITHM_VERSIONS,
     ANCHOR_FILES,
@@ -46,6 +47,7 @@ wildcard_constraints:
     comparison="|".join(settings.comparisons) or "none",
     key="[0-9a-f]{8}",
     shard="[0-9]+",
+    density_figure="|".join(layout.generative.figures),
 
 
 localrules:
@@ -55,6 +57,7 @@ localrules:
     collect_numbers,
     verify,
     plan,
+    generative_geodesics,
 
 
 rule all:
@@ -74,3 +77,4 @@ include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/verify.smk"
 include: "workflow/rules/plan.smk"
+include: "workflow/rules/generative.smk"

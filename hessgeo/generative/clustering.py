@@ -176,7 +176,8 @@ def summarise(scores: pd.DataFrame) -> pd.DataFrame:
         scores: rows of ``cluster_scores`` with the columns ``dataset`` and ``seed``.
 
     Returns:
-        A row per data set, distance and method: ``ari`` (mean), ``ari_sd`` (NaN for one seed), ``ari_least``, ``seeds``.
+        A row per data set, distance and method: ``ari`` (mean), ``ari_sd`` (NaN for one seed), ``ari_least`` and
+        ``seeds``.
     """
     groups = scores.groupby(["dataset", "distance", "method"], sort=False)["ari"]
     return groups.agg(ari="mean", ari_sd="std", ari_least="min", seeds="size").reset_index()

@@ -153,5 +153,5 @@ def conformal_metric(
     with torch.no_grad():
         log_p = density.log_prob(data).cpu().numpy()
     with np.errstate(divide="ignore"):  # the logarithm of lam = 0 is the limit that is meant
-        log_lam = float(np.quantile(log_p, quantile) if lam is None else np.log(lam))
+        log_lam = float(np.quantile(log_p, quantile) if quantile is not None else np.log(lam))
     return ConformalMetric(density, float(np.quantile(log_p, p0_quantile)), log_lam)

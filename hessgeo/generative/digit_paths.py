@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +15,11 @@ from torch import Tensor
 from hessgeo.generative.base import Density
 from hessgeo.generative.conformal import conformal_metric
 from hessgeo.generative.densities import GaussianMixture, kernel_density
+from hessgeo.generative.embedding import embedding_scores, embeddings
 from hessgeo.generative.flow import fit_flow
 from hessgeo.generative.graph import geodesic_graph, neighbour_edges
 from hessgeo.generative.interpolation import PrincipalSpace, interpolate, path_log_prob
+from hessgeo.models.digits import Digits
 
 PATHS = ("straight", "graph", "geodesic")
 
@@ -50,26 +53,42 @@ def fit_mixture(points: Float[Tensor, "n d"], *, components: int, floor: float, 
     return GaussianMixture(*map(torch.from_numpy, (model.weights_, model.means_, model.covariances_)))
 
 
-def fit_density(points: Float[Tensor, "n d"], kind: str, *, seed: int, **options: object) -> Density:
+def fit_density(
+    points: Float[Tensor, "n d"], kind: str, *, seed: int, clouds: int, floor: float, flow_steps: int
+) -> Density:
     """A density of data by one of the estimators.
 
     Args:
         points: the data.
         kind: ``mixture`` (``fit_mixture``), ``kernel`` (``kernel_density``) or ``flow`` (``fit_flow``).
         seed: of an estimator that draws.
-        options: of the estimator.
+        clouds: of a mixture.
+        floor: of the variances of a mixture.
+        flow_steps: optimiser steps of a flow, on data with a tenth of their spread as noise.
 
     Raises:
         ValueError: on another kind.
     """
-    estimators: Mapping[str, Callable[..., Density]] = {
-        "mixture": lambda **extra: fit_mixture(points, seed=seed, **extra),
-        "kernel": lambda **extra: kernel_density(points, **extra),
-        "flow": lambda **extra: fit_flow(points, seed=seed, **extra),
+    estimators: Mapping[str, Callable[[], Density]] = {
+        "mixture": lambda: fit_mixture(points, components=clouds, floor=floor, seed=seed),
+        "kernel": lambda: kernel_density(points),
+        "flow": lambda: fit_flow(points, steps=flow_steps, noise=0.1, seed=seed),
     }
     if kind not in estimators:
         raise ValueError(f"kind is {kind!r}, must be one of {', '.join(estimators)}")
-    return estimators[kind](**options)
+    return estimators[kind]()
+
+
+def digit_coordinates(
+    digits: Digits, components: int
+) -> tuple[PrincipalSpace, Float[Tensor, "n d"], Float[Tensor, "m d"]]:
+    """The principal components of the training digits, and the coordinates of these and of the held-out ones.
+
+    Ink runs from -1 (paper) to 1, as for the diffusion model.
+    """
+    train, test = (part.images.reshape(len(part), -1) / 127.5 - 1 for part in (digits.train, digits.test))
+    space = PrincipalSpace(train, components)
+    return space, space.encode(train), space.encode(test)
 
 
 def draw_pairs(labels: Int[np.ndarray, "n"], count: int, seed: int) -> Int[np.ndarray, "count 2"]:
@@ -138,7 +157,9 @@ def compare_paths(
     )}  # fmt: skip
     for source, target in chosen:
         # 1e-4: the paths are drawn, and the metric of many dimensions is stiff.
-        found = interpolate(graph, metric, source, target, count=count, refined=refined, tolerance=1e-4)
+        found = interpolate(
+            graph, metric, source, target, count=count, refined=refined, tolerance=1e-4, max_iterations=600
+        )
         paths = [getattr(found, name) for name in PATHS]
         images = torch.stack([space.decode(path) for path in paths]).clamp(-1, 1)
         columns["image"].append(
@@ -153,7 +174,9 @@ def compare_paths(
         columns["vertices"].append(found.vertices)
         columns["converged"].append(found.converged)
     dims = {"image": ("pair", "path", "step", "h", "w"), "vertices": ("pair",), "converged": ("pair",)}
-    fields = {name: (dims.get(name, ("pair", "path")), np.stack(values)) for name, values in columns.items()}
+    fields: dict[str, Any] = {
+        name: (dims.get(name, ("pair", "path")), np.stack(values)) for name, values in columns.items()
+    }
     fields["first_label"] = ("pair", labels[chosen[:, 0]])
     fields["last_label"] = ("pair", labels[chosen[:, 1]])
     about = {
@@ -161,3 +184,45 @@ def compare_paths(
         "explained_variance": space.explained, "log_p0_over_lam": metric.log_p0 - metric.log_lam,
     }  # fmt: skip
     return xr.Dataset(fields, coords={"path": list(PATHS)}, attrs=about)
+
+
+def embed_points(
+    points: Float[Tensor, "n d"],
+    labels: Int[np.ndarray, "n"],
+    density: Density,
+    *,
+    held_out: Float[Tensor, "m d"],
+    quantile: float,
+    neighbours: int,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Pictures of data in the plane from geodesic and from Euclidean distances, with their scores.
+
+    Args:
+        points: coordinates of the data, nodes of the graph.
+        labels: the class of each.
+        density: of the coordinates, which sets the metric.
+        held_out: coordinates whose densities set ``lam`` and ``p0``.
+        quantile: of ``p`` that becomes ``lam``.
+        neighbours: of each node of the graph, and in every score.
+        seed: of the methods that draw.
+
+    Returns:
+        ``picture (method, node, axis)``, ``label (node)`` and the scores of ``embedding_scores`` by method.
+    """
+    metric = conformal_metric(density, held_out, quantile=quantile)
+    array = points.numpy()
+    graph = geodesic_graph(array, neighbour_edges(array, neighbours), metric)
+    distances = graph.distances(np.arange(len(array)))
+    pictures = embeddings(array, distances, neighbours=neighbours, seed=seed)
+    scores = embedding_scores(array, labels, distances, pictures, neighbours=neighbours)
+    fields = {name: ("method", scores[name].to_numpy()) for name in scores.columns.drop("picture")}
+    return xr.Dataset(
+        {
+            "picture": (("method", "node", "axis"), np.stack(list(pictures.values()))),
+            "label": ("node", labels),
+            **fields,
+        },
+        coords={"method": list(pictures)},
+        attrs={"components": graph.component_count, "unreachable_pairs": graph.unreachable_pairs},
+    )

@@ -193,8 +193,8 @@ def affinity_maps(
             columns[f"{name}_auc"].append(_ordering(distance, toy.labels == toy.labels[source]))
         low, high = points.min(axis=0) - 0.2, points.max(axis=0) + 0.2
         half, centre = (high - low).max() / 2, (high + low) / 2
-        box = tuple((float(c - half), float(c + half)) for c in centre)
-        x, y, picture = gridded(density, box, nodes)
+        square = [(float(c - half), float(c + half)) for c in centre]
+        x, y, picture = gridded(density, (square[0], square[1]), nodes)
         for name, value in (("points", points), ("label", toy.labels), ("source", source)):
             columns[name].append(value)
         for name, value in (("log_density", picture), ("x", x), ("y", y)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ def interpolate(
     (vertices,) = graph.paths(source, [target])
     chain = torch.from_numpy(graph.points[vertices])
     line = straight_path(chain[0], chain[-1], refined)
-    options = {"count": refined, "tolerance": tolerance, "max_iterations": max_iterations}
+    options: dict[str, Any] = {"count": refined, "tolerance": tolerance, "max_iterations": max_iterations}
     results = [refine(path, metric, **options) for path in (chain, line)]
     best = min(results, key=lambda result: result.length)
     return Interpolation(

@@ -72,8 +72,8 @@ def energy_and_gradient(
     is taken where all ``L_k`` are equal. The gradient needs the score of the density and nothing else of it:
     ``L = |D| S`` with ``S = sum_q w_q exp(phi(x + s_q D))`` and ``phi`` the logarithm of the cost of a step.
     """
-    position, weight = np.polynomial.legendre.leggauss(nodes)
-    position, weight = (torch.from_numpy(values).to(path) for values in ((position + 1) / 2, weight / 2))
+    where, weights = np.polynomial.legendre.leggauss(nodes)
+    position, weight = torch.from_numpy((where + 1) / 2).to(path), torch.from_numpy(weights / 2).to(path)
     step = path[1:] - path[:-1]
     norm = step.norm(dim=1)
     points = path[:-1, None] + position[:, None] * step[:, None]

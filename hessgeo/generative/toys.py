@@ -14,6 +14,10 @@ from torch import Tensor
 from hessgeo.generative.base import Density
 from hessgeo.generative.densities import GaussianMixture, IsotropicMixture, TwistedDensity, twist
 
+HORSESHOE_ENDS = ((-1.0, 0.0), (1.0, 0.0))
+HORSESHOE_BOX = ((-2.0, 2.0), (-1.2, 2.2))  # beyond it there is nothing
+UNIFORM_BOX = ((-1.6, 1.6), (-0.6, 1.4))  # holds every shortest path between the ends with room to spare
+
 Curve = Callable[[Float[Tensor, "n"]], Float[Tensor, "n 2"]]
 
 

@@ -91,7 +91,8 @@ def _lines(error: ValidationError) -> Iterator[str]:
     if "propertyNames" in error.absolute_schema_path:
         yield (
             f"{dotted([*path, str(error.instance)])}: {shown(error.instance)} is not allowed as a name; "
-            "allowed: a letter, then letters, digits, _ or -, and none of models, logs, benchmarks, comparisons"
+            "allowed: a letter, then letters, digits, _ or -, and none of models, logs, benchmarks, comparisons, "
+            "generative, tables"
         )
     elif error.validator == "additionalProperties":
         known = list(error.schema["properties"])

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from hessgeo.workflow.generative import generative_errors
 from hessgeo.workflow.schema import fill_defaults, schema_errors, shown
 from hessgeo.workflow.study import StudyCheck, image_shape, latent_shape, merged, sample_count
 
@@ -34,6 +35,7 @@ class Settings:
         studies: complete settings by name, of every study to build and of those whose samples they use.
         run: names of the studies to build, in their order; a study with several triplets is one for each.
         comparisons: names of the studies that each figure sets side by side.
+        generative: settings of the geodesics of densities.
     """
 
     results: str
@@ -41,6 +43,7 @@ class Settings:
     studies: Mapping[str, Mapping[str, Any]]
     run: tuple[str, ...]
     comparisons: Mapping[str, tuple[str, ...]]
+    generative: Mapping[str, Any]
 
     def is_embedded(self, study: str, part: str) -> bool:
         """Whether ``part`` (``system`` or ``embedding``) of a study uses an entry of ``models``."""
@@ -119,7 +122,9 @@ def read_settings(config: Mapping[str, Any], schema: Path) -> Settings:
     complete = {key: config.get(key, part.get("default", {})) for key, part in rules["properties"].items()}
     for key in ("defaults", "models"):
         complete[key] = fill_defaults(complete[key], {"type": "object", **rules["properties"][key]}, rules)
+    complete["generative"] = fill_defaults(complete["generative"], rules["properties"]["generative"], rules)
     errors = [*_results_errors(complete["results"]), *_run_errors(complete)]
+    errors += list(generative_errors(complete["generative"], complete["models"]))
     checks = {
         name: StudyCheck(name, complete, rules) for name in complete["run"] if name in complete["studies"]
     }
@@ -144,4 +149,5 @@ def read_settings(config: Mapping[str, Any], schema: Path) -> Settings:
         studies=studies,
         run=run,
         comparisons={name: tuple(entries) for name, entries in complete["comparisons"].items()},
+        generative=complete["generative"],
     )
