@@ -13,7 +13,7 @@ PYTHON_CODE := hessgeo workflow/scripts benchmarks tests
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help figures report table1 table2 plan test unit lint fmt tiny verify bench clean
+.PHONY: help figures report table1 table2 plan test unit lint fmt tiny generative verify bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -59,6 +59,9 @@ tiny: $(VENV)/.installed ## build the tiny study, from training to figures
 
 table1: $(VENV)/.installed ## build Table 1, the Fisher metrics and all figures of solvable systems (45 min)
 	$(SNAKEMAKE) table1
+
+generative: $(VENV)/.installed ## build the geodesics of densities (Kim et al. 2024)
+	$(SNAKEMAKE) generative_geodesics $(if $(CONFIG),--configfile $(CONFIG))
 
 verify: $(VENV)/.installed ## compare every shard with its digest; remove what does not match
 	$(SNAKEMAKE) verify

@@ -6,6 +6,7 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from hessgeo.workflow.context import prepare_jobs
+from hessgeo.workflow.generative import GENERATIVE_VERSIONS
 from hessgeo.workflow.layout import (
     ALGORITHM_VERSIONS,
     ANCHOR_FILES,
@@ -55,6 +56,7 @@ wildcard_constraints:
     digest="[0-9a-f]{8}",
     network="[a-z0-9-]+",
     estimator="[a-z0-9-]+",
+    density_figure="|".join(layout.generative.figures),
 
 
 localrules:
@@ -67,6 +69,7 @@ localrules:
     verify,
     plan,
     table2,
+    generative_geodesics,
 
 
 rule all:
@@ -89,3 +92,4 @@ include: "workflow/rules/solvable.smk"
 include: "workflow/rules/solvable_figures.smk"
 include: "workflow/rules/verify.smk"
 include: "workflow/rules/plan.smk"
+include: "workflow/rules/generative.smk"

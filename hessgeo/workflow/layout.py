@@ -12,6 +12,7 @@ from typing import Any
 
 from hessgeo.systems.slices import is_image
 from hessgeo.workflow.digest import digest
+from hessgeo.workflow.generative import GenerativeLayout
 from hessgeo.workflow.settings import Settings
 from hessgeo.workflow.solvable_layout import SolvableLayout
 from hessgeo.workflow.study import anchor_sources, checkpoint_of
@@ -190,6 +191,11 @@ class Layout:
             return [self.of(study).named(name) for study in self.settings.comparisons[wildcards.comparison]]
 
         return read
+
+    @property
+    def generative(self) -> GenerativeLayout:
+        """The paths of the geodesics of densities."""
+        return GenerativeLayout(self.settings.results, self.settings.generative)
 
     @property
     def targets(self) -> list[str]:

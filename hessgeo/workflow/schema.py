@@ -92,7 +92,7 @@ def _lines(error: ValidationError) -> Iterator[str]:
         yield (
             f"{dotted([*path, str(error.instance)])}: {shown(error.instance)} is not allowed as a name; "
             "allowed: a letter, then letters, digits, _ or -, and none of models, logs, benchmarks, "
-            "comparisons, solvable, tables"
+            "comparisons, solvable, generative, tables"
         )
     elif error.validator == "additionalProperties":
         known = list(error.schema["properties"])

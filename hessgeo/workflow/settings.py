@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from hessgeo.workflow.generative import generative_errors
 from hessgeo.workflow.schema import fill_defaults, schema_errors, shown
 from hessgeo.workflow.solvable import solvable_errors
 from hessgeo.workflow.study import StudyCheck, image_shape, latent_shape, merged, sample_count
@@ -36,6 +37,7 @@ class Settings:
         run: names of the studies to build, in their order; a study with several triplets is one for each.
         comparisons: names of the studies that each figure sets side by side.
         solvable: settings of the systems with exact answers and their tables.
+        generative: settings of the geodesics of densities.
     """
 
     results: str
@@ -44,6 +46,7 @@ class Settings:
     run: tuple[str, ...]
     comparisons: Mapping[str, tuple[str, ...]]
     solvable: Mapping[str, Any]
+    generative: Mapping[str, Any]
 
     def is_embedded(self, study: str, part: str) -> bool:
         """Whether ``part`` (``system`` or ``embedding``) of a study uses an entry of ``models``."""
@@ -122,7 +125,9 @@ def read_settings(config: Mapping[str, Any], schema: Path) -> Settings:
     complete = {key: config.get(key, part.get("default", {})) for key, part in rules["properties"].items()}
     for key in ("defaults", "models", "solvable"):
         complete[key] = fill_defaults(complete[key], {"type": "object", **rules["properties"][key]}, rules)
+    complete["generative"] = fill_defaults(complete["generative"], rules["properties"]["generative"], rules)
     errors = [*_results_errors(complete["results"]), *_run_errors(complete)]
+    errors += list(generative_errors(complete["generative"], complete["models"]))
     checks = {
         name: StudyCheck(name, complete, rules) for name in complete["run"] if name in complete["studies"]
     }
@@ -149,4 +154,5 @@ def read_settings(config: Mapping[str, Any], schema: Path) -> Settings:
         run=run,
         comparisons={name: tuple(entries) for name, entries in complete["comparisons"].items()},
         solvable=complete["solvable"],
+        generative=complete["generative"],
     )

@@ -141,7 +141,7 @@ def study(**entries):
         (
             {"studies": {"models": {}}},
             "studies.models: 'models' is not allowed as a name; allowed: a letter, then letters, digits, _ or -, "
-            "and none of models, logs, benchmarks, comparisons, solvable, tables",
+            "and none of models, logs, benchmarks, comparisons, solvable, generative, tables",
         ),
     ],
 )
@@ -257,6 +257,7 @@ def test_the_schema_agrees_with_config_yaml(config, schema):
     filled = fill_defaults(empty, rules, rules)
     assert filled["defaults"] == config["defaults"]
     assert filled["models"] == config["models"]
+    assert filled["generative"] == config["generative"]
     assert {key: filled[key] for key in ("results", "run")} == {
         key: config[key] for key in ("results", "run")
     }

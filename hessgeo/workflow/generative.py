@@ -1,0 +1,102 @@
+"""The geodesics of densities in a run: their paths, versions and the checks of their settings."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hessgeo.workflow.schema import shown
+
+# As ``layout.ALGORITHM_VERSIONS``, for the steps of the target generative_geodesics.
+GENERATIVE_VERSIONS: Mapping[str, int] = {
+    "sweep_lambda": 1,
+    "build_graphs": 1,
+    "measure_graph_convergence": 1,
+    "map_affinity": 1,
+    "cluster_toys": 1,
+    "embed_digits": 1,
+    "interpolate_digits": 1,
+}
+
+# The results that each figure shows, in the order that its module takes them.
+DENSITY_FIGURES: Mapping[str, tuple[str, ...]] = {
+    "generative_lambda": ("lambda_sweep.nc",),
+    "generative_graphs": ("graphs.nc",),
+    "generative_convergence": ("point_convergence.csv", "node_convergence.csv"),
+    "generative_affinity": ("affinity.nc",),
+    "generative_clustering": ("clustering.csv",),
+    "generative_embedding": ("embedding.nc",),
+    "generative_interpolation": ("interpolation.nc",),
+}
+
+
+def generative_errors(settings: Mapping[str, Any], models: Mapping[str, Any]) -> Iterator[str]:
+    """What the schema cannot say about the section ``generative``: a line for each mistake.
+
+    Args:
+        settings: the section, complete.
+        models: the embedded models, by name.
+    """
+    if settings["model"] not in models:
+        near = difflib.get_close_matches(settings["model"], list(models), n=1, cutoff=0.0)
+        hint = f"; nearest: {near[0]}" if near else ""
+        allowed = f"an entry of models ({', '.join(models) or 'none here'})"
+        yield f"generative.model: {shown(settings['model'])} is not allowed; allowed: {allowed}{hint}"
+    points, neighbours = settings["clustering"]["points"], settings["clustering"]["neighbours"]
+    if neighbours >= points:
+        yield f"generative.clustering.neighbours: {neighbours} is not allowed; allowed: fewer than points, {points}"
+
+
+@dataclass(frozen=True)
+class GenerativeLayout:
+    """The paths of the geodesics of densities.
+
+    Args:
+        results: folder of everything that is produced.
+        settings: the section ``generative``.
+    """
+
+    results: str
+    settings: Mapping[str, Any]
+
+    def path(self, *parts: str) -> str:
+        """Path in the folder of these results."""
+        return "/".join((self.results, "generative", *parts))
+
+    @property
+    def table(self) -> str:
+        """The scores of all ways to find clusters."""
+        return "/".join((self.results, "tables", "generative_clustering.csv"))
+
+    def model(self, file: str) -> str:
+        """A file of the embedded diffusion model."""
+        return "/".join((self.results, "models", self.settings["model"], "diffusion", file))
+
+    def setting(self, *names: str) -> dict[str, Any]:
+        """The seed and the entries of these parts of the section."""
+        entries = {key: value for name in names for key, value in self.settings[name].items()}
+        return {"seed": self.settings["seed"], **entries}
+
+    def split(self, models: Mapping[str, Any]) -> dict[str, Any]:
+        """How the digits are split that the diffusion model was trained on."""
+        return {key: models[self.settings["model"]][key] for key in ("seed", "held_out")}
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Names of the figures."""
+        return tuple(DENSITY_FIGURES)
+
+    def shown(self, wildcards: Any) -> list[str]:
+        """The results that a figure shows."""
+        return [self.path(name) for name in DENSITY_FIGURES[wildcards.density_figure]]
+
+    @property
+    def targets(self) -> list[str]:
+        """Everything that the target generative_geodesics makes."""
+        figures = [
+            self.path("figures", f"{name}.{kind}") for name in self.figures for kind in ("svg", "png", "csv")
+        ]
+        results = [self.path(name) for names in DENSITY_FIGURES.values() for name in names]
+        return [*results, self.table, *figures]

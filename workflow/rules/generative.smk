@@ -1,0 +1,199 @@
+"""Geodesics of densities (Kim et al. 2024): paths, graphs, clusters, embeddings, interpolation."""
+
+density = layout.generative
+
+
+rule sweep_lambda:
+    output:
+        paths=density.path("lambda_sweep.nc"),
+    log:
+        logs("generative", "sweep_lambda.log"),
+    benchmark:
+        benchmarks("generative", "sweep_lambda.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="60m",
+    params:
+        sweep=density.setting("lambda_sweep"),
+        algorithm_version=GENERATIVE_VERSIONS["sweep_lambda"],
+    message:
+        "Find shortest paths through a density for several lam"
+    script:
+        "../scripts/sweep_lambda.py"
+
+
+rule build_graphs:
+    output:
+        graphs=density.path("graphs.nc"),
+    log:
+        logs("generative", "build_graphs.log"),
+    benchmark:
+        benchmarks("generative", "build_graphs.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="60m",
+    params:
+        graphs=density.setting("graphs"),
+        algorithm_version=GENERATIVE_VERSIONS["build_graphs"],
+    message:
+        "Join points by epsilon-graphs, connected and in pieces"
+    script:
+        "../scripts/build_graphs.py"
+
+
+rule measure_graph_convergence:
+    output:
+        points=density.path("point_convergence.csv"),
+        nodes=density.path("node_convergence.csv"),
+    log:
+        logs("generative", "measure_graph_convergence.log"),
+    benchmark:
+        benchmarks("generative", "measure_graph_convergence.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="60m",
+    params:
+        convergence=density.setting("convergence"),
+        algorithm_version=GENERATIVE_VERSIONS["measure_graph_convergence"],
+    message:
+        "Measure how fast graph distances come to the true ones"
+    script:
+        "../scripts/measure_graph_convergence.py"
+
+
+rule map_affinity:
+    output:
+        affinity=density.path("affinity.nc"),
+    log:
+        logs("generative", "map_affinity.log"),
+    benchmark:
+        benchmarks("generative", "map_affinity.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="60m",
+    params:
+        affinity=density.setting("affinity"),
+        algorithm_version=GENERATIVE_VERSIONS["map_affinity"],
+    message:
+        "Map the affinity of toy points to one of them"
+    script:
+        "../scripts/map_affinity.py"
+
+
+rule cluster_toys:
+    output:
+        scores=density.path("clustering.csv"),
+        table=density.table,
+    log:
+        logs("generative", "cluster_toys.log"),
+    benchmark:
+        benchmarks("generative", "cluster_toys.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="60m",
+    params:
+        clustering=density.setting("clustering"),
+        algorithm_version=GENERATIVE_VERSIONS["cluster_toys"],
+    message:
+        "Find the clusters of toy sets by Euclidean and by geodesic distances"
+    script:
+        "../scripts/cluster_toys.py"
+
+
+rule embed_digits:
+    output:
+        pictures=density.path("embedding.nc"),
+    log:
+        logs("generative", "embed_digits.log"),
+    benchmark:
+        benchmarks("generative", "embed_digits.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="60m",
+    params:
+        digits=density.setting("digits"),
+        split=density.split(settings.models),
+        algorithm_version=GENERATIVE_VERSIONS["embed_digits"],
+    message:
+        "Draw digits in the plane by geodesic distances"
+    script:
+        "../scripts/embed_digits.py"
+
+
+rule interpolate_digits:
+    input:
+        **{name: density.model(file) for name, file in DIFFUSION_FILES.items()},
+    output:
+        paths=density.path("interpolation.nc"),
+    log:
+        logs("generative", "interpolate_digits.log"),
+    benchmark:
+        benchmarks("generative", "interpolate_digits.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="60m",
+    params:
+        digits=density.setting("digits"),
+        split=density.split(settings.models),
+        algorithm_version=GENERATIVE_VERSIONS["interpolate_digits"],
+    message:
+        "Join digits by geodesics and ask the diffusion model how likely they are"
+    script:
+        "../scripts/interpolate_digits.py"
+
+
+rule draw_density_figure:
+    input:
+        results=density.shown,
+        code=lambda wildcards: layout.plotting_code(wildcards.density_figure),
+    output:
+        svg=report(
+            density.path("figures", "{density_figure}.svg"),
+            caption="../report/generative.rst",
+            category="generative geodesics",
+            labels={"figure": "{density_figure}"},
+        ),
+        png=density.path("figures", "{density_figure}.png"),
+        csv=density.path("figures", "{density_figure}.csv"),
+    log:
+        logs("generative", "draw", "{density_figure}.log"),
+    benchmark:
+        benchmarks("generative", "draw", "{density_figure}.tsv")
+    conda:
+        "../../envs/hessgeo.yaml"
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime="20m",
+    message:
+        "Draw {wildcards.density_figure}"
+    script:
+        "../scripts/draw_density_figure.py"
+
+
+rule generative_geodesics:
+    input:
+        density.targets,
+    message:
+        "The geodesics of densities are complete"

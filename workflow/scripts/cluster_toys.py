@@ -1,0 +1,33 @@
+"""Find the clusters of toy sets by Euclidean distances, and by those of estimated densities."""
+
+import logging
+
+import pandas as pd
+
+from hessgeo.generative.clustering import cluster_scores, summarise
+from hessgeo.generative.densities import kernel_density
+from hessgeo.generative.flow import fit_flow
+from hessgeo.generative.toys import TOYS
+from hessgeo.workflow import script_context
+
+WRITTEN = {"index": False, "float_format": "%.10g", "lineterminator": "\n"}
+
+
+def main(output, points, replicates, densities, flow_steps, seed, **options):
+    fits = {"kernel": kernel_density, "flow": lambda data: fit_flow(data, steps=flow_steps, seed=seed)}
+    parts = []
+    for name, draw in TOYS.items():
+        for k in range(seed, seed + replicates):
+            toy = draw(points, k)
+            estimates = {kind: fits[kind](toy.points) for kind in densities}
+            scores = cluster_scores(toy.points, toy.labels, estimates, **options, seed=k)
+            parts.append(scores.assign(dataset=name, seed=k))
+            logging.info("%s, seed %d: best %.3f", name, k, scores["ari"].max())
+    scores = pd.concat(parts)
+    scores.to_csv(output.scores, **WRITTEN)
+    summarise(scores).to_csv(output.table, **WRITTEN)
+
+
+if __name__ == "__main__":
+    with script_context(snakemake) as step:
+        main(step.output, **step.params.clustering)

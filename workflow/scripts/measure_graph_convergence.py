@@ -1,0 +1,31 @@
+"""Measure how fast graph distances come to the true ones, and lengths of segments with their quadrature."""
+
+import math
+
+import torch
+
+from hessgeo.generative.conformal import ConformalMetric
+from hessgeo.generative.convergence import compare_draws, node_convergence
+from hessgeo.generative.experiments import reference_geodesic
+from hessgeo.generative.toys import HORSESHOE_BOX, HORSESHOE_ENDS, UNIFORM_BOX, horseshoe
+from hessgeo.workflow import script_context
+
+WRITTEN = {"index": False, "float_format": "%.10g", "lineterminator": "\n"}
+
+
+def main(output, lam, p0, counts, replicates, factor, panels, nodes, seed):
+    density = horseshoe()
+    metric = ConformalMetric(density, math.log(p0), math.log(lam))
+    ends = torch.tensor(HORSESHOE_ENDS, dtype=torch.float64)
+    _, exact, _ = reference_geodesic(metric, ends, HORSESHOE_BOX)
+    sizes = {"counts": counts, "replicates": replicates, "factor": factor}
+    points = compare_draws(density, metric, ends, exact, box=UNIFORM_BOX, **sizes, seed=seed)
+    points.to_csv(output.points, **WRITTEN)
+    # From one end to the top of the ridge: across all densities that there are.
+    segment = torch.tensor([HORSESHOE_ENDS[0], (0.0, 1.0)], dtype=torch.float64)
+    node_convergence(metric, segment, panels=panels, nodes=nodes).to_csv(output.nodes, **WRITTEN)
+
+
+if __name__ == "__main__":
+    with script_context(snakemake) as step:
+        main(step.output, **step.params.convergence)
