@@ -12,6 +12,7 @@ from hessgeo.estimators.base import Estimate, Estimator, Samples, pull_back
 from hessgeo.estimators.exponential import check_statistics
 from hessgeo.estimators.settings import with_defaults
 from hessgeo.free_energies.reweighting import fit_reweighted
+from hessgeo.posteriors.conjugate import conjugate_map
 from hessgeo.posteriors.exponential import ExponentialNetwork
 
 DEFAULTS: Mapping[str, Any] = {
@@ -66,7 +67,9 @@ class LearnedStatistics(Estimator):
 
     Where the network's posterior ``p(t|x) ~ exp(<f(x), eta> - A)`` is right, the law of ``f`` is itself exponential in
     ``eta``, whatever was lost of ``x``: its density of states, seen through all samples, gives ``F`` and the metric.
-    Settings: those of ``DEFAULTS``.
+    Where ``A`` has features that its splines cannot follow (a large lattice with an ordered phase in its box), the
+    network makes ``f`` too small; ``conjugate_map`` brings it to its scale without any ``A``. Settings: those of
+    ``DEFAULTS``.
     """
 
     network = "exponential"
@@ -84,6 +87,8 @@ class LearnedStatistics(Estimator):
         """See ``Estimator``; nothing in it is random."""
         chosen = with_defaults(settings, DEFAULTS, "exponential")
         check_statistics(trained, 2)
-        statistics = np.asarray(trained.statistics(samples.states), dtype=float)
-        calibration = trained.config.calibration
-        return estimate_reweighted(samples, statistics, chosen, calibration, device=device, progress=progress)
+        learned = np.asarray(trained.statistics(samples.states), dtype=float)
+        found = conjugate_map(learned, samples.natural, samples.t, samples.grid.extent)
+        numbers = {**trained.config.calibration, "map": found.matrix.tolist()}
+        statistics = learned @ found.matrix.T
+        return estimate_reweighted(samples, statistics, chosen, numbers, device=device, progress=progress)
