@@ -92,7 +92,13 @@ def read_truths(systems: Mapping[str, Mapping[str, Any]], paths: Mapping[str, st
         paths: of the exact fields, by the name of the system.
     """
     return {
-        name: Truth(name, systems[name]["size"], store.read_dataset(path)) for name, path in paths.items()
+        name: Truth(
+            name,
+            systems[name]["size"],
+            store.read_dataset(path),
+            temperature=systems[name]["parameters"] == "temperature",
+        )
+        for name, path in paths.items()
     }
 
 

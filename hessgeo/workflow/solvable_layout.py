@@ -193,8 +193,19 @@ class SolvableLayout:
 
     @property
     def targets(self) -> list[str]:
-        """Everything that the target ``table1`` makes."""
-        return [*self.table_files, *self.figure_files, self.path("numbers.json")]
+        """Everything that the target ``table1`` makes, with what is between: a result that was lost is made again."""
+        records = [record for table in SCORED for record in self.records(table)]
+        made = [
+            path
+            for record in records
+            for path in (
+                *self.samples(record["system"], record["seed"]),
+                *self.network_files(record["system"], record["seed"], record["samples"], record["estimator"]),
+                record["path"],
+            )
+        ]
+        results = [*self.table_files, *self.figure_files, self.path("numbers.json")]
+        return [*dict.fromkeys([*self.truths, *made]), *results]
 
     # What figures show.
 
