@@ -152,8 +152,7 @@ def conformal_metric(
             raise ValueError(f"{name} is {level}, must be between 0 and 1")
     with torch.no_grad():
         log_p = density.log_prob(data).cpu().numpy()
+    log_lam = math.log(lam) if lam else -math.inf
     if quantile is not None:
         log_lam = float(np.quantile(log_p, quantile))
-    else:
-        log_lam = math.log(lam) if lam else -math.inf
     return ConformalMetric(density, float(np.quantile(log_p, p0_quantile)), log_lam)
