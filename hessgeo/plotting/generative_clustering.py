@@ -28,7 +28,8 @@ def draw(scores: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     least = table.pivot(index=["distance", "method"], columns="dataset", values="ari_least").loc[
         kinds, datasets
     ]
-    width, height, left = 0.78 * len(datasets), 0.27 * len(kinds), 2.0
+    # No narrower than the label of the colour bar.
+    width, height, left = max(0.78 * len(datasets), 2.6), 0.27 * len(kinds), 2.0
     figure = Figure(figsize=(left + width + 0.15, height + 0.9))
     axes = style.place(figure, left, 0.25, width, height)
     image = axes.imshow(wide.to_numpy(), aspect="auto", cmap=style.SEQUENTIAL, norm=Normalize(0, 1))

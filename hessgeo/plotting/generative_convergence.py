@@ -83,7 +83,7 @@ def _draw_panels(axes: Axes, nodes: pd.DataFrame) -> list[dict]:
         x, y = (part[name].to_numpy(dtype=float) for name in ("panels", "error"))
         # Where parts are longer than a width of the density there is no power yet, and where rounding rules
         # there is none any more.
-        power = (x >= 8) & (y > 1e-12)
+        power = (x >= 8) & (y > 1e-13)
         slope = fitted_slope(x[power], y[power])
         axes.plot(
             x, np.maximum(y, 1e-16), "o-", color=colour, markersize=3.5, label=f"{count}: {slope[0]:.2f}"

@@ -30,7 +30,7 @@ def draw(dataset: xr.Dataset) -> tuple[Figure, pd.DataFrame]:
     steps = dataset.sizes["step"]
     left, right, gap = 0.72, 2.35, 0.12
     side = (style.DOUBLE_COLUMN - left - right) / steps
-    height = shown * (3 * side + gap)
+    height = max(shown * (3 * side + gap), 3.4)  # room for the two panels on the right
     figure = Figure(figsize=(style.DOUBLE_COLUMN, height + 0.3))
     for pair in range(shown):
         top = height + 0.05 - pair * (3 * side + gap)

@@ -237,9 +237,8 @@ def test_affinity_in_the_metric_orders_clusters_that_wind():
     for name in ("euclidean", "geodesic"):
         at_source = maps[name].isel(node=maps["source"])
         np.testing.assert_allclose(at_source, 1)
-        np.testing.assert_allclose(
-            maps[name].median("node"), math.exp(-1), rtol=0.02
-        )  # the two middle points
+        # Half of the points are nearer than the median distance.
+        assert ((maps[name] > math.exp(-1)).sum("node") == 100).all()
 
 
 def test_a_density_graph_is_connected_from_its_radius_on():

@@ -4,7 +4,9 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
+from hessgeo.workflow.generative import DENSITY_FIGURES, GENERATIVE_VERSIONS
 from hessgeo.workflow.layout import ALGORITHM_VERSIONS, FIGURES
 
 TABLE_STEPS = {
@@ -105,3 +107,25 @@ def test_the_default_profile_loads_by_itself(repository, directory):
     )
     assert "Using workflow specific profile" in result.stderr
     assert result.returncode == 0, result.stderr
+
+
+def test_the_geodesics_of_densities_are_planned_apart_from_the_studies(repository, empty):
+    quick = yaml.safe_load((repository / "workflow" / "studies" / "generative-quick.yaml").read_text())
+    workflow = empty(base=quick)
+    result = workflow.run("--dry-run", "--quiet", "rules", "generative_geodesics")
+    jobs = dict(line.split() for line in result.stdout.splitlines() if len(line.split()) == 2)
+    assert set(GENERATIVE_VERSIONS) | {"train_diffusion"} <= set(jobs)
+    assert jobs["draw_density_figure"] == str(len(DENSITY_FIGURES))
+    assert "generate_samples" not in jobs
+    everything = workflow.run("--dry-run", "--quiet", "rules").stdout
+    assert "sweep_lambda" not in everything
+
+
+def test_settings_of_densities_that_do_not_fit_together_stop_the_run(empty):
+    clustering = {"points": 50, "neighbours": 60}
+    lines = refused(empty(generative={"model": "digit", "clustering": clustering}), "generative_geodesics")
+    assert lines == [
+        "hessgeo: generative.model: 'digit' is not allowed; allowed: an entry of models (digits, tiny); "
+        "nearest: digits",
+        "hessgeo: generative.clustering.neighbours: 60 is not allowed; allowed: fewer than points, 50",
+    ]
