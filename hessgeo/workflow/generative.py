@@ -42,7 +42,7 @@ def generative_errors(settings: Mapping[str, Any], models: Mapping[str, Any]) ->
     if settings["model"] not in models:
         near = difflib.get_close_matches(settings["model"], list(models), n=1, cutoff=0.0)
         hint = f"; nearest: {near[0]}" if near else ""
-        allowed = f"an entry of models ({', '.join(models) or 'none here'})"
+        allowed = f"an entry of models ({', '.join(sorted(models)) or 'none here'})"
         yield f"generative.model: {shown(settings['model'])} is not allowed; allowed: {allowed}{hint}"
     points, neighbours = settings["clustering"]["points"], settings["clustering"]["neighbours"]
     if neighbours >= points:

@@ -112,7 +112,7 @@ def test_the_default_profile_loads_by_itself(repository, directory):
 def test_the_geodesics_of_densities_are_planned_apart_from_the_studies(repository, empty):
     quick = yaml.safe_load((repository / "workflow" / "studies" / "generative-quick.yaml").read_text())
     workflow = empty(base=quick)
-    result = workflow.run("--dry-run", "--quiet", "rules", "generative_geodesics")
+    result = workflow.run("generative_geodesics", "--dry-run", "--quiet", "rules")
     jobs = dict(line.split() for line in result.stdout.splitlines() if len(line.split()) == 2)
     assert set(GENERATIVE_VERSIONS) | {"train_diffusion"} <= set(jobs)
     assert jobs["draw_density_figure"] == str(len(DENSITY_FIGURES))
