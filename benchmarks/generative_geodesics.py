@@ -53,7 +53,8 @@ def measure(kind, args):
     print(
         f"{kind:7s} {args.points} points, {graph.edge_count} edges, {args.nodes} nodes, {args.sources} sources: "
         f"{joined - start:.1f} s edges + {weighed - joined:.1f} s lengths + {end - weighed:.1f} s paths = "
-        f"{end - start:.1f} s ({cpu:.1f} s of processor); peak {peak:.2f} GB (before {base:.2f}); unreachable {np.isinf(distances).sum()}"
+        f"{end - start:.1f} s ({cpu:.1f} s of processor); peak {peak:.2f} GB "
+        f"(before {base:.2f}); unreachable {np.isinf(distances).sum()}"
     )
     print(f"{kind:7s} {'meets' if end - start <= 60 and peak <= 2 else 'MISSES'} 60 s and 2 GB")
 
