@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 
-from hessgeo.posteriors.conjugate import conjugate_map
+from hessgeo.estimators.base import Estimate, Samples
+from hessgeo.estimators.reweighted import with_map_error
+from hessgeo.grids import Grid
+from hessgeo.posteriors.conjugate import ConjugateMap, conjugate_map
 from hessgeo.systems.curie_weiss import CurieWeiss
 from hessgeo.systems.gaussian_linear import GaussianLinear
+from hessgeo.systems.ising import Ising
+from hessgeo.systems.solvable import TEMPERATURE_FIELD
 
 BOX = ((0.4, 1.2), (-0.4, 0.4))
 MIXED = np.array([[0.4, 0.1], [-0.3, 2.0]])
@@ -53,3 +58,22 @@ def test_what_has_no_map_is_refused():
         conjugate_map(f[:50], t, t, BOX)
     with pytest.raises(ArithmeticError, match="tell all of them apart"):
         conjugate_map(t + 0, t, t, BOX)
+
+
+def test_the_error_of_the_map_reaches_the_metric():
+    grid = Grid(((2.0, 3.0), (0.1, 0.5)), (5, 5))
+    states = np.ones((1, 4, 4), dtype=np.int8)
+    samples = Samples(states, grid.points[:1], grid, TEMPERATURE_FIELD, "torus")
+    truth = Ising(4, coordinates=TEMPERATURE_FIELD)
+    natural, jacobian = truth.natural(grid.points), truth.jacobian(grid.points)
+    exact = truth.fisher_metric(natural)
+    rng, matrix = np.random.default_rng(0), np.array([[1.0, 0.1], [0.0, 2.0]])
+    root = 1e-3 * rng.standard_normal((4, 4))
+    estimate = Estimate(metric=truth.pulled_back_metric(grid.points), metric_error=np.full((25, 2, 2), 1e-9))
+    found = with_map_error(estimate, samples, ConjugateMap(matrix, root @ root.T))
+    metrics = []
+    for step in rng.standard_normal((4000, 4)) @ root.T:
+        change = np.eye(2) + step.reshape(2, 2) @ np.linalg.inv(matrix)
+        metrics.append(np.swapaxes(jacobian, 1, 2) @ change @ exact @ change.T @ jacobian)
+    # 4,000 draws know a deviation to 1.1 percent; curvature adds less.
+    np.testing.assert_allclose(found.metric_error, np.std(metrics, axis=0), rtol=0.06)
