@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -136,6 +137,7 @@ class _OnPosterior(Estimator):
         }
         return _in_study(free_energy, samples.grid.points, numbers)
 
+    @abstractmethod
     def _fit(
         self,
         posterior: Posterior,
@@ -145,7 +147,7 @@ class _OnPosterior(Estimator):
         device: str,
         progress: bool,
     ) -> FreeEnergy:
-        raise NotImplementedError
+        """Fit a potential to the posterior, over the nodes of its grid."""
 
 
 class U2NetSpline(_OnPosterior):
