@@ -10,22 +10,23 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from hessgeo.estimators.base import Estimate, Estimator, Samples, Trainer, pull_back
+from hessgeo.estimators.base import Estimate, Samples, Trainer, pull_back
+from hessgeo.estimators.halves import CrossFitted
 from hessgeo.free_energies.moments import fit_moments
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid
 from hessgeo.metrics.score_covariance import ScoreCovariance, fit_score_covariance
-from hessgeo.posteriors.exponential import ExponentialNetwork, load_exponential
+from hessgeo.posteriors.exponential import ExponentialNetwork
 from hessgeo.posteriors.exponential_convex import SMOOTHNESS
+from hessgeo.posteriors.exponential_halves import ExponentialHalves, load_halves, train_halves
 from hessgeo.posteriors.exponential_moments import exponential_posterior
-from hessgeo.posteriors.exponential_training import train_exponential
 from hessgeo.systems.solvable import Coordinates
 
 _FULLER = 1.05  # by which turned axes must fill their box better to be taken
 
 
 class ExponentialTrainer(Trainer):
-    """Trains an exponential-family network; settings are the options of ``train_exponential``.
+    """Trains exponential-family networks on halves of the samples; settings are the options of ``train_exponential``.
 
     Args:
         defaults: of settings that are not given, over those of ``train_exponential``.
@@ -36,15 +37,15 @@ class ExponentialTrainer(Trainer):
 
     def train(
         self, samples: Samples, settings: Mapping[str, Any], *, seed: int, device: str, progress: bool
-    ) -> ExponentialNetwork:
-        """See ``train_exponential``."""
+    ) -> ExponentialHalves:
+        """See ``train_halves``."""
         given = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
         options = {**self.defaults, **given}
-        return train_exponential(samples, **options, seed=seed, device=device, progress=progress)
+        return train_halves(samples, **options, seed=seed, device=device, progress=progress)
 
-    def load(self, folder: str | Path, *, device: str) -> ExponentialNetwork:
-        """See ``load_exponential``."""
-        return load_exponential(folder, device=device)
+    def load(self, folder: str | Path, *, device: str) -> ExponentialHalves:
+        """See ``load_halves``."""
+        return load_halves(folder, device=device)
 
 
 class WideTrainer(ExponentialTrainer):
@@ -54,7 +55,7 @@ class WideTrainer(ExponentialTrainer):
         super().__init__(statistics=4)
 
 
-class ExponentialLikelihood(Estimator):
+class ExponentialLikelihood(CrossFitted):
     """The Gaussian likelihood of two learned statistics, in natural parameters.
 
     Settings are the options of ``fit_moments``; ``splines`` are (12, 16) unless given. Where the family is not
@@ -64,25 +65,27 @@ class ExponentialLikelihood(Estimator):
     network = "exponential"
     title = "learned statistics, likelihood"
 
-    def estimate(
+    def check(self, trained: ExponentialHalves) -> None:
+        """See ``check_statistics``."""
+        check_statistics(trained, 2)
+
+    def estimate_half(
         self,
         samples: Samples,
-        trained: ExponentialNetwork,
+        network: ExponentialNetwork,
         settings: Mapping[str, Any],
         *,
-        seed: int,
-        device: str = "cpu",
-        progress: bool = False,
+        device: str,
+        progress: bool,
     ) -> Estimate:
-        """See ``Estimator``; nothing in it is random."""
-        check_statistics(trained, 2)
-        statistics = trained.statistics(samples.states)
+        """See ``CrossFitted``."""
+        statistics = network.statistics(samples.states)
         return estimate_from_statistics(
-            samples, statistics, settings, trained.config.calibration, progress=progress
+            samples, statistics, settings, network.config.calibration, progress=progress
         )
 
 
-class ExponentialPosterior(Estimator):
+class ExponentialPosterior(CrossFitted):
     """The convex fit to posterior moments of two learned statistics, in natural parameters.
 
     Settings: ``nodes`` (32, 32) of the posterior, ``bundle`` 1, ``members`` 64 and ``sources`` as of
@@ -92,32 +95,34 @@ class ExponentialPosterior(Estimator):
     network = "exponential"
     title = "learned statistics, posterior"
 
-    def estimate(
+    def check(self, trained: ExponentialHalves) -> None:
+        """See ``check_statistics``."""
+        check_statistics(trained, 2)
+
+    def estimate_half(
         self,
         samples: Samples,
-        trained: ExponentialNetwork,
+        network: ExponentialNetwork,
         settings: Mapping[str, Any],
         *,
-        seed: int,
-        device: str = "cpu",
-        progress: bool = False,
+        device: str,
+        progress: bool,
     ) -> Estimate:
-        """See ``Estimator``; nothing in it is random."""
-        check_statistics(trained, 2)
+        """See ``CrossFitted``."""
         options = {"splines": (9, 12), **settings}
         about = {key: options.pop(key) for key in ("bundle", "members", "sources") if key in options}
         nodes = Grid(samples.grid.extent, tuple(options.pop("nodes", (32, 32))))
         turned, _ = turn(samples)
         posterior = exponential_posterior(
-            trained, trained.statistics(samples.states), samples.t, turned.coordinates.natural, nodes,
+            network, network.statistics(samples.states), samples.t, turned.coordinates.natural, nodes,
             image=samples.coordinates.natural, **about,
         )  # fmt: skip
         box = Grid(turned.natural_extent, nodes.shape)
         fit = fit_spline(posterior, box, device=device, progress=progress, **options)
-        return pull_back(fit, turned, {**fit.certificate, **trained.config.calibration})
+        return pull_back(fit, turned, {**fit.certificate, **network.config.calibration})
 
 
-class ExponentialWide(Estimator):
+class ExponentialWide(CrossFitted):
     """The covariance of the scores of more than two learned statistics, positive definite everywhere.
 
     ``g = (d eta)' Cov[f|t] d eta``, with the covariance smoothed over ``t`` (``fit_score_covariance``). It is that of
@@ -128,20 +133,19 @@ class ExponentialWide(Estimator):
     network = "exponential-wide"
     title = "learned statistics, scores"
 
-    def estimate(
+    def estimate_half(
         self,
         samples: Samples,
-        trained: ExponentialNetwork,
+        network: ExponentialNetwork,
         settings: Mapping[str, Any],
         *,
-        seed: int,
-        device: str = "cpu",
-        progress: bool = False,
+        device: str,
+        progress: bool,
     ) -> Estimate:
-        """See ``Estimator``; nothing in it is random."""
-        scores = learned_scores(trained, samples)
+        """See ``CrossFitted``."""
+        scores = learned_scores(network, samples)
         fit = fit_score_covariance(scores, samples.t, samples.grid.extent, **settings)
-        return estimate_from_scores(fit, samples, trained.config.calibration)
+        return estimate_from_scores(fit, samples, network.config.calibration)
 
 
 def learned_scores(network: ExponentialNetwork, samples: Samples) -> Float[np.ndarray, "n 2"]:
@@ -205,11 +209,11 @@ def turn(samples: Samples) -> tuple[Samples, Float[np.ndarray, "2 2"]]:
     return replace(samples, coordinates=turned), axes
 
 
-def check_statistics(network: ExponentialNetwork, count: int) -> None:
-    """Refuse a network with another number of statistics.
+def check_statistics(trained: ExponentialHalves, count: int) -> None:
+    """Refuse networks with another number of statistics.
 
     Raises:
         ValueError: one line with both numbers.
     """
-    if network.config.statistics != count:
-        raise ValueError(f"statistics is {network.config.statistics}, this estimator needs {count}")
+    if trained.statistics_count != count:
+        raise ValueError(f"statistics is {trained.statistics_count}, this estimator needs {count}")

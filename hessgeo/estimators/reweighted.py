@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +10,12 @@ from jaxtyping import Float
 
 from hessgeo.estimators.base import Estimate, Estimator, Samples, pull_back
 from hessgeo.estimators.exponential import check_statistics
+from hessgeo.estimators.halves import CrossFitted
 from hessgeo.estimators.settings import with_defaults
+from hessgeo.free_energies.conjugate import fit_conjugate_map
 from hessgeo.free_energies.reweighting import fit_reweighted
-from hessgeo.posteriors.conjugate import ConjugateMap, conjugate_map
 from hessgeo.posteriors.exponential import ExponentialNetwork
+from hessgeo.posteriors.exponential_halves import ExponentialHalves
 
 DEFAULTS: Mapping[str, Any] = {
     "nodes": 512,  # at most so many parameters carry the density of states
@@ -63,54 +64,33 @@ class KnownStatistics(Estimator):
         return estimate_reweighted(samples, samples.statistics, chosen, {}, device=device, progress=progress)
 
 
-class LearnedStatistics(Estimator):
+class LearnedStatistics(CrossFitted):
     """The reweighted samples of two learned statistics.
 
-    Where the network's posterior ``p(t|x) ~ exp(<f(x), eta> - A)`` is right, the law of ``f`` is itself exponential in
-    ``eta``, whatever was lost of ``x``: its density of states, seen through all samples, gives ``F`` and the metric.
-    Where ``A`` has features that its splines cannot follow (a large lattice with an ordered phase in its box), the
-    network makes ``f`` too small; ``conjugate_map`` brings it to its scale without any ``A``. The errors of the metric
-    hold those of the samples and of the map. Settings: those of ``DEFAULTS``.
+    Where the network's ``f`` is right, its law is itself exponential in ``eta``, whatever was lost of ``x``: its
+    density of states, seen through all samples, gives ``F`` and the metric. The scale of ``f`` is that of
+    ``fit_conjugate_map``. Settings: those of ``DEFAULTS``.
     """
 
     network = "exponential"
 
-    def estimate(
+    def check(self, trained: ExponentialHalves) -> None:
+        """See ``check_statistics``."""
+        check_statistics(trained, 2)
+
+    def estimate_half(
         self,
         samples: Samples,
-        trained: ExponentialNetwork,
+        network: ExponentialNetwork,
         settings: Mapping[str, Any],
         *,
-        seed: int,
-        device: str = "cpu",
-        progress: bool = False,
+        device: str,
+        progress: bool,
     ) -> Estimate:
-        """See ``Estimator``; nothing in it is random."""
+        """See ``CrossFitted``."""
         chosen = with_defaults(settings, DEFAULTS, "exponential")
-        check_statistics(trained, 2)
-        learned = np.asarray(trained.statistics(samples.states), dtype=float)
-        found = conjugate_map(learned, samples.natural, samples.t, samples.grid.extent)
-        numbers = {**trained.config.calibration, "map": found.matrix.tolist()}
-        statistics = learned @ found.matrix.T
+        learned = network.statistics(samples.states)
+        found = fit_conjugate_map(learned, samples.natural, nodes=chosen["nodes"], device=device)
+        numbers = {**network.config.calibration, "map": found.matrix.tolist()}
         options: dict[str, Any] = {"device": device, "progress": progress}
-        estimate = estimate_reweighted(samples, statistics, chosen, numbers, **options)
-        return with_map_error(estimate, samples, found)
-
-
-def with_map_error(estimate: Estimate, samples: Samples, found: ConjugateMap) -> Estimate:
-    """The estimate with the error of the map in the errors of its metric, to first order.
-
-    The metric of ``B f`` in natural parameters is ``g = B C B'``, so ``dg = E g + g E'`` with ``E = dB B^-1``.
-    """
-    if estimate.metric is None or estimate.metric_error is None:
-        return estimate
-    jacobian = samples.coordinates.jacobian(samples.grid.points)
-    inverse, transposed = np.linalg.inv(jacobian), np.swapaxes(jacobian, 1, 2)
-    natural = np.swapaxes(inverse, 1, 2) @ estimate.metric @ inverse
-    slopes = []
-    for entry in np.eye(4).reshape(4, 2, 2):
-        change = entry @ np.linalg.inv(found.matrix) @ natural
-        slopes.append(transposed @ (change + np.swapaxes(change, 1, 2)) @ jacobian)
-    slope = np.stack(slopes, axis=-1)
-    variance = np.einsum("nabk,kl,nabl->nab", slope, found.covariance, slope)
-    return replace(estimate, metric_error=np.sqrt(estimate.metric_error**2 + variance))
+        return estimate_reweighted(samples, learned @ found.matrix.T, chosen, numbers, **options)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -174,20 +175,17 @@ def fit_reweighted(
     _check(statistics, t)
     statistics, t = np.asarray(statistics, dtype=float), np.asarray(t, dtype=float)
     centre = statistics.mean(axis=0)
-    strata = Strata.of(t, statistics - centre, largest=max(nodes // 4, 1))
-    points, weight = np.unique(t, axis=0, return_counts=True)
-    width = 0.0
-    if len(points) > nodes:
-        points, weight = strata.nodes()
-        width = float(np.quantile(strata.width, 0.9, weights=strata.count, method="inverted_cdf"))
+    placed = reweighting_nodes(statistics, t, nodes)
     distinct, counts = np.unique(statistics, axis=0, return_counts=True)
 
     def tensor(values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, dtype=float)).to(device)
 
-    problem = _Problem(tensor(distinct - centre), tensor(counts), tensor(points), tensor(weight))
-    start = tensor(strata.potential(points))
-    fit, iterations, decrement = _minimise(problem, start, tolerance, max_iterations, progress)
+    problem = Reweighting(
+        tensor(distinct - centre), tensor(counts), tensor(placed.points), tensor(placed.weight)
+    )
+    start = tensor(placed.potential)
+    fit, iterations, decrement = minimise(problem, start, tolerance, max_iterations, progress)
     free_energy = ReweightedFreeEnergy(
         tensor(centre),
         problem.statistics,
@@ -205,12 +203,41 @@ def fit_reweighted(
         "iterations": iterations,
         "decrement": decrement,
         "distinct": len(distinct),
-        "nodes": len(points),
-        "width": width,
+        "nodes": len(placed.points),
+        "width": placed.width,
         "pearson": float(square.mean()) / 2,
         "gauge": "zero on average over the samples",
     }
     return free_energy
+
+
+class PlacedNodes(NamedTuple):
+    """The nodes that stand for the samples' parameters.
+
+    Attributes:
+        points: natural parameters.
+        weight: samples at each.
+        potential: a first guess of ``F`` there.
+        width: 90th percentile over samples of their cells' widths, in standard errors of ``t`` from one sample.
+    """
+
+    points: Float[np.ndarray, "node 2"]
+    weight: Float[np.ndarray, "node"]
+    potential: Float[np.ndarray, "node"]
+    width: float
+
+
+def reweighting_nodes(
+    statistics: Float[np.ndarray, "n 2"], t: Float[np.ndarray, "n 2"], nodes: int
+) -> PlacedNodes:
+    """The samples' distinct parameters, or where they are more than ``nodes`` four for each cell of them."""
+    strata = Strata.of(t, statistics - statistics.mean(axis=0), largest=max(nodes // 4, 1))
+    points, weight = np.unique(t, axis=0, return_counts=True)
+    width = 0.0
+    if len(points) > nodes:
+        points, weight = strata.nodes()
+        width = float(np.quantile(strata.width, 0.9, weights=strata.count, method="inverted_cdf"))
+    return PlacedNodes(points, weight, strata.potential(points), width)
 
 
 def _check(statistics: np.ndarray, t: np.ndarray) -> None:
@@ -236,7 +263,7 @@ class _State:
 
 
 @dataclass(frozen=True)
-class _Problem:
+class Reweighting:
     """Distinct statistics with their numbers of samples, and nodes with theirs."""
 
     statistics: Float[Tensor, "bin 2"]
@@ -249,7 +276,7 @@ class _Problem:
         """One in so many statistics carries second derivatives; they are sorted, so that these are stratified."""
         return max(1, len(self.counts) // LARGEST_CARRIED)
 
-    def _shares(self, values: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    def shares(self, values: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Blocks of statistics: ``log D``, and the posterior share ``q`` of each node."""
         step = self.stride * max(1, BLOCK // len(self.weight) // self.stride)
         for start in range(0, len(self.counts), step):
@@ -267,7 +294,7 @@ class _Problem:
         """The loss and its derivatives."""
         log_mixtures, drawn = [], torch.zeros_like(values)
         overlap = values.new_zeros(len(values), len(values))
-        for part, log_mixture, share in self._shares(values):
+        for part, log_mixture, share in self.shares(values):
             log_mixtures.append(log_mixture)
             drawn += self.counts[part] @ share
             few = share[:: self.stride]
@@ -287,7 +314,7 @@ class _Problem:
     def accuracy(self, state: _State) -> Accuracy:
         """What errors follow from, at the minimum."""
         whole = slice(0, len(self.counts))
-        share = torch.cat([share[:: self.stride] for _, _, share in self._shares(state.values)])
+        share = torch.cat([share[:: self.stride] for _, _, share in self.shares(state.values)])
         return Accuracy(
             statistics=self.statistics[:: self.stride],
             counts=self.carried(whole),
@@ -299,8 +326,8 @@ class _Problem:
         )
 
 
-def _minimise(
-    problem: _Problem, values: Float[Tensor, "node"], tolerance: float, max_iterations: int, progress: bool
+def minimise(
+    problem: Reweighting, values: Float[Tensor, "node"], tolerance: float, max_iterations: int, progress: bool
 ) -> tuple[_State, int, float]:
     """Damped Newton to the minimum, with the number of its steps and the last decrement."""
     state, iterations = problem.state(values), 0
@@ -322,7 +349,9 @@ def _minimise(
     return state, iterations, decrement
 
 
-def _line_search(problem: _Problem, state: _State, step: Float[Tensor, "node"], decrement: float) -> _State:
+def _line_search(
+    problem: Reweighting, state: _State, step: Float[Tensor, "node"], decrement: float
+) -> _State:
     """Armijo backtracking; a decrease below the loss's rounding is taken untested."""
     length = 1.0
     while length > 1e-10:

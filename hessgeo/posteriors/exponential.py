@@ -43,11 +43,10 @@ class ExponentialConfig:
         width: channels of the convolutions.
         layers: of convolutions.
         hidden: width of the perceptron.
-        samples: number of samples it was trained on and tested with.
-        held_out: share of them kept for tests.
-        seed: of the split, the weights and the batches.
+        samples: number of samples it was trained on.
+        seed: of the weights, the batches and the nodes.
         training: settings and course of the training.
-        calibration: of the posteriors of held-out samples.
+        calibration: of the posteriors of samples that it was not trained on.
     """
 
     state_shape: tuple[int, ...]
@@ -61,7 +60,6 @@ class ExponentialConfig:
     layers: int
     hidden: int
     samples: int
-    held_out: float
     seed: int
     training: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The last layer of the exponential-family network, where its loss is convex, by Newton's method."""
+"""The normaliser of the exponential-family network for statistics as they are: a convex problem."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hessgeo.free_energies.reweighting import Reweighting, minimise
 from hessgeo.grids import Grid
 from hessgeo.posteriors.exponential import ExponentialNetwork, Natural
 
@@ -17,6 +18,11 @@ ROWS = 2048  # states at once, which share one draw of the nodes
 # Prior on the third derivatives of A: those of a free energy of a nat a site over the box, rounded.
 SMOOTHNESS = 1.0
 _HALVINGS = 20
+_FIRST, _START_TOLERANCE, _START_STEPS = (
+    4096,
+    1.0,
+    100,
+)  # samples, nats over all of them, and steps of the start
 
 
 class Strata:
@@ -56,40 +62,37 @@ class _State:
     hessian: Float[Tensor, "size size"]
 
 
-def fit_last_layer(
+def fit_normaliser(
     network: ExponentialNetwork,
-    features: Float[Tensor, "n feature"],
+    f: Float[Tensor, "n d"],
     t: Float[np.ndarray, "n 2"],
     strata: Strata,
     *,
-    ridge: float,
     tolerance: float = 1e-5,
     max_iterations: int = 20,
     seed: int = 0,
 ) -> dict[str, float | int | bool]:
-    """Put the last linear maps of ``f``, and ``A``, where the loss is least for the features and ``eta`` as they are.
+    """Put ``A`` where the posteriors of the statistics, as they are, have the highest likelihood.
 
-    With ``f = W phi(x)`` and ``A = c B(t)`` the loss, a log-sum-exp of functions linear in ``(W, c)`` less one of them,
-    is convex. To it comes ``ridge / 2 |W|^2``, features being standardised, and a prior on the third derivatives of
-    ``A``, whose fine structure the posteriors, being wider, hardly show. Constants in ``f`` are dropped: the splines of
-    ``A`` hold them.
+    With ``A = c B(t)`` the loss, a log-sum-exp of functions linear in ``c`` less one of them, is convex. To it comes a
+    prior on the third derivatives of ``A``, whose fine structure the posteriors, being wider, hardly show. Newton's
+    method starts at the splines nearest to the values that reweighting finds for the cells, free of any splines.
 
     Args:
         network: changed in place.
-        features: ``network.encoder.features`` of each state.
+        f: ``network.encoder`` of each state.
         t: parameter of each state.
         strata: of the nodes.
-        ridge: in nats, over all samples.
         tolerance: Newton decrement in nats a sample to stop at.
         max_iterations: of Newton's method.
         seed: of the nodes, drawn once.
 
     Returns:
-        ``converged``, ``iterations``, ``decrement`` (nats a sample) and ``loss`` (nats a sample, without ridge).
+        ``converged``, ``iterations``, ``decrement`` (nats a sample) and ``loss`` (nats a sample, without the prior).
     """
-    problem = _Problem(network, features, t, strata, ridge, seed)
-    theta = problem.start()
-    state = problem.state(theta)
+    problem = _Problem(network, f, t, strata, seed)
+    c = problem.start(t)
+    state = problem.state(c)
     iterations, decrement = 0, np.inf
     while iterations < max_iterations:
         step = -torch.cholesky_solve(state.gradient[:, None], _factor(state.hessian))[:, 0]
@@ -99,21 +102,21 @@ def fit_last_layer(
             break
         length = 1.0
         for _ in range(_HALVINGS):
-            trial = theta + length * step
-            value = problem.loss(trial)
-            if value <= state.loss + 1e-4 * length * slope:
+            trial = c + length * step
+            if problem.loss(trial) <= state.loss + 1e-4 * length * slope:
                 break
             length /= 2
         else:
-            raise ArithmeticError("Newton's method found no decrease in the last layer")
-        theta, iterations = trial, iterations + 1
-        state = problem.state(theta)
-    problem.finish(theta)
+            raise ArithmeticError("Newton's method found no decrease in the normaliser")
+        c, iterations = trial, iterations + 1
+        state = problem.state(c)
+    with torch.no_grad():
+        network.potential.copy_(c.reshape(network.basis.shape))
     return {
         "converged": decrement <= tolerance,
         "iterations": iterations,
         "decrement": decrement,
-        "loss": (state.loss - problem.penalty(theta)) / len(t),
+        "loss": (state.loss - problem.penalty(c)) / len(t),
     }
 
 
@@ -125,33 +128,44 @@ def _factor(hessian: Float[Tensor, "size size"]) -> Float[Tensor, "size size"]:
 
 
 class _Problem:
-    """Features, nodes and the prior; parameters are the rows of ``W`` one after another, then ``c``."""
+    """Statistics, nodes and the prior of the coefficients of ``A``."""
 
     def __init__(
         self,
         network: ExponentialNetwork,
-        features: Float[Tensor, "n feature"],
+        f: Float[Tensor, "n d"],
         t: Float[np.ndarray, "n 2"],
         strata: Strata,
-        ridge: float,
         seed: int,
     ) -> None:
-        self.network, self.d = network, network.config.statistics
-        self.features, self.ridge = features, ridge
+        self.network, self.f = network, f
         rng = np.random.default_rng([seed, 2])
-        self.own = self._points(t, strata.natural(t))
+        eta, self.own = self._points(t, strata.natural(t))
+        self.own_logit = (f * eta).sum(dim=1)
         self.cell = torch.from_numpy(strata.cell(t))
         self.blocks = [slice(k, k + ROWS) for k in range(0, len(t), ROWS)]
         self.nodes = [self._points(*strata.draw(rng)) for _ in self.blocks]
-        size, k = network.basis.size, self.d * features.shape[1]
-        prior = torch.zeros(k + size, k + size, dtype=torch.float64)
-        prior[:k, :k] = ridge * torch.eye(k, dtype=torch.float64)
-        smooth = network.basis.third_difference_penalty()
         # F grows with the number of sites, and so do its derivatives. The constant, which nothing determines, goes
         # with the identity.
         weight = SMOOTHNESS / math.prod(network.config.state_shape) ** 2
-        prior[k:, k:] = weight * smooth + 1e-6 * ridge * torch.eye(size)
-        self.prior = prior
+        self.prior = weight * network.basis.third_difference_penalty() + 1e-6 * torch.eye(network.basis.size)
+
+    def start(self, t: Float[np.ndarray, "n 2"]) -> Float[Tensor, "size"]:
+        """Splines through the free energy at the middles of the cells, from some of the samples."""
+        cells, few = self.network.config.cells, slice(0, _FIRST)
+        with torch.no_grad():
+            eta = self.network.standardised_eta(
+                torch.from_numpy(cells.points), self.network.natural_cells.cpu()
+            )
+        f = self.f[few].double()
+        weight = torch.full((cells.size,), len(f) / cells.size, dtype=torch.float64)
+        problem = Reweighting(f, torch.ones(len(f), dtype=torch.float64), eta.double(), weight)
+        fit, _, _ = minimise(
+            problem, torch.zeros_like(weight), _START_TOLERANCE, _START_STEPS, progress=False
+        )
+        spline = self.network.basis.matrix(torch.from_numpy(cells.points))
+        square = spline.T @ spline + self.prior
+        return torch.linalg.solve(square, spline.T @ fit.values)
 
     def _points(self, t: np.ndarray, natural: np.ndarray) -> tuple[Tensor, Tensor]:
         """``eta`` and the splines at points, single precision."""
@@ -160,84 +174,40 @@ class _Problem:
             eta = self.network.standardised_eta(points, image)
         return eta.float(), self.network.basis.matrix(points).float()
 
-    def start(self) -> Float[Tensor, "size"]:
-        encoder = self.network.encoder
-        weight = torch.cat([encoder.linear.weight, encoder.last.weight], dim=1)
-        return torch.cat([weight.detach().flatten(), self.network.potential.detach().flatten()]).double()
-
-    def finish(self, theta: Float[Tensor, "size"]) -> None:
-        """Write the parameters into the network."""
-        encoder = self.network.encoder
-        weight, c = self._split(theta)
-        wide = encoder.linear.in_features
-        with torch.no_grad():
-            encoder.linear.weight.copy_(weight[:, :wide])
-            encoder.last.weight.copy_(weight[:, wide:])
-            encoder.linear.bias.zero_()
-            encoder.last.bias.zero_()
-            self.network.potential.copy_(c.reshape(self.network.basis.shape))
-
-    def penalty(self, theta: Float[Tensor, "size"]) -> float:
-        return float(theta @ self.prior @ theta) / 2
-
-    def _split(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        k = self.d * self.features.shape[1]
-        return theta[:k].reshape(self.d, -1).float(), theta[k:].float()
+    def penalty(self, c: Float[Tensor, "size"]) -> float:
+        return float(c @ self.prior @ c) / 2
 
     def _logits(
-        self, theta: Float[Tensor, "size"], block: int
+        self, c: Float[Tensor, "size"], block: int
     ) -> tuple[Float[Tensor, "rows node"], Float[Tensor, "rows"]]:
         """Of every node, the own one in the place of its cell, and of the own one alone."""
-        weight, c = self._split(theta)
-        rows = self.blocks[block]
-        f = self.features[rows] @ weight.T
+        rows, c = self.blocks[block], c.float()
         eta, spline = self.nodes[block]
-        logits = torch.addmm(-(spline @ c), f, eta.T)
-        own = (f * self.own[0][rows]).sum(dim=1) - self.own[1][rows] @ c
+        logits = torch.addmm(-(spline @ c), self.f[rows], eta.T)
+        own = self.own_logit[rows] - self.own[rows] @ c
         return logits.scatter_(1, self.cell[rows, None], own[:, None]), own
 
-    def loss(self, theta: Float[Tensor, "size"]) -> float:
+    def loss(self, c: Float[Tensor, "size"]) -> float:
         total = 0.0
         for block in range(len(self.blocks)):
-            logits, own = self._logits(theta, block)
+            logits, own = self._logits(c, block)
             total += float((logits.logsumexp(dim=1) - own).double().sum())
-        return total + self.penalty(theta)
+        return total + self.penalty(c)
 
-    def state(self, theta: Float[Tensor, "size"]) -> _State:
-        """Loss, gradient and Hessian; the second is that of the nodes' covariance under the posterior."""
-        d, p = self.d, self.features.shape[1]
-        gradient, hessian = torch.zeros_like(theta), torch.zeros_like(self.prior)
-        total = 0.0
+    def state(self, c: Float[Tensor, "size"]) -> _State:
+        """Loss, gradient and Hessian; the second is that of the splines' covariance under the posterior."""
+        gradient, hessian, total = torch.zeros_like(c), torch.zeros_like(self.prior), 0.0
         for block, rows in enumerate(self.blocks):
-            logits, own = self._logits(theta, block)
+            logits, own = self._logits(c, block)
             log_z = logits.logsumexp(dim=1)
             total += float((log_z - own).double().sum())
             q = (logits - log_z[:, None]).exp_()
             mine = q.gather(1, self.cell[rows, None])
             q.scatter_(1, self.cell[rows, None], 0.0)
-            eta, spline = self.nodes[block]
-            eta_own, spline_own = self.own[0][rows], self.own[1][rows]
-            phi = self.features[rows]
-            mean_eta = q @ eta + mine * eta_own
-            mean_spline = q @ spline + mine * spline_own
-            # d logit / d(W, c) = (phi eta', -B); covariances under q follow, block by block.
-            gradient[: d * p] += ((mean_eta - eta_own).T @ phi).flatten()
-            gradient[d * p :] += (spline_own - mean_spline).sum(dim=0)
-            for k in range(d):
-                weighted = q * eta[:, k]
-                cross = weighted @ spline + mine * eta_own[:, k : k + 1] * spline_own
-                cross -= mean_eta[:, k : k + 1] * mean_spline
-                hessian[k * p : (k + 1) * p, d * p :] -= phi.T @ cross
-                both = (
-                    weighted @ eta
-                    + mine * eta_own[:, k : k + 1] * eta_own
-                    - mean_eta[:, k : k + 1] * mean_eta
-                )
-                for m in range(k, d):
-                    hessian[k * p : (k + 1) * p, m * p : (m + 1) * p] += (phi * both[:, m : m + 1]).T @ phi
-            mass = (q.sum(dim=0)[:, None] * spline).T @ spline
-            hessian[d * p :, d * p :] += (
-                mass + (mine * spline_own).T @ spline_own - mean_spline.T @ mean_spline
+            spline, at_own = self.nodes[block][1], self.own[rows]
+            mean = q @ spline + mine * at_own
+            gradient += (at_own - mean).sum(dim=0)
+            hessian += (
+                (q.sum(dim=0)[:, None] * spline).T @ spline + (mine * at_own).T @ at_own - mean.T @ mean
             )
-        hessian = hessian.triu() + hessian.triu(1).T
-        return _State(total + self.penalty(theta), gradient + self.prior @ theta, hessian + self.prior)
+        return _State(total + self.penalty(c), gradient + self.prior @ c, hessian + self.prior)

@@ -1,0 +1,123 @@
+r"""The linear map that makes two statistics conjugate to their parameters, by the likelihood of reweighting.
+
+Where ``p(x|t) ~ exp <B f(x), t>`` for an unknown ``B`` the loss of ``fit_reweighted`` at the statistics ``B f``,
+
+    sum_g w_g F_g + sum_i log sum_g w_g exp(<B f_i, t_g> - F_g) - sum_i <B f_i, t_i>,
+
+is the negative logarithm of the likelihood of ``B``, ``F`` and the density of states together: a multinomial logistic
+regression of parameters on statistics, convex in ``(B, F)`` at once, whose slopes and their covariance are those of the
+family itself (Prentice and Pyke 1979).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hessgeo.free_energies.influence import NodeInverse
+from hessgeo.free_energies.reweighting import Reweighting, minimise, reweighting_nodes
+
+_STEPS, _HALVINGS = 20, 12
+
+
+class ConjugateMap(NamedTuple):
+    """``f -> B f``, the covariance of the entries of ``B``, row by row, and the nats that an error of it costs."""
+
+    matrix: Float[np.ndarray, "2 2"]
+    covariance: Float[np.ndarray, "4 4"]
+    decrement: float
+
+
+def fit_conjugate_map(
+    statistics: Float[np.ndarray, "n 2"],
+    t: Float[np.ndarray, "n 2"],
+    *,
+    nodes: int = 512,
+    tolerance: float = 1e-3,
+    device: str = "cpu",
+) -> ConjugateMap:
+    """The most likely ``B``, by Newton's method on the loss minimised over ``F``.
+
+    Args:
+        statistics: two statistics of each sample, sufficient up to a linear map that is not far from the identity: the
+            search starts there.
+        t: natural parameter of each sample.
+        nodes: at most so many carry the samples' parameters, see ``fit_reweighted``.
+        tolerance: Newton decrement, in nats over all samples, to stop at.
+        device: where the sums run.
+
+    Raises:
+        ValueError: on shapes that do not match.
+        ArithmeticError: if the likelihood has no maximum: the statistics tell all samples apart.
+    """
+    if statistics.ndim != 2 or statistics.shape != t.shape or t.shape[1:] != (2,):
+        raise ValueError(f"statistics {statistics.shape} and t {t.shape} must both have shape (n, 2)")
+    profile = _Profile(statistics, t, nodes, device)
+    b, values = np.eye(2), None
+    at = profile.at(b, values)
+    for _ in range(_STEPS):
+        step = np.linalg.solve(at.information, -at.gradient)
+        decrement = -float(at.gradient @ step) / 2
+        if decrement <= tolerance:
+            return ConjugateMap(b, np.linalg.inv(at.information), decrement)
+        for halving in range(_HALVINGS):
+            trial = b + step.reshape(2, 2) / 2**halving
+            after = profile.at(trial, at.values)
+            if after.loss <= at.loss:
+                break
+        else:
+            raise ArithmeticError("Newton's line search found no likelier conjugate map")
+        b, at = trial, after
+    raise ArithmeticError(f"no conjugate map was found in {_STEPS} steps")
+
+
+class _Point(NamedTuple):
+    """The loss at some ``B`` and the best ``F`` for it, its gradient and second derivative by ``B``."""
+
+    loss: float
+    gradient: Float[np.ndarray, "4"]
+    information: Float[np.ndarray, "4 4"]
+    values: Float[Tensor, "node"]
+
+
+class _Profile:
+    """The loss minimised over ``F``, as a function of ``B``."""
+
+    def __init__(self, statistics: np.ndarray, t: np.ndarray, nodes: int, device: str) -> None:
+        self.device = device
+        self.f, self.t = self._tensor(statistics - statistics.mean(axis=0)), self._tensor(t)
+        placed = reweighting_nodes(np.asarray(statistics, dtype=float), np.asarray(t, dtype=float), nodes)
+        self.nodes, self.weight, self.start = map(
+            self._tensor, (placed.points, placed.weight, placed.potential)
+        )
+
+    def _tensor(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values, dtype=float)).to(self.device)
+
+    def at(self, b: Float[np.ndarray, "2 2"], values: Float[Tensor, "node"] | None) -> _Point:
+        """By ``B`` alone: what ``F`` gives way is taken from the second derivative."""
+        statistics = self.f @ self._tensor(b).T
+        problem = Reweighting(statistics, torch.ones_like(statistics[:, 0]), self.nodes, self.weight)
+        fit, _, _ = minimise(problem, self.start if values is None else values, 1e-6, 100, progress=False)
+        gradient, curvature = self.f.new_zeros(4), self.f.new_zeros(4, 4)
+        cross, overlap = self.f.new_zeros(4, len(self.weight)), torch.zeros_like(fit.overlap)
+        squares = (self.nodes[:, :, None] * self.nodes[:, None]).reshape(-1, 4)
+        for part, _, share in problem.shares(fit.values):
+            f, mean = self.f[part], share @ self.nodes
+            spread = (share @ squares).reshape(-1, 2, 2) - mean[:, :, None] * mean[:, None]
+            gradient += ((mean - self.t[part]).T @ f).flatten()
+            curvature += torch.einsum("nac,nb,nd->abcd", spread, f, f).reshape(4, 4)
+            for a in range(2):
+                cross[2 * a : 2 * a + 2] -= (f.T @ share) * self.nodes[:, a] - (
+                    f * mean[:, a : a + 1]
+                ).T @ share
+            # Of all samples: the fit's own, of some, would not cancel what is common to both terms below.
+            overlap += share.T @ share
+        inverse = NodeInverse.of(overlap, self.weight)
+        information = curvature - cross @ inverse(cross.T)
+        loss = fit.loss - float((statistics * self.t).sum())
+        return _Point(loss, gradient.cpu().numpy(), information.cpu().numpy(), fit.values)
