@@ -78,7 +78,7 @@ def system(**entries):
             "networks.vae.latent: unknown key; nearest: latents; allowed: latents, channels, beta, steps, ",
         ),
         (
-            {"systems": {"ising-8": {"networks": {"u2net": {"epochs": 0}}}}},
+            {"systems": {"ising-8": {"networks": {"u2net": {"steps": 0}}}}},
             "systems.ising-8.networks.u2net.epochs: 0 is not allowed; allowed: a whole number >= 1",
         ),
         ({"seeds": []}, "seeds: [] is not allowed; allowed: a list of at least 1 different entries"),
@@ -119,12 +119,12 @@ def test_known_statistics_are_asked_of_exponential_families_alone(read):
 
 
 def test_settings_of_a_system_go_before_those_of_all(read):
-    change = {"networks": {"exponential": {"epochs": 9, "batch_size": 128}}}
-    change["systems"] = {"ising-8": {"networks": {"exponential": {"epochs": 2}}}}
+    change = {"networks": {"exponential": {"steps": 9, "batch_size": 128}}}
+    change["systems"] = {"ising-8": {"networks": {"exponential": {"steps": 2}}}}
     layout = read(**change)
-    assert layout.network_settings("ising-8", "exponential")["epochs"] == 2
+    assert layout.network_settings("ising-8", "exponential")["steps"] == 2
     assert layout.network_settings("ising-8", "exponential")["batch_size"] == 128
-    assert layout.network_settings("ising-10", "exponential")["epochs"] == 9
+    assert layout.network_settings("ising-10", "exponential")["steps"] == 9
 
 
 def test_every_estimator_reads_a_network_that_is_known(schema):
