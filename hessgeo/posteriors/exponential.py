@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from itertools import count, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from numpy.polynomial.legendre import Legendre
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hessgeo.estimators.base import Extent, Geometry
@@ -22,7 +18,6 @@ from hessgeo.estimators.encoder import StateEncoder, as_input
 from hessgeo.free_energies.bsplines import SplineAxis, SplineBasis
 from hessgeo.grids import Grid
 
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
 ROWS = 4096  # states read at once
 
 Natural = Callable[[Float[np.ndarray, "n 2"]], Float[np.ndarray, "n 2"]]
@@ -238,34 +233,18 @@ class ExponentialNetwork(nn.Module):
         log_z = logits.logsumexp(dim=1, keepdim=True)
         return (logits - log_z).cpu().numpy(), log_z[:, 0].cpu().numpy()
 
-    def save(self, folder: str | Path) -> None:
-        """Write the weights as ``model.safetensors`` and everything else as ``config.json``."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, folder / WEIGHTS)
-        text = json.dumps(asdict(self.config), indent=2, allow_nan=False)
-        (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+    @classmethod
+    def read(cls, entries: dict[str, Any], weights: Mapping[str, Tensor]) -> ExponentialNetwork:
+        """The network of a configuration as JSON has it (lists for tuples) and its state.
 
-
-def load_exponential(folder: str | Path, *, device: str = "cpu") -> ExponentialNetwork:
-    """Read a network that ``ExponentialNetwork.save`` wrote.
-
-    Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if the configuration or the weights are not of such a network.
-    """
-    folder = Path(folder)
-    try:
-        entries: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        entries["extent"] = tuple(map(tuple, entries["extent"]))
-        for name in ("state_shape", "nodes", "splines", "eta_splines"):
-            entries[name] = tuple(entries[name])
-        network = ExponentialNetwork(ExponentialConfig(**entries))
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{folder} does not hold an exponential-family network: {reason}") from error
-    return network.to(device).eval()
+        Raises:
+            ValueError, KeyError, TypeError, RuntimeError: if they are not of such a network, or not of the same.
+        """
+        pairs = {name: tuple(entries[name]) for name in ("state_shape", "nodes", "splines", "eta_splines")}
+        first, second = entries["extent"]
+        network = cls(ExponentialConfig(**{**entries, **pairs, "extent": (tuple(first), tuple(second))}))
+        network.load_state_dict(weights)
+        return network.eval()
 
 
 def _basis(extent: Extent, splines: tuple[int, int]) -> SplineBasis:

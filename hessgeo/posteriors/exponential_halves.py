@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from hessgeo.estimators.base import Samples
-from hessgeo.posteriors.exponential import ExponentialNetwork, load_exponential
+from hessgeo.posteriors.exponential import ExponentialNetwork
 from hessgeo.posteriors.exponential_training import calibrate, train_exponential
 
 HALVES = 2
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 class ExponentialHalves:
@@ -49,9 +53,38 @@ class ExponentialHalves:
         return np.mean([network.statistics(states) for network in self.networks], axis=0)
 
     def save(self, folder: str | Path) -> None:
-        """Write each network into a folder of its own."""
-        for k, network in enumerate(self.networks):
-            network.save(Path(folder) / f"half-{k}")
+        """Write the weights of both as ``model.safetensors`` and everything else as ``config.json``."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {
+            f"{k}.{name}": value.contiguous()
+            for k, network in enumerate(self.networks)
+            for name, value in network.state_dict().items()
+        }
+        save_file(weights, folder / WEIGHTS)
+        text = json.dumps([asdict(network.config) for network in self.networks], indent=2, allow_nan=False)
+        (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+
+
+def load_halves(folder: str | Path, *, device: str = "cpu") -> ExponentialHalves:
+    """Read what ``ExponentialHalves.save`` wrote.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        ValueError: if the configuration or the weights are not of two such networks.
+    """
+    folder = Path(folder)
+    try:
+        weights = load_file(folder / WEIGHTS)
+        networks = []
+        for k, entries in enumerate(json.loads((folder / CONFIG).read_text(encoding="utf-8"))):
+            own = {name.removeprefix(f"{k}."): w for name, w in weights.items() if name.startswith(f"{k}.")}
+            networks.append(ExponentialNetwork.read(entries, own).to(device))
+        first, second = networks
+    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"{folder} does not hold two exponential-family networks: {reason}") from error
+    return ExponentialHalves((first, second))
 
 
 def halves(samples: Samples) -> list[Samples]:
@@ -89,10 +122,4 @@ def train_halves(samples: Samples, *, seed: int = 0, **options: Any) -> Exponent
     )
     for network, other in zip((first, second), reversed(parts), strict=True):
         network.config.calibration.update(calibrate(network, other))
-    return ExponentialHalves((first, second))
-
-
-def load_halves(folder: str | Path, *, device: str = "cpu") -> ExponentialHalves:
-    """Read what ``ExponentialHalves.save`` wrote; errors as of ``load_exponential``."""
-    first, second = (load_exponential(Path(folder) / f"half-{k}", device=device) for k in range(HALVES))
     return ExponentialHalves((first, second))

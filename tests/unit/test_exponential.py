@@ -137,10 +137,10 @@ def test_networks_are_read_as_they_were_written(trained, gaussian, tmp_path):
         f = network.statistics(states)
         np.testing.assert_array_equal(read.log_posterior(f)[0], network.log_posterior(f)[0])
         assert read.config == network.config
-    path = tmp_path / "half-1" / "config.json"
-    entries = json.loads(path.read_text())
-    path.write_text(json.dumps({**entries, "hidden": 9}))
-    with pytest.raises(ValueError, match="does not hold an exponential-family network"):
+    path = tmp_path / "config.json"
+    first, second = json.loads(path.read_text())
+    path.write_text(json.dumps([first, {**second, "hidden": 9}]))
+    with pytest.raises(ValueError, match="does not hold two exponential-family networks"):
         load_halves(tmp_path)
 
 
