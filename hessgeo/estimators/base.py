@@ -114,15 +114,7 @@ class Trainer(ABC):
 
 
 class Estimator(ABC):
-    """Turns samples, and a trained network if it has one, into an estimate.
-
-    Attributes:
-        network: the key in ``TRAINERS`` of the network it reads, or None.
-        title: its name in a table.
-    """
-
-    network: str | None = None
-    title: str
+    """Turns samples, and a trained network if ``registry.ESTIMATORS`` names one, into an estimate."""
 
     @abstractmethod
     def estimate(
@@ -139,7 +131,7 @@ class Estimator(ABC):
 
         Args:
             samples: the data.
-            trained: the network that ``network`` names, or None.
+            trained: the network that the registry names, or None.
             settings: of this estimator.
             seed: of what is random in it.
             device: where it runs.

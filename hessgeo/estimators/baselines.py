@@ -20,7 +20,6 @@ from hessgeo.baselines.mean_as_statistic import MeanRegression, train_mean_regre
 from hessgeo.baselines.pca_vae import LatentStatistics, principal_statistics, train_vae
 from hessgeo.baselines.score_classifier import ScoreClassifier, score_metric, train_score_classifier
 from hessgeo.estimators.base import Estimate, Estimator, Samples, Trainer
-from hessgeo.estimators.paper import PaperPerceptron, U2NetSpline, U2NetTrainer
 from hessgeo.estimators.settings import with_defaults
 
 _ENCODER = {"width": 16, "layers": 2, "hidden": 64}
@@ -118,8 +117,6 @@ class MeanAsStatistic(Estimator):
     mapped to those conjugate to ``t`` by ``response_map``, which gives them scale and mixture from the data alone.
     """
 
-    network = "mean-regression"
-    title = "Mean as statistic"
     DEFAULTS: Mapping[str, Any] = {
         "map": "none",  # none (the paper) or response
         "splines": [12, 12],  # cubic B-splines along each parameter
@@ -154,8 +151,6 @@ class PcaVae(Estimator):
     PAPER: does not say which affine map it takes to its parameters; the error over all of them is no larger than ours.
     """
 
-    network = "vae"
-    title = "PCA-VAE"
     DEFAULTS: Mapping[str, Any] = {
         "components": "separate",  # separate (first of means, first of deviations) or joint (first two of all)
         "map": "response",  # or none
@@ -188,8 +183,6 @@ class ScoreByClassification(Estimator):
     score. A network of two ``halves`` has no such excess, since errors of one do not meet themselves.
     """
 
-    network = "score"
-    title = "Score classifier"
     DEFAULTS: Mapping[str, Any] = {
         "debias": "none",  # none or slope; slope is for one network, not for two halves
         "splines": [12, 12],
@@ -216,37 +209,6 @@ class ScoreByClassification(Estimator):
         metric *= _slope(chosen["debias"], calibration)
         return Estimate(
             metric=metric, numbers={"calibration": calibration, "indefinite": _indefinite(metric)}
-        )
-
-
-class ZeroSkill(Estimator):
-    """What is said without a look at any state: an affine potential, and the same metric everywhere.
-
-    The affine part of a potential is gauge, so ``F = 0``. The constant metric is Euclidean where the box is a unit
-    square; its scale means nothing, and a score that depends on scale has to fit it.
-    """
-
-    title = "Zero skill"
-    DEFAULTS: Mapping[str, Any] = {}
-
-    def estimate(
-        self,
-        samples: Samples,
-        trained: None,
-        settings: Mapping[str, Any],
-        *,
-        seed: int,
-        device: str = "cpu",
-        progress: bool = False,
-    ) -> Estimate:
-        """See ``Estimator``."""
-        with_defaults(settings, self.DEFAULTS, "zero-skill")
-        nodes = samples.grid.size
-        metric = np.diag(1 / np.ptp(np.array(samples.grid.extent, dtype=float), axis=1) ** 2)
-        return Estimate(
-            value=np.zeros(nodes),
-            gradient=np.zeros((nodes, 2)),
-            metric=np.broadcast_to(metric, (nodes, 2, 2)).copy(),
         )
 
 
@@ -310,19 +272,3 @@ def _indefinite(metric: np.ndarray) -> float:
 def _pair(splines: Any) -> tuple[int, int]:
     a, b = splines
     return int(a), int(b)
-
-
-BASELINE_TRAINERS: dict[str, Trainer] = {
-    "mean-regression": MeanRegressionTrainer(),
-    "vae": VaeTrainer(),
-    "score": ScoreTrainer(),
-    "u2net": U2NetTrainer(),
-}
-BASELINE_ESTIMATORS: dict[str, Estimator] = {
-    "mean-as-statistic": MeanAsStatistic(),
-    "pca-vae": PcaVae(),
-    "score-classifier": ScoreByClassification(),
-    "u2net": U2NetSpline(),
-    "u2net-mlp": PaperPerceptron(),
-    "zero-skill": ZeroSkill(),
-}

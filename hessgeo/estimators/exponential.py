@@ -62,9 +62,6 @@ class ExponentialLikelihood(CrossFitted):
     exponential in the parameters it is the best family of two statistics.
     """
 
-    network = "exponential"
-    title = "learned statistics, likelihood"
-
     def check(self, trained: ExponentialHalves) -> None:
         """See ``check_statistics``."""
         check_statistics(trained, 2)
@@ -91,9 +88,6 @@ class ExponentialPosterior(CrossFitted):
     Settings: ``nodes`` (32, 32) of the posterior, ``bundle`` 1, ``members`` 64 and ``sources`` as of
     ``exponential_posterior``, ``splines`` (9, 12) and other options of ``fit_spline``.
     """
-
-    network = "exponential"
-    title = "learned statistics, posterior"
 
     def check(self, trained: ExponentialHalves) -> None:
         """See ``check_statistics``."""
@@ -129,9 +123,6 @@ class ExponentialWide(CrossFitted):
     no potential in these parameters, so neither value nor gradient is given. Settings: ``splines``, (12, 12) unless
     given.
     """
-
-    network = "exponential-wide"
-    title = "learned statistics, scores"
 
     def estimate_half(
         self,

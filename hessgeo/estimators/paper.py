@@ -103,7 +103,6 @@ class _OnPosterior(Estimator):
     PAPER: ``F`` is a function of (T, H) or (alpha, beta), in which these systems are not exponential; so is it here.
     """
 
-    network = "u2net"
     DEFAULTS: Mapping[str, Any]
 
     def estimate(
@@ -117,7 +116,7 @@ class _OnPosterior(Estimator):
         progress: bool = False,
     ) -> Estimate:
         """See ``Estimator``."""
-        chosen = with_defaults(settings, self.DEFAULTS, str(self.network))
+        chosen = with_defaults(settings, self.DEFAULTS, "u2net")
         if chosen.pop("coordinates") != "study":
             raise ValueError(f"coordinates is {settings['coordinates']!r}, must be study")
         used = samples.first(min(chosen.pop("sources"), len(samples.t)))
@@ -153,7 +152,6 @@ class _OnPosterior(Estimator):
 class U2NetSpline(_OnPosterior):
     """The U^2-Net's posterior, fitted by the convex spline fit."""
 
-    title = "U2-Net, spline"
     DEFAULTS: Mapping[str, Any] = {
         "coordinates": "study",  # parameters in which the family is taken to be exponential
         "sources": 20_000,  # the first samples, whose posteriors are read
@@ -183,7 +181,6 @@ class PaperPerceptron(_OnPosterior):
     posterior's grid, see ``MlpFreeEnergy``. Nodes within a step of the edge use ``F`` outside of the box.
     """
 
-    title = "U2-Net, perceptron (the paper)"
     DEFAULTS: Mapping[str, Any] = {
         "coordinates": "study",
         "sources": 20_000,

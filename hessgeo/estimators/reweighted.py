@@ -72,8 +72,6 @@ class LearnedStatistics(CrossFitted):
     ``fit_conjugate_map``. Settings: those of ``DEFAULTS``.
     """
 
-    network = "exponential"
-
     def check(self, trained: ExponentialHalves) -> None:
         """See ``check_statistics``."""
         check_statistics(trained, 2)

@@ -13,7 +13,7 @@ from hessgeo.workflow.schema import shown
 GENERATIVE_VERSIONS: Mapping[str, int] = {
     "sweep_lambda": 1,
     "build_graphs": 1,
-    "measure_graph_convergence": 1,
+    "measure_graph_convergence": 2,
     "map_affinity": 1,
     "cluster_toys": 1,
     "embed_digits": 1,

@@ -299,8 +299,10 @@ def test_both_draws_have_their_rows():
 
 def test_the_quadrature_converges_at_twice_the_number_of_nodes():
     metric = ConformalMetric(horseshoe(), math.log(0.3), math.log(0.3))
-    segment = torch.tensor([[-1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
-    table = node_convergence(metric, segment, panels=[8, 16, 32], nodes=[1, 2, 3])
+    segments = torch.tensor([[[-1.0, 0.0], [0.0, 1.0]], [[-1.0, 0.2], [0.5, 0.8]]], dtype=torch.float64)
+    table = node_convergence(metric, segments, panels=[8, 16, 32], nodes=[1, 2, 3])
+    alone = [node_convergence(metric, s[None], panels=[8], nodes=[1])["error"].item() for s in segments]
+    assert table["error"][0] == pytest.approx(math.hypot(*alone) / math.sqrt(2), rel=1e-12)
     for nodes, part in table.groupby("nodes"):
         slope, _ = fitted_slope(part["panels"].to_numpy(dtype=float), part["error"].to_numpy())
         assert slope == pytest.approx(-2 * nodes, rel=0.1)

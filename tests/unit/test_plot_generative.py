@@ -73,9 +73,9 @@ def test_convergence(saved):
         for n in counts
         for k in (0, 1)
     ]
-    segment = torch.tensor([[-1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    segments = torch.tensor([[[-1.0, 0.0], [0.0, 1.0]]], dtype=torch.float64)
     nodes = node_convergence(
-        ConformalMetric(horseshoe(), -1.0, -1.0), segment, panels=[1, 8, 16, 32], nodes=[1, 2, 3, 6]
+        ConformalMetric(horseshoe(), -1.0, -1.0), segments, panels=[1, 8, 16, 32], nodes=[1, 2, 3, 6]
     )
     table = saved(*generative_convergence.draw(pd.DataFrame(rows), nodes)).set_index("curve")
     assert table.loc["points, uniform", "slope"] == pytest.approx(-2 / 3, rel=1e-6)

@@ -78,7 +78,7 @@ def system(**entries):
             "networks.vae.latent: unknown key; nearest: latents; allowed: latents, channels, beta, steps, ",
         ),
         (
-            {"systems": {"ising-8": {"networks": {"u2net": {"steps": 0}}}}},
+            {"systems": {"ising-8": {"networks": {"u2net": {"epochs": 0}}}}},
             "systems.ising-8.networks.u2net.epochs: 0 is not allowed; allowed: a whole number >= 1",
         ),
         ({"seeds": []}, "seeds: [] is not allowed; allowed: a list of at least 1 different entries"),

@@ -10,6 +10,7 @@ from hessgeo.generative.experiments import reference_geodesic
 from hessgeo.generative.toys import HORSESHOE_BOX, HORSESHOE_ENDS, UNIFORM_BOX, horseshoe
 from hessgeo.workflow import script_context
 
+SEGMENTS = 32  # over which errors of the quadrature are averaged
 WRITTEN = {"index": False, "float_format": "%.10g", "lineterminator": "\n"}
 
 
@@ -21,9 +22,9 @@ def main(output, lam, p0, counts, replicates, factor, panels, nodes, seed):
     sizes = {"counts": counts, "replicates": replicates, "factor": factor}
     points = compare_draws(density, metric, ends, exact, box=UNIFORM_BOX, **sizes, seed=seed)
     points.to_csv(output.points, **WRITTEN)
-    # From one end to the top of the ridge: across all densities that there are.
-    segment = torch.tensor([HORSESHOE_ENDS[0], (0.0, 1.0)], dtype=torch.float64)
-    node_convergence(metric, segment, panels=panels, nodes=nodes).to_csv(output.nodes, **WRITTEN)
+    # Between points of the ridge: across all densities that there are.
+    drawn = density.sample(2 * SEGMENTS, torch.Generator().manual_seed(seed)).reshape(SEGMENTS, 2, 2)
+    node_convergence(metric, drawn, panels=panels, nodes=nodes).to_csv(output.nodes, **WRITTEN)
 
 
 if __name__ == "__main__":
