@@ -22,6 +22,7 @@ from hessgeo.free_energies.influence import NodeInverse
 from hessgeo.free_energies.reweighting import Reweighting, minimise, reweighting_nodes
 
 _STEPS, _HALVINGS = 20, 12
+_TOLERANCE = 1e-4  # of F, nats over all samples: a tenth of that of B
 
 
 class ConjugateMap(NamedTuple):
@@ -57,16 +58,17 @@ def fit_conjugate_map(
     if statistics.ndim != 2 or statistics.shape != t.shape or t.shape[1:] != (2,):
         raise ValueError(f"statistics {statistics.shape} and t {t.shape} must both have shape (n, 2)")
     profile = _Profile(statistics, t, nodes, device)
-    b, values = np.eye(2), None
-    at = profile.at(b, values)
+    b = np.eye(2)
+    at = profile.at(b, profile.start)
     for _ in range(_STEPS):
         step = np.linalg.solve(at.information, -at.gradient)
         decrement = -float(at.gradient @ step) / 2
         if decrement <= tolerance:
             return ConjugateMap(b, np.linalg.inv(at.information), decrement)
         for halving in range(_HALVINGS):
-            trial = b + step.reshape(2, 2) / 2**halving
-            after = profile.at(trial, at.values)
+            length = 1 / 2**halving
+            trial = b + length * step.reshape(2, 2)
+            after = profile.at(trial, at.values + length * at.follow @ step)
             if after.loss <= at.loss:
                 break
         else:
@@ -76,12 +78,13 @@ def fit_conjugate_map(
 
 
 class _Point(NamedTuple):
-    """The loss at some ``B`` and the best ``F`` for it, its gradient and second derivative by ``B``."""
+    """The loss at some ``B`` and the best ``F`` for it, its derivatives by ``B`` alone, and ``dF / dB``."""
 
     loss: float
     gradient: Float[np.ndarray, "4"]
     information: Float[np.ndarray, "4 4"]
-    values: Float[Tensor, "node"]
+    values: Float[np.ndarray, "node"]
+    follow: Float[np.ndarray, "node 4"]
 
 
 class _Profile:
@@ -91,18 +94,17 @@ class _Profile:
         self.device = device
         self.f, self.t = self._tensor(statistics - statistics.mean(axis=0)), self._tensor(t)
         placed = reweighting_nodes(np.asarray(statistics, dtype=float), np.asarray(t, dtype=float), nodes)
-        self.nodes, self.weight, self.start = map(
-            self._tensor, (placed.points, placed.weight, placed.potential)
-        )
+        self.nodes, self.weight = self._tensor(placed.points), self._tensor(placed.weight)
+        self.start = placed.potential
 
     def _tensor(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values, dtype=float)).to(self.device)
 
-    def at(self, b: Float[np.ndarray, "2 2"], values: Float[Tensor, "node"] | None) -> _Point:
+    def at(self, b: Float[np.ndarray, "2 2"], values: Float[np.ndarray, "node"]) -> _Point:
         """By ``B`` alone: what ``F`` gives way is taken from the second derivative."""
         statistics = self.f @ self._tensor(b).T
         problem = Reweighting(statistics, torch.ones_like(statistics[:, 0]), self.nodes, self.weight)
-        fit, _, _ = minimise(problem, self.start if values is None else values, 1e-6, 100, progress=False)
+        fit, _, _ = minimise(problem, self._tensor(values), _TOLERANCE, 100, progress=False)
         gradient, curvature = self.f.new_zeros(4), self.f.new_zeros(4, 4)
         cross, overlap = self.f.new_zeros(4, len(self.weight)), torch.zeros_like(fit.overlap)
         squares = (self.nodes[:, :, None] * self.nodes[:, None]).reshape(-1, 4)
@@ -117,7 +119,7 @@ class _Profile:
                 ).T @ share
             # Of all samples: the fit's own, of some, would not cancel what is common to both terms below.
             overlap += share.T @ share
-        inverse = NodeInverse.of(overlap, self.weight)
-        information = curvature - cross @ inverse(cross.T)
+        follow = -NodeInverse.of(overlap, self.weight)(cross.T)
+        information = curvature + cross @ follow
         loss = fit.loss - float((statistics * self.t).sum())
-        return _Point(loss, gradient.cpu().numpy(), information.cpu().numpy(), fit.values)
+        return _Point(loss, *(x.cpu().numpy() for x in (gradient, information, fit.values, follow)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from hessgeo.estimators.registry import ESTIMATORS
@@ -96,6 +97,15 @@ class SolvableLayout:
             *(f"{store}/state/c/{k}/0" for k in shards),
             *(f"{manifest}/state/{k}.json" for k in shards),
         ]
+
+    def built_stores(self) -> dict[str, dict[str, int]]:
+        """Number of shards of each array of the sample stores that are there: no target of the studies makes them."""
+        stores = {
+            self.store(name, seed): {"t": 1, "state": entry["samples"] // entry["shard"]}
+            for name, entry in self.systems.items()
+            for seed in self.seeds
+        }
+        return {path: arrays for path, arrays in stores.items() if Path(path, "zarr.json").exists()}
 
     def estimate(self, system: str, seed: str | int, count: int, estimator: str) -> str:
         """The estimate of one estimator from the first ``count`` samples."""

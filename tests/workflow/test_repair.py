@@ -125,7 +125,7 @@ def test_verify_finds_exactly_what_is_damaged_and_a_run_repairs_that_alone(finis
     assert result.returncode != 0
     assert {line for line in result.stdout.splitlines() if ": shard " in line} == expected
     assert (
-        "4 shards are missing, truncated or flipped; to make them again: snakemake --cores all"
+        "4 shards are missing, truncated or flipped; to make them again: snakemake --cores all, and"
         in result.stderr
     )
 

@@ -93,3 +93,19 @@ def test_a_lost_estimate_is_made_again_alone_and_the_same(built, layout, workflo
     built(layout.table("before.csv")).write_bytes(before)
     old, new = (pd.read_csv(built(layout.table(name)))[columns] for name in ("before.csv", "fisher.csv"))
     pd.testing.assert_frame_equal(old, new)
+
+
+def test_damaged_samples_are_found_and_made_again(built, layout, workflow_in, quick, tmp_path):
+    shutil.copytree(built.directory, tmp_path / "run", copy_function=shutil.copy2)
+    built = workflow_in(tmp_path / "run", base=quick)
+    store = layout.store("ising-natural", 1)
+    shard = built(f"{store}/state/c/1/0")
+    before = shard.read_bytes()
+    shard.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    # The study of the same settings was never built, and verify says so too.
+    found = built.run("verify", cores=1, check=False)
+    assert f"{store}/state: shard 1 is flipped" in found.stdout
+    assert f"{store}/state: 1 of 2 shards ok" in found.stdout
+    assert not shard.exists()
+    built.run(f"{store}/state/c/1/0")
+    assert shard.read_bytes() == before

@@ -11,8 +11,13 @@ rule verify:
         mem_mb=1_000,
         runtime="60m",
     params:
-        stores=[entry.samples for entry in layout.studies],
-        arrays=[{array: entry.shard_count(array) for array in entry.arrays} for entry in layout.studies],
+        stores=lambda wildcards: {
+            **{
+                entry.samples: {array: entry.shard_count(array) for array in entry.arrays}
+                for entry in layout.studies
+            },
+            **solvable.built_stores(),
+        },
     message:
         "Compare every shard with its sidecar and remove what does not match"
     script:
