@@ -22,6 +22,7 @@ from hessgeo.free_energies.influence import NodeInverse
 from hessgeo.free_energies.reweighting import Reweighting, minimise, reweighting_nodes
 
 _STEPS, _HALVINGS = 20, 12
+_LARGEST = 30.0  # entry of a map that is not far from the identity
 _TOLERANCE = 1e-4  # of F, nats over all samples: a tenth of that of B
 
 
@@ -58,6 +59,13 @@ def fit_conjugate_map(
     if statistics.ndim != 2 or statistics.shape != t.shape or t.shape[1:] != (2,):
         raise ValueError(f"statistics {statistics.shape} and t {t.shape} must both have shape (n, 2)")
     profile = _Profile(statistics, t, nodes, device)
+    try:
+        return _newton(profile, tolerance)
+    except ArithmeticError as error:
+        raise ArithmeticError(f"no conjugate map: {error}") from error
+
+
+def _newton(profile: _Profile, tolerance: float) -> ConjugateMap:
     b = np.eye(2)
     at = profile.at(b, profile.start)
     for _ in range(_STEPS):
@@ -65,6 +73,8 @@ def fit_conjugate_map(
         decrement = -float(at.gradient @ step) / 2
         if decrement <= tolerance:
             return ConjugateMap(b, np.linalg.inv(at.information), decrement)
+        if np.abs(b).max() > _LARGEST:
+            raise ArithmeticError("the statistics tell all samples apart")
         for halving in range(_HALVINGS):
             length = 1 / 2**halving
             trial = b + length * step.reshape(2, 2)
@@ -72,9 +82,9 @@ def fit_conjugate_map(
             if after.loss <= at.loss:
                 break
         else:
-            raise ArithmeticError("Newton's line search found no likelier conjugate map")
+            raise ArithmeticError("no step is likelier")
         b, at = trial, after
-    raise ArithmeticError(f"no conjugate map was found in {_STEPS} steps")
+    raise ArithmeticError(f"it was not found in {_STEPS} steps")
 
 
 class _Point(NamedTuple):

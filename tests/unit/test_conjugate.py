@@ -61,5 +61,5 @@ def test_what_has_no_map_is_refused():
     f, t = samples(CurieWeiss(20), 100, BOX)
     with pytest.raises(ValueError, match="must both have shape"):
         fit_conjugate_map(f[:50], t)
-    with pytest.raises(ArithmeticError, match="conjugate map"):
-        fit_conjugate_map(t + 0, t)
+    with pytest.raises(ArithmeticError, match="no conjugate map"):
+        fit_conjugate_map(40 * t, t)
