@@ -81,7 +81,8 @@ def create_array(
     """Create the metadata of an array (samples, *item) whose shards hold ``shard`` samples each.
 
     Chunks inside a shard hold about a megabyte, so that a few rows are read without the rest of their shard.
-    Every chunk carries a checksum; floats start as NaN.
+    Every chunk carries a checksum; floats start as NaN. Metadata that a killed job left behind are replaced;
+    shards that are there already stay.
 
     Raises:
         ValueError: if ``shard`` does not divide ``samples``.
@@ -90,6 +91,8 @@ def create_array(
         raise ValueError(f"shard {shard} must divide the number of samples, {samples}")
     dtype = np.dtype(dtype)
     rows = max(1, min(shard, CHUNK_BYTES // (dtype.itemsize * int(np.prod(item)))))
+    # Zarr would refuse to create an array twice, or remove its shards with it.
+    Path(store, name, "zarr.json").unlink(missing_ok=True)
     zarr.create_array(
         f"{store}/{name}",
         shape=(samples, *item),

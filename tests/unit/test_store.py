@@ -118,6 +118,17 @@ def test_the_same_rows_give_the_same_bytes_whatever_the_order_of_shards(filled, 
         assert one == two
 
 
+def test_a_store_that_was_left_half_made_is_created_again_around_its_shards(filled, images):
+    points = store.read_array(filled, "t")
+    store.shard_file(filled, "t", 0).unlink()
+    (filled / "zarr.json").unlink()
+    store.create_samples(
+        filled, points=points, arrays={"image": ((8, 8, 1), "u1")}, shard=SHARD, attributes={}
+    )
+    np.testing.assert_array_equal(store.read_array(filled, "t"), points)
+    np.testing.assert_array_equal(store.read_array(filled, "image"), images)
+
+
 def test_an_empty_shard_is_written_all_the_same(path):
     # Zarr would leave out chunks that hold nothing but the fill value, and the shard would look lost.
     store.write_shard(path, "image", 0, np.zeros((SHARD, 8, 8, 1), "u1"), about={})

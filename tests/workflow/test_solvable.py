@@ -102,10 +102,25 @@ def test_damaged_samples_are_found_and_made_again(built, layout, workflow_in, qu
     shard = built(f"{store}/state/c/1/0")
     before = shard.read_bytes()
     shard.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
-    # The study of the same settings was never built, and verify says so too.
     found = built.run("verify", cores=1, check=False)
+    assert "results/digits/samples" in found.stdout  # a study that was never built is no fault
+    assert found.stdout.count(": not made yet\n") == 1
     assert f"{store}/state: shard 1 is flipped" in found.stdout
     assert f"{store}/state: 1 of 2 shards ok" in found.stdout
     assert not shard.exists()
     built.run(f"{store}/state/c/1/0")
     assert shard.read_bytes() == before
+    assert built.run("verify", cores=1).stdout.count("is missing") == 0
+
+
+def test_a_store_that_a_killed_job_left_half_made_is_made_again(built, layout, workflow_in, quick, tmp_path):
+    shutil.copytree(built.directory, tmp_path / "run", copy_function=shutil.copy2)
+    built = workflow_in(tmp_path / "run", base=quick)
+    store = layout.store("ising-natural", 1)
+    before = built(f"{store}/state/c/1/0").read_bytes()
+    # What snakemake removes of a job that did not end: its outputs, not all that the job wrote.
+    for path in ("zarr.json", "state/zarr.json", "t/c/0/0"):
+        built(f"{store}/{path}").unlink()
+    assert built(f"{store}/t/zarr.json").is_file()
+    built.run(f"{store}/state/c/1/0")
+    assert built(f"{store}/state/c/1/0").read_bytes() == before
