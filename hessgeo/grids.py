@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 from scipy.sparse import csr_matrix
-from scipy.stats import qmc
 
 Design = Literal["grid", "uniform", "sobol"]
 
@@ -78,6 +77,8 @@ def parameter_points(design: Design, grid: Grid, count: int, seed: int) -> Float
         # One counter-based stream read in order: point i does not depend on how many follow it.
         unit = np.random.Generator(np.random.Philox(key=seed)).random((count, 2))
     elif design == "sobol":
+        from scipy.stats import qmc  # takes a second to import, and nearly every job imports this module
+
         sampler = qmc.Sobol(2, scramble=True, rng=np.random.default_rng(seed))
         unit = sampler.random_base2(int(np.ceil(np.log2(max(count, 2)))))[:count]
     else:
