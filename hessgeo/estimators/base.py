@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -156,8 +156,7 @@ def pull_back(
     curvature[definite] = thermodynamic_curvature(
         bend[definite], free_energy.third(natural[definite]).detach()
     )
-    # A perceptron knows no errors.
-    errors = getattr(free_energy, "hessian_error", None)
+    errors = _errors(free_energy)
     return Estimate(
         value=value,
         gradient=np.einsum("nij,ni->nj", jacobian, slope),
@@ -166,3 +165,20 @@ def pull_back(
         curvature=curvature,
         numbers=dict(numbers or {}),
     )
+
+
+def in_study(free_energy: FreeEnergy, samples: Samples, numbers: Mapping[str, Any] | None = None) -> Estimate:
+    """The estimate that a potential of the study's own parameters implies: its Hessian is the metric."""
+    points = torch.from_numpy(samples.grid.points)
+    errors = _errors(free_energy)
+    value, slope, bend = (
+        part(points).detach().cpu().numpy()
+        for part in (free_energy.value, free_energy.gradient, free_energy.hessian)
+    )
+    error = None if errors is None else errors(points).numpy()
+    return Estimate(value=value, gradient=slope, metric=bend, metric_error=error, numbers=dict(numbers or {}))
+
+
+def _errors(free_energy: FreeEnergy) -> Callable[..., torch.Tensor] | None:
+    """Standard errors of the Hessian; a perceptron knows none."""
+    return getattr(free_energy, "hessian_error", None)

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from hessgeo.baselines.integration import (
-    Integration,
     ResponseMap,
     conditional_mean,
     integrate_statistics,
@@ -19,7 +17,7 @@ from hessgeo.baselines.integration import (
 from hessgeo.baselines.mean_as_statistic import MeanRegression, train_mean_regression
 from hessgeo.baselines.pca_vae import LatentStatistics, principal_statistics, train_vae
 from hessgeo.baselines.score_classifier import ScoreClassifier, score_metric, train_score_classifier
-from hessgeo.estimators.base import Estimate, Estimator, Samples, Trainer
+from hessgeo.estimators.base import Estimate, Estimator, Samples, Trainer, in_study
 from hessgeo.estimators.settings import with_defaults
 
 _ENCODER = {"width": 16, "layers": 2, "hidden": 64}
@@ -207,9 +205,7 @@ class ScoreByClassification(Estimator):
         )  # fmt: skip
         calibration = trained.config["calibration"]
         metric *= _slope(chosen["debias"], calibration)
-        return Estimate(
-            metric=metric, numbers={"calibration": calibration, "indefinite": _indefinite(metric)}
-        )
+        return Estimate(metric=metric, numbers={"calibration": calibration})
 
 
 def _integrated(
@@ -224,7 +220,13 @@ def _integrated(
         statistics = statistics @ mapping.matrix.T
         mean = conditional_mean(statistics, t, extent, **smooth)
     found = integrate_statistics(statistics, t, extent, mean=mean, **smooth)
-    return _estimate(samples, found, {**numbers, **_map_numbers(mapping)})
+    about = {
+        **_map_numbers(mapping),
+        "curl_share": found.curl_share,
+        "noise": list(found.noise),
+        "smoothness": found.free_energy.certificate["smoothness"],
+    }
+    return in_study(found.free_energy, samples, {**numbers, **about})
 
 
 def _mapping(kind: str, statistics: np.ndarray, samples: Samples, mean: Any) -> ResponseMap | None:
@@ -237,24 +239,6 @@ def _map_numbers(mapping: ResponseMap | None) -> dict[str, Any]:
     return {} if mapping is None else {"map": mapping.matrix.tolist()}
 
 
-def _estimate(samples: Samples, found: Integration, numbers: Mapping[str, Any]) -> Estimate:
-    free_energy, points = found.free_energy, torch.from_numpy(samples.grid.points)
-    metric = free_energy.hessian(points).numpy()
-    return Estimate(
-        value=free_energy.value(points).numpy(),
-        gradient=free_energy.gradient(points).numpy(),
-        metric=metric,
-        metric_error=free_energy.hessian_error(points).numpy(),
-        numbers={
-            **numbers,
-            "curl_share": found.curl_share,
-            "noise": list(found.noise),
-            "smoothness": free_energy.certificate["smoothness"],
-            "indefinite": _indefinite(metric),
-        },
-    )
-
-
 def _slope(debias: str, calibration: list[dict[str, float]]) -> float:
     """What a covariance of scores is multiplied by."""
     if debias not in ("none", "slope"):
@@ -262,11 +246,6 @@ def _slope(debias: str, calibration: list[dict[str, float]]) -> float:
     if debias == "slope" and len(calibration) > 1:
         raise ValueError("debias is 'slope', must be none where the score is of two halves")
     return calibration[0]["slope"] if debias == "slope" else 1.0
-
-
-def _indefinite(metric: np.ndarray) -> float:
-    """Share of nodes where a metric is not positive definite."""
-    return float((np.linalg.eigvalsh(metric)[:, 0] <= 0).mean())
 
 
 def _pair(splines: Any) -> tuple[int, int]:

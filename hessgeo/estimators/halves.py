@@ -53,7 +53,11 @@ class CrossFitted(Estimator):
 
 
 def pooled(first: Estimate, second: Estimate) -> Estimate:
-    r"""The mean of two independent estimates, with errors from their difference.
+    r"""The mean of two estimates of equal error, with its error from their difference.
+
+    Each has read a network of the other's samples. Where what the network leaves open, the scale of its statistics, is
+    found from the samples that are read, the two are all but uncorrelated; where it is not, their errors go against
+    each other, and the difference tells more than the error of the mean.
 
     In units of the mean ``g = L L'`` the difference is ``E = L^-1 (g_1 - g_2) L^-T``, and ``E (x) E / 4`` a variance of
     the mean with one degree of freedom at each node. Its mean over all nodes is the variance everywhere: relative

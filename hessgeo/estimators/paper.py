@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 
 from hessgeo.baselines.state_images import state_images
-from hessgeo.estimators.base import Estimate, Estimator, Samples, Trainer
+from hessgeo.estimators.base import Estimate, Estimator, Samples, Trainer, in_study
 from hessgeo.estimators.settings import with_defaults
 from hessgeo.free_energies.base import FreeEnergy
 from hessgeo.free_energies.mlp import fit_mlp
-from hessgeo.free_energies.spline import SplineFreeEnergy, fit_spline
+from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid
 from hessgeo.posteriors.base import Posterior
 from hessgeo.posteriors.calibration import calibrate
@@ -117,8 +116,6 @@ class _OnPosterior(Estimator):
     ) -> Estimate:
         """See ``Estimator``."""
         chosen = with_defaults(settings, self.DEFAULTS, "u2net")
-        if chosen.pop("coordinates") != "study":
-            raise ValueError(f"coordinates is {settings['coordinates']!r}, must be study")
         used = samples.first(min(chosen.pop("sources"), len(samples.t)))
         start = time.perf_counter()
         posterior = network_posterior(
@@ -134,7 +131,7 @@ class _OnPosterior(Estimator):
             "largest_metric": list(trained.network.config.largest_metric),
             "posterior_seconds": read,
         }
-        return _in_study(free_energy, samples.grid.points, numbers)
+        return in_study(free_energy, samples, numbers)
 
     @abstractmethod
     def _fit(
@@ -153,7 +150,6 @@ class U2NetSpline(_OnPosterior):
     """The U^2-Net's posterior, fitted by the convex spline fit."""
 
     DEFAULTS: Mapping[str, Any] = {
-        "coordinates": "study",  # parameters in which the family is taken to be exponential
         "sources": 20_000,  # the first samples, whose posteriors are read
         "draws": 1,  # bundles a source
         "rows": 0,  # whole rows to keep
@@ -182,7 +178,6 @@ class PaperPerceptron(_OnPosterior):
     """
 
     DEFAULTS: Mapping[str, Any] = {
-        "coordinates": "study",
         "sources": 20_000,
         "draws": 1,
         "rows": 1024,  # sources whose posteriors are fitted
@@ -211,20 +206,3 @@ class PaperPerceptron(_OnPosterior):
             posterior.kept_rows(chosen), posterior.t[chosen], grid, resolution=posterior.resolution,
             **settings, seed=seed, device=device, progress=progress,
         )  # fmt: skip
-
-
-def _in_study(
-    free_energy: FreeEnergy, points: Float[np.ndarray, "node 2"], numbers: Mapping[str, Any]
-) -> Estimate:
-    """A potential of the study's own parameters: its Hessian there is the metric."""
-    nodes = torch.from_numpy(points)
-    metric = free_energy.hessian(nodes).detach().cpu().numpy()
-    error = free_energy.hessian_error(nodes).numpy() if isinstance(free_energy, SplineFreeEnergy) else None
-    indefinite = float((np.linalg.eigvalsh(metric)[:, 0] <= 0).mean())
-    return Estimate(
-        value=free_energy.value(nodes).detach().cpu().numpy(),
-        gradient=free_energy.gradient(nodes).detach().cpu().numpy(),
-        metric=metric,
-        metric_error=error,
-        numbers={**numbers, "indefinite": indefinite},
-    )

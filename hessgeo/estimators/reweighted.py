@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+import torch
 
 from hessgeo.estimators.base import Estimate, Estimator, Samples, pull_back
 from hessgeo.estimators.exponential import check_statistics
 from hessgeo.estimators.halves import CrossFitted
 from hessgeo.estimators.settings import with_defaults
-from hessgeo.free_energies.conjugate import fit_conjugate_map
-from hessgeo.free_energies.reweighting import fit_reweighted
+from hessgeo.free_energies.conjugate import ConjugateMap, fit_conjugate_map
+from hessgeo.free_energies.reweighting import ReweightedFreeEnergy, fit_reweighted
 from hessgeo.posteriors.exponential import ExponentialNetwork
 from hessgeo.posteriors.exponential_halves import ExponentialHalves
 
-DEFAULTS: Mapping[str, Any] = {
+REWEIGHTING: Mapping[str, Any] = {
     "nodes": 512,  # at most so many parameters carry the density of states
     "tolerance": 1e-6,  # Newton decrement at the end, nats over all samples
 }
-
-
-def estimate_reweighted(
-    samples: Samples,
-    statistics: Float[np.ndarray, "n 2"],
-    settings: Mapping[str, Any],
-    numbers: Mapping[str, Any],
-    *,
-    device: str,
-    progress: bool,
-) -> Estimate:
-    """Fit the free energy to statistics that are conjugate to the natural parameters, see ``fit_reweighted``."""
-    fit = fit_reweighted(statistics, samples.natural, **settings, device=device, progress=progress)
-    return pull_back(fit, samples, {**fit.certificate, **numbers})
 
 
 class KnownStatistics(Estimator):
@@ -42,6 +29,8 @@ class KnownStatistics(Estimator):
 
     Settings: those of ``DEFAULTS``.
     """
+
+    DEFAULTS = REWEIGHTING
 
     def estimate(
         self,
@@ -58,19 +47,23 @@ class KnownStatistics(Estimator):
         Raises:
             ValueError: if the samples come without known statistics.
         """
-        chosen = with_defaults(settings, DEFAULTS, "statistics")
+        chosen = with_defaults(settings, self.DEFAULTS, "statistics")
         if samples.statistics is None:
             raise ValueError("samples have no known statistics: their system is no exponential family")
-        return estimate_reweighted(samples, samples.statistics, chosen, {}, device=device, progress=progress)
+        options: dict[str, Any] = {**chosen, "device": device, "progress": progress}
+        fit = fit_reweighted(samples.statistics, samples.natural, **options)
+        return pull_back(fit, samples, fit.certificate)
 
 
 class LearnedStatistics(CrossFitted):
     """The reweighted samples of two learned statistics.
 
     Where the network's ``f`` is right, its law is itself exponential in ``eta``, whatever was lost of ``x``: its
-    density of states, seen through all samples, gives ``F`` and the metric. The scale of ``f`` is that of
-    ``fit_conjugate_map``. Settings: those of ``DEFAULTS``.
+    density of states, seen through all samples, gives ``F`` and the metric. The linear map that ``f`` lacks is that of
+    ``fit_conjugate_map``, whose error is in the bars. Settings: those of ``DEFAULTS``.
     """
+
+    DEFAULTS = REWEIGHTING
 
     def check(self, trained: ExponentialHalves) -> None:
         """See ``check_statistics``."""
@@ -86,9 +79,30 @@ class LearnedStatistics(CrossFitted):
         progress: bool,
     ) -> Estimate:
         """See ``CrossFitted``."""
-        chosen = with_defaults(settings, DEFAULTS, "exponential")
+        chosen = with_defaults(settings, self.DEFAULTS, "exponential")
         learned = network.statistics(samples.states)
         found = fit_conjugate_map(learned, samples.natural, nodes=chosen["nodes"], device=device)
         numbers = {**network.config.calibration, "map": found.matrix.tolist()}
-        options: dict[str, Any] = {"device": device, "progress": progress}
-        return estimate_reweighted(samples, learned @ found.matrix.T, chosen, numbers, **options)
+        options: dict[str, Any] = {**chosen, "device": device, "progress": progress}
+        fit = fit_reweighted(learned @ found.matrix.T, samples.natural, **options)
+        estimate = pull_back(fit, samples, {**fit.certificate, **numbers})
+        return with_map_error(estimate, fit, samples, found)
+
+
+def with_map_error(
+    estimate: Estimate, fit: ReweightedFreeEnergy, samples: Samples, found: ConjugateMap
+) -> Estimate:
+    """The estimate with the error of the map ``B`` in the errors of its metric, to first order.
+
+    A change ``dB`` of the map is one of the statistics ``B f`` by ``E = dB B^-1``.
+    """
+    points = samples.grid.points
+    jacobian = samples.coordinates.jacobian(points)
+    by_e = fit.hessian_response(torch.from_numpy(samples.coordinates.natural(points))).numpy()
+    slope = np.einsum(
+        "nia,nijkc,njb,dc->nabkd", jacobian, by_e, jacobian, np.linalg.inv(found.matrix), optimize=True
+    ).reshape(len(points), 2, 2, 4)
+    variance = np.einsum("nabk,kl,nabl->nab", slope, found.covariance, slope, optimize=True)
+    if estimate.metric_error is not None:
+        variance = variance + estimate.metric_error**2
+    return replace(estimate, metric_error=np.sqrt(variance))

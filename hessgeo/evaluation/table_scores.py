@@ -123,7 +123,6 @@ def oracle_scores(
     *,
     gauge: Gauge = "shift+slope",
     gauge_coordinates: AffineFunctions | None = None,
-    exact_gauge: AffineFunctions | None = None,
 ) -> TableScores:
     """Scores of the exact potential under a protocol: the best that a right method can do by it.
 
@@ -137,13 +136,7 @@ def oracle_scores(
         t: the nodes, in the parameters of the study.
         gauge: of the protocol.
         gauge_coordinates: of the protocol.
-        exact_gauge: the functions that data leave undetermined; their best fit is taken from ``exact`` first, as
-            an estimator, who cannot know them, would have to choose. Kept where None.
     """
-    if exact_gauge is not None and exact.value is not None:
-        free = align(np.zeros(len(t)), np.zeros((len(t), 2)), exact.value, exact_gauge)
-        gradient = None if exact.gradient is None else exact.gradient - free.gradient
-        exact = Estimate(value=exact.value - free.value, gradient=gradient)
     return table_scores(exact, truth, t, gauge=gauge, gauge_coordinates=gauge_coordinates)
 
 

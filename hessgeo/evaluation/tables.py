@@ -148,6 +148,13 @@ class Protocol:
     natural_gauge: AffineFunctions
     study_gauge: AffineFunctions
 
+    @property
+    def gauges(self) -> dict[str, AffineFunctions]:
+        """Those of the estimators that there are, by the parameters in which they are affine."""
+        own, study = self.natural_gauge, self.study_gauge
+        both = {"natural": own, "study": study}
+        return {"study": study} if np.array_equal(own.values, study.values) else both
+
     def score(self, estimate: Estimate, gauge: Gauge, points: np.ndarray, *, natural: bool) -> TableScores:
         """Errors of an estimate a site."""
         functions = self.natural_gauge if natural else self.study_gauge
@@ -181,12 +188,12 @@ def _same(truth: Truth) -> bool:
 
 
 def potential_table(records: Sequence[Record], truths: Sequence[Truth], *, target: Target) -> pd.DataFrame:
-    """Errors of free energies a site, in both gauges, with a row of zero skill and one of the exact potential.
+    """Errors of free energies a site, in both gauges, with rows of zero skill and one of the exact potential.
 
     Columns: ``system, size, quantity, samples, method, kind, gauge, gauge_coordinates``, then ``value, first, second``
     (RMSE of ``F`` and its derivatives by the two parameters), ``scale`` and ``seconds`` with their deviations over
-    seeds (``_sd``), and ``seeds``. The gauge of an estimator is affine in the parameters it works in: that is what it
-    cannot determine.
+    seeds (``_sd``), and ``seeds``. The gauge of an estimator is affine in the parameters it works in, natural ones or
+    those of the study: that is what it cannot determine. There is a row of zero skill for each.
 
     Args:
         records: of all estimators, systems and seeds.
@@ -198,17 +205,20 @@ def potential_table(records: Sequence[Record], truths: Sequence[Truth], *, targe
         points = truth.grid.points
         for protocol, gauge in product(protocols(truth, target), GAUGES):
             head = {"system": truth.system, "size": truth.size, "quantity": protocol.quantity, "gauge": gauge}
-            zero = zero_skill_scores(protocol.target, points, gauge_coordinates=protocol.study_gauge)
-            rows.append({**head, **ZERO_SKILL, "gauge_coordinates": "study", **asdict(zero)})
+            for place, functions in protocol.gauges.items():
+                zero = zero_skill_scores(protocol.target, points, gauge_coordinates=functions)
+                rows.append({**head, **ZERO_SKILL, "gauge_coordinates": place, **asdict(zero)})
             oracle = oracle_scores(
                 protocol.exact, protocol.target, points, gauge=gauge, gauge_coordinates=protocol.natural_gauge
             )
-            rows.append({**head, **ORACLE, "gauge_coordinates": "natural", **asdict(oracle)})
+            rows.append(
+                {**head, **ORACLE, "gauge_coordinates": next(iter(protocol.gauges)), **asdict(oracle)}
+            )
             for record, estimate in _of(records, truth):
                 if estimate.value is not None:
                     one = per_site(estimate, truth.sites)
                     scores = protocol.score(one, gauge, points, natural=record.natural)
-                    place = "natural" if record.natural else "study"
+                    place = "natural" if record.natural and "natural" in protocol.gauges else "study"
                     rows.append({**head, **_about(record), "gauge_coordinates": place, **asdict(scores)})
     keys = ("system", "size", "quantity", "samples", "method", "kind", "gauge", "gauge_coordinates")
     return over_seeds(pd.DataFrame(rows), keys, (*POTENTIAL_COLUMNS, "scale", "seconds"))

@@ -27,7 +27,7 @@ _TOLERANCE = 1e-4  # of F, nats over all samples: a tenth of that of B
 
 
 class ConjugateMap(NamedTuple):
-    """``f -> B f``, the covariance of the entries of ``B``, row by row, and the nats that an error of it costs."""
+    """``f -> B f``, the covariance of the entries of ``B``, row by row, and the Newton decrement left, in nats."""
 
     matrix: Float[np.ndarray, "2 2"]
     covariance: Float[np.ndarray, "4 4"]

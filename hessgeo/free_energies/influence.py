@@ -50,6 +50,7 @@ class Accuracy:
         counts: samples that each stands for.
         log_mixture: ``log D``.
         share: posterior share ``q`` of each node.
+        nodes: parameters of each node.
         weight: samples of each node.
         overlap: ``Q' n Q``.
         inverse: ``H^+``.
@@ -59,6 +60,7 @@ class Accuracy:
     counts: Float[Tensor, "bin"]
     log_mixture: Float[Tensor, "bin"]
     share: Float[Tensor, "bin node"]
+    nodes: Float[Tensor, "node 2"]
     weight: Float[Tensor, "node"]
     overlap: Float[Tensor, "node node"]
     inverse: NodeInverse
@@ -84,6 +86,24 @@ class Accuracy:
             product = deviation[..., i] * deviation[..., j]
             errors.append(self._error(p * (product - self.counts @ (p * product))))
         return torch.stack([errors[k] for k in (0, 1, 1, 2)], dim=-1).reshape(-1, 2, 2)
+
+    def hessian_response(self, t: Float[Tensor, "point 2"]) -> Float[Tensor, "point 2 2 2 2"]:
+        """``[i, j, k, c] = d g_ij / d E_kc`` when all statistics become ``f + E f`` and the density follows."""
+        p, f, mean = self._probability(t), self.statistics, self.share @ self.nodes
+        weight, deviation = self.counts[:, None] * p, self._deviation(p)
+        squares = deviation[..., :, None] * deviation[..., None, :]
+        metric = torch.einsum("bp,bpij->pij", weight, squares)
+        response = metric.new_zeros(len(t), 2, 2, 2, 2)
+        for k, c in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            moved = f[:, c : c + 1] * self.counts[:, None]
+            slope = (moved.T @ self.share) * self.nodes[:, k] - (moved * mean[:, k : k + 1]).T @ self.share
+            # Of the logarithm of a sample's probability: by its own statistic, and by the node values.
+            score = f[:, c : c + 1] * (t[:, k] - mean[:, k : k + 1]) + self.share @ self.inverse(slope.T)
+            score = score - (weight * score).sum(0)
+            response[..., k, c] += torch.einsum("bp,bp,bpij->pij", weight, score, squares)
+            response[:, k, :, k, c] += metric[:, c]
+            response[:, :, k, k, c] += metric[:, :, c]
+        return response
 
     def effective_samples(self, t: Float[Tensor, "point 2"]) -> Float[Tensor, "point"]:
         """``1 / sum_i p_i^2``."""

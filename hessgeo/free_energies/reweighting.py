@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -96,6 +96,10 @@ class ReweightedFreeEnergy(FreeEnergy):
         both = torch.cat([t, jacobian.flatten(-2)], dim=-1)
         return self._by_block(lambda part: self.accuracy.hessian_error(part[:, :2], part[:, 2:]), both)
 
+    def hessian_response(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2 2 2"]:
+        """``[i, j, k, c] = d g_ij / d E_kc``: the metric of a fit to ``f + E f`` in place of ``f``, to first order."""
+        return self._by_block(self.accuracy.hessian_response, t)
+
     def effective_samples(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
         """Samples that speak of ``t`` (Kish), ``1 / sum_i p_i^2`` for their weights ``p_i`` under ``t``."""
         return self._by_block(self.accuracy.effective_samples, t)
@@ -161,13 +165,13 @@ def fit_reweighted(
         nodes: at most so many carry ``w``; where the distinct parameters are no more they are the nodes themselves.
         tolerance: Newton decrement, in nats over all samples, to stop at.
         max_iterations: of Newton's method.
-        device: where the sums run.
+        device: where the sums of the fit run.
         progress: show the decrement on a progress bar.
 
     Returns:
-        The fit. ``certificate`` has ``converged``, ``iterations``, ``decrement``, ``distinct`` (statistics), ``nodes``,
-        ``width`` (90th percentile over samples of their cells' widths, in standard errors of one sample; to be
-        below 3) and ``pearson`` (mean of ``(f - grad F)' g^-1 (f - grad F) / 2``; 1 in a family).
+        The fit, on the CPU. ``certificate`` has ``converged``, ``iterations``, ``decrement``, ``distinct``
+        (statistics), ``nodes``, ``width`` (90th percentile over samples of their cells' widths, in standard errors of
+        one sample; to be below 3) and ``pearson`` (mean of ``(f - grad F)' g^-1 (f - grad F) / 2``; 1 in a family).
 
     Raises:
         ValueError: on shapes that do not match, values that are not finite, or statistics that fall along ``t``.
@@ -186,8 +190,9 @@ def fit_reweighted(
     )
     start = tensor(placed.potential)
     fit, iterations, decrement = minimise(problem, start, tolerance, max_iterations, progress)
+    problem, fit = _on_cpu(problem), _on_cpu(fit)
     free_energy = ReweightedFreeEnergy(
-        tensor(centre),
+        torch.from_numpy(centre),
         problem.statistics,
         # <centre, t> is on average over the samples what it is at their mean.
         problem.counts.log() - fit.log_mixture - float(centre @ t.mean(axis=0)),
@@ -195,9 +200,9 @@ def fit_reweighted(
         certificate={},
     )
     few = slice(None, None, max(1, len(t) // CHECKED))
-    metric = free_energy.hessian(tensor(t[few]))
-    residual = tensor(statistics[few]) - free_energy.gradient(tensor(t[few]))
-    square = (residual * torch.linalg.solve(metric, residual)).sum(1)
+    places = torch.from_numpy(t[few])
+    residual = torch.from_numpy(statistics[few]) - free_energy.gradient(places)
+    square = (residual * torch.linalg.solve(free_energy.hessian(places), residual)).sum(1)
     free_energy.certificate = {
         "converged": decrement <= tolerance,
         "iterations": iterations,
@@ -264,7 +269,7 @@ class _State:
 
 @dataclass(frozen=True)
 class Reweighting:
-    """Distinct statistics with their numbers of samples, and nodes with theirs."""
+    """Statistics with their numbers of samples, and nodes with theirs."""
 
     statistics: Float[Tensor, "bin 2"]
     counts: Float[Tensor, "bin"]
@@ -273,7 +278,7 @@ class Reweighting:
 
     @property
     def stride(self) -> int:
-        """One in so many statistics carries second derivatives; they are sorted, so that these are stratified."""
+        """One in so many statistics carries second derivatives and errors; where they are sorted, a stratified part."""
         return max(1, len(self.counts) // LARGEST_CARRIED)
 
     def shares(self, values: Tensor) -> Iterator[tuple[slice, Tensor, Tensor]]:
@@ -320,10 +325,20 @@ class Reweighting:
             counts=self.carried(whole),
             log_mixture=state.log_mixture[:: self.stride],
             share=share,
+            nodes=self.nodes,
             weight=self.weight,
             overlap=state.overlap,
             inverse=NodeInverse.of(state.overlap, self.weight),
         )
+
+
+_Part = TypeVar("_Part", _State, Reweighting)
+
+
+def _on_cpu(part: _Part) -> _Part:
+    """The same with its tensors on the CPU."""
+    tensors: dict[str, Any] = {name: x.cpu() for name, x in vars(part).items() if isinstance(x, Tensor)}
+    return replace(part, **tensors)
 
 
 def minimise(

@@ -25,8 +25,8 @@ class ExponentialHalves:
     """One network of each half of the samples, see ``halves``.
 
     A network tells its own samples apart a little better than new ones, and what it makes of them has too large a
-    covariance. Statistics of samples that it has not seen have none of that, and the difference of two estimates
-    that share neither samples nor network is their error (cross-fitting, Chernozhukov et al. 2018).
+    covariance. Statistics of samples that it has not seen have none of that (cross-fitting, Chernozhukov et al.
+    2018), and the difference of the two estimates tells their error.
 
     Attributes:
         networks: in the order of the halves that they were trained on.

@@ -101,11 +101,29 @@ def solvable_errors(solvable: Mapping[str, Any]) -> Iterator[str]:
         for place, name in enumerate(entry["estimators"]):
             if name not in ESTIMATORS:
                 yield _line(f"solvable.{table}.estimators[{place}]", name, ", ".join(ESTIMATORS))
+    yield from _debias_errors(solvable)
     for place, count in enumerate(solvable["convergence"]["samples"]):
         for name in solvable["convergence"]["systems"]:
             if name in systems and count > systems[name]["samples"]:
                 allowed = f"at most the samples of {name}, {systems[name]['samples']}"
                 yield _line(f"solvable.convergence.samples[{place}]", count, allowed)
+
+
+def _debias_errors(solvable: Mapping[str, Any]) -> Iterator[str]:
+    """A score of two halves has no bias to take off, and no slope to do it with."""
+    for name, system in {"": solvable, **solvable["systems"]}.items():
+        own, all_own = (
+            {**part.get("score-classifier", {}), **part.get("score", {})}
+            for part in (
+                {**system["estimators"], **system["networks"]},
+                {**solvable["estimators"], **solvable["networks"]},
+            )
+        )
+        chosen = {"debias": "none", "halves": True, **all_own, **own}
+        if "debias" in own and chosen["debias"] == "slope" and chosen["halves"]:
+            key = f"solvable.systems.{name}" if name else "solvable"
+            allowed = "none, or slope with networks.score.halves: false"
+            yield _line(f"{key}.estimators.score-classifier.debias", "slope", allowed)
 
 
 def _system_errors(key: str, system: Mapping[str, Any]) -> Iterator[str]:

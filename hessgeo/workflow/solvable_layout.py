@@ -122,6 +122,10 @@ class SolvableLayout:
         keys = ("kind", "size", "parameters", "extent", "grid", "truth_samples")
         return {key: self.systems[wildcards.system][key] for key in keys}
 
+    def seen(self, system: str) -> dict[str, Any]:
+        """The settings of a system that its networks and estimators see: what it is, and the nodes they answer at."""
+        return {key: self.systems[system][key] for key in ("kind", "size", "parameters", "extent", "grid")}
+
     def network_settings(self, system: str, network: str) -> dict[str, Any]:
         """Settings of a network for a system."""
         return merged(
@@ -138,17 +142,6 @@ class SolvableLayout:
     def of(self, name: str, *keys: str) -> Callable[[Any], Any]:
         """A function of a rule's wildcards: a method of the layout applied to those of them that ``keys`` name."""
         return lambda wildcards: getattr(self, name)(*(getattr(wildcards, key) for key in keys))
-
-    def setting(self, *keys: str) -> Callable[[Any], Any]:
-        """A function of a rule's wildcards: settings of its system, or an entry of them."""
-
-        def read(wildcards: Any) -> Any:
-            value = self.systems[wildcards.system]
-            for key in keys:
-                value = value[key]
-            return value
-
-        return read
 
     # What tables and figures read.
 

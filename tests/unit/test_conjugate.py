@@ -3,9 +3,14 @@
 import numpy as np
 import pytest
 
+from hessgeo.estimators.base import Samples, pull_back
+from hessgeo.estimators.reweighted import with_map_error
 from hessgeo.free_energies.conjugate import fit_conjugate_map
+from hessgeo.free_energies.reweighting import fit_reweighted
+from hessgeo.grids import Grid
 from hessgeo.systems.curie_weiss import CurieWeiss
 from hessgeo.systems.gaussian_linear import GaussianLinear
+from hessgeo.systems.solvable import natural_coordinates
 
 BOX = ((0.4, 1.2), (-0.4, 0.4))
 MIXED = np.array([[0.8, 0.1], [-0.2, 1.3]])
@@ -55,6 +60,23 @@ def test_noise_in_a_statistic_shrinks_it():
     # Variances at one t: 9 of f, 9 of the noise.
     error = np.abs(found.matrix - np.eye(2) / 2).ravel()
     assert np.all(error < 4 * np.sqrt(np.diag(found.covariance)))
+
+
+def test_bars_hold_the_error_of_the_map():
+    system, grid = CurieWeiss(20), Grid(((0.5, 1.1), (-0.3, 0.3)), (4, 4))
+    truth, inside, alone = system.fisher_metric(grid.points), [], []
+    for seed in range(16):
+        f, t = samples(system, 1500, BOX, seed)
+        data = Samples(f, t, grid, natural_coordinates("K", "h"), "exchangeable")
+        found = fit_conjugate_map(f, t, nodes=256)
+        fit = fit_reweighted(f @ found.matrix.T, t, nodes=256)
+        estimate = pull_back(fit, data)
+        z = estimate.metric - truth
+        alone.append(np.abs(z) < 1.96 * estimate.metric_error)
+        inside.append(np.abs(z) < 1.96 * with_map_error(estimate, fit, data, found).metric_error)
+    # As of reweighting alone: a fit counts as some six draws, and three deviations of a hundred are 0.07.
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.07)
+    assert np.mean(alone) < 0.8
 
 
 def test_what_has_no_map_is_refused():

@@ -81,6 +81,14 @@ def test_errors_of_value_and_gradient_hold_the_truth():
     assert np.mean(np.square(gradient)) == pytest.approx(1, abs=0.35)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_fit_on_a_gpu_is_the_same_and_answers_on_the_cpu(fit):
+    there, t = fit_reweighted(*draw(CHAIN, CHAIN_BOX, 4_000), device="cuda"), interior(CHAIN_BOX, 4)
+    for name in ("value", "gradient", "hessian", "value_error", "gradient_error", "hessian_error"):
+        one, other = (getattr(which, name)(torch.from_numpy(t)) for which in (fit, there))
+        torch.testing.assert_close(other, one, rtol=1e-6, atol=1e-9)
+
+
 def test_samples_of_one_point_are_plain_importance_sampling():
     t0, n = np.array([0.2, 0.1]), 3_000
     t = np.tile(t0, (n, 1))
@@ -130,6 +138,24 @@ def test_errors_follow_a_change_of_parameters(fit):
     torch.testing.assert_close(half, plain / 4)
     turned = fit.hessian_error(t, torch.tensor([[0.0, 1.0], [1.0, 0.0]]).double().expand(4, 2, 2))
     torch.testing.assert_close(turned, plain.flip(1, 2))
+
+
+def test_the_metric_follows_a_change_of_the_statistics():
+    f, drawn = draw(MAGNET, MAGNET_BOX, 2_000)
+    f = f - f.mean(axis=0)
+    one, t = fit_reweighted(f, drawn, tolerance=1e-10), torch.from_numpy(interior(MAGNET_BOX, 3))
+    response, step = one.hessian_response(t), 1e-4
+    for k, c in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        change = np.zeros((2, 2))
+        change[k, c] = step
+        above, below = (
+            fit_reweighted(f @ (np.eye(2) + sign * change).T, drawn, tolerance=1e-10).hessian(t)
+            for sign in (1, -1)
+        )
+        found = (above - below) / (2 * step)
+        error = torch.linalg.norm(response[..., k, c] - found) / torch.linalg.norm(found)
+        # Nodes stand at means of the samples' parameters, which the differences let follow their cells.
+        assert error < 0.01
 
 
 def test_statistics_without_a_lattice_are_carried_by_a_share_of_them(monkeypatch):

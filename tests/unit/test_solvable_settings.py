@@ -81,6 +81,14 @@ def system(**entries):
             {"systems": {"ising-8": {"networks": {"u2net": {"epochs": 0}}}}},
             "systems.ising-8.networks.u2net.epochs: 0 is not allowed; allowed: a whole number >= 1",
         ),
+        (
+            {"estimators": {"score-classifier": {"debias": "slope"}}},
+            "estimators.score-classifier.debias: 'slope' is not allowed; allowed: none, or slope with networks.score.",
+        ),
+        (
+            {"networks": {"exponential": {"statistics": 3}}},
+            "networks.exponential.statistics: unknown key; ",
+        ),
         ({"seeds": []}, "seeds: [] is not allowed; allowed: a list of at least 1 different entries"),
     ],
 )
@@ -105,6 +113,11 @@ def test_a_store_has_a_name_of_its_own_for_all_that_its_samples_depend_on(read):
         assert read(**system(**change)).digest("ising-8") != base.digest("ising-8"), change
     # The nodes at which estimates are scored are no matter of the samples.
     assert read(**system(grid=[9, 9])).digest("ising-8") == base.digest("ising-8")
+    # Nor is anything but them a matter of jobs that draw samples, train and estimate: none is due again for it.
+    own = {"networks": {"u2net": {"epochs": 9}}, "estimators": {"u2net": {"draws": 2}}, "truth_samples": 500}
+    other = read(**system(**own))
+    for read_by in ("sampling", "seen"):
+        assert getattr(other, read_by)("ising-8") == getattr(base, read_by)("ising-8")
     # No sampler of this kind has sweeps.
     other = read(systems={"tasep-64": {"sweeps": 7}})
     assert other.digest("tasep-64") == base.digest("tasep-64")
@@ -139,9 +152,7 @@ def test_the_schema_knows_the_settings_of_each(schema, part, names):
     rules = yaml.safe_load(schema.read_text())["$defs"][f"solvable_{part}"]["properties"]
     known = registry.trainer if part == "networks" else registry.estimator
     for name in names:
-        defaults = getattr(known(name), "DEFAULTS", None)
-        if defaults is not None:
-            assert set(rules[name]["properties"]) == set(defaults), name
+        assert set(rules[name]["properties"]) == set(known(name).DEFAULTS), name
 
 
 def test_the_targets_are_all_tables_and_figures(read):
@@ -183,7 +194,7 @@ def test_samples_do_not_depend_on_the_size_of_a_shard(tmp_path, repository):
     states = []
     for shard in (16, 64):
         path = tmp_path / f"{shard}" / "samples" / "x.zarr"
-        create_states(path, {**settings, "shard": shard}, {}, 3, "tasep")
+        create_states(path, {**settings, "shard": shard}, 3, "tasep")
         for k in range(64 // shard):
             sample_states(path, k, settings, 3, {})
         states.append(store.read_array(path, "state"))

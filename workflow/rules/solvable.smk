@@ -18,7 +18,6 @@ rule create_states:
         mem_mb=1_000,
         runtime="10m",
     params:
-        system=solvable.setting(),
         sampling=solvable.of("sampling", "system"),
     message:
         "Create the sample store of {wildcards.system}, seed {wildcards.seed}"
@@ -45,7 +44,6 @@ rule sample_states:
         mem_mb=2_000,
         runtime="60m",
     params:
-        system=solvable.setting(),
         sampling=solvable.of("sampling", "system"),
         store=subpath(output.shard, ancestor=4),
         algorithm_version=ALGORITHM_VERSIONS["sample_states"],
@@ -96,7 +94,7 @@ rule train_network:
         mem_mb=4_000,
         runtime="4h",
     params:
-        system=solvable.setting(),
+        system=solvable.of("seen", "system"),
         network=solvable.of("network_settings", "system", "network"),
         store=solvable.of("store", "system", "seed"),
         algorithm_version=ALGORITHM_VERSIONS["train_network"],
@@ -123,7 +121,7 @@ rule estimate_geometry:
         mem_mb=4_000,
         runtime="4h",
     params:
-        system=solvable.setting(),
+        system=solvable.of("seen", "system"),
         estimator=solvable.of("estimator_settings", "system", "estimator"),
         store=solvable.of("store", "system", "seed"),
         algorithm_version=ALGORITHM_VERSIONS["estimate_geometry"],

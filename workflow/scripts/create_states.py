@@ -1,23 +1,22 @@
 """Create the sample store of a solvable system: its group, its parameter points, the metadata of its states."""
 
+from math import prod
 from pathlib import Path
 
 from hessgeo import store
 from hessgeo.grids import Grid, parameter_points
 from hessgeo.workflow import script_context
-from hessgeo.workflow.solvable import grid_of, load_system
+from hessgeo.workflow.solvable import load_system
 
 
-def main(path, system, sampling, seed, about):
-    points = parameter_points("uniform", Grid(**grid_of(system)), system["samples"], seed)
-    sites = 1
-    for length in load_system(system).sample_shape:
-        sites *= length
+def main(path, sampling, seed, about):
+    box = Grid(sampling["extent"], (2, 2))
+    points = parameter_points("uniform", box, sampling["samples"], seed)
     store.create_samples(
         path,
         points=points,
-        arrays={"state": ((sites,), "i1")},
-        shard=system["shard"],
+        arrays={"state": ((prod(load_system(sampling).sample_shape),), "i1")},
+        shard=sampling["shard"],
         attributes={"study": about, "seed": seed, "settings": sampling},
     )
 
@@ -25,4 +24,4 @@ def main(path, system, sampling, seed, about):
 if __name__ == "__main__":
     with script_context(snakemake) as step:
         seed, params = int(step.wildcards.seed), step.params
-        main(Path(step.output.group).parent, params.system, params.sampling, seed, step.wildcards.system)
+        main(Path(step.output.group).parent, params.sampling, seed, step.wildcards.system)

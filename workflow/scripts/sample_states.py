@@ -10,11 +10,11 @@ from hessgeo.workflow.digest import digest
 from hessgeo.workflow.solvable import load_system
 
 
-def main(path, shard, system, seed, about):
+def main(path, shard, sampling, seed, about):
     start = time.perf_counter()
     rows = store.shard_rows(path, "state", shard)
     index = np.arange(rows.start, rows.stop)
-    states = load_system(system).sample(store.read_array(path, "t", rows), index, seed)
+    states = load_system(sampling).sample(store.read_array(path, "t", rows), index, seed)
     about = {"seconds": time.perf_counter() - start, **about}
     store.write_shard(path, "state", shard, states.reshape(len(index), -1), about=about)
 
@@ -23,4 +23,4 @@ if __name__ == "__main__":
     with script_context(snakemake) as step:
         params, wildcards = step.params, step.wildcards
         about = {"device": "cpu", "settings": digest(params.sampling)}
-        main(params.store, int(wildcards.shard), params.system, int(wildcards.seed), about)
+        main(params.store, int(wildcards.shard), params.sampling, int(wildcards.seed), about)
