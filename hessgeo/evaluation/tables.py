@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -20,14 +21,18 @@ from hessgeo.evaluation.table_scores import TableScores, oracle_scores, table_sc
 from hessgeo.grids import Grid
 
 Target = Literal["paper", "potential"]
+# What estimates state of themselves: the share of their fits that converged, and of what a family's law would give
+# the scatter of its statistics.
+STATED = ("converged", "pearson")
 # Rows that bound every method from both sides.
 ZERO_SKILL: dict[str, Any] = {
     "method": "zero skill",
     "kind": "zero skill",
     "samples": None,
     "seconds": np.nan,
+    **dict.fromkeys(STATED, np.nan),
 }
-ORACLE: dict[str, Any] = {"method": "oracle", "kind": "oracle", "samples": None, "seconds": np.nan}
+ORACLE: dict[str, Any] = {**ZERO_SKILL, "method": "oracle", "kind": "oracle"}
 POTENTIAL_COLUMNS = ("value", "first", "second")
 METRIC_COLUMNS = (
     "median", "percentile_90", "coverage", "indefinite", "distance_mse", "distance_mse_scaled", "distance_rank_error",
@@ -120,6 +125,12 @@ class Record:
         """Time of training and estimate."""
         return float(self.fields.attrs["seconds"]) + float(self.fields.attrs["training_seconds"])
 
+    def stated(self, name: str) -> float:
+        """A number that the estimate states of itself, the mean of those of its parts; NaN where it states none."""
+        numbers = self.fields.attrs.get("numbers", {})
+        numbers = json.loads(numbers) if isinstance(numbers, str) else numbers
+        return float(np.mean(numbers[name])) if name in numbers else np.nan
+
 
 def per_site(estimate: Estimate, sites: int) -> Estimate:
     """Value and gradient of an estimate for one site."""
@@ -191,9 +202,9 @@ def potential_table(records: Sequence[Record], truths: Sequence[Truth], *, targe
     """Errors of free energies a site, in both gauges, with rows of zero skill and one of the exact potential.
 
     Columns: ``system, size, quantity, samples, method, kind, gauge, gauge_coordinates``, then ``value, first, second``
-    (RMSE of ``F`` and its derivatives by the two parameters), ``scale`` and ``seconds`` with their deviations over
-    seeds (``_sd``), and ``seeds``. The gauge of an estimator is affine in the parameters it works in, natural ones or
-    those of the study: that is what it cannot determine. There is a row of zero skill for each.
+    (RMSE of ``F`` and its derivatives by the two parameters), ``scale``, ``seconds`` and those of ``STATED`` with their
+    deviations over seeds (``_sd``), and ``seeds``. The gauge of an estimator is affine in the parameters it works in,
+    natural ones or those of the study: that is what it cannot determine. There is a row of zero skill for each.
 
     Args:
         records: of all estimators, systems and seeds.
@@ -221,15 +232,15 @@ def potential_table(records: Sequence[Record], truths: Sequence[Truth], *, targe
                     place = "natural" if record.natural and "natural" in protocol.gauges else "study"
                     rows.append({**head, **_about(record), "gauge_coordinates": place, **asdict(scores)})
     keys = ("system", "size", "quantity", "samples", "method", "kind", "gauge", "gauge_coordinates")
-    return over_seeds(pd.DataFrame(rows), keys, (*POTENTIAL_COLUMNS, "scale", "seconds"))
+    return over_seeds(pd.DataFrame(rows), keys, (*POTENTIAL_COLUMNS, "scale", "seconds", *STATED))
 
 
 def metric_table(records: Sequence[Record], truths: Sequence[Truth], *, margin: int = 1) -> pd.DataFrame:
     """Errors of Fisher metrics, with a row of a constant metric.
 
-    Columns: ``system, size, samples, method, kind``, those of ``MetricScores`` and ``seconds`` with their deviations
-    over seeds (``_sd``), and ``seeds``. Where the truth is an average over samples, its own error is added to the
-    bars, and the row of the oracle says what that error alone would score.
+    Columns: ``system, size, samples, method, kind``, those of ``MetricScores``, ``seconds`` and those of ``STATED``
+    with their deviations over seeds (``_sd``), and ``seeds``. Where the truth is an average over samples, its own error
+    is added to the bars, and the row of the oracle says what that error alone would score.
 
     Args:
         records: of all estimators, systems and seeds.
@@ -252,7 +263,7 @@ def metric_table(records: Sequence[Record], truths: Sequence[Truth], *, margin: 
                 scores = metric_scores(estimate, metric, truth.grid, truth_error=error, margin=margin)
                 rows.append({**head, **_about(record), **asdict(scores)})
     keys = ("system", "size", "samples", "method", "kind")
-    return over_seeds(pd.DataFrame(rows), keys, (*METRIC_COLUMNS, "seconds"))
+    return over_seeds(pd.DataFrame(rows), keys, (*METRIC_COLUMNS, "seconds", *STATED))
 
 
 def _shaken(metric: np.ndarray, error: np.ndarray) -> np.ndarray:
@@ -271,4 +282,5 @@ def _of(records: Sequence[Record], truth: Truth) -> Iterator[tuple[Record, Estim
 def _about(record: Record) -> dict[str, Any]:
     return {
         "samples": record.samples, "method": record.estimator, "kind": "estimate", "seconds": record.seconds,
+        **{name: record.stated(name) for name in STATED},
     }  # fmt: skip

@@ -25,7 +25,7 @@ _FIRST, _START_TOLERANCE, _START_STEPS = (
 )  # samples, nats over all of them, and steps of the start
 
 
-class Strata:
+class CellDraws:
     """One point drawn uniformly in each cell of a grid; a state's own parameter takes the place of its cell's point.
 
     Among the points so drawn the one that made ``x`` is as likely to lie in any cell, and given all of them it is
@@ -66,7 +66,7 @@ def fit_normaliser(
     network: ExponentialNetwork,
     f: Float[Tensor, "n d"],
     t: Float[np.ndarray, "n 2"],
-    strata: Strata,
+    strata: CellDraws,
     *,
     tolerance: float = 1e-5,
     max_iterations: int = 20,
@@ -135,7 +135,7 @@ class _Problem:
         network: ExponentialNetwork,
         f: Float[Tensor, "n d"],
         t: Float[np.ndarray, "n 2"],
-        strata: Strata,
+        strata: CellDraws,
         seed: int,
     ) -> None:
         self.network, self.f = network, f

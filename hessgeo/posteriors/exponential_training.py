@@ -19,7 +19,7 @@ from hessgeo.estimators.base import Samples
 from hessgeo.estimators.encoder import as_input
 from hessgeo.posteriors.calibration import LEVELS, region_mass
 from hessgeo.posteriors.exponential import ROWS, ExponentialConfig, ExponentialNetwork
-from hessgeo.posteriors.exponential_convex import Strata, fit_normaliser
+from hessgeo.posteriors.exponential_convex import CellDraws, fit_normaliser
 
 _FIRST = 4096  # samples that the features are standardised and the first linear map is found with
 _RIDGE = 1e-3  # of that map, in variances of a feature
@@ -118,7 +118,7 @@ class _Training:
         self.network, self.device = network, device
         self.x, self.t = as_input(samples.states), torch.from_numpy(samples.t)
         self.natural = torch.from_numpy(samples.natural)
-        self.strata = Strata(network.config.cells, samples.coordinates.natural)
+        self.strata = CellDraws(network.config.cells, samples.coordinates.natural)
         extent = np.array(samples.grid.extent, dtype=float)
         self.place = (samples.t - extent[:, 0]) / np.ptp(extent, axis=1)
 
@@ -262,7 +262,7 @@ def calibrate(network: ExponentialNetwork, samples: Samples, *, seed: int = 0) -
         seed: of the points.
     """
     network.eval()
-    strata = Strata(network.config.cells, samples.coordinates.natural)
+    strata = CellDraws(network.config.cells, samples.coordinates.natural)
     rng, x, natural = np.random.default_rng([seed, 3]), as_input(samples.states), samples.natural
     t, cell = samples.t, torch.from_numpy(strata.cell(samples.t))
     nll, inside = 0.0, np.zeros(len(LEVELS))

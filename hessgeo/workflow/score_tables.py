@@ -22,6 +22,7 @@ POTENTIAL = [
     Column("value", "F", best="min", tex="$F$", mark="<i>F</i>"),
     Column("first", "dF/d1", best="min", tex=r"$\partial_1 F$", mark="∂₁<i>F</i>"),
     Column("second", "dF/d2", best="min", tex=r"$\partial_2 F$", mark="∂₂<i>F</i>"),
+    Column("converged", "converged, %", percent=True),
     Column("seconds", "seconds"),
 ]
 METRIC = [
@@ -33,6 +34,7 @@ METRIC = [
     Column("distance_mse", "distMSE", best="min"),
     Column("distance_mse_scaled", "distMSE_PS", best="min"),
     Column("distance_rank_error", "distRE, %", best="min", percent=True),
+    Column("converged", "converged, %", percent=True),
     Column("seconds", "seconds"),
 ]
 COLUMNS = {"table1": POTENTIAL, "table1_potential": POTENTIAL, "fisher": METRIC, "sample_convergence": METRIC}

@@ -1,6 +1,7 @@
 """Scores of potentials and metrics: against brute force, closed forms, and what the paper's numbers imply."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -18,7 +19,9 @@ from hessgeo.evaluation.metric_scores import (
     segment_lengths,
 )
 from hessgeo.evaluation.table_scores import oracle_scores, table_scores, zero_skill_scores
+from hessgeo.evaluation.tables import Record, Truth, potential_table
 from hessgeo.evaluation.tasep_potentials import current_potential, entropy_potential
+from hessgeo.evaluation.truth import estimate_dataset, exact_fields
 from hessgeo.grids import Grid
 from hessgeo.systems.curie_weiss import CurieWeiss
 from hessgeo.systems.solvable import TEMPERATURE_FIELD
@@ -119,6 +122,34 @@ def test_the_oracle_pays_for_a_gauge_that_is_not_its_own():
     right = oracle_scores(other_gauge(exact), exact, GRID.points, gauge_coordinates=NATURAL)
     assert right.value < 1e-10
     assert oracle_scores(other_gauge(exact), exact, GRID.points).value > 0.01
+
+
+def test_a_table_bounds_each_method_in_its_own_gauge():
+    fields = exact_fields(CurieWeiss(20, coordinates=TEMPERATURE_FIELD), GRID)
+    system = Truth("curie", 20, fields, temperature=True)
+    records = [
+        Record(
+            "curie", name, natural, 100, 0,
+            estimate_dataset(other_gauge(truth()), GRID).assign_attrs(
+                seconds=1.0, training_seconds=2.0, numbers=json.dumps({"converged": [True, False]})
+            ),
+        )
+        for name, natural in (("right", True), ("wrong", False))
+    ]  # fmt: skip
+    table = potential_table(records, [system], target="paper")
+    log_z = table[(table["quantity"] == "log Z") & (table["gauge"] == "shift+slope")]
+    rows = log_z.set_index(["method", "gauge_coordinates"])["value"]
+    study, natural = rows["zero skill", "study"], rows["zero skill", "natural"]
+    assert study == pytest.approx(zero_skill_scores(truth(), GRID.points).value / 20)
+    assert natural == pytest.approx(
+        zero_skill_scores(truth(), GRID.points, gauge_coordinates=NATURAL).value / 20
+    )
+    assert rows["right", "natural"] < 1e-10 < rows["wrong", "study"]
+    # -T log Z is undetermined by functions that are affine in (T, H), whatever a method works in.
+    thermal = table[table["quantity"] == "-T log Z"]
+    assert set(thermal["gauge_coordinates"]) == {"study"}
+    assert set(table.loc[table["kind"] == "estimate", "converged"]) == {0.5}
+    assert table.loc[table["kind"] != "estimate", "converged"].isna().all()
 
 
 def test_the_free_energy_of_thermodynamics_is_affine_where_its_family_is_not():
