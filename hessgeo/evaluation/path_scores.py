@@ -50,12 +50,14 @@ def perceptual_path_length(
         One value a path; NaN where clipping leaves none.
 
     Raises:
-        ValueError: on shapes that differ, or an ``epsilon`` that is not positive.
+        ValueError: on shapes that differ, an ``epsilon`` that is not positive, or quantiles that do not rise.
     """
     if here.shape != ahead.shape or here.ndim != 3:
         raise ValueError(f"features have shapes {here.shape}, {ahead.shape}, must both be (m, k, d)")
     if not epsilon > 0:
         raise ValueError(f"epsilon is {epsilon}, must be positive")
+    if clip is not None and not 0 <= clip[0] < clip[1] <= 1:
+        raise ValueError(f"clip is {clip}, must be two quantiles that rise from 0 to 1")
     values = ((np.asarray(ahead, dtype=float) - here) ** 2).sum(axis=2) / epsilon**2
     kept = np.ones(values.shape, dtype=bool)
     if clip is not None:
@@ -64,6 +66,40 @@ def perceptual_path_length(
     count = kept.sum(axis=1)
     total = np.where(kept, values, 0.0).sum(axis=1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def draw_shares(pairs: int, count: int, *, epsilon: float, seed: int) -> Float[np.ndarray, "pairs count"]:
+    """Random places on paths for ``perceptual_path_length``, one uniform in each of ``count`` equal parts.
+
+    The parts fill ``[0, 1 - epsilon]``, so that ``s + epsilon`` is on the path too; their mean has the expectation of a
+    mean over independent places, and scatters less. Pair ``i`` depends on ``(seed, i)`` alone.
+
+    Args:
+        pairs: paths of a method.
+        count: places on each.
+        epsilon: share of the path that is to be left after each place.
+        seed: of the draw; independent of ``draw_pairs`` at the same seed.
+
+    Raises:
+        ValueError: if ``epsilon`` leaves nothing, or there are no places.
+    """
+    if not 0 < epsilon < 1 or count < 1:
+        raise ValueError(f"epsilon is {epsilon}, must be between 0 and 1; count is {count}, at least 1")
+    unit = np.random.Generator(np.random.Philox(key=np.array([seed, 1], dtype=np.uint64))).random(
+        (pairs, count)
+    )
+    return (1 - epsilon) * (np.arange(count) + unit) / count
+
+
+def points_at(
+    track: Float[np.ndarray, "m n 2"], shares: Float[np.ndarray, "m k"]
+) -> Float[np.ndarray, "m k 2"]:
+    """Points at shares in [0, 1] of paths, linear between the points of a track that are even in the share."""
+    segments = track.shape[1] - 1
+    low = np.clip(np.floor(shares * segments).astype(int), 0, segments - 1)
+    first, last = (np.take_along_axis(track, low[..., None] + k, axis=1) for k in (0, 1))
+    rest = (shares * segments - low)[..., None]
+    return first * (1 - rest) + last * rest
 
 
 def bend(points: Float[np.ndarray, "m n 2"]) -> Float[np.ndarray, "m"]:

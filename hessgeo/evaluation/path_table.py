@@ -26,7 +26,8 @@ def table_2(
     Returns:
         One row for each split of the pairs (all, within a phase, across a boundary) and method: ``pairs``, method,
         ``count``, and for each score ``<score>``, ``<score>_sd``, ``<score>_difference``, ``<score>_low``,
-        ``<score>_high``. Of a split without pairs there are no rows.
+        ``<score>_high`` and ``<score>_count``, the pairs that have both scores of the difference. Of a split without
+        pairs there are no rows.
 
     Raises:
         ValueError: if the baseline is not among the methods.
@@ -45,14 +46,14 @@ def table_2(
                 found = paired_difference(
                     values, reference[column].to_numpy(dtype=float), confidence=confidence
                 )
+                measured = values[np.isfinite(values)]
                 row |= {
-                    column: np.mean(values),
-                    f"{column}_sd": np.std(values, ddof=1) if len(values) > 1 else np.nan,
-                }
-                row |= {
+                    column: np.mean(measured) if len(measured) else np.nan,
+                    f"{column}_sd": np.std(measured, ddof=1) if len(measured) > 1 else np.nan,
                     f"{column}_difference": found.mean,
                     f"{column}_low": found.low,
                     f"{column}_high": found.high,
+                    f"{column}_count": found.count,
                 }
             rows.append(row)
     return pd.DataFrame(rows)

@@ -37,8 +37,8 @@ ALGORITHM_VERSIONS: Mapping[str, int] = {
     "train_network": 2,
     "estimate_geometry": 2,
     "score_estimates": 1,
-    "solve_geodesics": 1,
-    "score_paths": 1,
+    "solve_geodesics": 2,
+    "score_paths": 2,
 }
 
 FIGURES = (
@@ -181,7 +181,8 @@ class Layout:
     @property
     def path_targets(self) -> list[str]:
         """Everything that the target ``table2`` makes."""
-        tables = [self.table("table2.csv"), self.table("table2.json")] if self.path_studies else []
+        kinds = ("csv", "tex", "html", "json") if self.path_studies else ()
+        tables = [self.table(f"table2.{kind}") for kind in kinds]
         return [*tables, *(path for study in self.path_studies for path in study.path_targets)]
 
     def of_comparison(self, name: str) -> Callable[[Any], list[Any]]:

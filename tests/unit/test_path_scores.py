@@ -6,10 +6,12 @@ import pytest
 from hessgeo.evaluation.path_scores import (
     bend,
     draw_pairs,
+    draw_shares,
     near_boundary,
     paired_difference,
     path_length,
     perceptual_path_length,
+    points_at,
     turning_by_place,
     within_one_phase,
 )
@@ -45,6 +47,26 @@ def test_perceptual_path_length_is_the_energy_of_the_features():
     assert clipped == pytest.approx(9, rel=1e-6)
     with pytest.raises(ValueError, match="epsilon is 0"):
         perceptual_path_length(features, ahead, epsilon=0)
+    with pytest.raises(ValueError, match="quantiles that rise"):
+        perceptual_path_length(features, ahead, epsilon=epsilon, clip=(0.9, 0.1))
+
+
+def test_shares_lie_one_in_each_part_and_depend_on_their_pair_alone():
+    shares = draw_shares(400, 5, epsilon=0.2, seed=3)
+    assert (np.floor(shares / 0.16) == np.arange(5)).all()
+    assert (shares + 0.2 <= 1).all()
+    # Uniform in each part: a deviation of 0.16 / sqrt(12) over the root of 400.
+    np.testing.assert_allclose(shares.mean(axis=0), 0.16 * (np.arange(5) + 0.5), atol=4 * 0.046 / 20)
+    np.testing.assert_array_equal(draw_shares(7, 5, epsilon=0.2, seed=3), shares[:7])
+    assert not np.isin(draw_shares(7, 5, epsilon=0.2, seed=4), shares).any()
+    with pytest.raises(ValueError, match="epsilon is 1"):
+        draw_shares(7, 5, epsilon=1, seed=3)
+
+
+def test_points_between_those_of_a_track():
+    track = np.array([[[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]]])
+    found = points_at(track, np.array([[0.0, 0.25, 0.5, 0.75, 1.0]]))
+    np.testing.assert_allclose(found[0], [[0, 0], [0.5, 0], [1, 0], [1, 1], [1, 2]], atol=1e-15)
 
 
 def test_bend_of_a_half_circle_and_of_a_line():

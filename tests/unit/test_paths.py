@@ -1,19 +1,25 @@
 """Paths of a study by every method, on a small system whose images are known functions of the point."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from hessgeo.evaluation.path_table import table_2, turning_at_boundaries
 from hessgeo.free_energies.potentials import POTENTIALS
 from hessgeo.geodesics.curves import length
 from hessgeo.geodesics.lines import spherical_lines, straight_lines
 from hessgeo.grids import Grid
+from hessgeo.plotting.tables import save_table
 from hessgeo.systems.slices import LatentSlice
+from hessgeo.workflow import path_tables
 from hessgeo.workflow.paths import (
     certificates,
     feature_maps,
+    perceptual_path_lengths,
     sample_waypoints,
     score_paths,
     shown_pairs,
@@ -22,6 +28,7 @@ from hessgeo.workflow.paths import (
     study_metrics,
 )
 
+ROOT = Path(__file__).parents[2]
 GRID = Grid(((-1.0, 1.0), (-1.0, 1.0)), (25, 25))
 SETTINGS = {
     "methods": ["linear", "spherical", "fisher", "published", "pixels", "density"],
@@ -31,6 +38,9 @@ SETTINGS = {
     "waypoints": 6,
     "refinement": 2,
     "spacing": "fisher",
+    "path_length_epsilon": 0.05,
+    "path_length_places": 4,
+    "path_length_clip": [0.01, 0.99],
     "floor": 1e-3,
     "smoothing": 1.0,
     "density_quantile": 0.5,
@@ -135,6 +145,43 @@ def test_scores_of_a_study_and_its_strips(study):
     )
 
 
+class Coordinates:
+    """Images of two pixels, the point itself in steps of 1/255: their features are known."""
+
+    def sample(self, t, index, seed):
+        return np.rint(127.5 * (1 + t)).astype(np.uint8).reshape(len(t), 1, 2, 1)
+
+
+def test_the_perceptual_path_length_of_a_line_is_its_squared_length(study, monkeypatch):
+    metrics, _ = study
+    settings = {
+        **SETTINGS,
+        "methods": ["linear", "spherical", "fisher"],
+        "spacing": "own",
+        "path_length_epsilon": 0.25,
+        "path_length_places": 12,
+        "path_length_clip": None,
+    }
+    paths = solve_paths(metrics, PLANE, GRID, settings, seed=4)
+    features = lambda images: images.reshape(len(images), 2) / 127.5 - 1  # noqa: E731
+    found = perceptual_path_lengths(paths, Coordinates(), features, settings, seed=0)
+    assert found.shape == (3, 8)
+    chords = np.diff(paths["points"].to_numpy()[0][:, [0, -1]], axis=1)[:, 0]
+    # Rounding moves each coordinate by at most 1/255, a step of a quarter of a path by 0.016 of its coordinates.
+    error = 4 * np.abs(chords).sum(axis=1) * 2 * 0.0157 + (4 * 0.0111) ** 2
+    assert (np.abs(found[0] - (chords**2).sum(axis=1)) < error).all()
+    places = paths["probes"].to_numpy()
+    assert places.shape == (3, 8, 12, 2, 2)
+    np.testing.assert_allclose(
+        places[0, :, :, 1] - places[0, :, :, 0], np.broadcast_to(chords[:, None] / 4, (8, 12, 2)), atol=1e-12
+    )
+    monkeypatch.setattr("hessgeo.workflow.paths.SAMPLED_AT_ONCE", 7)
+    again = perceptual_path_lengths(paths, Coordinates(), features, settings, seed=0)
+    np.testing.assert_array_equal(again, found)
+    fewer = solve_paths(metrics, PLANE, GRID, {**settings, "pairs": 3}, seed=4)
+    np.testing.assert_allclose(fewer["probes"], paths["probes"][:, :3], atol=1e-6)
+
+
 def scores_of(gain, pairs=50):
     rng = np.random.default_rng(0)
     base = 10 + rng.normal(size=pairs)
@@ -160,6 +207,52 @@ def test_table_holds_the_paired_differences_of_each_split():
     assert table.loc[("all", "fisher"), "count"] == 50
     with pytest.raises(ValueError, match="baseline 'spline'"):
         table_2(scores_of(1.0), ["clip"], baseline="spline")
+
+
+def test_pairs_without_a_score_are_left_out_and_counted():
+    scores = scores_of(1.0).reset_index(drop=True)
+    mine = (scores["method"] == "fisher") & (scores["pair"] < 4)
+    table = table_2(scores.assign(clip=scores["clip"].mask(mine)), ["clip"]).set_index(["pairs", "method"])
+    row = table.loc[("all", "fisher")]
+    assert (row["count"], row["clip_count"]) == (50, 46)
+    kept = scores[(scores["method"] == "fisher") & ~mine]["clip"]
+    assert row["clip"] == pytest.approx(kept.mean())
+    assert row["clip_sd"] == pytest.approx(kept.std())
+
+
+def test_the_table_is_typeset_with_its_settings(tmp_path):
+    scores = scores_of(1.0).rename(columns={"clip": "perceptual_path_length"})
+    whole = table_2(scores, ["perceptual_path_length"])
+    whole.insert(0, "study", "digits")
+    settings = {"digits": SETTINGS}
+    files = [tmp_path / f"table2.{kind}" for kind in ("csv", "tex", "html")]
+    columns, caption = path_tables.score_columns(whole), path_tables.caption(settings)
+    save_table(
+        path_tables.with_labels(whole),
+        columns,
+        *files,
+        caption=caption,
+        title=path_tables.TITLE,
+        group="group",
+    )
+    csv = pd.read_csv(files[0])
+    assert "perceptual_path_length" in csv
+    assert len(csv) == 6
+    for page in (files[1].read_text(), files[2].read_text()):
+        assert "epsilon 0.05, 4 places a path" in page
+        assert "below the 0.01 and above the 0.99 quantile" in page
+        assert "digits, across a boundary: 25 pairs" in page
+        assert "Fisher (ours)" in page
+    other = {**SETTINGS, "path_length_clip": None, "spacing": "own"}
+    both = path_tables.caption({"digits": SETTINGS, "faces": other})
+    assert "faces: epsilon 0.05, 4 places a path, nothing left out" in both
+    assert "on every path (digits); equidistant in the metric of each method" in both
+
+
+def test_every_method_and_score_has_a_name():
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    geodesics = schema["$defs"]["study"]["properties"]["geodesics"]["properties"]
+    assert set(path_tables.METHODS) == set(geodesics["methods"]["items"]["enum"])
 
 
 def test_turning_at_boundaries_is_a_paired_difference():

@@ -84,7 +84,13 @@ rule tabulate_paths:
     input:
         scores=[entry.path("path_scores.csv") for entry in layout.path_studies],
     output:
-        table=layout.table("table2.csv"),
+        **{f"table_{kind}": layout.table(f"table2.{kind}") for kind in ("csv", "tex")},
+        table_html=report(
+            layout.table("table2.html"),
+            caption="../report/path_table.rst",
+            category="paths",
+            labels={"table": "Table 2"},
+        ),
         numbers=layout.table("table2.json"),
     log:
         logs("tabulate_paths.log"),
@@ -97,10 +103,9 @@ rule tabulate_paths:
         mem_mb=2_000,
         runtime="10m",
     params:
-        studies=[entry.name for entry in layout.path_studies],
-        confidence=[
-            layout.settings.studies[entry.name]["geodesics"]["confidence"] for entry in layout.path_studies
-        ],
+        geodesics={
+            entry.name: layout.settings.studies[entry.name]["geodesics"] for entry in layout.path_studies
+        },
     message:
         "Tabulate the path scores of every study"
     script:
