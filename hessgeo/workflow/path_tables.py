@@ -87,7 +87,7 @@ def _step(epsilon: float, places: int, clip: list[float] | None) -> str:
 def _spacing(settings: Mapping[str, Mapping[str, Any]]) -> str:
     """Where way-points lie."""
     told = {
-        "fisher": "equidistant in the Fisher metric on every path",
+        "fisher": "equidistant in the Fisher metric on every path but the spherical",
         "own": "equidistant in the metric of each method, those of the straight line in the parameters",
     }
     by_rule = {
@@ -98,4 +98,7 @@ def _spacing(settings: Mapping[str, Mapping[str, Any]]) -> str:
         for rule, text in told.items()
         if by_rule[rule]
     ]
-    return f"Way-points, and s, are {'; '.join(stated)}."
+    return (
+        f"Way-points, and s, are {'; '.join(stated)}. The spherical line lies on the straight one; its way-points are "
+        "even in the angle of the latents, which is all that differs."
+    )

@@ -125,9 +125,10 @@ def solve_paths(
 
     ``published`` is the scheme of Lobashev et al. with its detached gradient, under the Fisher metric. With the spacing
     ``fisher`` the way-points of every path are equidistant in the Fisher metric: what differs is the path alone. With
-    ``own`` they are equidistant in the metric of each method, those of ``linear`` in the parameters, those of
-    ``spherical`` in the angle of the latents: few and even points jump across a boundary that others resolve, and their
-    sum of distances is shorter for that.
+    ``own`` they are equidistant in the metric of each method, those of ``linear`` in the parameters: few and even
+    points jump across a boundary that others resolve, and their sum of distances is shorter for that. Those of
+    ``spherical`` are even in the angle of the latents with both: it lies on the straight line, and its spacing is all
+    that makes it another way.
 
     Args:
         metrics: by name; a method without its metric is left out.
@@ -166,7 +167,7 @@ def solve_paths(
         # A solved curve is a spline: its own length is more exact than that of the polyline through its points.
         own = part["own_length"] if name == "fisher" else None
         part["fisher_length"] = curve.length(fisher).numpy() if own is None else own
-        if settings["spacing"] == "fisher" and name != "fisher":
+        if settings["spacing"] == "fisher" and name not in ("fisher", "spherical"):
             along = _even(curve, fisher, grid)
         part["waypoints"], track = along(settings["waypoints"]), along(TRACK)
         part["probes"] = np.stack([points_at(track, shares), points_at(track, shares + step)], axis=2)

@@ -246,7 +246,7 @@ def test_the_table_is_typeset_with_its_settings(tmp_path):
     other = {**SETTINGS, "path_length_clip": None, "spacing": "own"}
     both = path_tables.caption({"digits": SETTINGS, "faces": other})
     assert "faces: epsilon 0.05, 4 places a path, nothing left out" in both
-    assert "on every path (digits); equidistant in the metric of each method" in both
+    assert "on every path but the spherical (digits); equidistant in the metric of each method" in both
 
 
 def test_every_method_and_score_has_a_name():
@@ -259,6 +259,25 @@ def test_turning_at_boundaries_is_a_paired_difference():
     found = turning_at_boundaries(scores_of(1.0), "fisher")
     assert found.mean == pytest.approx(12, abs=0.5)
     assert found.low < found.mean < found.high
+
+
+@pytest.mark.parametrize("spacing", ["fisher", "own"])
+def test_spherical_lines_keep_their_own_spacing_and_so_their_own_scores(study, spacing):
+    metrics, _ = study
+    settings = {**SETTINGS, "spacing": spacing, "methods": ["linear", "spherical", "fisher"]}
+    paths = solve_paths(metrics, PLANE, GRID, settings, seed=4)
+    ends = paths["points"].to_numpy()[0][:, [0, -1]]
+    spherical = paths["waypoints"].to_numpy()[1]
+    expected = spherical_lines(ends[:, 0], ends[:, 1], PLANE, SETTINGS["waypoints"])
+    np.testing.assert_allclose(spherical, expected, atol=1e-12)
+    off, chord = spherical - ends[:, :1], (ends[:, 1] - ends[:, 0])[:, None]
+    assert np.abs(off[..., 0] * chord[..., 1] - off[..., 1] * chord[..., 0]).max() < 1e-12
+    images = sample_waypoints(paths["waypoints"].to_numpy(), Waves(), seed=0)
+    features = images.reshape(*images.shape[:3], -1) / 255.0
+    scores = score_paths(paths, {"pixels": features}, np.ones(GRID.shape, dtype=int), GRID)
+    pixels = scores.pivot(index="pair", columns="method", values="pixels")
+    assert (pixels["spherical"] != pixels["linear"]).any()
+    assert np.abs(paths["probes"].to_numpy()[1] - paths["probes"].to_numpy()[0]).max() > 1e-3
 
 
 def test_way_points_share_their_spacing_or_keep_their_own(study):
