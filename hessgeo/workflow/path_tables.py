@@ -1,4 +1,4 @@
-"""Table 2 as it is typeset: its columns, and captions that state the settings it was made with."""
+"""Table 2 and those beside it: what they compare, their columns, and captions that state the settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from hessgeo.plotting.tables import Column
+from hessgeo.evaluation.path_table import table_2
+from hessgeo.plotting.tables import Column, number_with_interval
 
 SCORES = {
     "fisher": "Fisher",
@@ -28,34 +29,82 @@ METHODS = {
     "clip": "CLIP metric",
     "density": "density metric",
 }
-TITLE = "Table 2"
+TITLES = {"table2": "Table 2", "table2_against_fisher": "Table 2, less the Fisher geodesic"}
 
 
-def score_columns(table: pd.DataFrame) -> list[Column]:
-    """The scores that a table has, as columns beside the method."""
-    scores = [Column(name, title) for name, title in SCORES.items() if name in table]
+def tables(
+    scores: Mapping[str, pd.DataFrame], settings: Mapping[str, Mapping[str, Any]]
+) -> dict[str, pd.DataFrame]:
+    """Every table of path scores, over all studies, by its name.
+
+    Args:
+        scores: of each study, as ``paths.score_paths`` returns them.
+        settings: the settings ``geodesics`` of each study.
+
+    Returns:
+        ``table2``, whose differences are from the straight line, and ``table2_against_fisher``, where they are from the
+        Fisher geodesic, which itself is left out.
+    """
+    made: dict[str, list[pd.DataFrame]] = {name: [] for name in TITLES}
+    for study, table in scores.items():
+        names, confidence = [name for name in SCORES if name in table], settings[study]["confidence"]
+        for name, baseline in (("table2", "linear"), ("table2_against_fisher", "fisher")):
+            part = table_2(table, names, baseline=baseline, confidence=confidence)
+            made[name].append(part.assign(study=study))
+    whole = {name: pd.concat(parts, ignore_index=True) for name, parts in made.items()}
+    against = whole["table2_against_fisher"]
+    whole["table2_against_fisher"] = against[against["method"] != "fisher"].reset_index(drop=True)
+    return {name: table[["study", *table.columns.drop("study")]] for name, table in whole.items()}
+
+
+def columns(name: str, table: pd.DataFrame) -> list[Column]:
+    """The columns of a table that are typeset: the path, and its scores or their differences."""
+    ending = "_difference" if name == "table2_against_fisher" else ""
+    scores = [
+        Column(f"{score}{ending}", title) for score, title in SCORES.items() if f"{score}{ending}" in table
+    ]
     return [Column("label", "path"), *scores]
 
 
-def with_labels(table: pd.DataFrame) -> pd.DataFrame:
-    """A table with what is typeset: ``label`` of the method, ``group`` of the pairs, ``kind`` of the row."""
-    group = [f"{row.study}, {row.pairs}: {row.count_of_pairs} pairs" for row in _rows(table)]
-    return table.assign(label=table["method"].map(METHODS), group=group, kind="estimate")
+def typeset(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """A table with what is typeset: ``label`` of the method, ``group`` of the pairs, ``kind`` of the row, intervals."""
+    rows = table.to_dict("records")
+    group = [f"{row['study']}, {row['pairs']}: {row['count']} pairs" for row in rows]
+    table = table.assign(label=table["method"].map(METHODS), group=group, kind="estimate")
+    if name == "table2_against_fisher":
+        for score in SCORES:
+            if score in table:
+                keys = [f"{score}_{end}" for end in ("difference", "low", "high")]
+                table[f"{score}_difference_text"] = [
+                    number_with_interval(*(row[key] for key in keys)) for row in rows
+                ]
+    return table
 
 
-def _rows(table: pd.DataFrame) -> Any:
-    # Tuples have a method ``count`` of their own.
-    return table.rename(columns={"count": "count_of_pairs"}).itertuples()
+def caption(name: str, settings: Mapping[str, Mapping[str, Any]]) -> str:
+    """What a table shows, with the settings ``geodesics`` of each study that a number depends on."""
+    split = "over pairs of points of the slice, all of them and split by whether both ends lie in one phase"
+    if name == "table2_against_fisher":
+        return (
+            "The score of each path less that of the geodesic of the Fisher metric between the same ends: mean "
+            f"{split}, with its interval of {_confidence(settings)} (Student's t over pairs; each holds by itself, "
+            f"none is widened for their number). Above zero the geodesic has the lower score. {_scores(settings)}"
+        )
+    return f"Mean and standard deviation {split}. {_scores(settings)}"
 
 
-def caption(settings: Mapping[str, Mapping[str, Any]]) -> str:
-    """What Table 2 shows, with the settings ``geodesics`` of each study that a number depends on."""
+def _confidence(settings: Mapping[str, Mapping[str, Any]]) -> str:
+    levels = dict.fromkeys(f"{100 * entry['confidence']:g} %" for entry in settings.values())
+    return " or ".join(levels)
+
+
+def _scores(settings: Mapping[str, Mapping[str, Any]]) -> str:
+    """What the columns are."""
     return (
-        "Mean and standard deviation over pairs of points of the slice, all of them and split by whether both ends "
-        "lie in one phase. Fisher: length in the Fisher metric. CLIP, pixels, perceptual: sums of distances of the "
-        "images at neighbouring way-points, in unit embeddings, grey values in [0, 1], and the features of the "
-        "perceptual network. Curvature: mean turning angle per unit of length in the plane, rad. Bend: largest "
-        f"distance from the chord over the chord. {_path_length(settings)} {_spacing(settings)}"
+        "Fisher: length in the Fisher metric. CLIP, pixels, perceptual: sums of distances of the images at "
+        "neighbouring way-points, in unit embeddings, grey values in [0, 1], and the features of the perceptual "
+        "network. Curvature: mean turning angle per unit of length in the plane, rad. Bend: largest distance from the chord "
+        f"over the chord. {_path_length(settings)} {_spacing(settings)}"
     )
 
 

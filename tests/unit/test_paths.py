@@ -13,9 +13,10 @@ from hessgeo.free_energies.potentials import POTENTIALS
 from hessgeo.geodesics.curves import length
 from hessgeo.geodesics.lines import spherical_lines, straight_lines
 from hessgeo.grids import Grid
-from hessgeo.plotting.tables import save_table
+from hessgeo.plotting.tables import number_with_interval, save_table
 from hessgeo.systems.slices import LatentSlice
 from hessgeo.workflow import path_tables
+from hessgeo.workflow.layout import PATH_TABLES
 from hessgeo.workflow.paths import (
     certificates,
     feature_maps,
@@ -220,33 +221,57 @@ def test_pairs_without_a_score_are_left_out_and_counted():
     assert row["clip_sd"] == pytest.approx(kept.std())
 
 
-def test_the_table_is_typeset_with_its_settings(tmp_path):
+@pytest.fixture
+def written(tmp_path):
+    """The tables of a study, and their files."""
     scores = scores_of(1.0).rename(columns={"clip": "perceptual_path_length"})
-    whole = table_2(scores, ["perceptual_path_length"])
-    whole.insert(0, "study", "digits")
-    settings = {"digits": SETTINGS}
-    files = [tmp_path / f"table2.{kind}" for kind in ("csv", "tex", "html")]
-    columns, caption = path_tables.score_columns(whole), path_tables.caption(settings)
-    save_table(
-        path_tables.with_labels(whole),
-        columns,
-        *files,
-        caption=caption,
-        title=path_tables.TITLE,
-        group="group",
-    )
-    csv = pd.read_csv(files[0])
+    found = path_tables.tables({"digits": scores}, {"digits": SETTINGS})
+    assert tuple(found) == PATH_TABLES == tuple(path_tables.TITLES)
+    for name, table in found.items():
+        files = [tmp_path / f"{name}.{kind}" for kind in ("csv", "tex", "html")]
+        about = {
+            "caption": path_tables.caption(name, {"digits": SETTINGS}),
+            "title": path_tables.TITLES[name],
+        }
+        save_table(
+            path_tables.typeset(name, table), path_tables.columns(name, table), *files, **about, group="group"
+        )
+    return found, tmp_path
+
+
+def test_the_table_is_typeset_with_its_settings(written):
+    _, folder = written
+    csv = pd.read_csv(folder / "table2.csv")
     assert "perceptual_path_length" in csv
     assert len(csv) == 6
-    for page in (files[1].read_text(), files[2].read_text()):
+    for kind in ("tex", "html"):
+        page = (folder / f"table2.{kind}").read_text()
         assert "epsilon 0.05, 4 places a path" in page
         assert "below the 0.01 and above the 0.99 quantile" in page
         assert "digits, across a boundary: 25 pairs" in page
         assert "Fisher (ours)" in page
     other = {**SETTINGS, "path_length_clip": None, "spacing": "own"}
-    both = path_tables.caption({"digits": SETTINGS, "faces": other})
+    both = path_tables.caption("table2", {"digits": SETTINGS, "faces": other})
     assert "faces: epsilon 0.05, 4 places a path, nothing left out" in both
     assert "on every path but the spherical (digits); equidistant in the metric of each method" in both
+
+
+def test_paths_are_compared_with_the_geodesic_pair_by_pair(written):
+    found, folder = written
+    from_line, from_ours = (found[name].set_index(["pairs", "method"]) for name in PATH_TABLES[:2])
+    assert "fisher" not in from_ours.index.get_level_values("method")
+    ours, line = from_line.loc[("all", "fisher")], from_ours.loc[("all", "linear")]
+    for mine, other in (("difference", "difference"), ("low", "high"), ("high", "low")):
+        assert line[f"perceptual_path_length_{mine}"] == -ours[f"perceptual_path_length_{other}"]
+    assert line["perceptual_path_length_count"] == 50
+    across = from_ours.loc[("across a boundary", "linear")]
+    cell = number_with_interval(
+        *(across[f"perceptual_path_length_{end}"] for end in ("difference", "low", "high"))
+    )
+    for kind in ("tex", "html"):
+        page = (folder / f"table2_against_fisher.{kind}").read_text()
+        assert cell in page
+        assert "Above zero the geodesic has the lower score" in page.replace("\n", " ")
 
 
 def test_every_method_and_score_has_a_name():

@@ -1,31 +1,25 @@
-"""Put the path scores of every study in Table 2."""
-
-import pandas as pd
+"""Put the path scores of every study in Table 2 and those beside it, and typeset them."""
 
 from hessgeo import store
-from hessgeo.evaluation.path_table import table_2
 from hessgeo.plotting.tables import save_table
-from hessgeo.workflow import path_tables as typeset
-from hessgeo.workflow import script_context
+from hessgeo.workflow import path_tables, script_context
 
 
 def main(scores, settings, output):
-    parts = []
-    for study, table in scores.items():
-        names = [name for name in typeset.SCORES if name in table]
-        part = table_2(table, names, confidence=settings[study]["confidence"])
-        part.insert(0, "study", study)
-        parts.append(part)
-    whole = pd.concat(parts, ignore_index=True)
-    files = [output[f"table_{kind}"] for kind in ("csv", "tex", "html")]
-    about = {"caption": typeset.caption(settings), "title": typeset.TITLE, "group": "group"}
-    save_table(typeset.with_labels(whole), typeset.score_columns(whole), *files, **about)
-    records = {study: part.drop(columns="study").to_dict("records") for study, part in whole.groupby("study")}
+    tables = path_tables.tables(scores, settings)
+    for name, table in tables.items():
+        files = [output[f"{name}_{kind}"] for kind in ("csv", "tex", "html")]
+        about = {"caption": path_tables.caption(name, settings), "title": path_tables.TITLES[name]}
+        columns = path_tables.columns(name, table)
+        save_table(path_tables.typeset(name, table), columns, *files, **about, group="group")
+    records = {name: table.to_dict("records") for name, table in tables.items()}
     store.write_json(output.numbers, store.finite(records))
 
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
-        tables = [store.read_table(path) for path in step.input.scores]
         settings = step.params.geodesics
-        main(dict(zip(settings, tables, strict=True)), settings, step.output)
+        scores = {
+            name: store.read_table(path) for name, path in zip(settings, step.input.scores, strict=True)
+        }
+        main(scores, settings, step.output)
