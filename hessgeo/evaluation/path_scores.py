@@ -169,19 +169,45 @@ def near_boundary(
 
 
 @dataclass(frozen=True)
-class PairedDifference:
-    """The mean of paired differences with its confidence interval.
+class MeanInterval:
+    """A mean, or a difference of means, with its confidence interval.
 
     Attributes:
-        mean: of ``a - b``.
+        mean: such as of paired differences.
         low, high: ends of the interval.
-        count: pairs; those with a NaN are left out.
+        count: values, pairs or both sets of values together that it is of; those with a NaN are left out.
     """
 
     mean: float
     low: float
     high: float
     count: int
+
+
+def mean_interval(values: Float[np.ndarray, "m"], *, confidence: float = 0.95) -> MeanInterval:
+    """Mean of the values that are finite, with Student's interval; see ``paired_difference``."""
+    return paired_difference(values, np.zeros_like(values), confidence=confidence)
+
+
+def independent_difference(
+    a: Float[np.ndarray, "m"], b: Float[np.ndarray, "n"], *, confidence: float = 0.95
+) -> MeanInterval:
+    """Mean of ``a`` less mean of ``b``, two sets of independent values, with Welch's interval.
+
+    Returns:
+        The interval is NaN where a set has fewer than two finite values, and a point if neither set scatters.
+    """
+    a, b = (np.asarray(values, dtype=float)[np.isfinite(values)] for values in (a, b))
+    count = len(a) + len(b)
+    if min(len(a), len(b)) < 1:
+        return MeanInterval(np.nan, np.nan, np.nan, count)
+    mean = float(a.mean() - b.mean())
+    if min(len(a), len(b)) < 2:
+        return MeanInterval(mean, np.nan, np.nan, count)
+    if np.ptp(a) == 0 and np.ptp(b) == 0:
+        return MeanInterval(mean, mean, mean, count)
+    low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval(confidence)
+    return MeanInterval(mean, float(low), float(high), count)
 
 
 def paired_difference(
@@ -192,7 +218,7 @@ def paired_difference(
     method: Literal["t", "bootstrap"] = "t",
     resamples: int = 9999,
     seed: int = 0,
-) -> PairedDifference:
+) -> MeanInterval:
     """Mean of ``a - b`` over pairs, with a confidence interval.
 
     Args:
@@ -217,10 +243,10 @@ def paired_difference(
     difference = difference[np.isfinite(difference)]
     count = len(difference)
     if count < 2:
-        return PairedDifference(float(difference.mean()) if count else np.nan, np.nan, np.nan, count)
+        return MeanInterval(float(difference.mean()) if count else np.nan, np.nan, np.nan, count)
     mean = float(difference.mean())
     if np.ptp(difference) == 0:
-        return PairedDifference(mean, mean, mean, count)
+        return MeanInterval(mean, mean, mean, count)
     if method == "t":
         error = stats.sem(difference)
         low, high = stats.t.interval(confidence, count - 1, loc=mean, scale=error)
@@ -232,7 +258,7 @@ def paired_difference(
             n_resamples=resamples,
             rng=np.random.default_rng(seed),
         ).confidence_interval
-    return PairedDifference(mean, float(low), float(high), count)
+    return MeanInterval(mean, float(low), float(high), count)
 
 
 def draw_pairs(

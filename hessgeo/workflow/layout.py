@@ -62,7 +62,7 @@ NETWORK_TRAINING = (
 )  # fmt: skip
 
 # Tables and figures of the target table2.
-PATH_TABLES = ("table2", "table2_against_fisher")
+PATH_TABLES = ("table2", "table2_against_fisher", "table2_turning")
 PATH_FIGURES = ("geodesic_mosaic", "interpolation_strips")
 
 # Drawn of studies that have what they show.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from hessgeo.evaluation.path_table import table_2
+from hessgeo.evaluation.path_table import table_2, turning_contrasts
 from hessgeo.plotting.tables import Column, number_with_interval
 
 SCORES = {
@@ -29,7 +29,11 @@ METHODS = {
     "clip": "CLIP metric",
     "density": "density metric",
 }
-TITLES = {"table2": "Table 2", "table2_against_fisher": "Table 2, less the Fisher geodesic"}
+TITLES = {
+    "table2": "Table 2",
+    "table2_against_fisher": "Table 2, less the Fisher geodesic",
+    "table2_turning": "Turning in phases and at boundaries",
+}
 
 
 def tables(
@@ -42,8 +46,8 @@ def tables(
         settings: the settings ``geodesics`` of each study.
 
     Returns:
-        ``table2``, whose differences are from the straight line, and ``table2_against_fisher``, where they are from the
-        Fisher geodesic, which itself is left out.
+        ``table2``, whose differences are from the straight line, ``table2_against_fisher``, where they are from the
+        Fisher geodesic, which itself is left out, and ``table2_turning``, the rows of ``turning_contrasts``.
     """
     made: dict[str, list[pd.DataFrame]] = {name: [] for name in TITLES}
     for study, table in scores.items():
@@ -51,6 +55,8 @@ def tables(
         for name, baseline in (("table2", "linear"), ("table2_against_fisher", "fisher")):
             part = table_2(table, names, baseline=baseline, confidence=confidence)
             made[name].append(part.assign(study=study))
+        solved = table[~table["method"].isin(["linear", "spherical"])]  # lines turn nowhere
+        made["table2_turning"].append(turning_contrasts(solved, confidence=confidence).assign(study=study))
     whole = {name: pd.concat(parts, ignore_index=True) for name, parts in made.items()}
     against = whole["table2_against_fisher"]
     whole["table2_against_fisher"] = against[against["method"] != "fisher"].reset_index(drop=True)
@@ -58,7 +64,10 @@ def tables(
 
 
 def columns(name: str, table: pd.DataFrame) -> list[Column]:
-    """The columns of a table that are typeset: the path, and its scores or their differences."""
+    """The columns of a table that are typeset: the path, and its scores, their differences, or contrasts of them."""
+    if name == "table2_turning":
+        parts = {"boundary": "boundary", "inside": "inside", "difference": "boundary less inside"}
+        return [Column("label", "path"), *(Column(part, title) for part, title in parts.items())]
     ending = "_difference" if name == "table2_against_fisher" else ""
     scores = [
         Column(f"{score}{ending}", title) for score, title in SCORES.items() if f"{score}{ending}" in table
@@ -69,6 +78,13 @@ def columns(name: str, table: pd.DataFrame) -> list[Column]:
 def typeset(name: str, table: pd.DataFrame) -> pd.DataFrame:
     """A table with what is typeset: ``label`` of the method, ``group`` of the pairs, ``kind`` of the row, intervals."""
     rows = table.to_dict("records")
+    if name == "table2_turning":
+        group = [f"{row['study']}, {row['contrast']}" for row in rows]
+        texts = {
+            f"{part}_text": [_counted(row, part) for row in rows]
+            for part in ("boundary", "inside", "difference")
+        }
+        return table.assign(label=table["method"].map(METHODS), group=group, kind="estimate", **texts)
     group = [f"{row['study']}, {row['pairs']}: {row['count']} pairs" for row in rows]
     table = table.assign(label=table["method"].map(METHODS), group=group, kind="estimate")
     if name == "table2_against_fisher":
@@ -81,6 +97,12 @@ def typeset(name: str, table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
+def _counted(row: Mapping[str, Any], part: str) -> str:
+    """A mean of ``turning_contrasts`` with its interval, and of how many paths."""
+    numbers = [row[f"{part}{end}"] for end in ("", "_low", "_high")]
+    return f"{number_with_interval(*numbers)} ({row[f'{part}_count']})"
+
+
 def caption(name: str, settings: Mapping[str, Mapping[str, Any]]) -> str:
     """What a table shows, with the settings ``geodesics`` of each study that a number depends on."""
     split = "over pairs of points of the slice, all of them and split by whether both ends lie in one phase"
@@ -89,6 +111,15 @@ def caption(name: str, settings: Mapping[str, Mapping[str, Any]]) -> str:
             "The score of each path less that of the geodesic of the Fisher metric between the same ends: mean "
             f"{split}, with its interval of {_confidence(settings)} (Student's t over pairs; each holds by itself, "
             f"none is widened for their number). Above zero the geodesic has the lower score. {_scores(settings)}"
+        )
+    if name == "table2_turning":
+        return (
+            f"Where paths turn: means with their intervals of {_confidence(settings)} (Student's t), in brackets of "
+            "how many paths. Turning of parts: turning angle per unit of length in the plane, rad, of the part of each "
+            "path within two nodes of a phase boundary, and of the rest of it; the difference is over paths that have "
+            "both. Curvature and bend of pairs: of paths whose ends lie in two phases (boundary) and in one (inside), "
+            "two sets of pairs (Welch's interval). A difference above zero says that turning gathers at boundaries; a "
+            "mean well above zero inside, that paths are not straight there. A straight line has zero everywhere."
         )
     return f"Mean and standard deviation {split}. {_scores(settings)}"
 
@@ -103,8 +134,8 @@ def _scores(settings: Mapping[str, Mapping[str, Any]]) -> str:
     return (
         "Fisher: length in the Fisher metric. CLIP, pixels, perceptual: sums of distances of the images at "
         "neighbouring way-points, in unit embeddings, grey values in [0, 1], and the features of the perceptual "
-        "network. Curvature: mean turning angle per unit of length in the plane, rad. Bend: largest distance from the chord "
-        f"over the chord. {_path_length(settings)} {_spacing(settings)}"
+        "network. Curvature: mean turning angle per unit of length in the plane, rad. Bend: largest distance from "
+        f"the chord over the chord. {_path_length(settings)} {_spacing(settings)}"
     )
 
 

@@ -7,6 +7,8 @@ from hessgeo.evaluation.path_scores import (
     bend,
     draw_pairs,
     draw_shares,
+    independent_difference,
+    mean_interval,
     near_boundary,
     paired_difference,
     path_length,
@@ -141,3 +143,24 @@ def test_differences_without_an_interval():
         paired_difference(a, a, method="z")
     with pytest.raises(ValueError, match="must both be"):
         paired_difference(a, a[:2])
+
+
+def test_the_interval_of_independent_means_covers_the_truth_though_they_scatter_unalike():
+    rng, covered, repeats = np.random.default_rng(0), [0, 0], 300
+    for _ in range(repeats):
+        few, many = 1.0 + 3 * rng.normal(size=8), 0.5 + 0.3 * rng.normal(size=40)
+        found = independent_difference(few, many, confidence=0.9)
+        covered[0] += found.low <= 0.5 <= found.high
+        alone = mean_interval(few, confidence=0.9)
+        covered[1] += alone.low <= 1.0 <= alone.high
+    # Binomial: 0.9 +- 3 * 0.017. With one common variance the few would be taken for far too certain: 0.5.
+    np.testing.assert_allclose(np.array(covered) / repeats, 0.9, atol=0.055)
+    assert found.count == 48
+
+
+def test_independent_differences_without_an_interval():
+    ones = np.array([1.0, 1.0, np.nan])
+    same = independent_difference(ones, np.zeros(3))
+    assert (same.low, same.mean, same.high, same.count) == (1.0, 1.0, 1.0, 5)
+    assert np.isnan(independent_difference(ones[:1], np.zeros(3)).low)
+    assert np.isnan(independent_difference(ones[2:], np.zeros(3)).mean)

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from hessgeo.evaluation.path_table import table_2, turning_at_boundaries
+from hessgeo.evaluation.path_table import table_2, turning_at_boundaries, turning_contrasts
 from hessgeo.free_energies.potentials import POTENTIALS
 from hessgeo.geodesics.curves import length
 from hessgeo.geodesics.lines import spherical_lines, straight_lines
@@ -188,6 +188,7 @@ def scores_of(gain, pairs=50):
     base = 10 + rng.normal(size=pairs)
     within = np.arange(pairs) % 2 == 0
     common = {"pair": np.arange(pairs), "within_phase": within, "curvature_inside": 1.0}
+    common |= {"curvature": np.where(within, 0.5, 2.0) + 0.1 * rng.normal(size=pairs), "bend": 0.1}
     line = pd.DataFrame({"method": "linear", "clip": base, "curvature_at_boundary": 1.0, **common})
     ours = base - np.where(within, 0.0, gain) + 0.1 * rng.normal(size=pairs)
     return pd.concat(
@@ -303,6 +304,34 @@ def test_spherical_lines_keep_their_own_spacing_and_so_their_own_scores(study, s
     pixels = scores.pivot(index="pair", columns="method", values="pixels")
     assert (pixels["spherical"] != pixels["linear"]).any()
     assert np.abs(paths["probes"].to_numpy()[1] - paths["probes"].to_numpy()[0]).max() > 1e-3
+
+
+def test_contrasts_of_turning_are_paired_over_parts_and_not_over_pairs():
+    scores = scores_of(1.0).reset_index(drop=True)
+    ours = scores["method"] == "fisher"
+    scores.loc[ours & (scores["pair"] < 5), "curvature_at_boundary"] = np.nan
+    rows = turning_contrasts(scores).set_index(["contrast", "method"])
+    parts = rows.loc[("turning of parts", "fisher")]
+    assert (parts["boundary_count"], parts["inside_count"], parts["difference_count"]) == (45, 50, 45)
+    assert (parts["inside"], parts["inside_low"], parts["inside_high"]) == (1.0, 1.0, 1.0)
+    assert parts["difference_low"] < parts["difference"] < parts["difference_high"]
+    assert parts["difference"] == pytest.approx(parts["boundary"] - 1)
+    curvature = rows.loc[("curvature of pairs", "fisher")]
+    # Two means of 25 with a deviation of 0.1: their difference scatters by 0.028.
+    assert curvature["difference"] == pytest.approx(1.5, abs=0.1)
+    assert 0.03 < curvature["difference_high"] - curvature["difference"] < 0.09
+    assert (curvature["boundary_count"], curvature["difference_count"]) == (25, 50)
+    flat = rows.loc[("bend of pairs", "linear")]
+    assert (flat["difference_low"], flat["difference"], flat["difference_high"]) == (0.0, 0.0, 0.0)
+
+
+def test_the_table_of_turning_says_of_how_many_paths(written):
+    found, folder = written
+    assert set(found["table2_turning"]["method"]) == {"fisher"}
+    for kind in ("tex", "html"):
+        page = (folder / f"table2_turning.{kind}").read_text()
+        assert "1.00 (50)" in page
+        assert "digits, curvature of pairs" in page
 
 
 def test_way_points_share_their_spacing_or_keep_their_own(study):

@@ -101,6 +101,12 @@ rule tabulate_paths:
             category="paths",
             labels={"table": "Table 2, less the Fisher geodesic"},
         ),
+        table2_turning_html=report(
+            layout.table("table2_turning.html"),
+            caption="../report/path_table.rst",
+            category="paths",
+            labels={"table": "turning in phases and at boundaries"},
+        ),
         numbers=layout.table("table2.json"),
     log:
         logs("tabulate_paths.log"),
