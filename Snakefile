@@ -14,6 +14,7 @@ from hessgeo.workflow.layout import (
     CLIP_FILES,
     DIFFUSION_FILES,
     NETWORK_FILES,
+    PATH_TABLES,
     Layout,
 )
 from hessgeo.workflow.settings import SettingsError, read_settings

@@ -50,12 +50,14 @@ def perceptual_path_length(
         One value a path; NaN where clipping leaves none.
 
     Raises:
-        ValueError: on shapes that differ, or an ``epsilon`` that is not positive.
+        ValueError: on shapes that differ, an ``epsilon`` that is not positive, or quantiles that do not rise.
     """
     if here.shape != ahead.shape or here.ndim != 3:
         raise ValueError(f"features have shapes {here.shape}, {ahead.shape}, must both be (m, k, d)")
     if not epsilon > 0:
         raise ValueError(f"epsilon is {epsilon}, must be positive")
+    if clip is not None and not 0 <= clip[0] < clip[1] <= 1:
+        raise ValueError(f"clip is {clip}, must be two quantiles that rise from 0 to 1")
     values = ((np.asarray(ahead, dtype=float) - here) ** 2).sum(axis=2) / epsilon**2
     kept = np.ones(values.shape, dtype=bool)
     if clip is not None:
@@ -64,6 +66,40 @@ def perceptual_path_length(
     count = kept.sum(axis=1)
     total = np.where(kept, values, 0.0).sum(axis=1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def draw_shares(pairs: int, count: int, *, epsilon: float, seed: int) -> Float[np.ndarray, "pairs count"]:
+    """Random places on paths for ``perceptual_path_length``, one uniform in each of ``count`` equal parts.
+
+    The parts fill ``[0, 1 - epsilon]``, so that ``s + epsilon`` is on the path too; their mean has the expectation of a
+    mean over independent places, and scatters less. Pair ``i`` depends on ``(seed, i)`` alone.
+
+    Args:
+        pairs: paths of a method.
+        count: places on each.
+        epsilon: share of the path that is to be left after each place.
+        seed: of the draw; independent of ``draw_pairs`` at the same seed.
+
+    Raises:
+        ValueError: if ``epsilon`` leaves nothing, or there are no places.
+    """
+    if not 0 < epsilon < 1 or count < 1:
+        raise ValueError(f"epsilon is {epsilon}, must be between 0 and 1; count is {count}, at least 1")
+    unit = np.random.Generator(np.random.Philox(key=np.array([seed, 1], dtype=np.uint64))).random(
+        (pairs, count)
+    )
+    return (1 - epsilon) * (np.arange(count) + unit) / count
+
+
+def points_at(
+    track: Float[np.ndarray, "m n 2"], shares: Float[np.ndarray, "m k"]
+) -> Float[np.ndarray, "m k 2"]:
+    """Points at shares in [0, 1] of paths, linear between the points of a track that are even in the share."""
+    segments = track.shape[1] - 1
+    low = np.clip(np.floor(shares * segments).astype(int), 0, segments - 1)
+    first, last = (np.take_along_axis(track, low[..., None] + k, axis=1) for k in (0, 1))
+    rest = (shares * segments - low)[..., None]
+    return first * (1 - rest) + last * rest
 
 
 def bend(points: Float[np.ndarray, "m n 2"]) -> Float[np.ndarray, "m"]:
@@ -133,19 +169,45 @@ def near_boundary(
 
 
 @dataclass(frozen=True)
-class PairedDifference:
-    """The mean of paired differences with its confidence interval.
+class MeanInterval:
+    """A mean, or a difference of means, with its confidence interval.
 
     Attributes:
-        mean: of ``a - b``.
+        mean: such as of paired differences.
         low, high: ends of the interval.
-        count: pairs; those with a NaN are left out.
+        count: values, pairs or both sets of values together that it is of; those with a NaN are left out.
     """
 
     mean: float
     low: float
     high: float
     count: int
+
+
+def mean_interval(values: Float[np.ndarray, "m"], *, confidence: float = 0.95) -> MeanInterval:
+    """Mean of the values that are finite, with Student's interval; see ``paired_difference``."""
+    return paired_difference(values, np.zeros_like(values), confidence=confidence)
+
+
+def independent_difference(
+    a: Float[np.ndarray, "m"], b: Float[np.ndarray, "n"], *, confidence: float = 0.95
+) -> MeanInterval:
+    """Mean of ``a`` less mean of ``b``, two sets of independent values, with Welch's interval.
+
+    Returns:
+        The interval is NaN where a set has fewer than two finite values, and a point if neither set scatters.
+    """
+    a, b = (np.asarray(values, dtype=float)[np.isfinite(values)] for values in (a, b))
+    count = len(a) + len(b)
+    if min(len(a), len(b)) < 1:
+        return MeanInterval(np.nan, np.nan, np.nan, count)
+    mean = float(a.mean() - b.mean())
+    if min(len(a), len(b)) < 2:
+        return MeanInterval(mean, np.nan, np.nan, count)
+    if np.ptp(a) == 0 and np.ptp(b) == 0:
+        return MeanInterval(mean, mean, mean, count)
+    low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval(confidence)
+    return MeanInterval(mean, float(low), float(high), count)
 
 
 def paired_difference(
@@ -156,7 +218,7 @@ def paired_difference(
     method: Literal["t", "bootstrap"] = "t",
     resamples: int = 9999,
     seed: int = 0,
-) -> PairedDifference:
+) -> MeanInterval:
     """Mean of ``a - b`` over pairs, with a confidence interval.
 
     Args:
@@ -181,10 +243,10 @@ def paired_difference(
     difference = difference[np.isfinite(difference)]
     count = len(difference)
     if count < 2:
-        return PairedDifference(float(difference.mean()) if count else np.nan, np.nan, np.nan, count)
+        return MeanInterval(float(difference.mean()) if count else np.nan, np.nan, np.nan, count)
     mean = float(difference.mean())
     if np.ptp(difference) == 0:
-        return PairedDifference(mean, mean, mean, count)
+        return MeanInterval(mean, mean, mean, count)
     if method == "t":
         error = stats.sem(difference)
         low, high = stats.t.interval(confidence, count - 1, loc=mean, scale=error)
@@ -196,7 +258,7 @@ def paired_difference(
             n_resamples=resamples,
             rng=np.random.default_rng(seed),
         ).confidence_interval
-    return PairedDifference(mean, float(low), float(high), count)
+    return MeanInterval(mean, float(low), float(high), count)
 
 
 def draw_pairs(

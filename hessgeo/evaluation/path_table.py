@@ -7,7 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from hessgeo.evaluation.path_scores import PairedDifference, paired_difference
+from hessgeo.evaluation.path_scores import (
+    MeanInterval,
+    independent_difference,
+    mean_interval,
+    paired_difference,
+)
 
 SPLITS = ("all", "within a phase", "across a boundary")
 
@@ -26,7 +31,8 @@ def table_2(
     Returns:
         One row for each split of the pairs (all, within a phase, across a boundary) and method: ``pairs``, method,
         ``count``, and for each score ``<score>``, ``<score>_sd``, ``<score>_difference``, ``<score>_low``,
-        ``<score>_high``. Of a split without pairs there are no rows.
+        ``<score>_high`` and ``<score>_count``, the pairs that have both scores of the difference. Of a split without
+        pairs there are no rows.
 
     Raises:
         ValueError: if the baseline is not among the methods.
@@ -45,24 +51,24 @@ def table_2(
                 found = paired_difference(
                     values, reference[column].to_numpy(dtype=float), confidence=confidence
                 )
+                measured = values[np.isfinite(values)]
                 row |= {
-                    column: np.mean(values),
-                    f"{column}_sd": np.std(values, ddof=1) if len(values) > 1 else np.nan,
-                }
-                row |= {
+                    column: np.mean(measured) if len(measured) else np.nan,
+                    f"{column}_sd": np.std(measured, ddof=1) if len(measured) > 1 else np.nan,
                     f"{column}_difference": found.mean,
                     f"{column}_low": found.low,
                     f"{column}_high": found.high,
+                    f"{column}_count": found.count,
                 }
             rows.append(row)
     return pd.DataFrame(rows)
 
 
-def turning_at_boundaries(scores: pd.DataFrame, method: str, *, confidence: float = 0.95) -> PairedDifference:
+def turning_at_boundaries(scores: pd.DataFrame, method: str, *, confidence: float = 0.95) -> MeanInterval:
     """How much more the paths of a method turn near phase boundaries than away from them, per unit of length.
 
-    The mean over paths with both parts of ``curvature_at_boundary - curvature_inside``: positive where paths are nearly
-    straight inside phases and bend at boundaries.
+    The mean over paths with both parts of ``curvature_at_boundary - curvature_inside``: positive where turning gathers
+    at boundaries. It does not say that paths are straight elsewhere: see ``turning_contrasts``.
     """
     mine = scores[scores["method"] == method]
     return paired_difference(
@@ -70,3 +76,48 @@ def turning_at_boundaries(scores: pd.DataFrame, method: str, *, confidence: floa
         mine["curvature_inside"].to_numpy(dtype=float),
         confidence=confidence,
     )
+
+
+def turning_contrasts(scores: pd.DataFrame, *, confidence: float = 0.95) -> pd.DataFrame:
+    """Turning at phase boundaries beside that inside phases, by three measures, for each method.
+
+    ``turning of parts``: per unit of length of the part of each path near a boundary, and of the rest; their difference
+    is paired, over paths with both parts. ``curvature of pairs`` and ``bend of pairs``: of paths between points of two
+    phases, and of paths between points of one; different pairs, so the difference is of independent means.
+
+    Args:
+        scores: one row for each ``method`` and ``pair``, with ``within_phase``, ``curvature``, ``bend``,
+            ``curvature_inside`` and ``curvature_at_boundary``.
+        confidence: of the intervals (Student's t, Welch's for independent means).
+
+    Returns:
+        One row for each ``contrast`` and ``method``: of ``boundary``, ``inside`` and ``difference`` the mean,
+        ``<name>_low``, ``<name>_high`` and ``<name>_count``, the paths it is the mean of.
+    """
+    rows = []
+    for contrast in ("turning of parts", "curvature of pairs", "bend of pairs"):
+        for method, mine in scores.groupby("method", sort=False):
+            if contrast == "turning of parts":
+                names = ("curvature_at_boundary", "curvature_inside")
+                boundary, inside = (mine[name].to_numpy(dtype=float) for name in names)
+                difference = paired_difference(boundary, inside, confidence=confidence)
+            else:
+                name, within = contrast.split()[0], mine["within_phase"].to_numpy(dtype=bool)
+                boundary, inside = (mine.loc[part, name].to_numpy(dtype=float) for part in (~within, within))
+                difference = independent_difference(boundary, inside, confidence=confidence)
+            found = {
+                "boundary": mean_interval(boundary, confidence=confidence),
+                "inside": mean_interval(inside, confidence=confidence),
+                "difference": difference,
+            }
+            rows.append({"contrast": contrast, "method": method} | _columns(found))
+    return pd.DataFrame(rows)
+
+
+def _columns(found: dict[str, MeanInterval]) -> dict[str, float]:
+    """Means by their names, with the ends of their intervals and their counts."""
+    columns: dict[str, float] = {}
+    for name, interval in found.items():
+        ends = {"low": interval.low, "high": interval.high, "count": interval.count}
+        columns |= {name: interval.mean} | {f"{name}_{end}": value for end, value in ends.items()}
+    return columns

@@ -87,8 +87,8 @@ def lambda_sweep(
 
     Returns:
         ``path (lam, point, axis)``, and by ``lam`` its ``length`` in the metric, ``straight_length`` of the line,
-        ``euclidean_length`` of the path, ``graph_length`` on the lattice, and the ``residual`` of the geodesic
-        equation; ``log_density (x, y)``.
+        ``euclidean_length`` of the path, ``mean_log_density`` along it (by Euclidean length), and the ``residual`` of
+        the geodesic equation; ``log_density (x, y)``.
     """
     columns: dict[str, list[float]] = {
         name: [] for name in ("length", "straight_length", "euclidean_length", "residual", "mean_log_density")

@@ -23,7 +23,8 @@ class FlowDensity(Density):
         flow: the network, of standardised data.
         mean: ``m`` of the data.
         scale: ``s``, the standard deviation of the data along each axis.
-        held_out: mean log-likelihood of the points that training did not see, in nats; NaN if there were none.
+        held_out: mean log-likelihood, in nats, of the points that the weights were not fitted to but were chosen by:
+            the best value that training came by, which errs on the high side; NaN if there were no such points.
     """
 
     def __init__(

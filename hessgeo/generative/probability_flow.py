@@ -41,7 +41,9 @@ class ProbabilityFlowDensity(Density):
         velocity: ``v`` on flat points.
         dimension: of a point.
         start: ``a_0``, radians; the width of the smoothing is ``tan(a_0)`` on the scale of the data.
-        stop: ``a_1``, at which the model is taken for standard normal: at most a right angle.
+        stop: ``a_1``, at which the model is taken for standard normal: at most a right angle, and at most the
+            ``last_angle`` of a velocity that has one, as those of networks of the noise (``network_velocity``); None
+            for the largest allowed.
         steps: Runge-Kutta steps, four evaluations each.
         probes: random vectors ``e`` of signs in Hutchinson's estimate ``mean e . J e`` of the divergence, the same
             for all points and steps, so that differences between points are not noise; None for the exact trace.
@@ -49,7 +51,7 @@ class ProbabilityFlowDensity(Density):
         batch_size: rows that the network sees at once; a point takes as many as there are probes.
 
     Raises:
-        ValueError: on angles that do not rise from 0 to a right angle, or a count below one.
+        ValueError: on angles that do not rise from 0 to the last that is allowed, or a count below one.
     """
 
     def __init__(
@@ -58,14 +60,17 @@ class ProbabilityFlowDensity(Density):
         *,
         dimension: int,
         start: float,
-        stop: float = math.pi / 2,
+        stop: float | None = None,
         steps: int = 12,
         probes: int | None = None,
         seed: int = 0,
         batch_size: int = 4096,
     ) -> None:
-        if not 0 < start < stop <= math.pi / 2:
-            raise ValueError(f"the angles {start} and {stop} must rise between 0 and a right angle")
+        last = getattr(velocity, "last_angle", math.pi / 2)
+        stop = last if stop is None else stop
+        if not 0 < start < stop <= last:
+            limit = "a right angle" if last == math.pi / 2 else f"the last of the network's schedule, {last}"
+            raise ValueError(f"the angles {start} and {stop} must rise between 0 and {limit}")
         if min(steps, batch_size, 1 if probes is None else probes) < 1:
             raise ValueError(f"steps {steps}, probes {probes} and batch_size {batch_size} must be at least 1")
         self.velocity, self.dimension = velocity, dimension
@@ -137,9 +142,42 @@ def scheduler_angles(scheduler: SchedulerMixin) -> Float[np.ndarray, "times"]:
     return np.arccos(np.sqrt(scheduler.alphas_cumprod.double().cpu().numpy()))
 
 
+class NetworkVelocity:
+    """The velocity of a denoising network in flat coordinates, made by ``network_velocity``.
+
+    Attributes:
+        last_angle: to which it is known. A network of the velocity is followed to the right angle, beyond the last time
+            of its schedule as at that time; for one of the noise ``v`` has ``cos(a)`` in the denominator, and what the
+            network leaves of the noise there is divided by zero at the right angle: it ends with the schedule.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        angles: Float[np.ndarray, "times"],
+        kind: str,
+        shape: tuple[int, int, int],
+    ) -> None:
+        self.network, self.angles, self.kind, self.shape = network, angles, kind, shape
+        self.last_angle = math.pi / 2 if kind == "v_prediction" else float(angles[-1])
+        self.dtype = next(network.parameters()).dtype
+
+    def __call__(self, x: Float[Tensor, "batch d"], angle: float) -> Float[Tensor, "batch d"]:
+        """The velocity at points and an angle."""
+        # Between the times of the schedule the network interpolates: its time is a sum of sines.
+        time = float(np.interp(angle, self.angles, np.arange(len(self.angles))))
+        times = torch.full((len(x),), time, dtype=self.dtype, device=x.device)
+        output = self.network(x.reshape(-1, *self.shape).to(self.dtype), times).sample
+        output = output.reshape(x.shape).to(x.dtype)
+        if self.kind == "v_prediction":
+            return output
+        # v = cos(a) noise - sin(a) x_0 with x = cos(a) x_0 + sin(a) noise.
+        return (output - math.sin(angle) * x) / math.cos(angle)
+
+
 def network_velocity(
     network: torch.nn.Module, scheduler: SchedulerMixin, shape: tuple[int, int, int]
-) -> Velocity:
+) -> NetworkVelocity:
     """The velocity of a denoising network of ``diffusers`` in flat coordinates.
 
     Args:
@@ -148,22 +186,12 @@ def network_velocity(
         shape: (channels, height, width) of an image.
 
     Raises:
-        ValueError: if the network predicts something else.
+        ValueError: if the network predicts something else, or the noise at a last angle that is a right one.
     """
     kind = scheduler.config.prediction_type
     if kind not in ("v_prediction", "epsilon"):
         raise ValueError(f"prediction_type is {kind!r}, must be v_prediction or epsilon")
     angles = scheduler_angles(scheduler)
-    dtype = next(network.parameters()).dtype
-
-    def velocity(x: Float[Tensor, "batch d"], angle: float) -> Float[Tensor, "batch d"]:
-        # Between the times of the schedule the network interpolates: its time is a sum of sines.
-        time = float(np.interp(angle, angles, np.arange(len(angles))))
-        times = torch.full((len(x),), time, dtype=dtype, device=x.device)
-        output = network(x.reshape(-1, *shape).to(dtype), times).sample.reshape(x.shape).to(x.dtype)
-        if kind == "v_prediction":
-            return output
-        # v = cos(a) noise - sin(a) x_0 with x = cos(a) x_0 + sin(a) noise.
-        return (output - math.sin(angle) * x) / math.cos(angle)
-
-    return velocity
+    if kind == "epsilon" and not angles[-1] < math.pi / 2:
+        raise ValueError("the schedule ends in pure noise, where a network of the noise has no velocity")
+    return NetworkVelocity(network, angles, kind, shape)

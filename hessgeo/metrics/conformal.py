@@ -15,8 +15,8 @@ from hessgeo.metrics.base import Box, Metric
 class DensityMetric(Metric):
     r"""``g(t) = ((p0 + lambda) / (p(t) + lambda))^2 I`` (Kim et al. 2024, arXiv 2407.11244), computed in logarithms.
 
-    ``lambda -> inf`` is Euclidean, ``lambda -> 0`` is ``(p0 / p)^2``; the distance is the least
-    ``integral (p0 + lambda) / (p + lambda) |dt|``.
+    ``lambda = 0`` is ``(p0 / p)^2``; the larger ``lambda``, the nearer to Euclidean, its limit: an infinite one is
+    refused. The distance is the least ``integral (p0 + lambda) / (p + lambda) |dt|``.
 
     Args:
         log_density: ``log p(t)`` of each point, natural logarithm; differentiable by torch for geodesics.
@@ -24,6 +24,9 @@ class DensityMetric(Metric):
             ``lambda`` far above all of ``p`` is Euclidean.
         log_reference: ``log p0``, which sets the unit of length: it is the Euclidean one where ``p = p0``.
         box: where the density is known; None for the whole plane.
+
+    Raises:
+        ValueError: if ``log_lambda`` is inf or no number, or ``log_reference`` not finite.
     """
 
     def __init__(

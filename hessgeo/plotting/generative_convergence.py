@@ -16,7 +16,7 @@ COLOURS = ("#0173b2", "#d55e00", "#029e73", "#cc78bc", "#ca9161")
 
 @style.theme()
 def draw(points: pd.DataFrame, nodes: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
-    """Graph distances against points (A), one segment against panels (B) and against nodes (C).
+    """Graph distances against points (A), lengths of segments against panels (B) and against nodes (C).
 
     Args:
         points: rows of ``convergence.point_convergence`` with a column ``draw``, how the points were drawn.
@@ -77,7 +77,7 @@ def _draw_points(axes: Axes, points: pd.DataFrame) -> list[dict]:
 
 
 def _draw_panels(axes: Axes, nodes: pd.DataFrame) -> list[dict]:
-    """The error of one segment in parts, for few nodes in each."""
+    """The error of segments in parts, root mean square over them, for few nodes in each."""
     rows = []
     for (count, part), colour in zip(nodes[nodes["nodes"] <= 3].groupby("nodes"), COLOURS, strict=False):
         x, y = (part[name].to_numpy(dtype=float) for name in ("panels", "error"))
@@ -91,13 +91,13 @@ def _draw_panels(axes: Axes, nodes: pd.DataFrame) -> list[dict]:
         rows.append(_row(f"panels, {count} nodes", x[power], y[power], -2.0 * count, slope))
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    axes.set(xlabel="parts of the segment $k$", ylabel="relative error of the length")
+    axes.set(xlabel="parts of each segment $k$", ylabel="RMS relative error of lengths")
     axes.legend(frameon=False, title="nodes: slope", loc="lower left", handlelength=1.4)
     return rows
 
 
 def _draw_nodes(axes: Axes, nodes: pd.DataFrame) -> None:
-    """The error of one segment against the nodes in each of its parts."""
+    """The error of segments, root mean square over them, against the nodes in each of their parts."""
     shown = sorted(nodes["panels"].unique())[::2][:3]
     for count, colour in zip(shown, COLOURS, strict=False):
         part = nodes[nodes["panels"] == count]
@@ -109,5 +109,5 @@ def _draw_nodes(axes: Axes, nodes: pd.DataFrame) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set(xlabel="nodes in each part $m$", ylabel="relative error of the length")
+    axes.set(xlabel="nodes in each part $m$", ylabel="RMS relative error of lengths")
     axes.legend(frameon=False, loc="upper right", handlelength=1.4)

@@ -77,10 +77,27 @@ def number_with_error(value: float, error: float = math.nan, *, digits: int = 3)
     if not _there(error) or not math.isfinite(error) or error <= 0:
         places = digits - 1 - math.floor(math.log10(abs(value))) if value else digits - 1
         return f"{value:.{max(0, places)}f}"
+    places = _places(error)
+    return f"{value:.{places}f} ± {error:.{places}f}"
+
+
+def number_with_interval(value: float, low: float, high: float) -> str:
+    """``value [low, high]``, to the place that half the interval's width gives by the rule of ``number_with_error``.
+
+    An interval without width is left out, and one that is not there too; a dash stands for a number that is not there.
+    """
+    error = (high - low) / 2
+    if not _there(value) or not _there(error) or not 0 < error < math.inf:
+        return number_with_error(value)
+    places = _places(error)
+    return f"{value:.{places}f} [{low:.{places}f}, {high:.{places}f}]"
+
+
+def _places(error: float) -> int:
+    """Decimal places down to an error's second digit if its first two are below 35.5, else to its first."""
     first = math.floor(math.log10(error))
     lead = error / 10.0**first  # 1 to 10; below 3.55 two digits
-    places = max(0, -first + (1 if lead < 3.55 else 0))
-    return f"{value:.{places}f} ± {error:.{places}f}"
+    return max(0, -first + (1 if lead < 3.55 else 0))
 
 
 def save_table(

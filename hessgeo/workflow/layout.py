@@ -37,8 +37,8 @@ ALGORITHM_VERSIONS: Mapping[str, int] = {
     "train_network": 2,
     "estimate_geometry": 2,
     "score_estimates": 1,
-    "solve_geodesics": 1,
-    "score_paths": 1,
+    "solve_geodesics": 2,
+    "score_paths": 2,
 }
 
 FIGURES = (
@@ -61,7 +61,8 @@ NETWORK_TRAINING = (
     "size", "grid", "bundle", "neighbours", "smoothing", "epochs", "batch_size", "learning_rate", "held_out",
 )  # fmt: skip
 
-# Figures of the target table2.
+# Tables and figures of the target table2.
+PATH_TABLES = ("table2", "table2_against_fisher", "table2_turning")
 PATH_FIGURES = ("geodesic_mosaic", "interpolation_strips")
 
 # Drawn of studies that have what they show.
@@ -181,7 +182,8 @@ class Layout:
     @property
     def path_targets(self) -> list[str]:
         """Everything that the target ``table2`` makes."""
-        tables = [self.table("table2.csv"), self.table("table2.json")] if self.path_studies else []
+        names = [f"{name}.{kind}" for name in PATH_TABLES for kind in ("csv", "tex", "html")]
+        tables = [self.table(name) for name in (*names, "table2.json")] if self.path_studies else []
         return [*tables, *(path for study in self.path_studies for path in study.path_targets)]
 
     def of_comparison(self, name: str) -> Callable[[Any], list[Any]]:

@@ -16,8 +16,11 @@ from scipy.ndimage import gaussian_filter
 from hessgeo.evaluation.path_scores import (
     bend,
     draw_pairs,
+    draw_shares,
     near_boundary,
     path_length,
+    perceptual_path_length,
+    points_at,
     turning_by_place,
     within_one_phase,
 )
@@ -34,9 +37,11 @@ from hessgeo.systems.base import System
 from hessgeo.systems.slices import LatentSlice
 
 Features = Callable[[np.ndarray], np.ndarray]
+Along = Callable[[int], np.ndarray]  # count -> (pair, count, 2), points along each path, ends included
 
 OF_FEATURES = ("pixels", "perceptual", "clip")
 SAMPLED_AT_ONCE = 1024
+TRACK = 361  # points between which a path is straight where it is read at any place
 
 
 @dataclass(frozen=True)
@@ -120,9 +125,10 @@ def solve_paths(
 
     ``published`` is the scheme of Lobashev et al. with its detached gradient, under the Fisher metric. With the spacing
     ``fisher`` the way-points of every path are equidistant in the Fisher metric: what differs is the path alone. With
-    ``own`` they are equidistant in the metric of each method, those of ``linear`` in the parameters, those of
-    ``spherical`` in the angle of the latents: few and even points jump across a boundary that others resolve, and their
-    sum of distances is shorter for that.
+    ``own`` they are equidistant in the metric of each method, those of ``linear`` in the parameters: few and even
+    points jump across a boundary that others resolve, and their sum of distances is shorter for that. Those of
+    ``spherical`` are even in the angle of the latents with both: it lies on the straight line, and its spacing is all
+    that makes it another way.
 
     Args:
         metrics: by name; a method without its metric is left out.
@@ -133,11 +139,15 @@ def solve_paths(
         progress: show bars.
 
     Returns:
-        On dims ``(method, pair, ...)``: ``points (point, i)``, ``waypoints (place, i)``, ``own_length``,
-        ``fisher_length``, ``converged``, ``residual``, ``minimal``, ``from_grid``, ``held``; the last five of solved
-        methods alone, else NaN.
+        On dims ``(method, pair, ...)``: ``points (point, i)``, ``waypoints (place, i)``, ``probes (probe, side, i)``
+        (random places at a share ``s`` of the path, and the same at ``s + epsilon``, with the spacing of the
+        way-points; the shares of a pair are the same on all its paths), ``own_length``, ``fisher_length``,
+        ``converged``, ``residual``, ``minimal``, ``from_grid``, ``held``; the last five of solved methods alone, else
+        NaN.
     """
     starts, ends = draw_pairs(grid, settings["pairs"], seed=seed, margin=settings["margin"])
+    step = settings["path_length_epsilon"]
+    shares = draw_shares(len(starts), settings["path_length_places"], epsilon=step, seed=seed)
     fisher = metrics["fisher"].metric
     methods = [
         name
@@ -147,21 +157,22 @@ def solve_paths(
     parts = []
     for name in methods:
         if name in metrics:
-            parts.append(_solved(metrics[name].metric, starts, ends, settings, progress))
+            part, along = _solved(metrics[name].metric, starts, ends, settings, progress)
         elif name == "published":
-            parts.append(_published(fisher, starts, ends, settings, progress))
+            part, along = _published(fisher, starts, ends, settings, progress)
         else:
-            make = straight_lines if name == "linear" else _spherical(plane)
-            points = make(starts, ends, settings["points"])
-            parts.append({"points": points, "waypoints": make(starts, ends, settings["waypoints"])})
-        curve = Curves.polyline(torch.from_numpy(parts[-1]["points"]))
+            along = _line(name, starts, ends, plane)
+            part = {"points": along(settings["points"])}
+        curve = Curves.polyline(torch.from_numpy(part["points"]))
         # A solved curve is a spline: its own length is more exact than that of the polyline through its points.
-        own = parts[-1]["own_length"] if name == "fisher" else None
-        parts[-1]["fisher_length"] = curve.length(fisher).numpy() if own is None else own
-        if settings["spacing"] == "fisher" and name != "fisher":
-            places = curve.equidistant(fisher, settings["waypoints"])
-            parts[-1]["waypoints"] = curve.at(places).clamp(*torch.tensor(grid.extent).T).numpy()
-    dims = {"points": ("point", "i"), "waypoints": ("place", "i")}
+        own = part["own_length"] if name == "fisher" else None
+        part["fisher_length"] = curve.length(fisher).numpy() if own is None else own
+        if settings["spacing"] == "fisher" and name not in ("fisher", "spherical"):
+            along = _even(curve, fisher, grid)
+        part["waypoints"], track = along(settings["waypoints"]), along(TRACK)
+        part["probes"] = np.stack([points_at(track, shares), points_at(track, shares + step)], axis=2)
+        parts.append(part)
+    dims = {"points": ("point", "i"), "waypoints": ("place", "i"), "probes": ("probe", "side", "i")}
     missing = np.full(len(starts), np.nan)
     names = dict.fromkeys(key for part in parts for key in part)
     fields = {
@@ -171,41 +182,47 @@ def solve_paths(
     return xr.Dataset(fields, coords={"method": methods, "i": ["a", "b"]}, attrs={"seed": seed})
 
 
-def _spherical(plane: LatentSlice) -> Callable[[np.ndarray, np.ndarray, int], np.ndarray]:
-    return lambda starts, ends, points: spherical_lines(starts, ends, plane, points)
+def _line(name: str, starts: np.ndarray, ends: np.ndarray, plane: LatentSlice) -> Along:
+    """The straight line, even in the parameters, or the spherical one, even in the angle of the latents."""
+    if name == "linear":
+        return lambda count: straight_lines(starts, ends, count)
+    return lambda count: spherical_lines(starts, ends, plane, count)
+
+
+def _even(curve: Curves, metric: GriddedMetric, grid: Grid) -> Along:
+    """Points of curves at equal distances in a metric, within the box."""
+    low, high = torch.tensor(grid.extent).T
+    return lambda count: curve.at(curve.equidistant(metric, count)).clamp(low, high).numpy()
 
 
 def _solved(
     metric: GriddedMetric, starts: np.ndarray, ends: np.ndarray, settings: Mapping[str, Any], progress: bool
-) -> dict[str, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], Along]:
     first, last = torch.from_numpy(starts), torch.from_numpy(ends)
     every = settings["refinement"]
     paths = geodesics(metric, first, last, points=every * (settings["points"] - 1) + 1, progress=progress)
     numbers = {
         name: getattr(paths, name) for name in ("converged", "residual", "minimal", "from_grid", "held")
     }
-    return {
+    part = {
         "points": paths.points[:, ::every].numpy(),
-        "waypoints": paths.equidistant(settings["waypoints"]).numpy(),
         "own_length": paths.length.numpy(),
         **{name: value.double().numpy() for name, value in numbers.items()},
     }
+    return part, lambda count: paths.equidistant(count).numpy()
 
 
 def _published(
     metric: GriddedMetric, starts: np.ndarray, ends: np.ndarray, settings: Mapping[str, Any], progress: bool
-) -> dict[str, np.ndarray]:
+) -> tuple[dict[str, np.ndarray], Along]:
     first, last = torch.from_numpy(starts), torch.from_numpy(ends)
     options = {"points": settings["points"], "steps": settings["published_steps"]}
     rate = settings["published_learning_rate"]
     paths = adam_geodesics(
         metric, first, last, **options, learning_rate=rate, box=metric.box, progress=progress
     )
-    return {
-        "points": paths.points.numpy(),
-        "waypoints": equidistant(paths.points, metric, settings["waypoints"]).numpy(),
-        "own_length": length(paths.points, metric).numpy(),
-    }
+    part = {"points": paths.points.numpy(), "own_length": length(paths.points, metric).numpy()}
+    return part, lambda count: equidistant(paths.points, metric, count).numpy()
 
 
 def sample_waypoints(
@@ -221,6 +238,23 @@ def sample_waypoints(
     return images.reshape(*waypoints.shape[:-1], *images.shape[1:])
 
 
+def perceptual_path_lengths(
+    paths: xr.Dataset, system: System, perceptual: Features, settings: Mapping[str, Any], *, seed: int
+) -> Float[np.ndarray, "method pair"]:
+    """The perceptual path length of each path, from images at its ``probes``; clipped among the paths of a method.
+
+    Both images of a step have the same index, so that noise of a stochastic sampler is the same in both.
+    """
+    places = paths["probes"].transpose("method", "pair", "side", "probe", "i").to_numpy()
+    sides = []
+    for side in range(2):
+        images = sample_waypoints(places[:, :, side], system, seed=seed)
+        features = perceptual(images.reshape(-1, *images.shape[3:]))
+        sides.append(features.reshape(*images.shape[:3], -1))
+    options = {"epsilon": settings["path_length_epsilon"], "clip": settings["path_length_clip"]}
+    return np.stack([perceptual_path_length(*both, **options) for both in zip(*sides, strict=True)])
+
+
 def score_paths(
     paths: xr.Dataset,
     features: Mapping[str, Float[np.ndarray, "method pair place d"]],
@@ -232,7 +266,8 @@ def score_paths(
     Columns: ``method``, ``pair``, ``within_phase``, ``fisher`` (length in the Fisher metric), for each feature space
     the sum of distances of consecutive way-points, ``curvature`` (mean turning angle per unit of length in the plane,
     rad), ``bend`` (largest distance from the chord over the chord), ``curvature_inside`` and ``curvature_at_boundary``
-    (the turning away from and near boundaries), and what ``solve_paths`` knows of the path.
+    (the turning away from and near boundaries), and what the dataset knows of the path: its certificate, and
+    ``perceptual_path_length`` if it was measured.
     """
     points = paths["points"].to_numpy()
     starts, ends = points[0, :, 0], points[0, :, -1]
@@ -253,7 +288,9 @@ def score_paths(
             "curvature_inside": turned[:, 0],
             "curvature_at_boundary": turned[:, 1],
         }
-        known = ("own_length", "converged", "residual", "minimal", "from_grid", "held")
+        known = (
+            "perceptual_path_length", "own_length", "converged", "residual", "minimal", "from_grid", "held",
+        )  # fmt: skip
         columns |= {name: part[name].to_numpy() for name in known if name in part}
         rows.append(pd.DataFrame(columns))
     return pd.concat(rows, ignore_index=True)

@@ -177,6 +177,9 @@ class StudyCheck:
             yield self.line(
                 "geodesics.methods", methods, "a list with linear and fisher, which others are compared with"
             )
+        clip = self.settings["geodesics"]["path_length_clip"]
+        if clip is not None and not clip[0] < clip[1]:
+            yield self.line("geodesics.path_length_clip", clip, "null, or two quantiles that rise")
 
     def _resolution_errors(self) -> Iterator[str]:
         grid, posterior = self.settings["sampling"]["grid"], self.settings["posterior"]

@@ -6,10 +6,14 @@ import pytest
 from hessgeo.evaluation.path_scores import (
     bend,
     draw_pairs,
+    draw_shares,
+    independent_difference,
+    mean_interval,
     near_boundary,
     paired_difference,
     path_length,
     perceptual_path_length,
+    points_at,
     turning_by_place,
     within_one_phase,
 )
@@ -45,6 +49,26 @@ def test_perceptual_path_length_is_the_energy_of_the_features():
     assert clipped == pytest.approx(9, rel=1e-6)
     with pytest.raises(ValueError, match="epsilon is 0"):
         perceptual_path_length(features, ahead, epsilon=0)
+    with pytest.raises(ValueError, match="quantiles that rise"):
+        perceptual_path_length(features, ahead, epsilon=epsilon, clip=(0.9, 0.1))
+
+
+def test_shares_lie_one_in_each_part_and_depend_on_their_pair_alone():
+    shares = draw_shares(400, 5, epsilon=0.2, seed=3)
+    assert (np.floor(shares / 0.16) == np.arange(5)).all()
+    assert (shares + 0.2 <= 1).all()
+    # Uniform in each part: a deviation of 0.16 / sqrt(12) over the root of 400.
+    np.testing.assert_allclose(shares.mean(axis=0), 0.16 * (np.arange(5) + 0.5), atol=4 * 0.046 / 20)
+    np.testing.assert_array_equal(draw_shares(7, 5, epsilon=0.2, seed=3), shares[:7])
+    assert not np.isin(draw_shares(7, 5, epsilon=0.2, seed=4), shares).any()
+    with pytest.raises(ValueError, match="epsilon is 1"):
+        draw_shares(7, 5, epsilon=1, seed=3)
+
+
+def test_points_between_those_of_a_track():
+    track = np.array([[[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]]])
+    found = points_at(track, np.array([[0.0, 0.25, 0.5, 0.75, 1.0]]))
+    np.testing.assert_allclose(found[0], [[0, 0], [0.5, 0], [1, 0], [1, 1], [1, 2]], atol=1e-15)
 
 
 def test_bend_of_a_half_circle_and_of_a_line():
@@ -119,3 +143,24 @@ def test_differences_without_an_interval():
         paired_difference(a, a, method="z")
     with pytest.raises(ValueError, match="must both be"):
         paired_difference(a, a[:2])
+
+
+def test_the_interval_of_independent_means_covers_the_truth_though_they_scatter_unalike():
+    rng, covered, repeats = np.random.default_rng(0), [0, 0], 300
+    for _ in range(repeats):
+        few, many = 1.0 + 3 * rng.normal(size=8), 0.5 + 0.3 * rng.normal(size=40)
+        found = independent_difference(few, many, confidence=0.9)
+        covered[0] += found.low <= 0.5 <= found.high
+        alone = mean_interval(few, confidence=0.9)
+        covered[1] += alone.low <= 1.0 <= alone.high
+    # Binomial: 0.9 +- 3 * 0.017. With one common variance the few would be taken for far too certain: 0.5.
+    np.testing.assert_allclose(np.array(covered) / repeats, 0.9, atol=0.055)
+    assert found.count == 48
+
+
+def test_independent_differences_without_an_interval():
+    ones = np.array([1.0, 1.0, np.nan])
+    same = independent_difference(ones, np.zeros(3))
+    assert (same.low, same.mean, same.high, same.count) == (1.0, 1.0, 1.0, 5)
+    assert np.isnan(independent_difference(ones[:1], np.zeros(3)).low)
+    assert np.isnan(independent_difference(ones[2:], np.zeros(3)).mean)

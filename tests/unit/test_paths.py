@@ -1,19 +1,26 @@
 """Paths of a study by every method, on a small system whose images are known functions of the point."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
-from hessgeo.evaluation.path_table import table_2, turning_at_boundaries
+from hessgeo.evaluation.path_table import table_2, turning_at_boundaries, turning_contrasts
 from hessgeo.free_energies.potentials import POTENTIALS
 from hessgeo.geodesics.curves import length
 from hessgeo.geodesics.lines import spherical_lines, straight_lines
 from hessgeo.grids import Grid
+from hessgeo.plotting.tables import number_with_interval, save_table
 from hessgeo.systems.slices import LatentSlice
+from hessgeo.workflow import path_tables
+from hessgeo.workflow.layout import PATH_TABLES
 from hessgeo.workflow.paths import (
     certificates,
     feature_maps,
+    perceptual_path_lengths,
     sample_waypoints,
     score_paths,
     shown_pairs,
@@ -22,6 +29,7 @@ from hessgeo.workflow.paths import (
     study_metrics,
 )
 
+ROOT = Path(__file__).parents[2]
 GRID = Grid(((-1.0, 1.0), (-1.0, 1.0)), (25, 25))
 SETTINGS = {
     "methods": ["linear", "spherical", "fisher", "published", "pixels", "density"],
@@ -31,6 +39,9 @@ SETTINGS = {
     "waypoints": 6,
     "refinement": 2,
     "spacing": "fisher",
+    "path_length_epsilon": 0.05,
+    "path_length_places": 4,
+    "path_length_clip": [0.01, 0.99],
     "floor": 1e-3,
     "smoothing": 1.0,
     "density_quantile": 0.5,
@@ -135,11 +146,49 @@ def test_scores_of_a_study_and_its_strips(study):
     )
 
 
+class Coordinates:
+    """Images of two pixels, the point itself in steps of 1/255: their features are known."""
+
+    def sample(self, t, index, seed):
+        return np.rint(127.5 * (1 + t)).astype(np.uint8).reshape(len(t), 1, 2, 1)
+
+
+def test_the_perceptual_path_length_of_a_line_is_its_squared_length(study, monkeypatch):
+    metrics, _ = study
+    settings = {
+        **SETTINGS,
+        "methods": ["linear", "spherical", "fisher"],
+        "spacing": "own",
+        "path_length_epsilon": 0.25,
+        "path_length_places": 12,
+        "path_length_clip": None,
+    }
+    paths = solve_paths(metrics, PLANE, GRID, settings, seed=4)
+    features = lambda images: images.reshape(len(images), 2) / 127.5 - 1  # noqa: E731
+    found = perceptual_path_lengths(paths, Coordinates(), features, settings, seed=0)
+    assert found.shape == (3, 8)
+    chords = np.diff(paths["points"].to_numpy()[0][:, [0, -1]], axis=1)[:, 0]
+    # Rounding moves each coordinate by at most 1/255, a step of a quarter of a path by 0.016 of its coordinates.
+    error = 4 * np.abs(chords).sum(axis=1) * 2 * 0.0157 + (4 * 0.0111) ** 2
+    assert (np.abs(found[0] - (chords**2).sum(axis=1)) < error).all()
+    places = paths["probes"].to_numpy()
+    assert places.shape == (3, 8, 12, 2, 2)
+    np.testing.assert_allclose(
+        places[0, :, :, 1] - places[0, :, :, 0], np.broadcast_to(chords[:, None] / 4, (8, 12, 2)), atol=1e-12
+    )
+    monkeypatch.setattr("hessgeo.workflow.paths.SAMPLED_AT_ONCE", 7)
+    again = perceptual_path_lengths(paths, Coordinates(), features, settings, seed=0)
+    np.testing.assert_array_equal(again, found)
+    fewer = solve_paths(metrics, PLANE, GRID, {**settings, "pairs": 3}, seed=4)
+    np.testing.assert_allclose(fewer["probes"], paths["probes"][:, :3], atol=1e-6)
+
+
 def scores_of(gain, pairs=50):
     rng = np.random.default_rng(0)
     base = 10 + rng.normal(size=pairs)
     within = np.arange(pairs) % 2 == 0
     common = {"pair": np.arange(pairs), "within_phase": within, "curvature_inside": 1.0}
+    common |= {"curvature": np.where(within, 0.5, 2.0) + 0.1 * rng.normal(size=pairs), "bend": 0.1}
     line = pd.DataFrame({"method": "linear", "clip": base, "curvature_at_boundary": 1.0, **common})
     ours = base - np.where(within, 0.0, gain) + 0.1 * rng.normal(size=pairs)
     return pd.concat(
@@ -162,10 +211,127 @@ def test_table_holds_the_paired_differences_of_each_split():
         table_2(scores_of(1.0), ["clip"], baseline="spline")
 
 
+def test_pairs_without_a_score_are_left_out_and_counted():
+    scores = scores_of(1.0).reset_index(drop=True)
+    mine = (scores["method"] == "fisher") & (scores["pair"] < 4)
+    table = table_2(scores.assign(clip=scores["clip"].mask(mine)), ["clip"]).set_index(["pairs", "method"])
+    row = table.loc[("all", "fisher")]
+    assert (row["count"], row["clip_count"]) == (50, 46)
+    kept = scores[(scores["method"] == "fisher") & ~mine]["clip"]
+    assert row["clip"] == pytest.approx(kept.mean())
+    assert row["clip_sd"] == pytest.approx(kept.std())
+
+
+@pytest.fixture
+def written(tmp_path):
+    """The tables of a study, and their files."""
+    scores = scores_of(1.0).rename(columns={"clip": "perceptual_path_length"})
+    found = path_tables.tables({"digits": scores}, {"digits": SETTINGS})
+    assert tuple(found) == PATH_TABLES == tuple(path_tables.TITLES)
+    for name, table in found.items():
+        files = [tmp_path / f"{name}.{kind}" for kind in ("csv", "tex", "html")]
+        about = {
+            "caption": path_tables.caption(name, {"digits": SETTINGS}),
+            "title": path_tables.TITLES[name],
+        }
+        save_table(
+            path_tables.typeset(name, table), path_tables.columns(name, table), *files, **about, group="group"
+        )
+    return found, tmp_path
+
+
+def test_the_table_is_typeset_with_its_settings(written):
+    _, folder = written
+    csv = pd.read_csv(folder / "table2.csv")
+    assert "perceptual_path_length" in csv
+    assert len(csv) == 6
+    for kind in ("tex", "html"):
+        page = (folder / f"table2.{kind}").read_text()
+        assert "epsilon 0.05, 4 places a path" in page
+        assert "below the 0.01 and above the 0.99 quantile" in page
+        assert "digits, across a boundary: 25 pairs" in page
+        assert "Fisher (ours)" in page
+    other = {**SETTINGS, "path_length_clip": None, "spacing": "own"}
+    both = path_tables.caption("table2", {"digits": SETTINGS, "faces": other})
+    assert "faces: epsilon 0.05, 4 places a path, nothing left out" in both
+    assert "on every path but the spherical (digits); equidistant in the metric of each method" in both
+
+
+def test_paths_are_compared_with_the_geodesic_pair_by_pair(written):
+    found, folder = written
+    from_line, from_ours = (found[name].set_index(["pairs", "method"]) for name in PATH_TABLES[:2])
+    assert "fisher" not in from_ours.index.get_level_values("method")
+    ours, line = from_line.loc[("all", "fisher")], from_ours.loc[("all", "linear")]
+    for mine, other in (("difference", "difference"), ("low", "high"), ("high", "low")):
+        assert line[f"perceptual_path_length_{mine}"] == -ours[f"perceptual_path_length_{other}"]
+    assert line["perceptual_path_length_count"] == 50
+    across = from_ours.loc[("across a boundary", "linear")]
+    cell = number_with_interval(
+        *(across[f"perceptual_path_length_{end}"] for end in ("difference", "low", "high"))
+    )
+    for kind in ("tex", "html"):
+        page = (folder / f"table2_against_fisher.{kind}").read_text()
+        assert cell in page
+        assert "Above zero the geodesic has the lower score" in page.replace("\n", " ")
+
+
+def test_every_method_and_score_has_a_name():
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    geodesics = schema["$defs"]["study"]["properties"]["geodesics"]["properties"]
+    assert set(path_tables.METHODS) == set(geodesics["methods"]["items"]["enum"])
+
+
 def test_turning_at_boundaries_is_a_paired_difference():
     found = turning_at_boundaries(scores_of(1.0), "fisher")
     assert found.mean == pytest.approx(12, abs=0.5)
     assert found.low < found.mean < found.high
+
+
+@pytest.mark.parametrize("spacing", ["fisher", "own"])
+def test_spherical_lines_keep_their_own_spacing_and_so_their_own_scores(study, spacing):
+    metrics, _ = study
+    settings = {**SETTINGS, "spacing": spacing, "methods": ["linear", "spherical", "fisher"]}
+    paths = solve_paths(metrics, PLANE, GRID, settings, seed=4)
+    ends = paths["points"].to_numpy()[0][:, [0, -1]]
+    spherical = paths["waypoints"].to_numpy()[1]
+    expected = spherical_lines(ends[:, 0], ends[:, 1], PLANE, SETTINGS["waypoints"])
+    np.testing.assert_allclose(spherical, expected, atol=1e-12)
+    off, chord = spherical - ends[:, :1], (ends[:, 1] - ends[:, 0])[:, None]
+    assert np.abs(off[..., 0] * chord[..., 1] - off[..., 1] * chord[..., 0]).max() < 1e-12
+    images = sample_waypoints(paths["waypoints"].to_numpy(), Waves(), seed=0)
+    features = images.reshape(*images.shape[:3], -1) / 255.0
+    scores = score_paths(paths, {"pixels": features}, np.ones(GRID.shape, dtype=int), GRID)
+    pixels = scores.pivot(index="pair", columns="method", values="pixels")
+    assert (pixels["spherical"] != pixels["linear"]).any()
+    assert np.abs(paths["probes"].to_numpy()[1] - paths["probes"].to_numpy()[0]).max() > 1e-3
+
+
+def test_contrasts_of_turning_are_paired_over_parts_and_not_over_pairs():
+    scores = scores_of(1.0).reset_index(drop=True)
+    ours = scores["method"] == "fisher"
+    scores.loc[ours & (scores["pair"] < 5), "curvature_at_boundary"] = np.nan
+    rows = turning_contrasts(scores).set_index(["contrast", "method"])
+    parts = rows.loc[("turning of parts", "fisher")]
+    assert (parts["boundary_count"], parts["inside_count"], parts["difference_count"]) == (45, 50, 45)
+    assert (parts["inside"], parts["inside_low"], parts["inside_high"]) == (1.0, 1.0, 1.0)
+    assert parts["difference_low"] < parts["difference"] < parts["difference_high"]
+    assert parts["difference"] == pytest.approx(parts["boundary"] - 1)
+    curvature = rows.loc[("curvature of pairs", "fisher")]
+    # Two means of 25 with a deviation of 0.1: their difference scatters by 0.028.
+    assert curvature["difference"] == pytest.approx(1.5, abs=0.1)
+    assert 0.03 < curvature["difference_high"] - curvature["difference"] < 0.09
+    assert (curvature["boundary_count"], curvature["difference_count"]) == (25, 50)
+    flat = rows.loc[("bend of pairs", "linear")]
+    assert (flat["difference_low"], flat["difference"], flat["difference_high"]) == (0.0, 0.0, 0.0)
+
+
+def test_the_table_of_turning_says_of_how_many_paths(written):
+    found, folder = written
+    assert set(found["table2_turning"]["method"]) == {"fisher"}
+    for kind in ("tex", "html"):
+        page = (folder / f"table2_turning.{kind}").read_text()
+        assert "1.00 (50)" in page
+        assert "digits, curvature of pairs" in page
 
 
 def test_way_points_share_their_spacing_or_keep_their_own(study):

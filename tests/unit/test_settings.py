@@ -360,3 +360,10 @@ def test_paths_without_what_they_are_compared_with_are_refused(errors):
     (line,) = errors(change)
     assert line.startswith('studies.digits.geodesics.methods: ["fisher", "pixels"] is not allowed; allowed: ')
     assert "with linear and fisher" in line
+
+
+def test_quantiles_that_do_not_rise_are_refused(errors):
+    change = {"studies": {"digits": {"geodesics": {"path_length_clip": [0.9, 0.1]}}}}
+    (line,) = errors(change)
+    assert line.startswith("studies.digits.geodesics.path_length_clip: [0.9, 0.1] is not allowed; allowed: ")
+    assert "two quantiles that rise" in line

@@ -9,7 +9,14 @@ import pytest
 
 from hessgeo.evaluation import published
 from hessgeo.evaluation.summary import over_seeds
-from hessgeo.plotting.tables import Column, latex, number_with_error, save_table, typeset_rows
+from hessgeo.plotting.tables import (
+    Column,
+    latex,
+    number_with_error,
+    number_with_interval,
+    save_table,
+    typeset_rows,
+)
 
 COLUMNS = [
     Column("method", "method"),
@@ -173,3 +180,18 @@ def test_runs_are_summarised_over_seeds():
     assert np.isnan(found["error_sd"][1])
     with pytest.raises(ValueError, match="lack the columns"):
         over_seeds(runs, ["system"], ["error"])
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ((-0.1563, -0.226, -0.0866), "-0.16 [-0.23, -0.09]"),
+        ((-0.1563, -0.181, -0.1316), "-0.156 [-0.181, -0.132]"),
+        ((12.3, 2.3, 22.3), "12 [2, 22]"),
+        ((0.0, 0.0, 0.0), "0.00"),
+        ((0.5, math.nan, math.nan), "0.500"),
+        ((math.nan, math.nan, math.nan), "–"),
+    ],
+)
+def test_intervals_are_rounded_by_their_width(numbers, text):
+    assert number_with_interval(*numbers) == text

@@ -84,7 +84,29 @@ rule tabulate_paths:
     input:
         scores=[entry.path("path_scores.csv") for entry in layout.path_studies],
     output:
-        table=layout.table("table2.csv"),
+        **{
+            f"{name}_{kind}": layout.table(f"{name}.{kind}")
+            for name in PATH_TABLES
+            for kind in ("csv", "tex")
+        },
+        table2_html=report(
+            layout.table("table2.html"),
+            caption="../report/path_table.rst",
+            category="paths",
+            labels={"table": "Table 2"},
+        ),
+        table2_against_fisher_html=report(
+            layout.table("table2_against_fisher.html"),
+            caption="../report/path_table.rst",
+            category="paths",
+            labels={"table": "Table 2, less the Fisher geodesic"},
+        ),
+        table2_turning_html=report(
+            layout.table("table2_turning.html"),
+            caption="../report/path_table.rst",
+            category="paths",
+            labels={"table": "turning in phases and at boundaries"},
+        ),
         numbers=layout.table("table2.json"),
     log:
         logs("tabulate_paths.log"),
@@ -97,10 +119,9 @@ rule tabulate_paths:
         mem_mb=2_000,
         runtime="10m",
     params:
-        studies=[entry.name for entry in layout.path_studies],
-        confidence=[
-            layout.settings.studies[entry.name]["geodesics"]["confidence"] for entry in layout.path_studies
-        ],
+        geodesics={
+            entry.name: layout.settings.studies[entry.name]["geodesics"] for entry in layout.path_studies
+        },
     message:
         "Tabulate the path scores of every study"
     script:

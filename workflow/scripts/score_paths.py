@@ -7,7 +7,13 @@ from hessgeo.evaluation.path_table import turning_at_boundaries
 from hessgeo.grids import Grid
 from hessgeo.workflow import pick_device, script_context
 from hessgeo.workflow.loading import latent_plane, load_embedding, load_system
-from hessgeo.workflow.paths import feature_maps, sample_waypoints, score_paths, strips_of
+from hessgeo.workflow.paths import (
+    feature_maps,
+    perceptual_path_lengths,
+    sample_waypoints,
+    score_paths,
+    strips_of,
+)
 
 
 def main(paths, label, system, embedding, classifier, grid, settings, seed, output):
@@ -15,6 +21,9 @@ def main(paths, label, system, embedding, classifier, grid, settings, seed, outp
     maps = {**feature_maps(classifier), "clip": embedding}
     flat = images.reshape(-1, *images.shape[-3:])
     features = {name: of(flat).reshape(*images.shape[:-3], -1) for name, of in maps.items()}
+    if "perceptual" in maps:
+        lengths = perceptual_path_lengths(paths, system, maps["perceptual"], settings, seed=seed)
+        paths = paths.assign(perceptual_path_length=(("method", "pair"), lengths))
     scores = score_paths(paths, features, label, grid)
     store.write_table(output.scores, scores)
     store.write_dataset(output.strips, strips_of(paths, images, features["clip"], scores, settings["shown"]))

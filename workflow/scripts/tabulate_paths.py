@@ -1,26 +1,25 @@
-"""Put the path scores of every study in Table 2."""
-
-import pandas as pd
+"""Put the path scores of every study in Table 2 and those beside it, and typeset them."""
 
 from hessgeo import store
-from hessgeo.evaluation.path_table import table_2
-from hessgeo.workflow import script_context
-
-SCORES = ("fisher", "clip", "pixels", "perceptual", "curvature", "bend")
+from hessgeo.plotting.tables import save_table
+from hessgeo.workflow import path_tables, script_context
 
 
-def main(scores, studies, confidence, output):
-    parts = []
-    for path, study, level in zip(scores, studies, confidence, strict=True):
-        table = store.read_table(path)
-        part = table_2(table, [name for name in SCORES if name in table], confidence=level)
-        parts.append(part.assign(study=study))
-    whole = pd.concat(parts, ignore_index=True)
-    store.write_table(output.table, whole[["study", *whole.columns.drop("study")]])
-    records = {study: part.drop(columns="study").to_dict("records") for study, part in whole.groupby("study")}
+def main(scores, settings, output):
+    tables = path_tables.tables(scores, settings)
+    for name, table in tables.items():
+        files = [output[f"{name}_{kind}"] for kind in ("csv", "tex", "html")]
+        about = {"caption": path_tables.caption(name, settings), "title": path_tables.TITLES[name]}
+        columns = path_tables.columns(name, table)
+        save_table(path_tables.typeset(name, table), columns, *files, **about, group="group")
+    records = {name: table.to_dict("records") for name, table in tables.items()}
     store.write_json(output.numbers, store.finite(records))
 
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
-        main(step.input.scores, step.params.studies, step.params.confidence, step.output)
+        settings = step.params.geodesics
+        scores = {
+            name: store.read_table(path) for name, path in zip(settings, step.input.scores, strict=True)
+        }
+        main(scores, settings, step.output)
