@@ -15,7 +15,7 @@ from hessgeo.workflow.digest import digest
 from hessgeo.workflow.generative import GenerativeLayout
 from hessgeo.workflow.settings import Settings
 from hessgeo.workflow.solvable_layout import SolvableLayout
-from hessgeo.workflow.study import anchor_sources, checkpoint_of
+from hessgeo.workflow.study import anchor_sources, checkpoint_of, methods_left_out, uses_classifier
 
 # Snakemake does not see what changes in the modules that a script imports. Raise the version of a step when
 # its numbers change: whoever has old results gets it done again.
@@ -328,14 +328,27 @@ class StudyLayout:
         return not self.uses_network
 
     @property
-    def perceptual_model(self) -> str | None:
-        """Folder of the network whose features are perceptual: the classifier of embedded models, else None."""
-        return self.classifier if self.settings.is_embedded(self.name, "system") else None
+    def perceptual(self) -> dict[str, Any] | None:
+        """The network whose features are perceptual: ``kind`` lpips or classifier, and what loads it; None for none."""
+        settings = self._study["geodesics"]["perceptual"]
+        if uses_classifier(self._study, self.settings.models):
+            return {"kind": "classifier", "checkpoint": self.classifier}
+        return None if settings["checkpoint"] is None else {"kind": "lpips", **settings}
 
     @property
     def perceptual_files(self) -> list[str]:
         """The files of that network."""
-        return self.classifier_files if self.perceptual_model else []
+        network = self.perceptual
+        if network is None:
+            return []
+        if network["kind"] == "classifier":
+            return self.classifier_files
+        return [file for file in (network["checkpoint"], network["linear"]) if file]
+
+    @property
+    def methods_left_out(self) -> dict[str, str]:
+        """Methods of the defaults that the study cannot have, with what they need."""
+        return methods_left_out(self._study, self.settings.models)
 
     @property
     def path_targets(self) -> list[str]:

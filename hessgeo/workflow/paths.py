@@ -259,18 +259,25 @@ def score_paths(
     return pd.concat(rows, ignore_index=True)
 
 
-def feature_maps(classifier: str | None) -> dict[str, Features]:
+def feature_maps(perceptual: Mapping[str, Any] | None, *, device: str = "cpu") -> dict[str, Features]:
     """Feature spaces that ask for no embedding: grey values in [0, 1], and perceptual ones where there is a network.
 
     Args:
-        classifier: folder of the digit classifier, or None.
+        perceptual: ``kind`` classifier with its folder as ``checkpoint``, or lpips with ``checkpoint``, ``linear`` and
+            ``size`` of ``load_lpips``; None for no network.
+        device: where LPIPS runs.
     """
-    maps: dict[str, Features] = {"pixels": lambda images: images.reshape(len(images), -1) / 255.0}
-    if classifier is not None:
+    maps: dict[str, Features] = {"pixels": lambda images: images.reshape(len(images), -1) / np.float32(255)}
+    if perceptual is not None and perceptual["kind"] == "classifier":
         from hessgeo.models.digit_classifier import load_classifier, perceptual_features
 
-        model = load_classifier(classifier)
+        model = load_classifier(perceptual["checkpoint"])
         maps["perceptual"] = lambda images: perceptual_features(model, images)
+    elif perceptual is not None:
+        from hessgeo.perceptual.lpips import load_lpips
+
+        options = {key: perceptual[key] for key in ("linear", "size")}
+        maps["perceptual"] = load_lpips(perceptual["checkpoint"], **options, device=device)
     return maps
 
 

@@ -1,5 +1,7 @@
 """Sample the way-points of a study's paths and score them in every feature space."""
 
+import logging
+
 import numpy as np
 
 from hessgeo import store
@@ -10,9 +12,9 @@ from hessgeo.workflow.loading import latent_plane, load_embedding, load_system
 from hessgeo.workflow.paths import feature_maps, sample_waypoints, score_paths, strips_of
 
 
-def main(paths, label, system, embedding, classifier, grid, settings, seed, output):
+def main(paths, label, system, embedding, maps, grid, settings, seed, output):
     images = sample_waypoints(paths["waypoints"].to_numpy(), system, seed=seed)
-    maps = {**feature_maps(classifier), "clip": embedding}
+    maps = {**maps, "clip": embedding}
     flat = images.reshape(-1, *images.shape[-3:])
     features = {name: of(flat).reshape(*images.shape[:-3], -1) for name, of in maps.items()}
     scores = score_paths(paths, features, label, grid)
@@ -35,5 +37,8 @@ if __name__ == "__main__":
         )
         label = store.read_dataset(step.input.phases)["label"].to_numpy()
         paths = store.read_dataset(step.input.paths)
-        about = (params.classifier, Grid(**params.grid), params.geodesics, params.seed, step.output)
+        maps = feature_maps(params.perceptual, device=device)
+        if "perceptual" not in maps:
+            logging.warning("no scores of perceptual length: geodesics.perceptual.checkpoint is null")
+        about = (maps, Grid(**params.grid), params.geodesics, params.seed, step.output)
         main(paths, label, system, embedding, *about)
