@@ -28,6 +28,7 @@ from hessgeo.geodesics.reference import adam_geodesics
 from hessgeo.grids import Grid
 from hessgeo.metrics.conformal import DensityMetric, log_quantile
 from hessgeo.metrics.gridded import GriddedMetric
+from hessgeo.metrics.measured import FeatureRows
 from hessgeo.metrics.pullback import feature_metric
 from hessgeo.metrics.repair import Repaired, relative_floor, repair
 from hessgeo.systems.base import System
@@ -56,7 +57,7 @@ class StudyMetric:
 
 def study_metrics(
     fisher: Float[np.ndarray, "na nb 2 2"],
-    features: Mapping[str, Float[np.ndarray, "na nb d"]],
+    features: Mapping[str, Float[np.ndarray, "na nb d"] | FeatureRows],
     log_density: Float[np.ndarray, "na nb"] | None,
     grid: Grid,
     settings: Mapping[str, Any],
@@ -65,7 +66,7 @@ def study_metrics(
 
     Args:
         fisher: Hessian of the free energy at the nodes.
-        features: at the nodes, of the pull-back metrics, by name.
+        features: at the nodes, of the pull-back metrics, by name; or functions that make one row of nodes.
         log_density: at the nodes, of the density metric, up to a constant; None to leave it out.
         grid: the nodes.
         settings: the settings ``geodesics``.
@@ -279,6 +280,12 @@ def feature_maps(perceptual: Mapping[str, Any] | None, *, device: str = "cpu") -
         options = {key: perceptual[key] for key in ("linear", "size")}
         maps["perceptual"] = load_lpips(perceptual["checkpoint"], **options, device=device)
     return maps
+
+
+def rows_of(features: Features, images: Callable[[slice], np.ndarray], grid: Grid) -> FeatureRows:
+    """Features of a row of nodes at a time, of images that ``images`` reads when they are asked for."""
+    width = grid.shape[1]
+    return lambda row: features(images(slice(row * width, (row + 1) * width)))
 
 
 def certificates(paths: xr.Dataset, metrics: Mapping[str, StudyMetric]) -> dict[str, Any]:
