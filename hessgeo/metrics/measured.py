@@ -45,7 +45,7 @@ def embedding_metric(
     field = np.zeros((*grid.shape, 2, 2))
     window: dict[int, np.ndarray] = {}
     for row in range(grid.shape[0]):
-        reach = np.flatnonzero(along_a[:, row].any(axis=0))
+        reach = np.flatnonzero(along_a[:, row].any(axis=0)).tolist()
         window = {place: features for place, features in window.items() if place >= reach[0]}
         for later in range(max(window, default=-1) + 1, reach[-1] + 1):
             window[later] = make(later)

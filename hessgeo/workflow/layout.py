@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, reduce
+from math import prod
 from operator import getitem
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ FIGURES = (
 )
 
 BASE_MEMORY_MB = 4_000  # of a job beside the weights it loads
+GEODESICS_MEMORY_MB = 6_000  # of the curves that are solved at once
+SAMPLED_AT_ONCE = 1024  # images of paths
 
 # What the training of a posterior network depends on.
 NETWORK_TRAINING = (
@@ -304,6 +307,35 @@ class StudyLayout:
     def embedding_memory_mb(self) -> int:
         """Memory of a job that loads the embedding."""
         return BASE_MEMORY_MB + _size_mb(self.embedding_files)
+
+    @property
+    def _feature_counts(self) -> list[int]:
+        """Numbers of features of an image, of those whose metrics and lengths are measured beside the embedding's."""
+        network, counts = self.perceptual, [prod(self.image_shape)]
+        if network is not None and network["kind"] == "lpips":
+            from hessgeo.perceptual.checkpoint import feature_count
+
+            counts.append(feature_count(network["checkpoint"], self.image_shape[:2], network["size"]))
+        return counts
+
+    @property
+    def geodesics_memory_mb(self) -> int:
+        """Memory of the job that solves the geodesics: the rows of features that a smoothed slope reaches."""
+        rows, width = self.grid["shape"]
+        # What the Gaussian filter reaches to both sides, one more of the difference, one that is being made.
+        window = 2 * (int(4 * self._study["geodesics"]["smoothing"] + 0.5) + 1) + 2
+        features = 4 * min(window, rows + 1) * width * max(self._feature_counts)
+        images = width * prod(self.image_shape)
+        return GEODESICS_MEMORY_MB + (features + images) // 10**6 + _size_mb(self.perceptual_files)
+
+    @property
+    def score_memory_mb(self) -> int:
+        """Memory of the job that scores paths: the models, the images that are made at once, the features of a path."""
+        images = 2 * SAMPLED_AT_ONCE * prod(self.image_shape)
+        # In single precision, and three times in double: their differences, and what the decomposition works on.
+        features = (4 + 3 * 8) * self._study["geodesics"]["waypoints"] * max(self._feature_counts)
+        models = _size_mb(self.embedding_files) + _size_mb(self.perceptual_files)
+        return self.system_memory_mb + models + (images + features) // 10**6
 
     @property
     def classifier(self) -> str:

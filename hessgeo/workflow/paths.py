@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,11 +33,11 @@ from hessgeo.metrics.pullback import feature_metric
 from hessgeo.metrics.repair import Repaired, relative_floor, repair
 from hessgeo.systems.base import System
 from hessgeo.systems.slices import LatentSlice
+from hessgeo.workflow.layout import SAMPLED_AT_ONCE
 
 Features = Callable[[np.ndarray], np.ndarray]
 
 OF_FEATURES = ("pixels", "perceptual", "clip")
-SAMPLED_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -222,6 +222,64 @@ def sample_waypoints(
     return images.reshape(*waypoints.shape[:-1], *images.shape[1:])
 
 
+def images_by_path(
+    waypoints: Float[np.ndarray, "*batch place 2"], system: System, *, seed: int
+) -> Iterator[UInt8[np.ndarray, "place h w c"]]:
+    """The images of ``sample_waypoints``, those of one path after another, few of them in memory."""
+    flat, places = waypoints.reshape(-1, 2), waypoints.shape[-2]
+    waiting: list[np.ndarray] = []
+    for k in range(0, len(flat), SAMPLED_AT_ONCE):
+        index = np.arange(k, min(k + SAMPLED_AT_ONCE, len(flat)))
+        waiting.extend(system.sample(flat[index], index, seed))
+        while len(waiting) >= places:
+            yield np.stack(waiting[:places])
+            del waiting[:places]
+
+
+def span_coordinates(features: Float[np.ndarray, "place d"]) -> Float[np.ndarray, "place place"]:
+    """Coordinates of points in the space that they span, from the first of them: their distances, with few numbers.
+
+    ``R'`` of the QR decomposition of the differences, in double precision; padded with zeros where there are fewer
+    features than points.
+    """
+    away = features.astype(float) - features[0].astype(float)
+    rotated = np.asarray(np.linalg.qr(away.T, mode="r")).T
+    return np.pad(rotated, ((0, 0), (0, len(features) - rotated.shape[1])))
+
+
+def path_features(
+    waypoints: Float[np.ndarray, "method pair place 2"],
+    system: System,
+    maps: Mapping[str, Features],
+    shown: Collection[tuple[int, int]],
+    *,
+    seed: int,
+) -> tuple[dict[str, Float[np.ndarray, "method pair place place"]], dict[tuple[int, int], np.ndarray]]:
+    """Features of the images at all way-points, path by path, and the images of the paths that are shown.
+
+    Args:
+        waypoints: of every path.
+        system: what makes the images.
+        maps: of images to features, by name.
+        shown: method and pair of the paths whose images to keep.
+        seed: of the images.
+
+    Returns:
+        For each map the ``span_coordinates`` of each path, and the images of the paths that are shown, in their order.
+        Distances hold within a path alone: every path has coordinates of its own.
+    """
+    methods, pairs, places = waypoints.shape[:3]
+    found = {name: np.empty((methods, pairs, places, places)) for name in maps}
+    kept = {}
+    for number, images in enumerate(images_by_path(waypoints, system, seed=seed)):
+        path = divmod(number, pairs)
+        for name, features in maps.items():
+            found[name][path] = span_coordinates(features(images))
+        if path in shown:
+            kept[path] = images
+    return found, {path: kept[path] for path in shown}
+
+
 def score_paths(
     paths: xr.Dataset,
     features: Mapping[str, Float[np.ndarray, "method pair place d"]],
@@ -321,20 +379,36 @@ def shown_pairs(scores: pd.DataFrame, count: int) -> list[int]:
     return [int(pair) for pair in first["pair"].iloc[:count]]
 
 
+def shown_paths(
+    paths: xr.Dataset, label: Int[np.ndarray, "na nb"], grid: Grid, count: int
+) -> list[tuple[int, int]]:
+    """Method and pair of the geodesics and straight lines of ``shown_pairs``, known before any path is scored."""
+    methods, points = list(paths["method"].to_numpy()), paths["points"].to_numpy()
+    within = within_one_phase(label, grid, points[0, :, 0], points[0, :, -1])
+    pairs = [int(pair) for pair in np.argsort(within, kind="stable")[:count]]
+    return [(methods.index(name), pair) for name in ("fisher", "linear") for pair in pairs]
+
+
 def strips_of(
     paths: xr.Dataset,
-    images: UInt8[np.ndarray, "method pair place h w c"],
+    images: Mapping[tuple[int, int], UInt8[np.ndarray, "place h w c"]],
     embedding: Float[np.ndarray, "method pair place d"],
-    scores: pd.DataFrame,
-    count: int,
 ) -> xr.Dataset:
-    """Images, way-points and embedding steps of the pairs that are shown, along the geodesic and the straight line."""
-    methods = list(paths["method"].to_numpy())
-    ways, pairs = [methods.index(name) for name in ("fisher", "linear")], shown_pairs(scores, count)
+    """Images, way-points and embedding steps of the paths that are shown, along the geodesic and the straight line.
+
+    Args:
+        paths: of every method and pair.
+        images: of the paths of ``shown_paths``.
+        embedding: of the way-points; distances within a path count.
+    """
+    ways, pairs = (list(dict.fromkeys(path[k] for path in images)) for k in (0, 1))
     pick = np.ix_(ways, pairs)
     steps = np.linalg.norm(np.diff(embedding[pick].astype(float), axis=2), axis=3)
     arrays = {
-        "images": (("pair", "way", "place", "h", "w", "c"), images[pick]),
+        "images": (
+            ("pair", "way", "place", "h", "w", "c"),
+            np.stack([np.stack([images[way, pair] for pair in pairs]) for way in ways]),
+        ),
         "points": (("pair", "way", "place", "i"), paths["waypoints"].to_numpy()[pick]),
         "steps": (("pair", "way", "step"), steps),
     }

@@ -407,3 +407,21 @@ def test_perceptual_weights_that_are_wrong_are_refused_by_their_key(refused, sd,
     assert line(checkpoint=vgg["checkpoint"], linear=vgg["checkpoint"]).startswith(f"{place}.linear: ")
     small = refused(digits(geodesics={"perceptual": vgg}))
     assert small.endswith("null for images of 8 x 8 pixels: VGG-16 needs 16 along each side")
+
+
+def test_memory_of_path_jobs_follows_the_images(read, sd, vgg, tmp_path):
+    def layout(*changes):
+        return Layout(read(*changes), tmp_path).of("digits")
+
+    assert layout().geodesics_memory_mb < 6_100
+    torch.jit.script(torch.nn.Linear(4, 4)).save(tmp_path / "g.pt")
+    system = {"kind": "generator", "checkpoint": "g.pt", "latent": [4], "size": [512, 512]}
+    big = digits(system=system, embedding=PIXELS)
+    # Twelve rows of 64 images of 512 x 512 x 3 in single precision, a row of bytes.
+    assert layout(big).geodesics_memory_mb == 6_000 + (4 * 12 * 64 + 64) * 512 * 512 * 3 // 10**6
+    grey, fine = digits(system={"channels": 1}), digits(geodesics={"perceptual": {**vgg, "size": None}})
+    # Two channels in each of five blocks, of a quarter of the pixels from one to the next.
+    features = 2 * 512**2 * (1 + 1 / 4 + 1 / 16 + 1 / 64 + 1 / 256)
+    expected = 6_000 + (4 * 12 * 64 * features + 64 * 512**2) / 10**6
+    assert layout(big, grey, fine).geodesics_memory_mb == pytest.approx(expected, abs=2)
+    assert layout(big).score_memory_mb > layout().score_memory_mb + 2 * 1024 * 3 * 512**2 // 10**6

@@ -21,7 +21,7 @@ rule solve_geodesics:
         "../../envs/hessgeo.yaml"
     threads: 1
     resources:
-        mem_mb=6_000,
+        mem_mb=of_study("geodesics_memory_mb"),
         runtime="60m",
     params:
         geodesics=setting("geodesics"),
@@ -60,7 +60,7 @@ rule score_paths:
         "../../envs/hessgeo.yaml"
     threads: 1
     resources:
-        mem_mb=of_study("system_memory_mb"),
+        mem_mb=of_study("score_memory_mb"),
         runtime="4h",
     params:
         geodesics=setting("geodesics"),

@@ -9,17 +9,16 @@ from hessgeo.evaluation.path_table import turning_at_boundaries
 from hessgeo.grids import Grid
 from hessgeo.workflow import pick_device, script_context
 from hessgeo.workflow.loading import latent_plane, load_embedding, load_system
-from hessgeo.workflow.paths import feature_maps, sample_waypoints, score_paths, strips_of
+from hessgeo.workflow.paths import feature_maps, path_features, score_paths, shown_paths, strips_of
 
 
 def main(paths, label, system, embedding, maps, grid, settings, seed, output):
-    images = sample_waypoints(paths["waypoints"].to_numpy(), system, seed=seed)
-    maps = {**maps, "clip": embedding}
-    flat = images.reshape(-1, *images.shape[-3:])
-    features = {name: of(flat).reshape(*images.shape[:-3], -1) for name, of in maps.items()}
+    shown = shown_paths(paths, label, grid, settings["shown"])
+    waypoints, maps = paths["waypoints"].to_numpy(), {**maps, "clip": embedding}
+    features, images = path_features(waypoints, system, maps, shown, seed=seed)
     scores = score_paths(paths, features, label, grid)
     store.write_table(output.scores, scores)
-    store.write_dataset(output.strips, strips_of(paths, images, features["clip"], scores, settings["shown"]))
+    store.write_dataset(output.strips, strips_of(paths, images, features["clip"]))
     found = turning_at_boundaries(scores, "fisher", confidence=settings["confidence"])
     numbers = {"turning_at_boundaries_difference": found.mean, "low": found.low, "high": found.high}
     store.write_json(
