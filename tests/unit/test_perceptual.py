@@ -1,5 +1,8 @@
 """LPIPS as a squared distance of features, against its formula on a narrow network of random weights."""
 
+import runpy
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +10,12 @@ from safetensors.torch import save_file
 from torchvision.models import vgg16
 from torchvision.models.vgg import make_layers
 
+from hessgeo import store
+from hessgeo.grids import Grid
 from hessgeo.perceptual.checkpoint import BLOCKS, convolution_names, feature_count
 from hessgeo.perceptual.lpips import load_lpips
+from hessgeo.systems.slices import LatentSlice
+from hessgeo.workflow.paths import feature_maps
 
 WIDTHS = (4, 4, "M", 6, 6, "M", 8, 8, 8, "M", 10, 10, 10, "M", 12, 12, 12, "M")
 CHANNELS = (4, 6, 8, 10, 12)
@@ -161,3 +168,56 @@ def test_a_pickle_is_refused(tmp_path):
     torch.save({"features.0.weight": torch.zeros(2)}, path)
     with pytest.raises(ValueError, match="is a pickle"):
         load_lpips(path)
+
+
+class Colours:
+    """Images of 16 x 16 whose colours are smooth functions of the point."""
+
+    def sample(self, t, index, seed):
+        phase = t @ np.random.default_rng(5).normal(size=(2, 16 * 16 * 3))
+        return np.rint(127.5 * (1 + np.sin(phase))).astype(np.uint8).reshape(len(t), 16, 16, 3)
+
+
+def test_table_2_has_geodesics_and_lengths_of_lpips(files, repository, tmp_path, caplog):
+    scripts = repository / "workflow" / "scripts"
+    solve, score = (
+        runpy.run_path(str(scripts / f"{name}.py"))["main"] for name in ("solve_geodesics", "score_paths")
+    )
+    grid = Grid(((-1.0, 1.0), (-1.0, 1.0)), (9, 9))
+    settings = {
+        "methods": ["linear", "fisher", "perceptual", "density"], "pairs": 3, "margin": 0.1, "points": 12,
+        "waypoints": 4, "refinement": 1, "spacing": "fisher", "floor": 1e-2, "smoothing": 1.0, "confidence": 0.95,
+        "shown": 2,
+    }  # fmt: skip
+    lpips = {"kind": "lpips", "checkpoint": str(files["lpips"]), "linear": None, "size": 64}
+    images = Colours().sample(grid.points, None, 0)
+    unit = (images.reshape(81, -1) / np.linalg.norm(images.reshape(81, -1), axis=1, keepdims=True)).astype(
+        "f4"
+    )
+    maps, plane = feature_maps(lpips), LatentSlice(np.eye(3, 5), grid.extent)
+    output = SimpleNamespace(**{name: tmp_path / name for name in ("paths", "numbers", "scores", "strips")})
+    fisher = np.broadcast_to(np.eye(2), (9, 9, 2, 2))
+    left_out = {"density": "a density"}
+    with caplog.at_level("WARNING"):
+        about = (maps, left_out, plane, grid, settings, 0, output)
+        solve(fisher, images.__getitem__, unit.__getitem__, None, *about)
+    assert "without the method density, which needs a density" in caplog.text
+    assert store.read_json(output.numbers)["left_out"] == left_out
+    paths = store.read_dataset(output.paths)
+    assert list(paths["method"].to_numpy()) == ["linear", "fisher", "perceptual"]
+    score(
+        paths,
+        np.ones(grid.shape, int),
+        Colours(),
+        lambda x: x.reshape(len(x), -1),
+        maps,
+        grid,
+        settings,
+        0,
+        output,
+    )
+    scores = store.read_table(output.scores)
+    found = scores.groupby("method")["perceptual"].mean()
+    assert (found > 0).all()
+    # The geodesic of LPIPS is the shorter one in LPIPS, up to what few nodes and way-points resolve.
+    assert found["perceptual"] < found["linear"] * 1.02
