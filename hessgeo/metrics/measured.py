@@ -20,7 +20,7 @@ def embedding_metric(
     grid: Grid,
     *,
     smoothing: float = 0.0,
-    block: int = 2048,
+    block: int = 256,
 ) -> Float[np.ndarray, "na nb 2 2"]:
     """Pull-back ``g_ij = <d_i E, d_j E>`` of the Euclidean metric of embeddings, per unit of ``N``.
 
