@@ -11,6 +11,7 @@ from hessgeo.free_energies.potentials import POTENTIALS
 from hessgeo.geodesics.curves import length
 from hessgeo.geodesics.lines import spherical_lines, straight_lines
 from hessgeo.grids import Grid
+from hessgeo.systems.memory import peak_memory
 from hessgeo.systems.slices import LatentSlice
 from hessgeo.workflow.paths import (
     certificates,
@@ -227,3 +228,18 @@ def test_features_path_by_path_have_the_lengths_of_all_at_once(study):
     np.testing.assert_array_equal(kept[2, 5], images[2, 5])
     expected, scores = (score_paths(paths, features, label, GRID) for features in (whole, found))
     np.testing.assert_allclose(scores["pixels"], expected["pixels"], rtol=1e-12)
+
+
+def test_scoring_holds_the_images_of_a_few_paths(monkeypatch):
+    monkeypatch.setattr("hessgeo.workflow.paths.SAMPLED_AT_ONCE", 16)
+
+    class Flat:
+        def sample(self, t, index, seed):
+            return np.full((len(t), 128, 128, 3), 7, dtype=np.uint8)
+
+    maps = feature_maps(None)
+    with peak_memory("cpu") as peak:
+        path_features(np.zeros((2, 40, 5, 2)), Flat(), maps, [(0, 0)], seed=0)
+    # 400 images are 20 MB of bytes and 79 MB of pixels in single precision; 32 of them, and a path's pixels in double
+    # precision a few times over, are 14 MB, and 16 MiB are for what else the process does.
+    assert peak.bytes < 32 << 20
