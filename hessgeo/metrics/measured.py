@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
@@ -9,26 +11,58 @@ from scipy.ndimage import gaussian_filter1d
 from hessgeo.grids import Grid
 from hessgeo.posteriors.base import Posterior
 
+# A function of i: the features of the nodes (i, 0) to (i, nb - 1), in any precision.
+FeatureRows = Callable[[int], Float[np.ndarray, "nb d"]]
+
 
 def embedding_metric(
-    embedding: Float[np.ndarray, "na nb d"], grid: Grid, *, smoothing: float = 0.0
+    embedding: Float[np.ndarray, "na nb d"] | FeatureRows,
+    grid: Grid,
+    *,
+    smoothing: float = 0.0,
+    block: int = 256,
 ) -> Float[np.ndarray, "na nb 2 2"]:
     """Pull-back ``g_ij = <d_i E, d_j E>`` of the Euclidean metric of embeddings, per unit of ``N``.
 
     Under the feature posterior (Eq. 19) ``D_F(t, t') = |E(t) - E(t')|^2 / 2``, whose second-order part is this metric.
     Central differences over two cells (one-sided at the edge), so it sees no structure below the grid's spacing.
 
+    Filter and differences are linear along each axis, and the metric is a sum over features. So it needs the rows that
+    reach one another alone (three, and four times ``smoothing`` more on both sides), a block of features at a time, and
+    is summed in double precision.
+
     Args:
-        embedding: of every node.
+        embedding: of every node; or a function that makes one row of nodes, called once for each in their order, for
+            features that would not fit in memory.
         grid: the nodes.
         smoothing: width of a Gaussian filter over the embeddings first, in cells: the metric at that resolution.
+        block: features at a time; another number rounds differently, no more.
     """
-    e = np.asarray(embedding, dtype=float)
+    make = embedding if callable(embedding) else np.asarray(embedding).__getitem__
+    along_a, along_b = (
+        _value_and_slope(count, step, smoothing) for count, step in zip(grid.shape, grid.spacing, strict=True)
+    )
+    field = np.zeros((*grid.shape, 2, 2))
+    window: dict[int, np.ndarray] = {}
+    for row in range(grid.shape[0]):
+        reach = np.flatnonzero(along_a[:, row].any(axis=0)).tolist()
+        window = {place: features for place, features in window.items() if place >= reach[0]}
+        for later in range(max(window, default=-1) + 1, reach[-1] + 1):
+            window[later] = make(later)
+        for first in range(0, window[row].shape[1], block):
+            part = np.stack([window[place][:, first : first + block] for place in reach]).astype(float)
+            value, slope = np.tensordot(along_a[:, row, reach], part, axes=1)
+            slopes = np.stack([along_b[0] @ slope, along_b[1] @ value])
+            field[row] += np.einsum("ind,jnd->nij", slopes, slopes)
+    return field
+
+
+def _value_and_slope(count: int, step: float, smoothing: float) -> Float[np.ndarray, "2 count count"]:
+    """What makes of values at the nodes of an axis the filtered values, and their slopes."""
+    value = np.eye(count)
     if smoothing > 0:
-        for axis in (0, 1):
-            e = gaussian_filter1d(e, smoothing, axis=axis, mode="nearest")
-    slopes = np.stack([np.gradient(e, step, axis=k) for k, step in enumerate(grid.spacing)], axis=-2)
-    return slopes @ np.swapaxes(slopes, -1, -2)
+        value = gaussian_filter1d(value, smoothing, axis=0, mode="nearest")
+    return np.stack([value, np.gradient(value, step, axis=0)])
 
 
 def posterior_metric(posterior: Posterior) -> Float[np.ndarray, "n 2 2"]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from hessgeo.grids import Grid
 from hessgeo.metrics.base import Box, Metric
 from hessgeo.metrics.gridded import GriddedMetric
-from hessgeo.metrics.measured import embedding_metric
+from hessgeo.metrics.measured import FeatureRows, embedding_metric
 from hessgeo.metrics.repair import relative_floor, repair
 
 FeatureMap = Callable[[Tensor], Tensor]
@@ -92,7 +92,11 @@ class FeatureMetric:
 
 
 def feature_metric(
-    features: Float[np.ndarray, "na nb d"], grid: Grid, *, smoothing: float = 0.0, floor: float = 1e-3
+    features: Float[np.ndarray, "na nb d"] | FeatureRows,
+    grid: Grid,
+    *,
+    smoothing: float = 0.0,
+    floor: float = 1e-3,
 ) -> FeatureMetric:
     """Pull-back of features at the nodes of a grid, made a smooth metric.
 
@@ -100,7 +104,7 @@ def feature_metric(
     image embedding the one whose Hessian form is fitted elsewhere.
 
     Args:
-        features: of every node.
+        features: of every node, or a function that makes one row of nodes, see ``embedding_metric``.
         grid: the nodes.
         smoothing: width of a Gaussian filter over the features first, in cells.
         floor: least eigenvalue, as a share of the median of the largest one: where features are constant the metric is

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, reduce
+from math import prod
 from operator import getitem
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hessgeo.workflow.digest import digest
 from hessgeo.workflow.generative import GenerativeLayout
 from hessgeo.workflow.settings import Settings
 from hessgeo.workflow.solvable_layout import SolvableLayout
-from hessgeo.workflow.study import anchor_sources, checkpoint_of
+from hessgeo.workflow.study import anchor_sources, checkpoint_of, methods_left_out, uses_classifier
 
 # Snakemake does not see what changes in the modules that a script imports. Raise the version of a step when
 # its numbers change: whoever has old results gets it done again.
@@ -55,6 +56,8 @@ FIGURES = (
 )
 
 BASE_MEMORY_MB = 4_000  # of a job beside the weights it loads
+GEODESICS_MEMORY_MB = 6_000  # of the curves that are solved at once
+SAMPLED_AT_ONCE = 1024  # images of paths
 
 # What the training of a posterior network depends on.
 NETWORK_TRAINING = (
@@ -308,6 +311,35 @@ class StudyLayout:
         return BASE_MEMORY_MB + _size_mb(self.embedding_files)
 
     @property
+    def _feature_counts(self) -> list[int]:
+        """Numbers of features of an image, of those whose metrics and lengths are measured beside the embedding's."""
+        network, counts = self.perceptual, [prod(self.image_shape)]
+        if network is not None and network["kind"] == "lpips":
+            from hessgeo.perceptual.checkpoint import feature_count
+
+            counts.append(feature_count(network["checkpoint"], self.image_shape[:2], network["size"]))
+        return counts
+
+    @property
+    def geodesics_memory_mb(self) -> int:
+        """Memory of the job that solves the geodesics: the rows of features that a smoothed slope reaches."""
+        rows, width = self.grid["shape"]
+        # What the Gaussian filter reaches to both sides, one more of the difference, one that is being made.
+        window = 2 * (int(4 * self._study["geodesics"]["smoothing"] + 0.5) + 1) + 2
+        features = 4 * min(window, rows + 1) * width * max(self._feature_counts)
+        images = width * prod(self.image_shape)
+        return GEODESICS_MEMORY_MB + (features + images) // 10**6 + _size_mb(self.perceptual_files)
+
+    @property
+    def score_memory_mb(self) -> int:
+        """Memory of the job that scores paths: the models, the images that are made at once, the features of a path."""
+        images = 2 * SAMPLED_AT_ONCE * prod(self.image_shape)
+        # In single precision, and three times in double: their differences, and what the decomposition works on.
+        features = (4 + 3 * 8) * self._study["geodesics"]["waypoints"] * max(self._feature_counts)
+        models = _size_mb(self.embedding_files) + _size_mb(self.perceptual_files)
+        return self.system_memory_mb + models + (images + features) // 10**6
+
+    @property
     def classifier(self) -> str:
         """Folder of the classifier that judges the samples."""
         return self._model("system", "classifier")
@@ -330,14 +362,27 @@ class StudyLayout:
         return not self.uses_network
 
     @property
-    def perceptual_model(self) -> str | None:
-        """Folder of the network whose features are perceptual: the classifier of embedded models, else None."""
-        return self.classifier if self.settings.is_embedded(self.name, "system") else None
+    def perceptual(self) -> dict[str, Any] | None:
+        """The network whose features are perceptual: ``kind`` lpips or classifier, and what loads it; None for none."""
+        settings = self._study["geodesics"]["perceptual"]
+        if uses_classifier(self._study, self.settings.models):
+            return {"kind": "classifier", "checkpoint": self.classifier}
+        return None if settings["checkpoint"] is None else {"kind": "lpips", **settings}
 
     @property
     def perceptual_files(self) -> list[str]:
         """The files of that network."""
-        return self.classifier_files if self.perceptual_model else []
+        network = self.perceptual
+        if network is None:
+            return []
+        if network["kind"] == "classifier":
+            return self.classifier_files
+        return [file for file in (network["checkpoint"], network["linear"]) if file]
+
+    @property
+    def methods_left_out(self) -> dict[str, str]:
+        """Methods of the defaults that the study cannot have, with what they need."""
+        return methods_left_out(self._study, self.settings.models)
 
     @property
     def path_targets(self) -> list[str]:

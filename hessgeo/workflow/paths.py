@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,16 +31,17 @@ from hessgeo.geodesics.reference import adam_geodesics
 from hessgeo.grids import Grid
 from hessgeo.metrics.conformal import DensityMetric, log_quantile
 from hessgeo.metrics.gridded import GriddedMetric
+from hessgeo.metrics.measured import FeatureRows
 from hessgeo.metrics.pullback import feature_metric
 from hessgeo.metrics.repair import Repaired, relative_floor, repair
 from hessgeo.systems.base import System
 from hessgeo.systems.slices import LatentSlice
+from hessgeo.workflow.layout import SAMPLED_AT_ONCE
 
 Features = Callable[[np.ndarray], np.ndarray]
 Along = Callable[[int], np.ndarray]  # count -> (pair, count, 2), points along each path, ends included
 
 OF_FEATURES = ("pixels", "perceptual", "clip")
-SAMPLED_AT_ONCE = 1024
 TRACK = 361  # points between which a path is straight where it is read at any place
 
 
@@ -61,7 +62,7 @@ class StudyMetric:
 
 def study_metrics(
     fisher: Float[np.ndarray, "na nb 2 2"],
-    features: Mapping[str, Float[np.ndarray, "na nb d"]],
+    features: Mapping[str, Float[np.ndarray, "na nb d"] | FeatureRows],
     log_density: Float[np.ndarray, "na nb"] | None,
     grid: Grid,
     settings: Mapping[str, Any],
@@ -70,7 +71,7 @@ def study_metrics(
 
     Args:
         fisher: Hessian of the free energy at the nodes.
-        features: at the nodes, of the pull-back metrics, by name.
+        features: at the nodes, of the pull-back metrics, by name; or functions that make one row of nodes.
         log_density: at the nodes, of the density metric, up to a constant; None to leave it out.
         grid: the nodes.
         settings: the settings ``geodesics``.
@@ -246,13 +247,73 @@ def perceptual_path_lengths(
     Both images of a step have the same index, so that noise of a stochastic sampler is the same in both.
     """
     places = paths["probes"].transpose("method", "pair", "side", "probe", "i").to_numpy()
-    sides = []
-    for side in range(2):
-        images = sample_waypoints(places[:, :, side], system, seed=seed)
-        features = perceptual(images.reshape(-1, *images.shape[3:]))
-        sides.append(features.reshape(*images.shape[:3], -1))
+    methods, pairs, _, count = places.shape[:4]
+    here, ahead = np.empty((2, methods, pairs, count, 2 * count))
+    sides = (images_by_path(places[:, :, side], system, seed=seed) for side in range(2))
+    for number, images in enumerate(zip(*sides, strict=True)):
+        path = divmod(number, pairs)
+        found = span_coordinates(np.concatenate([perceptual(part) for part in images]))
+        here[path], ahead[path] = found[:count], found[count:]
     options = {"epsilon": settings["path_length_epsilon"], "clip": settings["path_length_clip"]}
-    return np.stack([perceptual_path_length(*both, **options) for both in zip(*sides, strict=True)])
+    return np.stack([perceptual_path_length(*one, **options) for one in zip(here, ahead, strict=True)])
+
+
+def images_by_path(
+    waypoints: Float[np.ndarray, "*batch place 2"], system: System, *, seed: int
+) -> Iterator[UInt8[np.ndarray, "place h w c"]]:
+    """The images of ``sample_waypoints``, those of one path after another, few of them in memory."""
+    flat, places = waypoints.reshape(-1, 2), waypoints.shape[-2]
+    waiting: list[np.ndarray] = []
+    for k in range(0, len(flat), SAMPLED_AT_ONCE):
+        index = np.arange(k, min(k + SAMPLED_AT_ONCE, len(flat)))
+        waiting.extend(system.sample(flat[index], index, seed))
+        while len(waiting) >= places:
+            yield np.stack(waiting[:places])
+            del waiting[:places]
+
+
+def span_coordinates(features: Float[np.ndarray, "place d"]) -> Float[np.ndarray, "place place"]:
+    """Coordinates of points in the space that they span, from the first of them: their distances, with few numbers.
+
+    ``R'`` of the QR decomposition of the differences, in double precision; padded with zeros where there are fewer
+    features than points.
+    """
+    away = features.astype(float) - features[0].astype(float)
+    rotated = np.asarray(np.linalg.qr(away.T, mode="r")).T
+    return np.pad(rotated, ((0, 0), (0, len(features) - rotated.shape[1])))
+
+
+def path_features(
+    waypoints: Float[np.ndarray, "method pair place 2"],
+    system: System,
+    maps: Mapping[str, Features],
+    shown: Collection[tuple[int, int]],
+    *,
+    seed: int,
+) -> tuple[dict[str, Float[np.ndarray, "method pair place place"]], dict[tuple[int, int], np.ndarray]]:
+    """Features of the images at all way-points, path by path, and the images of the paths that are shown.
+
+    Args:
+        waypoints: of every path.
+        system: what makes the images.
+        maps: of images to features, by name.
+        shown: method and pair of the paths whose images to keep.
+        seed: of the images.
+
+    Returns:
+        For each map the ``span_coordinates`` of each path, and the images of the paths that are shown, in their order.
+        Distances hold within a path alone: every path has coordinates of its own.
+    """
+    methods, pairs, places = waypoints.shape[:3]
+    found = {name: np.empty((methods, pairs, places, places)) for name in maps}
+    kept = {}
+    for number, images in enumerate(images_by_path(waypoints, system, seed=seed)):
+        path = divmod(number, pairs)
+        for name, features in maps.items():
+            found[name][path] = span_coordinates(features(images))
+        if path in shown:
+            kept[path] = images
+    return found, {path: kept[path] for path in shown}
 
 
 def score_paths(
@@ -296,19 +357,32 @@ def score_paths(
     return pd.concat(rows, ignore_index=True)
 
 
-def feature_maps(classifier: str | None) -> dict[str, Features]:
+def feature_maps(perceptual: Mapping[str, Any] | None, *, device: str = "cpu") -> dict[str, Features]:
     """Feature spaces that ask for no embedding: grey values in [0, 1], and perceptual ones where there is a network.
 
     Args:
-        classifier: folder of the digit classifier, or None.
+        perceptual: ``kind`` classifier with its folder as ``checkpoint``, or lpips with ``checkpoint``, ``linear`` and
+            ``size`` of ``load_lpips``; None for no network.
+        device: where LPIPS runs.
     """
-    maps: dict[str, Features] = {"pixels": lambda images: images.reshape(len(images), -1) / 255.0}
-    if classifier is not None:
+    maps: dict[str, Features] = {"pixels": lambda images: images.reshape(len(images), -1) / np.float32(255)}
+    if perceptual is not None and perceptual["kind"] == "classifier":
         from hessgeo.models.digit_classifier import load_classifier, perceptual_features
 
-        model = load_classifier(classifier)
+        model = load_classifier(perceptual["checkpoint"])
         maps["perceptual"] = lambda images: perceptual_features(model, images)
+    elif perceptual is not None:
+        from hessgeo.perceptual.lpips import load_lpips
+
+        options = {key: perceptual[key] for key in ("linear", "size")}
+        maps["perceptual"] = load_lpips(perceptual["checkpoint"], **options, device=device)
     return maps
+
+
+def rows_of(features: Features, images: Callable[[slice], np.ndarray], grid: Grid) -> FeatureRows:
+    """Features of a row of nodes at a time, of images that ``images`` reads when they are asked for."""
+    width = grid.shape[1]
+    return lambda row: features(images(slice(row * width, (row + 1) * width)))
 
 
 def certificates(paths: xr.Dataset, metrics: Mapping[str, StudyMetric]) -> dict[str, Any]:
@@ -344,20 +418,36 @@ def shown_pairs(scores: pd.DataFrame, count: int) -> list[int]:
     return [int(pair) for pair in first["pair"].iloc[:count]]
 
 
+def shown_paths(
+    paths: xr.Dataset, label: Int[np.ndarray, "na nb"], grid: Grid, count: int
+) -> list[tuple[int, int]]:
+    """Method and pair of the geodesics and straight lines of ``shown_pairs``, known before any path is scored."""
+    methods, points = list(paths["method"].to_numpy()), paths["points"].to_numpy()
+    within = within_one_phase(label, grid, points[0, :, 0], points[0, :, -1])
+    pairs = [int(pair) for pair in np.argsort(within, kind="stable")[:count]]
+    return [(methods.index(name), pair) for name in ("fisher", "linear") for pair in pairs]
+
+
 def strips_of(
     paths: xr.Dataset,
-    images: UInt8[np.ndarray, "method pair place h w c"],
+    images: Mapping[tuple[int, int], UInt8[np.ndarray, "place h w c"]],
     embedding: Float[np.ndarray, "method pair place d"],
-    scores: pd.DataFrame,
-    count: int,
 ) -> xr.Dataset:
-    """Images, way-points and embedding steps of the pairs that are shown, along the geodesic and the straight line."""
-    methods = list(paths["method"].to_numpy())
-    ways, pairs = [methods.index(name) for name in ("fisher", "linear")], shown_pairs(scores, count)
+    """Images, way-points and embedding steps of the paths that are shown, along the geodesic and the straight line.
+
+    Args:
+        paths: of every method and pair.
+        images: of the paths of ``shown_paths``.
+        embedding: of the way-points; distances within a path count.
+    """
+    ways, pairs = (list(dict.fromkeys(path[k] for path in images)) for k in (0, 1))
     pick = np.ix_(ways, pairs)
     steps = np.linalg.norm(np.diff(embedding[pick].astype(float), axis=2), axis=3)
     arrays = {
-        "images": (("pair", "way", "place", "h", "w", "c"), images[pick]),
+        "images": (
+            ("pair", "way", "place", "h", "w", "c"),
+            np.stack([np.stack([images[way, pair] for pair in pairs]) for way in ways]),
+        ),
         "points": (("pair", "way", "place", "i"), paths["waypoints"].to_numpy()[pick]),
         "steps": (("pair", "way", "step"), steps),
     }

@@ -82,6 +82,22 @@ def sample_count(sampling: Mapping[str, Any]) -> int:
     return sampling["grid"][0] * sampling["grid"][1] if sampling["design"] == "grid" else sampling["count"]
 
 
+def uses_classifier(study: Mapping[str, Any], models: Mapping[str, Any]) -> bool:
+    """Whether the perceptual features of a study are those of the digit classifier, for want of a checkpoint."""
+    system, checkpoint = study["system"], study["geodesics"]["perceptual"]["checkpoint"]
+    return checkpoint is None and system["kind"] == "diffusion" and system["checkpoint"] in models
+
+
+def methods_left_out(study: Mapping[str, Any], models: Mapping[str, Any]) -> dict[str, str]:
+    """Listed methods whose metric a study cannot have, with what they need."""
+    needs = {}
+    if study["geodesics"]["perceptual"]["checkpoint"] is None and not uses_classifier(study, models):
+        needs["perceptual"] = "a file in geodesics.perceptual.checkpoint"
+    if study["posterior"]["kind"] == "network":
+        needs["density"] = "the posterior.kind distance, for a network knows no density"
+    return {name: need for name, need in needs.items() if name in study["geodesics"]["methods"]}
+
+
 def anchor_sources(anchors: int | str | list) -> list[int | str]:
     """The seeds and files that anchors are made of."""
     return anchors if isinstance(anchors, list) else [anchors]
@@ -180,6 +196,50 @@ class StudyCheck:
         clip = self.settings["geodesics"]["path_length_clip"]
         if clip is not None and not clip[0] < clip[1]:
             yield self.line("geodesics.path_length_clip", clip, "null, or two quantiles that rise")
+        # The list of the defaults is for all studies, each leaves out of it what it cannot have.
+        if "methods" in self.override.get("geodesics", {}):
+            for method, need in methods_left_out(self.settings, self.models).items():
+                yield self.line("geodesics.methods", methods, f"a list without {method}, which needs {need}")
+        yield from self._perceptual_errors()
+
+    def _perceptual_errors(self) -> Iterator[str]:
+        from hessgeo.perceptual.checkpoint import SMALLEST, check_linear, check_network
+
+        perceptual = self.settings["geodesics"]["perceptual"]
+        network, linear = perceptual["checkpoint"], perceptual["linear"]
+        if network is None:
+            if linear is not None:
+                allowed = "null where geodesics.perceptual.checkpoint is null"
+                yield self.line("geodesics.perceptual.linear", linear, allowed)
+            return
+        try:
+            check_network(network)
+        except ValueError as error:
+            allowed = f"null, or a .safetensors file of VGG-16 or LPIPS ({error})"
+            yield self.line("geodesics.perceptual.checkpoint", network, allowed)
+            return
+        if linear is not None:
+            try:
+                check_linear(linear, network)
+            except ValueError as error:
+                allowed = f"null, or a .safetensors file of linear weights of LPIPS ({error})"
+                yield self.line("geodesics.perceptual.linear", linear, allowed)
+        size = self._image_size()
+        if size is not None and min(size) < SMALLEST:
+            allowed = (
+                f"null for images of {size[1]} x {size[0]} pixels: VGG-16 needs {SMALLEST} along each side"
+            )
+            yield self.line("geodesics.perceptual.checkpoint", network, allowed)
+
+    def _image_size(self) -> tuple[int, int] | None:
+        """Height and width of an image; None while the system, which has lines of its own, does not say."""
+        system = self.settings["system"]
+        if system["checkpoint"] is None or (system["kind"] == "generator" and system["size"] is None):
+            return None
+        try:
+            return image_shape(system, self.models)[:2]
+        except ValueError:
+            return None
 
     def _resolution_errors(self) -> Iterator[str]:
         grid, posterior = self.settings["sampling"]["grid"], self.settings["posterior"]

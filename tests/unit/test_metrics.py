@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from hessgeo.free_energies.potentials import POTENTIALS, KnownPotential, exact_posterior
 from hessgeo.grids import Grid
@@ -10,6 +11,7 @@ from hessgeo.metrics.curvature import thermodynamic_curvature
 from hessgeo.metrics.diagnostics import codazzi_residual, eigenvalues, positive_definite, relative_difference
 from hessgeo.metrics.hessian import HessianMetric
 from hessgeo.metrics.measured import embedding_metric, posterior_metric
+from hessgeo.systems.memory import peak_memory
 
 GRID = Grid(((-1.0, 1.0), (0.0, 1.0)), (41, 31))
 NORMAL = KnownPotential(
@@ -111,3 +113,42 @@ def test_codazzi_residual_leaves_out_nan_and_refuses_a_constant():
     assert codazzi_residual(g, GRID) == pytest.approx(0, abs=1e-12)
     with pytest.raises(ValueError, match="varies"):
         codazzi_residual(np.broadcast_to(np.eye(2), (*GRID.shape, 2, 2)), GRID)
+
+
+def whole_metric(embedding, grid, smoothing):
+    """The metric with every slope in memory, as its formula stands."""
+    e = embedding.astype(float)
+    if smoothing > 0:
+        e = gaussian_filter(e, (smoothing, smoothing, 0), mode="nearest")
+    slopes = np.stack([np.gradient(e, step, axis=k) for k, step in enumerate(grid.spacing)], axis=-2)
+    return slopes @ np.swapaxes(slopes, -1, -2)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.6, 1.0, 3.0])
+@pytest.mark.parametrize("block", [1, 7, 2048])
+def test_embedding_metric_does_not_depend_on_blocks(smoothing, block):
+    # Fewer rows than a wide filter reaches, and axes that differ.
+    grid = Grid(((-1.0, 2.0), (0.0, 0.5)), (13, 9))
+    embedding = np.random.default_rng(0).normal(size=(*grid.shape, 17)).astype(np.float32)
+    asked = []
+
+    def row(place):
+        asked.append(place)
+        return embedding[place]
+
+    expected = whole_metric(embedding, grid, smoothing)
+    found = embedding_metric(row, grid, smoothing=smoothing, block=block)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12 * np.abs(expected).max())
+    np.testing.assert_array_equal(found, embedding_metric(embedding, grid, smoothing=smoothing, block=block))
+    assert asked == list(range(13))
+
+
+def test_embedding_metric_holds_a_few_rows():
+    grid, dimension = Grid(((0.0, 1.0), (0.0, 1.0)), (32, 8)), 100_000
+    base = np.random.default_rng(0).normal(size=(8, dimension)).astype(np.float32)
+    with peak_memory("cpu") as peak:
+        found = embedding_metric(lambda row: base * np.float32(row), grid)
+    # Three rows of 3.2 MB and what a block takes, 16 MiB for what else the process does; all rows take 102 MB, and
+    # their slopes in double precision 410 MB.
+    assert peak.bytes < 32 << 20
+    np.testing.assert_allclose(found[5, :, 0, 0], (31 * base.astype(float)) ** 2 @ np.ones(dimension))

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from scipy.spatial.distance import pdist
 
 from hessgeo.evaluation.path_table import table_2, turning_at_boundaries, turning_contrasts
 from hessgeo.free_energies.potentials import POTENTIALS
@@ -14,17 +15,22 @@ from hessgeo.geodesics.curves import length
 from hessgeo.geodesics.lines import spherical_lines, straight_lines
 from hessgeo.grids import Grid
 from hessgeo.plotting.tables import number_with_interval, save_table
+from hessgeo.systems.memory import peak_memory
 from hessgeo.systems.slices import LatentSlice
 from hessgeo.workflow import path_tables
 from hessgeo.workflow.layout import PATH_TABLES
 from hessgeo.workflow.paths import (
     certificates,
     feature_maps,
+    images_by_path,
+    path_features,
     perceptual_path_lengths,
     sample_waypoints,
     score_paths,
     shown_pairs,
+    shown_paths,
     solve_paths,
+    span_coordinates,
     strips_of,
     study_metrics,
 )
@@ -136,7 +142,10 @@ def test_scores_of_a_study_and_its_strips(study):
     assert line["within_phase"].tolist() == expected.tolist()
     solved = scores[scores["method"] == "fisher"]
     np.testing.assert_allclose(solved["fisher"], solved["own_length"], rtol=1e-3)
-    strips = strips_of(paths, images, features["pixels"], scores, 3)
+    shown = shown_paths(paths, label, GRID, 3)
+    short, kept = path_features(paths["waypoints"].to_numpy(), Waves(), feature_maps(None), shown, seed=0)
+    assert shown_pairs(scores, 3) == [pair for _, pair in shown[:3]]
+    strips = strips_of(paths, kept, short["pixels"])
     assert strips["images"].shape == (3, 2, 6, 4, 4, 1)
     pairs = shown_pairs(scores, 3)
     assert not line.set_index("pair").loc[pairs[0], "within_phase"]
@@ -349,3 +358,54 @@ def test_way_points_share_their_spacing_or_keep_their_own(study):
     pieces = torch.stack([length(shared[:, k : k + 2], fisher, nodes=32) for k in range(5)], dim=1)
     # 32 nodes over a fifth of the line, on which the interpolated metric has kinks in its third derivative.
     torch.testing.assert_close(pieces, pieces[:, :1].expand_as(pieces), rtol=1e-3, atol=0)
+
+
+class Noisy(Waves):
+    """Images that depend on their index too."""
+
+    def sample(self, t, index, seed):
+        return super().sample(t, index, seed) ^ (index % 251).astype(np.uint8)[:, None, None, None]
+
+
+@pytest.mark.parametrize("at_once", [4, 5, 7, 1024])
+def test_images_come_path_by_path_as_they_do_at_once(at_once, monkeypatch):
+    waypoints = np.random.default_rng(0).uniform(-1, 1, (2, 3, 5, 2))
+    whole = sample_waypoints(waypoints, Noisy(), seed=0).reshape(6, 5, 4, 4, 1)
+    monkeypatch.setattr("hessgeo.workflow.paths.SAMPLED_AT_ONCE", at_once)
+    np.testing.assert_array_equal(list(images_by_path(waypoints, Noisy(), seed=0)), whole)
+
+
+@pytest.mark.parametrize("dimension", [2, 5, 300])
+def test_coordinates_in_the_span_keep_distances(dimension):
+    # Far from the origin and close to one another: nothing may cancel.
+    points = 1e3 + 1e-4 * np.random.default_rng(0).normal(size=(6, dimension))
+    found = span_coordinates(points)
+    assert found.shape == (6, 6)
+    np.testing.assert_allclose(pdist(found), pdist(points), rtol=1e-8)
+
+
+def test_features_path_by_path_have_the_lengths_of_all_at_once(study):
+    _, paths = study
+    waypoints, label = paths["waypoints"].to_numpy(), np.ones(GRID.shape, int)
+    images = sample_waypoints(waypoints, Noisy(), seed=0)
+    whole = {"pixels": feature_maps(None)["pixels"](images.reshape(-1, 4, 4, 1)).reshape(6, 8, 6, -1)}
+    found, kept = path_features(waypoints, Noisy(), feature_maps(None), [(2, 5), (0, 1)], seed=0)
+    assert list(kept) == [(2, 5), (0, 1)]
+    np.testing.assert_array_equal(kept[2, 5], images[2, 5])
+    expected, scores = (score_paths(paths, features, label, GRID) for features in (whole, found))
+    np.testing.assert_allclose(scores["pixels"], expected["pixels"], rtol=1e-12)
+
+
+def test_scoring_holds_the_images_of_a_few_paths(monkeypatch):
+    monkeypatch.setattr("hessgeo.workflow.paths.SAMPLED_AT_ONCE", 16)
+
+    class Flat:
+        def sample(self, t, index, seed):
+            return np.full((len(t), 128, 128, 3), 7, dtype=np.uint8)
+
+    maps = feature_maps(None)
+    with peak_memory("cpu") as peak:
+        path_features(np.zeros((2, 40, 5, 2)), Flat(), maps, [(0, 0)], seed=0)
+    # 400 images are 20 MB of bytes and 79 MB of pixels in single precision; 32 of them, and a path's pixels in double
+    # precision a few times over, are 14 MB, and 16 MiB are for what else the process does.
+    assert peak.bytes < 32 << 20

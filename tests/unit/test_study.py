@@ -8,6 +8,7 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.numpy import save_file
+from torchvision.models.vgg import make_layers
 
 from hessgeo.workflow.layout import Layout
 from hessgeo.workflow.settings import SettingsError, merged, read_settings
@@ -337,3 +338,90 @@ def test_every_study_file_is_allowed(config, schema, repository, small_checkpoin
         settings = read_settings(merge(config, change, here, pixels), schema)
 
         assert len(Layout(settings, tmp_path).targets) > 40 * len(settings.run)
+
+
+# --- perceptual features, and methods that a study cannot have ---
+
+
+@pytest.fixture
+def vgg(tmp_path):
+    """A narrow VGG-16 in a file, whose linear weights are in another."""
+    layers = make_layers([2, 2, "M", 2, 2, "M", 2, 2, 2, "M", 2, 2, 2, "M", 2, 2, 2])
+    network, linear = tmp_path / "vgg.safetensors", tmp_path / "linear.safetensors"
+    save_file({f"features.{name}": tensor.numpy() for name, tensor in layers.state_dict().items()}, network)
+    save_file({f"lin{k}.model.1.weight": np.ones((1, 2, 1, 1), np.float32) for k in range(5)}, linear)
+    return {"checkpoint": str(network), "linear": str(linear)}
+
+
+def test_perceptual_features_are_of_the_classifier_or_a_checkpoint(read, sd, vgg, tmp_path):
+    def layout(*changes):
+        return Layout(read(*changes), tmp_path).of("digits")
+
+    assert layout().perceptual == {"kind": "classifier", "checkpoint": "results/models/digits/classifier"}
+    assert layout().perceptual_files == layout().classifier_files
+    assert layout(sd).perceptual is None
+    assert layout(sd).perceptual_files == []
+    own = layout(sd, digits(geodesics={"perceptual": vgg}))
+    assert own.perceptual == {"kind": "lpips", **vgg, "size": 64}
+    assert own.perceptual_files == [vgg["checkpoint"], vgg["linear"]]
+    assert own.methods_left_out == {}
+
+
+def test_methods_of_the_defaults_that_a_study_cannot_have_are_left_out(read, sd, tmp_path):
+    network = digits(posterior={"kind": "network"})
+    left_out = Layout(read(sd, network), tmp_path).of("digits").methods_left_out
+    assert set(left_out) == {"perceptual", "density"}
+    assert "geodesics.perceptual.checkpoint" in left_out["perceptual"]
+    assert Layout(read(), tmp_path).of("digits").methods_left_out == {}
+
+
+@pytest.mark.parametrize("method", ["perceptual", "density"])
+def test_a_method_that_a_study_names_and_cannot_have_is_refused(refused, read, sd, method):
+    change = (
+        sd if method == "perceptual" else {},
+        digits(posterior={"kind": "network"}) if method == "density" else {},
+    )
+    named = digits(geodesics={"methods": ["linear", "fisher", method]})
+    read(named)
+    line = refused(*change, named)
+    start = f'studies.digits.geodesics.methods: ["linear", "fisher", "{method}"] is not allowed; allowed: '
+    assert line.startswith(f"{start}a list without {method}, which needs ")
+
+
+def test_perceptual_weights_that_are_wrong_are_refused_by_their_key(refused, sd, vgg, tmp_path):
+    def line(**perceptual):
+        return refused(sd, digits(geodesics={"perceptual": perceptual}))
+
+    place = "studies.digits.geodesics.perceptual"
+    missing = line(checkpoint="nowhere.safetensors")
+    assert missing.startswith(
+        f"{place}.checkpoint: 'nowhere.safetensors' is not allowed; allowed: null, or a "
+    )
+    assert line(checkpoint=vgg["linear"]).endswith(
+        f"({vgg['linear']} has no tensor features.0.weight, not the weights of VGG-16)"
+    )
+    pickled = tmp_path / "vgg.pth"
+    torch.save({"features.0.weight": torch.zeros(1)}, pickled)
+    assert "is a pickle" in line(checkpoint=str(pickled))
+    assert line(linear=vgg["linear"]).endswith("null where geodesics.perceptual.checkpoint is null")
+    assert line(checkpoint=vgg["checkpoint"], linear=vgg["checkpoint"]).startswith(f"{place}.linear: ")
+    small = refused(digits(geodesics={"perceptual": vgg}))
+    assert small.endswith("null for images of 8 x 8 pixels: VGG-16 needs 16 along each side")
+
+
+def test_memory_of_path_jobs_follows_the_images(read, sd, vgg, tmp_path):
+    def layout(*changes):
+        return Layout(read(*changes), tmp_path).of("digits")
+
+    assert layout().geodesics_memory_mb < 6_100
+    torch.jit.script(torch.nn.Linear(4, 4)).save(tmp_path / "g.pt")
+    system = {"kind": "generator", "checkpoint": "g.pt", "latent": [4], "size": [512, 512]}
+    big = digits(system=system, embedding=PIXELS)
+    # Twelve rows of 64 images of 512 x 512 x 3 in single precision, a row of bytes.
+    assert layout(big).geodesics_memory_mb == 6_000 + (4 * 12 * 64 + 64) * 512 * 512 * 3 // 10**6
+    grey, fine = digits(system={"channels": 1}), digits(geodesics={"perceptual": {**vgg, "size": None}})
+    # Two channels in each of five blocks, of a quarter of the pixels from one to the next.
+    features = 2 * 512**2 * (1 + 1 / 4 + 1 / 16 + 1 / 64 + 1 / 256)
+    expected = 6_000 + (4 * 12 * 64 * features + 64 * 512**2) / 10**6
+    assert layout(big, grey, fine).geodesics_memory_mb == pytest.approx(expected, abs=2)
+    assert layout(big).score_memory_mb > layout().score_memory_mb + 2 * 1024 * 3 * 512**2 // 10**6

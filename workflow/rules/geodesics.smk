@@ -9,7 +9,7 @@ rule solve_geodesics:
         points=of_study("complete", "t"),
         images=of_study("complete", "image"),
         embedding=of_study("complete", "embedding"),
-        classifier=of_study("perceptual_files"),
+        perceptual=of_study("perceptual_files"),
     output:
         paths=study("geodesics.nc"),
         numbers=study("numbers", "geodesics.json"),
@@ -21,7 +21,7 @@ rule solve_geodesics:
         "../../envs/hessgeo.yaml"
     threads: 1
     resources:
-        mem_mb=6_000,
+        mem_mb=of_study("geodesics_memory_mb"),
         runtime="60m",
     params:
         geodesics=setting("geodesics"),
@@ -30,8 +30,9 @@ rule solve_geodesics:
         grid=of_study("grid"),
         store=of_study("samples"),
         array=of_study("embedding_array"),
-        classifier=of_study("perceptual_model"),
+        perceptual=of_study("perceptual"),
         has_density=of_study("has_density"),
+        left_out=of_study("methods_left_out"),
         algorithm_version=ALGORITHM_VERSIONS["solve_geodesics"],
     message:
         "Solve the geodesics of {wildcards.study} in every metric"
@@ -46,7 +47,7 @@ rule score_paths:
         anchors=of_study("anchor_file", "anchors"),
         system=of_study("system_files"),
         embedding=of_study("embedding_files"),
-        classifier=of_study("perceptual_files"),
+        perceptual=of_study("perceptual_files"),
     output:
         scores=study("path_scores.csv"),
         strips=study("path_strips.nc"),
@@ -59,7 +60,7 @@ rule score_paths:
         "../../envs/hessgeo.yaml"
     threads: 1
     resources:
-        mem_mb=of_study("system_memory_mb"),
+        mem_mb=of_study("score_memory_mb"),
         runtime="4h",
     params:
         geodesics=setting("geodesics"),
@@ -70,7 +71,7 @@ rule score_paths:
         embedding=setting("embedding"),
         embedding_model=of_study("embedding_model"),
         image_shape=of_study("image_shape"),
-        classifier=of_study("perceptual_model"),
+        perceptual=of_study("perceptual"),
         grid=of_study("grid"),
         most=setting("sampling", "shard"),
         algorithm_version=ALGORITHM_VERSIONS["score_paths"],

@@ -1,5 +1,7 @@
 """Sample the way-points of a study's paths and score them in every feature space."""
 
+import logging
+
 import numpy as np
 
 from hessgeo import store
@@ -9,24 +11,24 @@ from hessgeo.workflow import pick_device, script_context
 from hessgeo.workflow.loading import latent_plane, load_embedding, load_system
 from hessgeo.workflow.paths import (
     feature_maps,
+    path_features,
     perceptual_path_lengths,
-    sample_waypoints,
     score_paths,
+    shown_paths,
     strips_of,
 )
 
 
-def main(paths, label, system, embedding, classifier, grid, settings, seed, output):
-    images = sample_waypoints(paths["waypoints"].to_numpy(), system, seed=seed)
-    maps = {**feature_maps(classifier), "clip": embedding}
-    flat = images.reshape(-1, *images.shape[-3:])
-    features = {name: of(flat).reshape(*images.shape[:-3], -1) for name, of in maps.items()}
+def main(paths, label, system, embedding, maps, grid, settings, seed, output):
+    shown = shown_paths(paths, label, grid, settings["shown"])
+    waypoints, maps = paths["waypoints"].to_numpy(), {**maps, "clip": embedding}
+    features, images = path_features(waypoints, system, maps, shown, seed=seed)
     if "perceptual" in maps:
         lengths = perceptual_path_lengths(paths, system, maps["perceptual"], settings, seed=seed)
         paths = paths.assign(perceptual_path_length=(("method", "pair"), lengths))
     scores = score_paths(paths, features, label, grid)
     store.write_table(output.scores, scores)
-    store.write_dataset(output.strips, strips_of(paths, images, features["clip"], scores, settings["shown"]))
+    store.write_dataset(output.strips, strips_of(paths, images, features["clip"]))
     found = turning_at_boundaries(scores, "fisher", confidence=settings["confidence"])
     numbers = {"turning_at_boundaries_difference": found.mean, "low": found.low, "high": found.high}
     store.write_json(
@@ -44,5 +46,8 @@ if __name__ == "__main__":
         )
         label = store.read_dataset(step.input.phases)["label"].to_numpy()
         paths = store.read_dataset(step.input.paths)
-        about = (params.classifier, Grid(**params.grid), params.geodesics, params.seed, step.output)
+        maps = feature_maps(params.perceptual, device=device)
+        if "perceptual" not in maps:
+            logging.warning("no scores of perceptual length: geodesics.perceptual.checkpoint is null")
+        about = (maps, Grid(**params.grid), params.geodesics, params.seed, step.output)
         main(paths, label, system, embedding, *about)

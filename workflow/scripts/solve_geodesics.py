@@ -1,33 +1,43 @@
 """Solve the paths between the pairs of a study by every method, and certify them."""
 
+import logging
+from functools import partial
+
 import numpy as np
 
 from hessgeo import store
 from hessgeo.grids import Grid
-from hessgeo.workflow import script_context
+from hessgeo.workflow import pick_device, script_context
 from hessgeo.workflow.loading import latent_plane
-from hessgeo.workflow.paths import certificates, feature_maps, solve_paths, study_metrics
+from hessgeo.workflow.paths import certificates, feature_maps, rows_of, solve_paths, study_metrics
 
 
-def main(fisher, images, embedding, log_density, classifier, plane, grid, settings, seed, output):
-    """Write the paths; ``images`` and ``embedding`` are of the grid's nodes, ``log_density`` may be None."""
-    on_nodes = {name: features(images) for name, features in feature_maps(classifier).items()}
-    on_nodes["clip"] = embedding
-    fields = {name: values.reshape(*grid.shape, -1) for name, values in on_nodes.items()}
-    metrics = study_metrics(fisher, fields, log_density, grid, settings)
+def main(fisher, images, embedding, log_density, maps, left_out, plane, grid, settings, seed, output):
+    """Write the paths; ``images`` and ``embedding`` read a slice of the nodes, ``log_density`` may be None."""
+    for name, need in left_out.items():
+        logging.warning("without the method %s, which needs %s", name, need)
+    rows = {name: rows_of(features, images, grid) for name, features in maps.items()}
+    rows["clip"] = rows_of(np.asarray, embedding, grid)
+    listed = {name: make for name, make in rows.items() if name in settings["methods"]}
+    metrics = study_metrics(fisher, listed, log_density, grid, settings)
     paths = solve_paths(metrics, plane, grid, settings, seed=seed, progress=True)
     store.write_dataset(output.paths, paths)
-    store.write_json(output.numbers, certificates(paths, metrics))
+    store.write_json(output.numbers, {**certificates(paths, metrics), "left_out": left_out})
 
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
         params, grid = step.params, Grid(**step.params.grid)
         fisher = store.read_dataset(step.input.free_energy)["fisher_metric"].to_numpy()
-        images, embedding = (store.read_array(params.store, name) for name in ("image", params.array))
+        images, embedding = (
+            partial(store.read_array, params.store, name) for name in ("image", params.array)
+        )
         posterior = store.read_posterior(step.input.posterior)
         # The sum of the kernel over all samples: a kernel density at N. A network has no such sum.
         log_density = posterior.log_normaliser.reshape(grid.shape) if params.has_density else None
         plane = latent_plane(np.load(step.input.anchors), params.latent_slice)
-        about = (params.classifier, plane, grid, params.geodesics, params.seed, step.output)
+        # A network of LPIPS is worth a GPU, the rest is not.
+        lpips = params.perceptual is not None and params.perceptual["kind"] == "lpips"
+        maps = feature_maps(params.perceptual, device=pick_device() if lpips else "cpu")
+        about = (maps, params.left_out, plane, grid, params.geodesics, params.seed, step.output)
         main(fisher, images, embedding, log_density, *about)

@@ -1,0 +1,124 @@
+"""The weights of LPIPS before they are read: which tensors of a file they are, from its header alone."""
+
+from __future__ import annotations
+
+import re
+from math import prod
+from pathlib import Path
+
+from hessgeo.weights import tensor_shapes
+
+# Where the thirteen convolutions stand among the layers of torchvision's VGG-16, in its five blocks.
+BLOCKS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
+SMALLEST = 16  # pixels along a side: images are halved four times before the last block
+
+# Names of torchvision, of its features alone, and of the package lpips.
+_CONVOLUTION = re.compile(r"(?:features\.|net\.slice[1-5]\.)?(\d+)\.(weight|bias)")
+_LINEAR = re.compile(r"lin([0-4])\.model\.1\.weight")
+
+Names = dict[str, str]
+
+
+def convolution_names(path: str | Path) -> tuple[Names, tuple[int, ...]]:
+    """The tensors of the convolutions in a file, and how many channels each convolution has.
+
+    Args:
+        path: weights of VGG-16 in safetensors, by the names of torchvision (``features.0.weight``), of its features
+            alone (``0.weight``), or of the package lpips (``net.slice1.0.weight``); other tensors are ignored.
+
+    Returns:
+        Name in the file of each ``<layer>.weight`` and ``<layer>.bias``, and the channels, 64 to 512 in the published
+        network.
+
+    Raises:
+        ValueError: as ``tensor_shapes``; one line that names the tensor that is missing or has another shape.
+    """
+    shapes = tensor_shapes(path)
+    names = {f"{m[1]}.{m[2]}": name for name in shapes if (m := _CONVOLUTION.fullmatch(name))}
+    widths: list[int] = []
+    for layer in (layer for block in BLOCKS for layer in block):
+        for part in ("weight", "bias"):
+            if f"{layer}.{part}" not in names:
+                raise ValueError(f"{path} has no tensor features.{layer}.{part}, not the weights of VGG-16")
+        weight, bias = (shapes[names[f"{layer}.{part}"]] for part in ("weight", "bias"))
+        expected = (*weight[:1], widths[-1] if widths else 3, 3, 3)
+        if weight != expected or bias != weight[:1]:
+            name = names[f"{layer}.weight"]
+            raise ValueError(f"{path} holds a {weight} tensor {name} with a bias {bias}, not that of VGG-16")
+        widths.append(weight[0])
+    used = {f"{layer}.{part}" for block in BLOCKS for layer in block for part in ("weight", "bias")}
+    return {key: name for key, name in names.items() if key in used}, tuple(widths)
+
+
+def linear_names(path: str | Path, channels: tuple[int, ...]) -> list[str]:
+    """The tensors of the linear weights of LPIPS in a file, one for each block; none if it holds no such tensor.
+
+    Args:
+        path: a safetensors file by the names of the package lpips, ``lin0.model.1.weight`` to ``lin4.model.1.weight``.
+        channels: of the five blocks.
+
+    Raises:
+        ValueError: as ``tensor_shapes``; one line that names the tensor that is missing or has another shape.
+    """
+    shapes = tensor_shapes(path)
+    if not any(map(_LINEAR.fullmatch, shapes)):
+        return []
+    names = [f"lin{k}.model.1.weight" for k in range(len(BLOCKS))]
+    for name, width in zip(names, channels, strict=True):
+        if name not in shapes:
+            raise ValueError(f"{path} has no tensor {name}, not all linear weights of LPIPS")
+        if shapes[name] != (1, width, 1, 1):
+            raise ValueError(f"{path} holds a {shapes[name]} tensor {name}, must be {(1, width, 1, 1)}")
+    return names
+
+
+def block_channels(widths: tuple[int, ...]) -> tuple[int, ...]:
+    """Channels at the end of each of the five blocks, of those of the thirteen convolutions."""
+    ends = [sum(map(len, BLOCKS[: k + 1])) - 1 for k in range(len(BLOCKS))]
+    return tuple(widths[end] for end in ends)
+
+
+def check_network(path: str | Path) -> None:
+    """Refuse a file that does not hold the network of LPIPS.
+
+    Raises:
+        ValueError: as ``convolution_names`` and, of linear weights in the same file, ``linear_names``.
+    """
+    _, widths = convolution_names(path)
+    linear_names(path, block_channels(widths))
+
+
+def check_linear(path: str | Path, network: str | Path) -> None:
+    """Refuse a file that does not hold the linear weights of a network.
+
+    Raises:
+        ValueError: as ``linear_names``, or if it holds none, or the network's file has its own.
+    """
+    channels = block_channels(convolution_names(network)[1])
+    if not linear_names(path, channels):
+        raise ValueError(f"{path} has no tensor lin0.model.1.weight, no linear weights of LPIPS")
+    if linear_names(network, channels):
+        raise ValueError(f"{network} has linear weights of its own")
+
+
+def shrunk(shape: tuple[int, int], size: int | None) -> tuple[int, int]:
+    """Height and width of images once the shorter side is at most ``size``; None leaves all as they are."""
+    height, width = shape
+    share = 1.0 if size is None else min(1.0, size / min(shape))
+    return round(height * share), round(width * share)
+
+
+def feature_count(path: str | Path, shape: tuple[int, int], size: int | None) -> int:
+    """Number of features of an image, from the header of the weights.
+
+    Args:
+        path: the network's weights.
+        shape: (height, width) of an image.
+        size: see ``shrunk``.
+
+    Raises:
+        ValueError: as ``convolution_names``.
+    """
+    height, width = shrunk(shape, size)
+    channels = block_channels(convolution_names(path)[1])
+    return sum(prod((c, height >> k, width >> k)) for k, c in enumerate(channels))
