@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from hessgeo.geodesics.curves import Curves
+from hessgeo.geodesics.curves import Curves, gauss_legendre
 from hessgeo.geodesics.grid_paths import GridGraph, grid_graph, grid_paths
 from hessgeo.geodesics.newton import Minimum, minimise
 from hessgeo.grids import Grid
@@ -26,6 +26,7 @@ _COARSE = 24  # segments of the curves on which starts compete; the winner alone
 _MARGIN = 0.25  # of the grid around the pairs, where no box is given, as a share of their extent
 _QUADRATURE = 3  # Gauss-Legendre nodes a segment: enough for the sixth order of the curves
 _CHECK = 8  # nodes a segment of the length that is reported and compared with the straight line's
+_SINGULAR = 1e-12  # share of the squared trace below which a negative determinant is a rounding error
 _SAME_VALLEY = 2.0  # grid steps within which a grid path and a solved curve lie in the same valley
 
 
@@ -125,7 +126,8 @@ def geodesics(
         progress: show a bar.
 
     Raises:
-        ValueError: on points that are not pairs, not finite or outside the box, or fewer than three points a curve.
+        ValueError: on points that are not pairs, not finite or outside the box, or fewer than three points a curve; if
+            the metric is not finite or not positive definite along a curve found.
     """
     metric = as_metric(metric)
     box = metric.box if box == "metric" else box
@@ -299,6 +301,7 @@ def _certified(
 ) -> Geodesics:
     if not bool(torch.isfinite(length).all()):
         raise ValueError("the metric is negative or not finite along a curve: repair it first")
+    _check_definite(metric, found)
     residual = geodesic_residual(metric, found.points, found.tangents)
     held = torch.zeros_like(found.points[..., 0], dtype=torch.bool)
     if box is not None:
@@ -319,6 +322,22 @@ def _certified(
         held=held.sum(dim=1),
         metric=metric,
     )
+
+
+def _check_definite(metric: Metric, found: Minimum) -> None:
+    """Refuse curves along which squared lengths are positive but those of other directions are not."""
+    curves = Curves.hermite(found.points, found.tangents)
+    places = (
+        torch.arange(curves.segments)[:, None] + gauss_legendre(_QUADRATURE)[0]
+    ).flatten() / curves.segments
+    g = metric(curves.at(places.to(found.points)))
+    determinant, trace = torch.linalg.det(g), g.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
+    # A metric of lower rank has no shortest path of its own, but is no error: its curves do not converge.
+    broken = ((determinant < -_SINGULAR * trace**2) | (trace < 0)).any(dim=1)
+    if bool(broken.any()):
+        raise ValueError(
+            f"the metric is not positive definite along {int(broken.sum())} of {len(broken)} curves: repair it first"
+        )
 
 
 def _line(metric: Metric, starts: Tensor, ends: Tensor, points: int) -> PointsAndTangents:

@@ -229,6 +229,34 @@ def test_what_cannot_be_solved_is_refused():
         geodesics(lambda t: -QUADRATIC(t), starts, ends, grid_starts=False)
 
 
+def test_a_metric_with_a_negative_direction_is_refused_and_never_converges():
+    # Along the line from (0, 0) to (1, 0.1) squared lengths are positive, but swerves in y shorten it without bound.
+    split = FunctionMetric(
+        lambda t: torch.diag_embed(torch.stack([t[..., 0] * 0 + 1, t[..., 1] * 0 - 1], dim=-1))
+    )
+    starts, ends = torch.zeros(1, 2, dtype=torch.float64), torch.tensor([[1.0, 0.1]], dtype=torch.float64)
+    for grid_starts in (True, False):
+        with pytest.raises(ValueError, match="not positive definite along 1 of 1"):
+            geodesics(split, starts, ends, grid_starts=grid_starts)
+    line = straight(starts, ends, 20)
+    solved = minimise(split, line, (ends - starts)[:, None].expand_as(line) / 19)
+    assert not bool(solved.converged[0])
+    assert not bool(solved.minimal[0])
+    # The flag is of each curve: one where the metric is positive converges beside one where it is not.
+    starts, ends = (
+        torch.tensor([[0.0, 2.0], [0.0, -2.0]]).double(),
+        torch.tensor([[1.0, 2.0], [1.0, -2.0]]).double(),
+    )
+
+    def half(t):
+        sign = torch.tanh(8 * t[..., 1])
+        return torch.diag_embed(torch.stack([torch.ones_like(sign), sign], dim=-1))
+
+    line = straight(starts, ends, 20)
+    solved = minimise(FunctionMetric(half), line, (ends - starts)[:, None].expand_as(line) / 19)
+    assert solved.converged.tolist() == [True, False]
+
+
 def test_block_tridiagonal_systems_against_dense_ones():
     generator = torch.Generator().manual_seed(0)
     diagonal = torch.randn(5, 7, 3, 3, generator=generator, dtype=torch.float64)
