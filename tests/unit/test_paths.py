@@ -91,6 +91,7 @@ def test_no_method_is_shorter_than_the_geodesic_in_its_own_metric(study):
     assert numbers["pairs"] == 8
     assert numbers["fisher"]["converged"] == 8
     assert numbers["fisher_over_linear"]["largest"] <= 1 + 1e-3
+    assert numbers["fisher_over_published"]["longer"] == 0
     assert 0 <= numbers["fisher"]["repaired_share"] < 1
 
 
