@@ -37,7 +37,7 @@ ALGORITHM_VERSIONS: Mapping[str, int] = {
     "train_network": 2,
     "estimate_geometry": 2,
     "score_estimates": 1,
-    "solve_geodesics": 1,
+    "solve_geodesics": 2,
     "score_paths": 1,
 }
 

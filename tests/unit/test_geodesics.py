@@ -21,8 +21,9 @@ from hessgeo.geodesics.distances import distance_matrix, grid_distances
 from hessgeo.geodesics.grid_paths import grid_graph, grid_paths
 from hessgeo.geodesics.newton import minimise
 from hessgeo.geodesics.reference import adam_geodesics
+from hessgeo.geodesics.residual import geodesic_residual
 from hessgeo.geodesics.shooting import exponential, exponential_path, logarithm
-from hessgeo.geodesics.solve import geodesic_residual
+from hessgeo.geodesics.solve import RESIDUAL_TOLERANCE
 from hessgeo.grids import Grid
 from hessgeo.metrics.base import FunctionMetric
 from hessgeo.metrics.conformal import DensityMetric
@@ -71,6 +72,7 @@ def test_closed_forms_at_90_points(metric):
     torch.testing.assert_close(paths.points, expected, rtol=0, atol=1e-8)
     assert bool(paths.converged.all())
     assert bool(paths.minimal.all())
+    assert bool(paths.certified.all())
     # The residual's own difference is of sixth order beside the ends, eighth elsewhere.
     assert float(paths.residual.max()) < 1e-7
     assert int(paths.held.sum()) == 0
@@ -98,6 +100,36 @@ def test_residual_falls_at_sixth_order_and_sees_a_wrong_curve():
     line = straight(starts, ends, 49)
     wrong = geodesic_residual(metric, line, (ends - starts)[:, None].expand_as(line) / 48)
     assert float(wrong.amax(dim=1).min()) > 0.1
+
+
+def test_curves_of_too_few_segments_are_not_certified_and_are_refined_alone():
+    # The first pair is joined by a wide half circle that starts steeply at y = 0.05, the other by a flat arc.
+    metric, ends = HalfPlaneMetric(), torch.tensor([[1.0, 0.05], [0.6, 1.0]], dtype=torch.float64)
+    starts = ends * torch.tensor([-1.0, 1.0], dtype=torch.float64)
+    rough = geodesics(metric, starts, ends, points=8)
+    assert rough.converged.tolist() == [True, True]
+    assert rough.certified.tolist() == [False, True]
+    assert float(rough.residual[0]) > RESIDUAL_TOLERANCE
+    fine = geodesics(metric, starts, ends, points=8, doublings=6)
+    assert fine.certified.tolist() == [True, True]
+    assert fine.segments[0] in (14, 28, 56, 112)
+    assert fine.segments[1] == 7
+    torch.testing.assert_close(fine.points[1], rough.points[1], rtol=0, atol=0)
+    distance, share = metric.distance(starts, ends), torch.linspace(0, 1, 8, dtype=torch.float64)
+    expected = metric.geodesic(starts, ends, share)
+    missed = [float((paths.points - expected)[0].norm(dim=-1).max()) for paths in (rough, fine)]
+    # Sixth order: each doubling divides both errors by up to 64.
+    assert missed[1] < missed[0] / 30
+    assert 0 < float(fine.length[0] - distance[0]) < float(rough.length[0] - distance[0]) / 30
+    velocity = metric.geodesic(starts, ends, share + 1e-6) - metric.geodesic(starts, ends, share - 1e-6)
+    torch.testing.assert_close(fine.tangents[0], velocity[0] / 2e-6 / 7, rtol=1e-3, atol=1e-4)
+    places = fine.equidistant(5)
+    steps = metric.distance(places[:, :-1], places[:, 1:])
+    torch.testing.assert_close(steps, (fine.length / 4)[:, None].expand_as(steps), rtol=1e-5, atol=0)
+    apart = geodesics(metric, starts, ends, points=8, doublings=6, batch_size=1)
+    torch.testing.assert_close(apart.equidistant(5), places, rtol=0, atol=1e-10)
+    once = geodesics(metric, starts, ends, points=8, doublings=1)
+    assert once.segments.tolist() == [14, 7]
 
 
 def test_solutions_are_the_same_backwards_in_other_units_and_in_any_batch():
