@@ -26,7 +26,6 @@ from hessgeo.geodesics.shooting import exponential, exponential_path, logarithm
 from hessgeo.geodesics.solve import RESIDUAL_TOLERANCE
 from hessgeo.grids import Grid
 from hessgeo.metrics.base import FunctionMetric
-from hessgeo.metrics.conformal import DensityMetric
 from hessgeo.metrics.gridded import smooth_metric
 from hessgeo.metrics.hessian import HessianMetric
 from hessgeo.metrics.known import (
@@ -172,21 +171,28 @@ def test_points_are_equidistant_in_the_metric():
         torch.testing.assert_close(steps, (paths.length / 3)[:, None].expand_as(steps), rtol=1e-7, atol=0)
 
 
-def test_a_valley_around_a_hill_is_found_from_the_grid():
-    # A steep hill on the straight line: over the top is a minimum or a saddle, the way around is shorter.
-    def log_density(t):
-        return -60 * torch.exp(-((t - t.new_tensor([0.0, 0.1])) ** 2).sum(-1) / 0.1) / 10
+def test_a_way_around_is_found_from_the_grid_where_the_line_is_trapped():
+    # Between (-1, 0) and (1, 0): a channel along the line at a cost of 2, a half circle above at 0.5, 4 elsewhere.
+    def channels(t):
+        radius, above = t.norm(dim=-1), torch.sigmoid(t[..., 1] / 0.02)
+        straight_on = 2 * torch.exp(-((t[..., 1] / 0.15) ** 2))
+        around = (3.5 - straight_on) * above * torch.exp(-(((radius - 1) / 0.15) ** 2))
+        return (4 - straight_on - around)[..., None, None] ** 2 * torch.eye(2, dtype=t.dtype)
 
-    metric = DensityMetric(log_density, log_lambda=-math.inf)
-    starts = torch.tensor([[-1.0, 0.0]], dtype=torch.float64)
-    box = ((-1.5, 1.5), (-1.5, 1.5))
-    found = geodesics(metric, starts, -starts, box=box, points=40)
-    alone = geodesics(metric, starts, -starts, box=box, points=40, grid_starts=False)
-    line = length(straight(starts, -starts, 90), metric)
-    assert float(found.length[0]) < 0.05 * float(line[0])
-    assert float(found.length[0]) <= float(alone.length[0]) * (1 + 1e-9)
-    assert bool(found.converged.all())
-    assert bool(found.minimal.all())
+    starts, box = torch.tensor([[-1.0, 0.0]], dtype=torch.float64), ((-1.5, 1.5), (-1.5, 1.5))
+    found, alone = (
+        geodesics(channels, starts, -starts, box=box, points=60, grid_starts=grid_starts)
+        for grid_starts in (True, False)
+    )
+    # Both are minima: about 2 x 2 long, less what the ends save, and about pi x 0.5.
+    for paths in (found, alone):
+        assert bool(paths.converged.all())
+        assert bool(paths.minimal.all())
+    assert found.from_grid.tolist() == [True]
+    assert alone.from_grid.tolist() == [False]
+    assert float(found.length[0]) < 0.95 * float(alone.length[0])
+    assert float(found.points[0, :, 1].max()) > 0.8
+    assert float(alone.points[0, :, 1].abs().max()) < 0.2
 
 
 def test_the_box_holds_curves_that_would_leave_it():
