@@ -20,9 +20,7 @@ from hessgeo.metrics.base import Box, Metric, as_metric
 
 PointsAndTangents = tuple[Tensor, Tensor]
 
-RESIDUAL_TOLERANCE = (
-    1e-2  # rad over the length of a curve: what a certified one may miss the geodesic equation by
-)
+RESIDUAL_TOLERANCE = 1e-2  # rad over its length: what a certified curve may miss the geodesic equation by
 
 _COARSE = 24  # segments of the curves on which starts compete; the winner alone is solved at full resolution
 _MARGIN = 0.25  # of the grid around the pairs, where no box is given, as a share of their extent

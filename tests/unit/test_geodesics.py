@@ -467,6 +467,7 @@ def test_distance_matrix_is_a_metric_space():
     expected = SphereMetric().distance(points.clamp(0.4, 2.4)[:, None], points.clamp(0.4, 2.4)[None])
     torch.testing.assert_close(found.matrix, expected, rtol=1e-7, atol=1e-9)
     assert found.unconverged == 0
+    assert found.uncertified == 0
     with pytest.raises(ValueError, match="no distances"):
         distance_matrix(SphereMetric(), points[:1])
 
