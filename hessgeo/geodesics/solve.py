@@ -28,6 +28,7 @@ _QUADRATURE = 3  # Gauss-Legendre nodes a segment: enough for the sixth order of
 _CHECK = 8  # nodes a segment of the length that is reported and compared with the straight line's
 _SINGULAR = 1e-12  # share of the squared trace below which a negative determinant is a rounding error
 _MISJUDGED = 1e-8  # of a length, relative: what quadrature may miss where the metric changes within a segment
+_REFINING = 20  # Newton steps of a curve each time its segments are doubled
 _SAME_VALLEY = 2.0  # grid steps within which a grid path and a solved curve lie in the same valley
 
 
@@ -145,8 +146,8 @@ def geodesics(
         tolerance: Newton decrement relative to the energy to stop at; ``1e-14`` leaves the curve within about ``1e-7``
             of the minimum before the last step, which is taken.
         max_iterations: of Newton's method at each resolution.
-        doublings: of the segments, at most, of curves whose residual is above ``RESIDUAL_TOLERANCE``: where the metric
-            changes within a segment. Others are left as they are.
+        doublings: of the segments, at most, of converged curves whose residual is above ``RESIDUAL_TOLERANCE``, as
+            where the metric changes within a segment. Others are left as they are.
         batch_size: curves solved at once; changes no result beyond rounding.
         progress: show a bar.
 
@@ -305,10 +306,10 @@ def _certified(
 
 
 def _refine(paths: Geodesics, doublings: int, batch_size: int, options: dict[str, Any]) -> Geodesics:
-    """Solve curves whose residual is above the tolerance again with twice the segments, up to so many times."""
+    """Solve curves whose residual alone is above its tolerance again with twice the segments, up to so many times."""
     rows, rough = torch.arange(len(paths), device=paths.points.device), paths
     for doubling in range(1, doublings + 1):
-        above = torch.nonzero(rough.residual > RESIDUAL_TOLERANCE)[:, 0]
+        above = torch.nonzero(rough.converged & (rough.residual > RESIDUAL_TOLERANCE))[:, 0]
         if len(above) == 0:
             break
         # A batch holds as many segments as before.
@@ -328,7 +329,9 @@ def _refine(paths: Geodesics, doublings: int, batch_size: int, options: dict[str
 def _doubled(paths: Geodesics, options: dict[str, Any]) -> Geodesics:
     """The curves solved with twice the segments, from where they are."""
     finer = _resample(paths.points, paths.tangents, 2 * paths.points.shape[1] - 1)
-    found = minimise(paths.metric, *finer, **options)
+    # A curve nearly solved takes two steps or three; one that takes many more is in no shape to be certified.
+    limit = min(options["max_iterations"], _REFINING)
+    found = minimise(paths.metric, *finer, **{**options, "max_iterations": limit})
     found = replace(found, iterations=found.iterations + paths.iterations)
     return _certified(
         paths.metric, found, _length(paths.metric, found, _CHECK), paths.from_grid, options["box"]
