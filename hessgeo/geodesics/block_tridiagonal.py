@@ -7,18 +7,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-def multiply(
-    diagonal: Float[Tensor, "batch n d d"],
-    upper: Float[Tensor, "batch n-1 d d"],
-    x: Float[Tensor, "batch n d"],
-) -> Float[Tensor, "batch n d"]:
-    """``A x`` for symmetric ``A`` with blocks ``A_kk = diagonal[k]``, ``A_k,k+1 = upper[k]``."""
-    y = (diagonal @ x[..., None])[..., 0]
-    y[:, :-1] += (upper @ x[:, 1:, :, None])[..., 0]
-    y[:, 1:] += (upper.mT @ x[:, :-1, :, None])[..., 0]
-    return y
-
-
 def solve(
     diagonal: Float[Tensor, "batch n d d"],
     upper: Float[Tensor, "batch n-1 d d"],

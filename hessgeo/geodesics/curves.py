@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -155,6 +156,38 @@ class Curves:
         spread = (r[..., None] * places).flatten(1)
         speed = self._segment_speed(metric, segment.repeat_interleave(nodes, dim=1), spread)
         return r * (speed.unflatten(1, (-1, nodes)) * weights).sum(-1)
+
+
+def subdivided(points: Float[Tensor, "m n 2"], step: float) -> Float[Tensor, "m k 2"]:
+    """The same polylines with vertices added, so that no segment is longer than ``step``.
+
+    Quadrature along a segment sees no more of the metric than its nodes: what a long segment passes over between them
+    is missing from its length.
+
+    Args:
+        points: vertices.
+        step: longest distance of neighbours in the plane; the scale on which the metric changes.
+
+    Raises:
+        ValueError: if ``step`` is not positive.
+    """
+    if not step > 0:
+        raise ValueError(f"step is {step}, must be positive")
+    apart = points.diff(dim=1)
+    lengths = apart.norm(dim=-1)
+    reached = torch.nn.functional.pad(lengths.cumsum(dim=1), (1, 0))
+    count = max(1, math.ceil(float(reached[:, -1].max()) / step))
+    places = torch.linspace(0, 1, count + 1, dtype=points.dtype, device=points.device)[1:-1]
+    added = places * reached[:, -1:]
+    segment = torch.searchsorted(reached[:, 1:].contiguous(), added).clamp(max=points.shape[1] - 2)
+    whole = lengths.gather(1, segment)
+    share = torch.where(
+        whole > 0, (added - reached.gather(1, segment)) / torch.where(whole > 0, whole, 1.0), 0.0
+    )
+    rows = torch.arange(len(points), device=points.device)[:, None]
+    between = points[rows, segment] + share[..., None] * apart[rows, segment]
+    order = torch.cat([reached, added], dim=1).argsort(dim=1, stable=True)
+    return torch.cat([points, between], dim=1)[rows, order]
 
 
 def length(points: Float[Tensor, "m n 2"], metric: MetricLike, *, nodes: int = 8) -> Float[Tensor, "m"]:

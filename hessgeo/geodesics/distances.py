@@ -25,10 +25,12 @@ class Distances:
     Attributes:
         matrix: symmetric, zero on the diagonal.
         unconverged: pairs whose solver did not reach its tolerance; their length is that of the curve found.
+        uncertified: pairs whose curve is not certified (``solve.Geodesics.certified``), those among them.
     """
 
     matrix: Float[Tensor, "n n"]
     unconverged: int
+    uncertified: int
 
 
 def distance_matrix(
@@ -50,7 +52,7 @@ def distance_matrix(
     solved = geodesics(metric, t[first], t[second], **options)
     matrix = solved.length.new_zeros(len(t), len(t))
     matrix[first, second] = matrix[second, first] = solved.length
-    return Distances(matrix, int((~solved.converged).sum()))
+    return Distances(matrix, int((~solved.converged).sum()), int((~solved.certified).sum()))
 
 
 def grid_distances(

@@ -88,7 +88,7 @@ class Minimum:
         points: of each curve.
         tangents: there, per segment, of a continuously differentiable curve.
         energy: of each curve.
-        converged: whether the Newton decrement fell below the tolerance.
+        converged: whether the Newton decrement of a positive definite system fell below the tolerance.
         iterations: of each curve.
         decrement: last one, relative to the energy.
         minimal: whether the second variation is positive definite: no conjugate point along the curve (Jacobi).
@@ -152,10 +152,11 @@ def minimise(
     best, since = points.new_full((count,), torch.inf), torch.zeros_like(iterations)
     state = _expand(metric, _Curves(points, both), nodes)
     for iteration in range(max_iterations + 1):
-        step, damping = _step(state, _fixed(state, box), damping)
+        step, damping, definite = _step(state, _fixed(state, box), damping)
         trial = _moved(state.curves, step, box)
         decrement = _decrement(state, step, damping)
-        done = decrement <= tolerance
+        # Where no damping helped, the step is zero, and a small decrement says nothing.
+        done = definite & (decrement <= tolerance)
         fell = state.energy < (1 - _PROGRESS) * best
         best, since = torch.where(fell, state.energy, best), torch.where(fell, 0, since + 1)
         ended = done | (damping > _DAMPING[1]) | (since >= _PATIENCE) | (iteration == max_iterations)
@@ -252,19 +253,23 @@ def _to_points(first: Float[Tensor, "m s c"], last: Float[Tensor, "m s c"]) -> F
 
 def _step(
     state: _Expansion, fixed: Bool[Tensor, "m n 2"], damping: Float[Tensor, "m"]
-) -> tuple[_Curves, Float[Tensor, "m"]]:
-    """Newton step of every curve, its damping raised until the system is positive definite."""
+) -> tuple[_Curves, Float[Tensor, "m"], Bool[Tensor, "m"]]:
+    """Newton step of every curve, its damping raised until the system is positive definite, and whether it became so.
+
+    It does for any metric that is positive definite; where no damping helps the step is zero.
+    """
     step, definite = _solve(state, fixed, damping)
-    damping = damping.clone()
+    damping, reached = damping.clone(), definite.clone()
     todo = torch.nonzero(~definite)[:, 0]
     while len(todo):
         damping[todo] = (4 * damping[todo]).clamp(min=0.1)
         again, definite = _solve(state.rows(todo), fixed[todo], damping[todo])
         step.points[todo], step.tangents[todo] = again.points, again.tangents
+        reached[todo] = definite
         todo = todo[~definite]
         step.points[todo], step.tangents[todo] = 0.0, 0.0
         todo = todo[damping[todo] <= _DAMPING[1]]
-    return step, damping
+    return step, damping, reached
 
 
 def _solve(

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from functools import cache
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from hessgeo.geodesics.curves import Curves
+from hessgeo.geodesics.curves import Curves, gauss_legendre
 from hessgeo.geodesics.grid_paths import GridGraph, grid_graph, grid_paths
 from hessgeo.geodesics.newton import Minimum, minimise
+from hessgeo.geodesics.residual import geodesic_residual
 from hessgeo.grids import Grid
 from hessgeo.metrics.base import Box, Metric, as_metric
-from hessgeo.metrics.curvature import christoffel_of
 
 PointsAndTangents = tuple[Tensor, Tensor]
+
+RESIDUAL_TOLERANCE = 1e-2  # rad over its length: what a certified curve may miss the geodesic equation by
 
 _COARSE = 24  # segments of the curves on which starts compete; the winner alone is solved at full resolution
 _MARGIN = 0.25  # of the grid around the pairs, where no box is given, as a share of their extent
 _QUADRATURE = 3  # Gauss-Legendre nodes a segment: enough for the sixth order of the curves
 _CHECK = 8  # nodes a segment of the length that is reported and compared with the straight line's
+_SINGULAR = 1e-12  # share of the squared trace below which a negative determinant is a rounding error
+_MISJUDGED = 1e-8  # of a length, relative: what quadrature may miss where the metric changes within a segment
+_REFINING = 20  # Newton steps of a curve each time its segments are doubled
 _SAME_VALLEY = 2.0  # grid steps within which a grid path and a solved curve lie in the same valley
 
 
@@ -38,10 +41,11 @@ class Geodesics:
             error (a minimum of the energy has constant speed).
         tangents: derivatives at the points, per segment (``dx / ds / (n - 1)``): with the points a cubic Hermite
             spline.
-        length: of that spline, by quadrature: of a curve that exists, so never less than the distance; never more than
-            that of the straight line.
+        length: of that spline, or of the refined one, by quadrature: of a curve that exists, so never less than the
+            distance; never more than that of the straight line.
         energy: ``integral <x', g x'> ds``, the squared length up to the unevenness of the speed.
-        converged: whether Newton's method reached its tolerance.
+        converged: whether Newton's method reached its tolerance: the curve is the best of its number of segments, which
+            may be too few.
         iterations: Newton steps, over all resolutions.
         residual: of the geodesic equation, ``max_k L |D_s x'| / |x'|^2`` over the points: how far the tangent turns, in
             radians over the whole length, relative to one that is parallel. Points that the box holds, and their
@@ -49,6 +53,9 @@ class Geodesics:
         minimal: whether the second variation is positive definite, so that no nearby curve is shorter (Jacobi).
         from_grid: whether the start from the shortest path on the grid won over the straight line at low resolution.
         held: number of points that the box holds on its edge; a curve that has some is a shortest path within the box.
+        segments: that each curve was solved with; a multiple of ``points - 1`` where it was refined.
+        refined: rows, and the curves of these rows in all their segments, of which ``points`` keeps the ends of every
+            second, fourth, and so on; a later entry stands for an earlier one of the same row.
     """
 
     points: Float[Tensor, "m n 2"]
@@ -61,23 +68,40 @@ class Geodesics:
     minimal: Bool[Tensor, "m"]
     from_grid: Bool[Tensor, "m"]
     held: Int[Tensor, "m"]
+    segments: Int[Tensor, "m"]
     metric: Metric
+    refined: tuple[tuple[Int[Tensor, "k"], Curves], ...] = ()
 
     def __len__(self) -> int:
         """Number of curves."""
         return len(self.points)
 
     @property
+    def certified(self) -> Bool[Tensor, "m"]:
+        """Whether a curve is a geodesic and no nearby one is shorter, each to its tolerance.
+
+        It converged, is minimal, and its residual is at most ``RESIDUAL_TOLERANCE``. That no curve through another
+        valley is shorter is not certified.
+        """
+        return self.converged & self.minimal & (self.residual <= RESIDUAL_TOLERANCE)
+
+    @property
     def curves(self) -> Curves:
-        """The curves between the points, too."""
+        """The curves between the points, too; for those that were refined see ``refined``."""
         return Curves.hermite(self.points, self.tangents)
 
     def equidistant(self, count: int) -> Float[Tensor, "m count 2"]:
         """``count`` points along each curve, ends included, equidistant in the metric, and in its box."""
-        curves = self.curves
-        points = curves.at(curves.equidistant(self.metric, count))
+        points = self.points.new_empty(len(self), count, 2)
+        every = torch.arange(len(self), device=points.device)
+        for rows, curves in ((every, self.curves), *self.refined):
+            points[rows] = curves.at(curves.equidistant(self.metric, count))
         # Between points that the box holds a curve may bulge out of it.
         return points if self.metric.box is None else points.clamp(*points.new_tensor(self.metric.box).T)
+
+
+# What a curve has of its own.
+_OF_CURVES = [field.name for field in fields(Geodesics) if field.name not in ("metric", "refined")]
 
 
 def geodesics(
@@ -92,6 +116,7 @@ def geodesics(
     neighbours: int = 16,
     tolerance: float = 1e-14,
     max_iterations: int = 100,
+    doublings: int = 0,
     batch_size: int = 1024,
     progress: bool = False,
 ) -> Geodesics:
@@ -103,7 +128,7 @@ def geodesics(
     are exact to sixth order in the step.
 
         paths = geodesics(metric, starts, ends)
-        paths.length, paths.residual, paths.equidistant(10)
+        paths.length, paths.certified, paths.equidistant(10)
 
     # PAPER: Lobashev et al. (2025) take 5,000 Adam steps at a rate of 0.01 on 90 points with the gradient through ``g``
     # detached, which does not end at a minimum of the energy (see ``reference.adam_geodesics``).
@@ -121,11 +146,14 @@ def geodesics(
         tolerance: Newton decrement relative to the energy to stop at; ``1e-14`` leaves the curve within about ``1e-7``
             of the minimum before the last step, which is taken.
         max_iterations: of Newton's method at each resolution.
+        doublings: of the segments, at most, of converged curves whose residual is above ``RESIDUAL_TOLERANCE``, as
+            where the metric changes within a segment. Others are left as they are.
         batch_size: curves solved at once; changes no result beyond rounding.
         progress: show a bar.
 
     Raises:
-        ValueError: on points that are not pairs, not finite or outside the box, or fewer than three points a curve.
+        ValueError: on points that are not pairs, not finite or outside the box, or fewer than three points a curve; if
+            the metric is not finite or not positive definite along a curve found.
     """
     metric = as_metric(metric)
     box = metric.box if box == "metric" else box
@@ -139,55 +167,9 @@ def geodesics(
         batches = range(0, len(starts), batch_size)
         for k in tqdm(batches, desc="geodesics", disable=not progress):
             batch = slice(k, k + batch_size)
-            parts.append(_solve(metric, starts[batch], ends[batch], points, graph, options))
+            paths = _solve(metric, starts[batch], ends[batch], points, graph, options)
+            parts.append(_refine(paths, doublings, batch_size, options))
     return _join(parts)
-
-
-def geodesic_residual(
-    metric: Metric, points: Float[Tensor, "m n 2"], tangents: Float[Tensor, "m n 2"]
-) -> Float[Tensor, "m n-2"]:
-    """Residual of the geodesic equation at the inner points, ``L |x'' + Gamma(x', x')| / |x'|^2``, dimensionless.
-
-    The acceleration is that of the polynomial through points and tangents of five neighbours (of four beside the ends);
-    lengths and norms are those of the metric. Zero for a geodesic at constant speed; zero where a curve has no length.
-    """
-    inner, tangent = points[:, 1:-1], tangents[:, 1:-1]
-    second = _second_difference(points, tangents)
-    g, first = metric.slope(inner)
-    second = second + torch.einsum("...kij,...i,...j->...k", christoffel_of(g, first), tangent, tangent)
-    norm, speed = (torch.einsum("...i,...ij,...j->...", v, g, v).clamp(min=0) for v in (second, tangent))
-    segments = points.shape[1] - 1
-    return torch.where(speed > 0, segments * (norm / torch.where(speed > 0, speed, 1.0)).sqrt(), 0.0)
-
-
-def _second_difference(
-    points: Float[Tensor, "m n 2"], tangents: Float[Tensor, "m n 2"]
-) -> Float[Tensor, "m n-2 2"]:
-    """``d^2 x / dr^2`` at the inner points, ``r`` counting segments."""
-    count = points.shape[1]
-    result = torch.empty_like(points[:, 1:-1])
-    # First inner point, the bulk, last inner point: as many neighbours on either side as there are, at most two.
-    for low, high in ((1, 2), (2, count - 2), (max(2, count - 2), count - 1)):
-        if low >= high:
-            continue
-        offsets = tuple(range(max(-2, -low), min(2, count - high) + 1))
-        of_points, of_tangents = (w.to(points) for w in _hermite_weights(offsets))
-        result[:, low - 1 : high - 1] = sum(
-            of_points[j] * points[:, low + k : high + k] + of_tangents[j] * tangents[:, low + k : high + k]
-            for j, k in enumerate(offsets)
-        )
-    return result
-
-
-@cache
-def _hermite_weights(offsets: tuple[int, ...]) -> tuple[Float[Tensor, "k"], Float[Tensor, "k"]]:
-    """Weights of values and slopes at the offsets that give the second derivative at zero of their polynomial."""
-    x, powers = np.array(offsets, dtype=float), np.arange(2 * len(offsets))
-    values = x[:, None] ** powers
-    slopes = powers * x[:, None] ** np.maximum(powers - 1, 0)
-    second = np.where(powers == 2, 2.0, 0.0)
-    weights = torch.from_numpy(np.linalg.solve(np.vstack([values, slopes]).T, second))
-    return weights[: len(offsets)], weights[len(offsets) :]
 
 
 def _checked(starts: Tensor, ends: Tensor, box: Box | None, points: int) -> tuple[Tensor, Tensor]:
@@ -234,7 +216,7 @@ def _solve(
     if graph is not None:
         found, from_grid = _compete(metric, graph, found, options)
     if points > coarse:
-        fine = minimise(metric, *_resample(found, points), **options)
+        fine = minimise(metric, *_resample(found.points, found.tangents, points), **options)
         found = replace(fine, iterations=fine.iterations + found.iterations)
     found, length = _no_longer_than_lines(metric, found, options)
     return _certified(metric, found, length, from_grid, options["box"])
@@ -299,6 +281,7 @@ def _certified(
 ) -> Geodesics:
     if not bool(torch.isfinite(length).all()):
         raise ValueError("the metric is negative or not finite along a curve: repair it first")
+    _check_definite(metric, found)
     residual = geodesic_residual(metric, found.points, found.tangents)
     held = torch.zeros_like(found.points[..., 0], dtype=torch.bool)
     if box is not None:
@@ -317,8 +300,62 @@ def _certified(
         minimal=found.minimal,
         from_grid=from_grid,
         held=held.sum(dim=1),
+        segments=torch.full_like(found.iterations, found.points.shape[1] - 1),
         metric=metric,
     )
+
+
+def _refine(paths: Geodesics, doublings: int, batch_size: int, options: dict[str, Any]) -> Geodesics:
+    """Solve curves whose residual alone is above its tolerance again with twice the segments, up to so many times."""
+    rows, rough = torch.arange(len(paths), device=paths.points.device), paths
+    for doubling in range(1, doublings + 1):
+        above = torch.nonzero(rough.converged & (rough.residual > RESIDUAL_TOLERANCE))[:, 0]
+        if len(above) == 0:
+            break
+        # A batch holds as many segments as before.
+        parts = [
+            _doubled(_rows(rough, some), options) for some in above.split(max(1, batch_size >> doubling))
+        ]
+        fine = _join(parts)
+        better = torch.nonzero(fine.length <= (1 + _MISJUDGED) * rough.length[above])[:, 0]
+        rows, rough = rows[above[better]], _rows(fine, better)
+        every, values = 2**doubling, {name: getattr(rough, name) for name in _OF_CURVES}
+        values |= {"points": rough.points[:, ::every], "tangents": every * rough.tangents[:, ::every]}
+        values = {name: getattr(paths, name).index_copy(0, rows, new) for name, new in values.items()}
+        paths = replace(paths, **values, refined=(*paths.refined, (rows, rough.curves)))
+    return paths
+
+
+def _doubled(paths: Geodesics, options: dict[str, Any]) -> Geodesics:
+    """The curves solved with twice the segments, from where they are."""
+    finer = _resample(paths.points, paths.tangents, 2 * paths.points.shape[1] - 1)
+    # A curve nearly solved takes two steps or three; one that takes many more is in no shape to be certified.
+    limit = min(options["max_iterations"], _REFINING)
+    found = minimise(paths.metric, *finer, **{**options, "max_iterations": limit})
+    found = replace(found, iterations=found.iterations + paths.iterations)
+    return _certified(
+        paths.metric, found, _length(paths.metric, found, _CHECK), paths.from_grid, options["box"]
+    )
+
+
+def _rows(paths: Geodesics, index: Int[Tensor, "k"]) -> Geodesics:
+    return replace(paths, **{name: getattr(paths, name)[index] for name in _OF_CURVES}, refined=())
+
+
+def _check_definite(metric: Metric, found: Minimum) -> None:
+    """Refuse curves along which squared lengths are positive but those of other directions are not."""
+    curves = Curves.hermite(found.points, found.tangents)
+    places = (
+        torch.arange(curves.segments)[:, None] + gauss_legendre(_QUADRATURE)[0]
+    ).flatten() / curves.segments
+    g = metric(curves.at(places.to(found.points)))
+    determinant, trace = torch.linalg.det(g), g.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
+    # A metric of lower rank has no shortest path of its own, but is no error: its curves do not converge.
+    broken = ((determinant < -_SINGULAR * trace**2) | (trace < 0)).any(dim=1)
+    if bool(broken.any()):
+        raise ValueError(
+            f"the metric is not positive definite along {int(broken.sum())} of {len(broken)} curves: repair it first"
+        )
 
 
 def _line(metric: Metric, starts: Tensor, ends: Tensor, points: int) -> PointsAndTangents:
@@ -344,12 +381,15 @@ def _with_tangents(points: Float[Tensor, "m n 2"]) -> PointsAndTangents:
     )
 
 
-def _resample(found: Minimum, points: int) -> PointsAndTangents:
-    curves = Curves.hermite(found.points, found.tangents)
-    s = torch.linspace(0, 1, points, dtype=found.points.dtype, device=found.points.device)
+def _resample(
+    points: Float[Tensor, "m n 2"], tangents: Float[Tensor, "m n 2"], count: int
+) -> PointsAndTangents:
+    """``count`` points at even steps of the parameter of the curves through points and tangents."""
+    curves = Curves.hermite(points, tangents)
+    s = torch.linspace(0, 1, count, dtype=points.dtype, device=points.device)
     place = curves.at(s)
-    place[:, 0], place[:, -1] = found.points[:, 0], found.points[:, -1]
-    return place, curves.velocity(s) / (points - 1)
+    place[:, 0], place[:, -1] = points[:, 0], points[:, -1]
+    return place, curves.velocity(s) / (count - 1)
 
 
 def _length(metric: Metric, found: Minimum, nodes: int = _QUADRATURE) -> Float[Tensor, "m"]:
@@ -357,6 +397,9 @@ def _length(metric: Metric, found: Minimum, nodes: int = _QUADRATURE) -> Float[T
 
 
 def _join(parts: list[Geodesics]) -> Geodesics:
-    names = [field.name for field in fields(Geodesics) if field.name != "metric"]
-    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
-    return Geodesics(**joined, metric=parts[0].metric)
+    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in _OF_CURVES}
+    refined, before = [], 0
+    for part in parts:
+        refined += [(rows + before, curves) for rows, curves in part.refined]
+        before += len(part)
+    return Geodesics(**joined, metric=parts[0].metric, refined=tuple(refined))

@@ -38,7 +38,7 @@ ALGORITHM_VERSIONS: Mapping[str, int] = {
     "train_network": 2,
     "estimate_geometry": 2,
     "score_estimates": 1,
-    "solve_geodesics": 2,
+    "solve_geodesics": 3,
     "score_paths": 2,
 }
 

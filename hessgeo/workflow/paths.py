@@ -25,9 +25,10 @@ from hessgeo.evaluation.path_scores import (
     within_one_phase,
 )
 from hessgeo.geodesics import Curves, geodesics
-from hessgeo.geodesics.curves import curvature, equidistant, length
+from hessgeo.geodesics.curves import curvature, subdivided
 from hessgeo.geodesics.lines import spherical_lines, straight_lines
 from hessgeo.geodesics.reference import adam_geodesics
+from hessgeo.geodesics.solve import RESIDUAL_TOLERANCE
 from hessgeo.grids import Grid
 from hessgeo.metrics.conformal import DensityMetric, log_quantile
 from hessgeo.metrics.gridded import GriddedMetric
@@ -42,6 +43,7 @@ Features = Callable[[np.ndarray], np.ndarray]
 Along = Callable[[int], np.ndarray]  # count -> (pair, count, 2), points along each path, ends included
 
 OF_FEATURES = ("pixels", "perceptual", "clip")
+OF_SOLVED = ("certified", "converged", "minimal", "residual", "segments", "from_grid", "held")
 TRACK = 361  # points between which a path is straight where it is read at any place
 
 
@@ -143,8 +145,8 @@ def solve_paths(
         On dims ``(method, pair, ...)``: ``points (point, i)``, ``waypoints (place, i)``, ``probes (probe, side, i)``
         (random places at a share ``s`` of the path, and the same at ``s + epsilon``, with the spacing of the
         way-points; the shares of a pair are the same on all its paths), ``own_length``, ``fisher_length``,
-        ``converged``, ``residual``, ``minimal``, ``from_grid``, ``held``; the last five of solved methods alone, else
-        NaN.
+        ``certified``, ``converged``, ``minimal``, ``residual``, ``segments``, ``from_grid``, ``held``; the last seven
+        of solved methods alone, else NaN (see ``geodesics.solve.Geodesics``).
     """
     starts, ends = draw_pairs(grid, settings["pairs"], seed=seed, margin=settings["margin"])
     step = settings["path_length_epsilon"]
@@ -164,7 +166,7 @@ def solve_paths(
         else:
             along = _line(name, starts, ends, plane)
             part = {"points": along(settings["points"])}
-        curve = Curves.polyline(torch.from_numpy(part["points"]))
+        curve = _polyline(torch.from_numpy(part["points"]), fisher)
         # A solved curve is a spline: its own length is more exact than that of the polyline through its points.
         own = part["own_length"] if name == "fisher" else None
         part["fisher_length"] = curve.length(fisher).numpy() if own is None else own
@@ -201,10 +203,9 @@ def _solved(
 ) -> tuple[dict[str, np.ndarray], Along]:
     first, last = torch.from_numpy(starts), torch.from_numpy(ends)
     every = settings["refinement"]
-    paths = geodesics(metric, first, last, points=every * (settings["points"] - 1) + 1, progress=progress)
-    numbers = {
-        name: getattr(paths, name) for name in ("converged", "residual", "minimal", "from_grid", "held")
-    }
+    points = every * (settings["points"] - 1) + 1
+    paths = geodesics(metric, first, last, points=points, doublings=settings["doublings"], progress=progress)
+    numbers = {name: getattr(paths, name) for name in OF_SOLVED}
     part = {
         "points": paths.points[:, ::every].numpy(),
         "own_length": paths.length.numpy(),
@@ -222,21 +223,14 @@ def _published(
     paths = adam_geodesics(
         metric, first, last, **options, learning_rate=rate, box=metric.box, progress=progress
     )
-    part = {"points": paths.points.numpy(), "own_length": length(paths.points, metric).numpy()}
-    return part, lambda count: equidistant(paths.points, metric, count).numpy()
+    curve = _polyline(paths.points, metric)
+    part = {"points": paths.points.numpy(), "own_length": curve.length(metric).numpy()}
+    return part, lambda count: curve.at(curve.equidistant(metric, count)).numpy()
 
 
-def sample_waypoints(
-    waypoints: Float[np.ndarray, "*batch 2"], system: System, *, seed: int
-) -> UInt8[np.ndarray, "*batch h w c"]:
-    """The image at each way-point, the same point and index giving the same image whatever else is asked for."""
-    flat = waypoints.reshape(-1, 2)
-    blocks = []
-    for k in range(0, len(flat), SAMPLED_AT_ONCE):
-        index = np.arange(k, min(k + SAMPLED_AT_ONCE, len(flat)))
-        blocks.append(system.sample(flat[index], index, seed))
-    images = np.concatenate(blocks)
-    return images.reshape(*waypoints.shape[:-1], *images.shape[1:])
+def _polyline(points: Float[torch.Tensor, "m n 2"], metric: GriddedMetric) -> Curves:
+    """The polylines, in segments no longer than a grid step: those of the published scheme may cross a phase in one."""
+    return Curves.polyline(subdivided(points, min(metric.grid.spacing)))
 
 
 def perceptual_path_lengths(
@@ -261,7 +255,10 @@ def perceptual_path_lengths(
 def images_by_path(
     waypoints: Float[np.ndarray, "*batch place 2"], system: System, *, seed: int
 ) -> Iterator[UInt8[np.ndarray, "place h w c"]]:
-    """The images of ``sample_waypoints``, those of one path after another, few of them in memory."""
+    """The images at all way-points, those of one path after another, few of them in memory.
+
+    The image of a way-point depends on the point and on its number among all, not on how many are drawn at once.
+    """
     flat, places = waypoints.reshape(-1, 2), waypoints.shape[-2]
     waiting: list[np.ndarray] = []
     for k in range(0, len(flat), SAMPLED_AT_ONCE):
@@ -349,9 +346,7 @@ def score_paths(
             "curvature_inside": turned[:, 0],
             "curvature_at_boundary": turned[:, 1],
         }
-        known = (
-            "perceptual_path_length", "own_length", "converged", "residual", "minimal", "from_grid", "held",
-        )  # fmt: skip
+        known = ("perceptual_path_length", "own_length", *OF_SOLVED)
         columns |= {name: part[name].to_numpy() for name in known if name in part}
         rows.append(pd.DataFrame(columns))
     return pd.concat(rows, ignore_index=True)
@@ -386,7 +381,11 @@ def rows_of(features: Features, images: Callable[[slice], np.ndarray], grid: Gri
 
 
 def certificates(paths: xr.Dataset, metrics: Mapping[str, StudyMetric]) -> dict[str, Any]:
-    """Numbers that certify the paths of each solved method, and what was repaired of its metric."""
+    """Numbers that certify the paths of each solved method, and what was repaired of its metric.
+
+    ``certified`` counts the paths that converged, are minimal, and whose residual is within its tolerance. Of what is
+    shorter elsewhere it says nothing; ``longer`` counts Fisher paths longer than those of the published scheme.
+    """
     numbers: dict[str, Any] = {}
     for name, entry in metrics.items():
         if name not in paths["method"]:
@@ -395,12 +394,15 @@ def certificates(paths: xr.Dataset, metrics: Mapping[str, StudyMetric]) -> dict[
         numbers[name] = {
             "repaired_share": entry.repaired,
             "floor": entry.floor,
+            "certified": int(part["certified"].sum()),
+            "residual_tolerance": RESIDUAL_TOLERANCE,
             "converged": int(part["converged"].sum()),
             "minimal": int(part["minimal"].sum()),
             "from_grid": int(part["from_grid"].sum()),
             "held_by_the_box": int((part["held"] > 0).sum()),
             "residual_median": float(part["residual"].median()),
             "residual_90": float(part["residual"].quantile(0.9)),
+            "residual_largest": float(part["residual"].max()),
         }
     fisher = paths["fisher_length"]
     if {"fisher", "linear"} <= set(paths["method"].to_numpy()):
@@ -408,7 +410,11 @@ def certificates(paths: xr.Dataset, metrics: Mapping[str, StudyMetric]) -> dict[
         numbers["fisher_over_linear"] = {"median": float(ratio.median()), "largest": float(ratio.max())}
     if {"fisher", "published"} <= set(paths["method"].to_numpy()):
         ratio = fisher.sel({"method": "fisher"}) / fisher.sel({"method": "published"})
-        numbers["fisher_over_published"] = {"median": float(ratio.median()), "largest": float(ratio.max())}
+        numbers["fisher_over_published"] = {
+            "median": float(ratio.median()),
+            "largest": float(ratio.max()),
+            "longer": int((ratio > 1 + 1e-6).sum()),
+        }
     return {"pairs": paths.sizes["pair"], **numbers}
 
 

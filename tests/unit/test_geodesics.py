@@ -13,6 +13,7 @@ from hessgeo.geodesics.curves import (
     energy,
     equidistant,
     length,
+    subdivided,
     symmetrised_kl_energy,
     turning_angles,
 )
@@ -20,11 +21,11 @@ from hessgeo.geodesics.distances import distance_matrix, grid_distances
 from hessgeo.geodesics.grid_paths import grid_graph, grid_paths
 from hessgeo.geodesics.newton import minimise
 from hessgeo.geodesics.reference import adam_geodesics
+from hessgeo.geodesics.residual import geodesic_residual
 from hessgeo.geodesics.shooting import exponential, exponential_path, logarithm
-from hessgeo.geodesics.solve import geodesic_residual
+from hessgeo.geodesics.solve import RESIDUAL_TOLERANCE
 from hessgeo.grids import Grid
 from hessgeo.metrics.base import FunctionMetric
-from hessgeo.metrics.conformal import DensityMetric
 from hessgeo.metrics.gridded import smooth_metric
 from hessgeo.metrics.hessian import HessianMetric
 from hessgeo.metrics.known import (
@@ -70,6 +71,7 @@ def test_closed_forms_at_90_points(metric):
     torch.testing.assert_close(paths.points, expected, rtol=0, atol=1e-8)
     assert bool(paths.converged.all())
     assert bool(paths.minimal.all())
+    assert bool(paths.certified.all())
     # The residual's own difference is of sixth order beside the ends, eighth elsewhere.
     assert float(paths.residual.max()) < 1e-7
     assert int(paths.held.sum()) == 0
@@ -97,6 +99,36 @@ def test_residual_falls_at_sixth_order_and_sees_a_wrong_curve():
     line = straight(starts, ends, 49)
     wrong = geodesic_residual(metric, line, (ends - starts)[:, None].expand_as(line) / 48)
     assert float(wrong.amax(dim=1).min()) > 0.1
+
+
+def test_curves_of_too_few_segments_are_not_certified_and_are_refined_alone():
+    # The first pair is joined by a wide half circle that starts steeply at y = 0.05, the other by a flat arc.
+    metric, ends = HalfPlaneMetric(), torch.tensor([[1.0, 0.05], [0.6, 1.0]], dtype=torch.float64)
+    starts = ends * torch.tensor([-1.0, 1.0], dtype=torch.float64)
+    rough = geodesics(metric, starts, ends, points=8)
+    assert rough.converged.tolist() == [True, True]
+    assert rough.certified.tolist() == [False, True]
+    assert float(rough.residual[0]) > RESIDUAL_TOLERANCE
+    fine = geodesics(metric, starts, ends, points=8, doublings=6)
+    assert fine.certified.tolist() == [True, True]
+    assert fine.segments[0] in (14, 28, 56, 112)
+    assert fine.segments[1] == 7
+    torch.testing.assert_close(fine.points[1], rough.points[1], rtol=0, atol=0)
+    distance, share = metric.distance(starts, ends), torch.linspace(0, 1, 8, dtype=torch.float64)
+    expected = metric.geodesic(starts, ends, share)
+    missed = [float((paths.points - expected)[0].norm(dim=-1).max()) for paths in (rough, fine)]
+    # Sixth order: each doubling divides both errors by up to 64.
+    assert missed[1] < missed[0] / 30
+    assert 0 < float(fine.length[0] - distance[0]) < float(rough.length[0] - distance[0]) / 30
+    velocity = metric.geodesic(starts, ends, share + 1e-6) - metric.geodesic(starts, ends, share - 1e-6)
+    torch.testing.assert_close(fine.tangents[0], velocity[0] / 2e-6 / 7, rtol=1e-3, atol=1e-4)
+    places = fine.equidistant(5)
+    steps = metric.distance(places[:, :-1], places[:, 1:])
+    torch.testing.assert_close(steps, (fine.length / 4)[:, None].expand_as(steps), rtol=1e-5, atol=0)
+    apart = geodesics(metric, starts, ends, points=8, doublings=6, batch_size=1)
+    torch.testing.assert_close(apart.equidistant(5), places, rtol=0, atol=1e-10)
+    once = geodesics(metric, starts, ends, points=8, doublings=1)
+    assert once.segments.tolist() == [14, 7]
 
 
 def test_solutions_are_the_same_backwards_in_other_units_and_in_any_batch():
@@ -139,21 +171,28 @@ def test_points_are_equidistant_in_the_metric():
         torch.testing.assert_close(steps, (paths.length / 3)[:, None].expand_as(steps), rtol=1e-7, atol=0)
 
 
-def test_a_valley_around_a_hill_is_found_from_the_grid():
-    # A steep hill on the straight line: over the top is a minimum or a saddle, the way around is shorter.
-    def log_density(t):
-        return -60 * torch.exp(-((t - t.new_tensor([0.0, 0.1])) ** 2).sum(-1) / 0.1) / 10
+def test_a_way_around_is_found_from_the_grid_where_the_line_is_trapped():
+    # Between (-1, 0) and (1, 0): a channel along the line at a cost of 2, a half circle above at 0.5, 4 elsewhere.
+    def channels(t):
+        radius, above = t.norm(dim=-1), torch.sigmoid(t[..., 1] / 0.02)
+        straight_on = 2 * torch.exp(-((t[..., 1] / 0.15) ** 2))
+        around = (3.5 - straight_on) * above * torch.exp(-(((radius - 1) / 0.15) ** 2))
+        return (4 - straight_on - around)[..., None, None] ** 2 * torch.eye(2, dtype=t.dtype)
 
-    metric = DensityMetric(log_density, log_lambda=-math.inf)
-    starts = torch.tensor([[-1.0, 0.0]], dtype=torch.float64)
-    box = ((-1.5, 1.5), (-1.5, 1.5))
-    found = geodesics(metric, starts, -starts, box=box, points=40)
-    alone = geodesics(metric, starts, -starts, box=box, points=40, grid_starts=False)
-    line = length(straight(starts, -starts, 90), metric)
-    assert float(found.length[0]) < 0.05 * float(line[0])
-    assert float(found.length[0]) <= float(alone.length[0]) * (1 + 1e-9)
-    assert bool(found.converged.all())
-    assert bool(found.minimal.all())
+    starts, box = torch.tensor([[-1.0, 0.0]], dtype=torch.float64), ((-1.5, 1.5), (-1.5, 1.5))
+    found, alone = (
+        geodesics(channels, starts, -starts, box=box, points=60, grid_starts=grid_starts)
+        for grid_starts in (True, False)
+    )
+    # Both are minima: about 2 x 2 long, less what the ends save, and about pi x 0.5.
+    for paths in (found, alone):
+        assert bool(paths.converged.all())
+        assert bool(paths.minimal.all())
+    assert found.from_grid.tolist() == [True]
+    assert alone.from_grid.tolist() == [False]
+    assert float(found.length[0]) < 0.95 * float(alone.length[0])
+    assert float(found.points[0, :, 1].max()) > 0.8
+    assert float(alone.points[0, :, 1].abs().max()) < 0.2
 
 
 def test_the_box_holds_curves_that_would_leave_it():
@@ -229,6 +268,34 @@ def test_what_cannot_be_solved_is_refused():
         geodesics(lambda t: -QUADRATIC(t), starts, ends, grid_starts=False)
 
 
+def test_a_metric_with_a_negative_direction_is_refused_and_never_converges():
+    # Along the line from (0, 0) to (1, 0.1) squared lengths are positive, but swerves in y shorten it without bound.
+    split = FunctionMetric(
+        lambda t: torch.diag_embed(torch.stack([t[..., 0] * 0 + 1, t[..., 1] * 0 - 1], dim=-1))
+    )
+    starts, ends = torch.zeros(1, 2, dtype=torch.float64), torch.tensor([[1.0, 0.1]], dtype=torch.float64)
+    for grid_starts in (True, False):
+        with pytest.raises(ValueError, match="not positive definite along 1 of 1"):
+            geodesics(split, starts, ends, grid_starts=grid_starts)
+    line = straight(starts, ends, 20)
+    solved = minimise(split, line, (ends - starts)[:, None].expand_as(line) / 19)
+    assert not bool(solved.converged[0])
+    assert not bool(solved.minimal[0])
+    # The flag is of each curve: one where the metric is positive converges beside one where it is not.
+    starts, ends = (
+        torch.tensor([[0.0, 2.0], [0.0, -2.0]]).double(),
+        torch.tensor([[1.0, 2.0], [1.0, -2.0]]).double(),
+    )
+
+    def half(t):
+        sign = torch.tanh(8 * t[..., 1])
+        return torch.diag_embed(torch.stack([torch.ones_like(sign), sign], dim=-1))
+
+    line = straight(starts, ends, 20)
+    solved = minimise(FunctionMetric(half), line, (ends - starts)[:, None].expand_as(line) / 19)
+    assert solved.converged.tolist() == [True, False]
+
+
 def test_block_tridiagonal_systems_against_dense_ones():
     generator = torch.Generator().manual_seed(0)
     diagonal = torch.randn(5, 7, 3, 3, generator=generator, dtype=torch.float64)
@@ -293,6 +360,28 @@ def test_equidistant_points_of_a_polyline():
     torch.testing.assert_close(equidistant(repeated, HalfPlaneMetric(), 5), even)
     with pytest.raises(ValueError, match="count is 1"):
         equidistant(line, HalfPlaneMetric(), 1)
+
+
+def test_a_long_segment_is_measured_in_short_ones():
+    # Three points on [0, 10], a ridge of width 0.05 at 7.3: eight nodes of quadrature a segment miss it.
+    def ridge(t):
+        height = 1 + 200 * torch.exp(-(((t[..., 0] - 7.3) / 0.05) ** 2))
+        return height[..., None, None] ** 2 * torch.eye(2, dtype=t.dtype)
+
+    x = torch.tensor([0.0, 1.0, 10.0], dtype=torch.float64)
+    line = torch.stack([x, torch.zeros_like(x)], dim=-1)[None].repeat(2, 1, 1)
+    line[1] *= 0
+    exact = 10 + 200 * 0.05 * math.sqrt(math.pi)
+    assert abs(float(length(line, ridge)[0]) / exact - 1) > 0.1
+    fine = subdivided(line, 0.05)
+    assert float(fine.diff(dim=1).norm(dim=-1).max()) <= 0.05 * (1 + 1e-9)
+    for point in line[0]:
+        assert float((fine[0] - point).norm(dim=-1).min()) == 0
+    # Eight nodes for every width of the ridge: their error is far below this.
+    torch.testing.assert_close(length(fine, ridge), line.new_tensor([exact, 0.0]), rtol=1e-8, atol=0)
+    torch.testing.assert_close(subdivided(line, 20.0), line)
+    with pytest.raises(ValueError, match="step is 0"):
+        subdivided(line, 0)
 
 
 def test_curvature_of_a_circle_is_one_over_its_radius():
@@ -378,6 +467,7 @@ def test_distance_matrix_is_a_metric_space():
     expected = SphereMetric().distance(points.clamp(0.4, 2.4)[:, None], points.clamp(0.4, 2.4)[None])
     torch.testing.assert_close(found.matrix, expected, rtol=1e-7, atol=1e-9)
     assert found.unconverged == 0
+    assert found.uncertified == 0
     with pytest.raises(ValueError, match="no distances"):
         distance_matrix(SphereMetric(), points[:1])
 

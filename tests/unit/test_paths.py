@@ -25,7 +25,6 @@ from hessgeo.workflow.paths import (
     images_by_path,
     path_features,
     perceptual_path_lengths,
-    sample_waypoints,
     score_paths,
     shown_pairs,
     shown_paths,
@@ -44,6 +43,7 @@ SETTINGS = {
     "points": 30,
     "waypoints": 6,
     "refinement": 2,
+    "doublings": 3,
     "spacing": "fisher",
     "path_length_epsilon": 0.05,
     "path_length_places": 4,
@@ -66,6 +66,12 @@ class Waves:
         phase = t @ np.random.default_rng(5).normal(size=(2, 16))
         grey = np.rint(127.5 * (1 + np.sin(phase)))
         return grey.astype(np.uint8).reshape(len(t), 4, 4, 1)
+
+
+def drawn_at_once(waypoints, system):
+    flat = waypoints.reshape(-1, 2)
+    images = system.sample(flat, np.arange(len(flat)), 0)
+    return images.reshape(*waypoints.shape[:-1], *images.shape[1:])
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +113,14 @@ def test_no_method_is_shorter_than_the_geodesic_in_its_own_metric(study):
     numbers = certificates(paths, metrics)
     assert numbers["pairs"] == 8
     assert numbers["fisher"]["converged"] == 8
+    fisher = paths.sel({"method": "fisher"})
+    within = (fisher["residual"] <= numbers["fisher"]["residual_tolerance"]) & (fisher["minimal"] == 1)
+    assert numbers["fisher"]["certified"] == int(within.sum()) > 0
+    # Segments were doubled of the paths that need it alone, three times at most.
+    assert set(fisher["segments"].to_numpy()) <= {58, 116, 232, 464}
+    assert bool((within | (fisher["segments"] == 464)).all())
     assert numbers["fisher_over_linear"]["largest"] <= 1 + 1e-3
+    assert numbers["fisher_over_published"]["longer"] == 0
     assert 0 <= numbers["fisher"]["repaired_share"] < 1
 
 
@@ -128,7 +141,7 @@ def test_spherical_lines_lie_on_the_straight_ones_evenly_in_angle():
 
 def test_scores_of_a_study_and_its_strips(study):
     _, paths = study
-    images = sample_waypoints(paths["waypoints"].to_numpy(), Waves(), seed=0)
+    images = drawn_at_once(paths["waypoints"].to_numpy(), Waves())
     assert images.shape == (6, 8, 6, 4, 4, 1)
     flat = images.reshape(-1, 4, 4, 1)
     features = {name: of(flat).reshape(6, 8, 6, -1) for name, of in feature_maps(None).items()}
@@ -307,7 +320,7 @@ def test_spherical_lines_keep_their_own_spacing_and_so_their_own_scores(study, s
     np.testing.assert_allclose(spherical, expected, atol=1e-12)
     off, chord = spherical - ends[:, :1], (ends[:, 1] - ends[:, 0])[:, None]
     assert np.abs(off[..., 0] * chord[..., 1] - off[..., 1] * chord[..., 0]).max() < 1e-12
-    images = sample_waypoints(paths["waypoints"].to_numpy(), Waves(), seed=0)
+    images = drawn_at_once(paths["waypoints"].to_numpy(), Waves())
     features = images.reshape(*images.shape[:3], -1) / 255.0
     scores = score_paths(paths, {"pixels": features}, np.ones(GRID.shape, dtype=int), GRID)
     pixels = scores.pivot(index="pair", columns="method", values="pixels")
@@ -370,7 +383,7 @@ class Noisy(Waves):
 @pytest.mark.parametrize("at_once", [4, 5, 7, 1024])
 def test_images_come_path_by_path_as_they_do_at_once(at_once, monkeypatch):
     waypoints = np.random.default_rng(0).uniform(-1, 1, (2, 3, 5, 2))
-    whole = sample_waypoints(waypoints, Noisy(), seed=0).reshape(6, 5, 4, 4, 1)
+    whole = drawn_at_once(waypoints, Noisy()).reshape(6, 5, 4, 4, 1)
     monkeypatch.setattr("hessgeo.workflow.paths.SAMPLED_AT_ONCE", at_once)
     np.testing.assert_array_equal(list(images_by_path(waypoints, Noisy(), seed=0)), whole)
 
@@ -387,7 +400,7 @@ def test_coordinates_in_the_span_keep_distances(dimension):
 def test_features_path_by_path_have_the_lengths_of_all_at_once(study):
     _, paths = study
     waypoints, label = paths["waypoints"].to_numpy(), np.ones(GRID.shape, int)
-    images = sample_waypoints(waypoints, Noisy(), seed=0)
+    images = drawn_at_once(waypoints, Noisy())
     whole = {"pixels": feature_maps(None)["pixels"](images.reshape(-1, 4, 4, 1)).reshape(6, 8, 6, -1)}
     found, kept = path_features(waypoints, Noisy(), feature_maps(None), [(2, 5), (0, 1)], seed=0)
     assert list(kept) == [(2, 5), (0, 1)]

@@ -187,7 +187,7 @@ def test_table_2_has_geodesics_and_lengths_of_lpips(files, repository, tmp_path,
     settings = {
         "methods": ["linear", "fisher", "perceptual", "density"], "pairs": 3, "margin": 0.1, "points": 12,
         "waypoints": 4, "refinement": 1, "spacing": "fisher", "floor": 1e-2, "smoothing": 1.0, "confidence": 0.95,
-        "path_length_epsilon": 0.05, "path_length_places": 3, "path_length_clip": None,
+        "doublings": 0, "path_length_epsilon": 0.05, "path_length_places": 3, "path_length_clip": None,
         "shown": 2,
     }  # fmt: skip
     lpips = {"kind": "lpips", "checkpoint": str(files["lpips"]), "linear": None, "size": 64}

@@ -16,7 +16,7 @@ def main(images, fisher, paths, scores, boundaries, grid, nodes, settings, outpu
     of_fisher = scores[scores["method"] == "fisher"].set_index("pair").loc[pairs]
     of_line = scores[scores["method"] == "linear"].set_index("pair").loc[pairs]
     numbers = {"pair": np.array(pairs), "length": of_fisher["fisher"], "length_of_line": of_line["fisher"]}
-    numbers |= {"residual": of_fisher["residual"], "within_phase": of_fisher["within_phase"]}
+    numbers |= {name: of_fisher[name] for name in ("certified", "residual", "within_phase")}
     largest = eigenvalues(fisher_field(fisher, settings).metric)[..., 1]
     figure, table = geodesic_mosaic.draw(images, nodes, grid, largest, boundaries, curves, numbers)
     save_figure(figure, table, output.svg, output.png, output.csv)
