@@ -60,7 +60,7 @@ fmt: $(VENV)/.installed ## format all code
 tiny: $(VENV)/.installed ## build the tiny study, from training to figures
 	$(SNAKEMAKE) $(TINY)
 
-table1: $(VENV)/.installed ## build Table 1, the Fisher metrics and all figures of solvable systems (45 min)
+table1: $(VENV)/.installed ## build Table 1, the Fisher metrics and all figures of solvable systems (50 min)
 	$(SNAKEMAKE) $(MANY) table1
 
 generative: $(VENV)/.installed ## build the geodesics of densities (Kim et al. 2024)

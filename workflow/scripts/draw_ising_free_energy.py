@@ -1,5 +1,6 @@
 """Draw the free energy of the Ising model and its derivatives beside the exact ones."""
 
+from hessgeo.estimators.registry import ESTIMATORS
 from hessgeo.evaluation.tables import per_site
 from hessgeo.plotting import ising_free_energy, save_figure
 from hessgeo.workflow import script_context
@@ -13,7 +14,7 @@ def main(record, truth, settings, output):
         truth.grid,
         names=parameter_names(settings),
         gauge_coordinates=truth.gauge(record.natural),
-        title=f"{record.estimator}, {system_title(settings)}",
+        title=f"{ESTIMATORS[record.estimator].title}, {system_title(settings)}",
     )
     save_figure(*figure, output.svg, output.png, output.csv)
 
