@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from scipy.ndimage import gaussian_filter
 
 from hessgeo.evaluation.path_scores import (
@@ -420,8 +420,12 @@ def certificates(paths: xr.Dataset, metrics: Mapping[str, StudyMetric]) -> dict[
 
 def shown_pairs(scores: pd.DataFrame, count: int) -> list[int]:
     """The pairs that figures show: the first across a boundary, in the order drawn, then the first within a phase."""
-    first = scores[scores["method"] == scores["method"].iloc[0]].sort_values("within_phase", kind="stable")
-    return [int(pair) for pair in first["pair"].iloc[:count]]
+    first = scores[scores["method"] == scores["method"].iloc[0]]
+    return first["pair"].iloc[_across_first(first["within_phase"].to_numpy(), count)].tolist()
+
+
+def _across_first(within_phase: Bool[np.ndarray, "pair"], count: int) -> list[int]:
+    return np.argsort(within_phase, kind="stable")[:count].tolist()
 
 
 def shown_paths(
@@ -430,7 +434,7 @@ def shown_paths(
     """Method and pair of the geodesics and straight lines of ``shown_pairs``, known before any path is scored."""
     methods, points = list(paths["method"].to_numpy()), paths["points"].to_numpy()
     within = within_one_phase(label, grid, points[0, :, 0], points[0, :, -1])
-    pairs = [int(pair) for pair in np.argsort(within, kind="stable")[:count]]
+    pairs = _across_first(within, count)
     return [(methods.index(name), pair) for name in ("fisher", "linear") for pair in pairs]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hessgeo.workflow.schema import shown
+from hessgeo.workflow.study import merged
 
 if TYPE_CHECKING:
     from hessgeo.estimators.base import Geometry, Samples
@@ -111,19 +112,16 @@ def solvable_errors(solvable: Mapping[str, Any]) -> Iterator[str]:
 
 def _debias_errors(solvable: Mapping[str, Any]) -> Iterator[str]:
     """A score of two halves has no bias to take off, and no slope to do it with."""
-    for name, system in {"": solvable, **solvable["systems"]}.items():
-        own, all_own = (
-            {**part.get("score-classifier", {}), **part.get("score", {})}
-            for part in (
-                {**system["estimators"], **system["networks"]},
-                {**solvable["estimators"], **solvable["networks"]},
-            )
-        )
-        chosen = {"debias": "none", "halves": True, **all_own, **own}
-        if "debias" in own and chosen["debias"] == "slope" and chosen["halves"]:
-            key = f"solvable.systems.{name}" if name else "solvable"
-            allowed = "none, or slope with networks.score.halves: false"
-            yield _line(f"{key}.estimators.score-classifier.debias", "slope", allowed)
+    keys: dict[str, None] = {}
+    for name, system in solvable["systems"].items():
+        estimators, networks = (merged(solvable[part], system[part]) for part in ("estimators", "networks"))
+        slope = estimators.get("score-classifier", {}).get("debias") == "slope"
+        if slope and networks.get("score", {}).get("halves", True):
+            own = "debias" in system["estimators"].get("score-classifier", {})
+            keys[f"solvable.systems.{name}" if own else "solvable"] = None
+    for key in keys:
+        allowed = "none, or slope with networks.score.halves: false"
+        yield _line(f"{key}.estimators.score-classifier.debias", "slope", allowed)
 
 
 def _system_errors(key: str, system: Mapping[str, Any]) -> Iterator[str]:

@@ -86,6 +86,18 @@ def system(**entries):
             "estimators.score-classifier.debias: 'slope' is not allowed; allowed: none, or slope with networks.score.",
         ),
         (
+            system(estimators={"score-classifier": {"debias": "slope"}}),
+            "systems.ising-8.estimators.score-classifier.debias: 'slope' is not allowed; allowed: none, or slope with",
+        ),
+        (
+            {
+                "estimators": {"score-classifier": {"debias": "slope"}},
+                "networks": {"score": {"halves": False}},
+                **system(networks={"score": {"halves": True}}),
+            },
+            "estimators.score-classifier.debias: 'slope' is not allowed; allowed: none, or slope with networks.score.",
+        ),
+        (
             {"networks": {"exponential": {"statistics": 3}}},
             "networks.exponential.statistics: unknown key; ",
         ),
