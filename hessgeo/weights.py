@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
+
+from hessgeo.files import open_file, parse_json
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
 LARGEST_HEADER = 100_000_000  # bytes, the bound that the safetensors format sets
@@ -21,9 +22,7 @@ def refuse_pickle(path: str | Path) -> None:
         ValueError: one line that says why, and the command that converts it.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path} is missing, must be a file of weights in safetensors")
-    with path.open("rb") as file:
+    with open_file(path, "a file of weights in safetensors") as file:
         start = file.read(9)
     # A pickle starts with 0x80; torch wraps it in a zip archive (PK). So may the length of a header in safetensors,
     # but there a brace comes ninth.
@@ -50,7 +49,7 @@ def tensor_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
             raise ValueError(f"{path} is not a safetensors file, or is cut short")
         text = file.read(length)
     try:
-        entries = {name: entry for name, entry in json.loads(text).items() if name != "__metadata__"}
+        entries = {name: entry for name, entry in parse_json(text).items() if name != "__metadata__"}
         shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
         end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from hessgeo.embeddings.base import EmbeddingCheckpoint
+from hessgeo.files import check_file, read_json
 from hessgeo.weights import refuse_pickle
 
 
@@ -54,8 +54,7 @@ class FileCheckpoint(EmbeddingCheckpoint):
             if self.model is not None:
                 raise ValueError(f"model is {self.model!r}, must be null for the folder {self.path}")
             return
-        if not self.path.is_file():
-            raise ValueError(f"{self.path} is neither a folder of {self.library} nor a weights file")
+        check_file(self.path, f"a folder of {self.library} or a weights file")
         refuse_pickle(self.path)
         if self.model is None:
             raise ValueError(
@@ -95,18 +94,3 @@ class FileCheckpoint(EmbeddingCheckpoint):
         if not path.is_file():
             raise ValueError(f"{self.path} has no {self.config_name}: not a folder of {self.library}")
         return read_json(path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        ValueError: if it holds anything else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds a {type(content).__name__}, must be a JSON object")
-    return content

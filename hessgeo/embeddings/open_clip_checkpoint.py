@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from hessgeo.embeddings.checkpoint import FileCheckpoint, read_json
+from hessgeo.embeddings.checkpoint import FileCheckpoint
+from hessgeo.files import read_json
 from hessgeo.weights import tensor_shapes
 
 # Beginnings of the names by which transformers calls the same tensors.

@@ -5,13 +5,13 @@ Neither torch nor diffusers is imported: this runs whenever settings are read.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hessgeo.files import check_file, read_json
 from hessgeo.systems.architectures import ARCHITECTURES
 from hessgeo.weights import PICKLES, refuse_pickle, tensor_shapes
 
@@ -144,8 +144,7 @@ def describe_checkpoint(
                 f"config is {config}, must be null: {path} is a folder with its own configuration"
             )
         return _describe_folder(path, size)
-    if not path.is_file():
-        raise ValueError(f"{path} is missing, must be a pipeline folder of diffusers or a .safetensors file")
+    check_file(path, "a pipeline folder of diffusers or a .safetensors file")
     return _describe_file(path, None if config is None else Path(config), size)
 
 
@@ -165,7 +164,7 @@ def _describe_folder(folder: Path, size: tuple[int, int] | None) -> Checkpoint:
 def _read_index(folder: Path) -> tuple[str, dict[str, str]]:
     if not (folder / "model_index.json").is_file():
         raise ValueError(f"{folder} has no model_index.json, must be a pipeline folder of diffusers")
-    index = _read_json(folder / "model_index.json")
+    index = read_json(folder / "model_index.json")
     kind = index.get("_class_name")
     if kind not in PIPELINES:
         raise ValueError(f"{folder} is a {kind}, must be one of {', '.join(PIPELINES)}")
@@ -188,12 +187,12 @@ def _read_index(folder: Path) -> tuple[str, dict[str, str]]:
 def _read_configs(folder: Path, family: str, index: Mapping[str, str]) -> dict[str, dict]:
     part, kind, _ = NETWORKS[family]
     kinds = {part: kind, "vae": "AutoencoderKL"} if "vae" in index else {part: kind}
-    configs = {name: _read_json(folder / name / "config.json") for name in kinds}
+    configs = {name: read_json(folder / name / "config.json") for name in kinds}
     for name, expected in kinds.items():
         found = configs[name].get("_class_name")
         if found != expected:
             raise ValueError(f"{folder / name} is a {found}, must be a {expected}")
-    scheduler = _read_json(folder / "scheduler" / "scheduler_config.json").get("_class_name")
+    scheduler = read_json(folder / "scheduler" / "scheduler_config.json").get("_class_name")
     allowed = FLOW_SCHEDULERS.get(family, NOISE_SCHEDULES)
     if scheduler not in allowed:
         raise ValueError(f"{folder / 'scheduler'} is a {scheduler}, must be one of {', '.join(allowed)}")
@@ -251,7 +250,7 @@ def _weight_files(folder: Path, stem: str, variant: str | None) -> list[Path]:
     index = folder / f"{stem}.safetensors.index{f'.{variant}' if variant else ''}.json"
     if not index.is_file():
         return []
-    weight_map = _read_json(index).get("weight_map")
+    weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict):
         raise ValueError(f"{index} has no weight_map, must be the index of sharded safetensors")
     shards = [folder / name for name in sorted(set(weight_map.values()))]
@@ -432,15 +431,3 @@ def _second_version(path: Path) -> str:
             f"stable-diffusion-2 FOLDER` (or stable-diffusion-2-base) writes one"
         )
     return "stable-diffusion-2-base" if is_base else "stable-diffusion-2"
-
-
-def _read_json(path: Path) -> dict:
-    if not path.is_file():
-        raise ValueError(f"{path} is missing, the folder is not a complete pipeline")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # also of text that is not UTF-8
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is not valid JSON: it holds no mapping")
-    return content

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 
+from hessgeo.files import open_file
 from hessgeo.systems.base import System
 from hessgeo.systems.slices import LatentSlice
 
@@ -183,12 +184,11 @@ def check_generator(checkpoint: str | Path) -> None:
         raise ValueError(
             f"{path} must be a TorchScript archive ({', '.join(TORCHSCRIPT)}) or an ONNX file ({ONNX})"
         )
-    if not path.is_file():
-        raise ValueError(f"{path} is missing, must be a TorchScript archive or an ONNX file")
+    with open_file(path, "a TorchScript archive or an ONNX file") as file:
+        start = file.read(1)
     if suffix == ONNX:
-        with path.open("rb") as file:
-            if file.read(1) != ONNX_START:
-                raise ValueError(f"{path} is not an ONNX file")
+        if start != ONNX_START:
+            raise ValueError(f"{path} is not an ONNX file")
     elif not _is_torchscript(path):
         raise ValueError(
             f"{path} is a pickle or no archive at all, must be TorchScript: a pickle can run code when it is "

@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from hessgeo.files import open_file
+
 MODES = {1: "L", 3: "RGB"}
 EIGHT_BITS = (
     "1",
@@ -32,10 +34,8 @@ def load_image(
         ValueError: if the file is missing, no image, or of another size.
     """
     path, (height, width, channels) = Path(path), image_shape
-    if not path.is_file():
-        raise ValueError(f"image {path} does not exist")
     try:
-        with Image.open(path) as image:
+        with open_file(path, f"an image of {width} x {height} pixels") as file, Image.open(file) as image:
             if image.mode not in EIGHT_BITS:
                 raise ValueError(f"image {path} has the mode {image.mode}, must have eight bits a channel")
             upright = ImageOps.exif_transpose(image)

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from hessgeo.files import check_file
+
 NORMALISATIONS = ("sphere", "std", "anchors", "none")
 LATENT_SUFFIXES = (".npy", ".safetensors")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -133,8 +135,7 @@ def load_latents(path: str | Path, shape: tuple[int, ...]) -> Float[np.ndarray, 
     """
     path = Path(path)
     allowed = f"must be real numbers of shape {shape}"
-    if not path.is_file():
-        raise ValueError(f"latent file {path} does not exist")
+    check_file(path, f"a latent file, which {allowed}")
     if path.suffix == ".safetensors":
         latents = _only_tensor(path, allowed)
     else:

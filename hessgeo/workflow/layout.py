@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from hessgeo.systems.slices import is_image
+from hessgeo.workflow.derived import anchor_sources, checkpoint_of, methods_left_out, uses_classifier
 from hessgeo.workflow.digest import digest
 from hessgeo.workflow.generative import GenerativeLayout
 from hessgeo.workflow.settings import Settings
 from hessgeo.workflow.solvable_layout import SolvableLayout
-from hessgeo.workflow.study import anchor_sources, checkpoint_of, methods_left_out, uses_classifier
 
 # Snakemake does not see what changes in the modules that a script imports. Raise the version of a step when
 # its numbers change: whoever has old results gets it done again.

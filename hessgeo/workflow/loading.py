@@ -13,7 +13,7 @@ from hessgeo.embeddings import embedding_loader
 from hessgeo.embeddings.base import Embedding
 from hessgeo.systems.base import System
 from hessgeo.systems.slices import LatentSlice, random_anchors
-from hessgeo.workflow.study import describe
+from hessgeo.workflow.derived import describe
 
 if TYPE_CHECKING:
     from hessgeo.systems.denoisers import Denoiser

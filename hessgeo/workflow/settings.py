@@ -11,10 +11,11 @@ from typing import Any
 
 import yaml
 
+from hessgeo.workflow.derived import image_shape, latent_shape, merged, sample_count
 from hessgeo.workflow.generative import generative_errors
 from hessgeo.workflow.schema import fill_defaults, schema_errors, shown
 from hessgeo.workflow.solvable import solvable_errors
-from hessgeo.workflow.study import StudyCheck, image_shape, latent_shape, merged, sample_count
+from hessgeo.workflow.study import StudyCheck
 
 __all__ = ["Settings", "SettingsError", "merged", "read_settings"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from hessgeo.workflow.derived import merged
 from hessgeo.workflow.schema import shown
-from hessgeo.workflow.study import merged
 
 if TYPE_CHECKING:
     from hessgeo.estimators.base import Geometry, Samples

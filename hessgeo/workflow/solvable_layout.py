@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hessgeo.estimators.registry import ESTIMATORS
+from hessgeo.workflow.derived import merged
 from hessgeo.workflow.digest import digest
 from hessgeo.workflow.solvable import LATTICES, SCORED
-from hessgeo.workflow.study import merged
 
 # What is made of the estimates.
 TABLES = ("table1", "table1_potential", "fisher", "sample_convergence")

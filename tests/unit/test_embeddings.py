@@ -429,7 +429,12 @@ REFUSED = [
         "ViT-B-32",
         r"\(64, 3, 8, 8\) tensor visual.conv1.weight, where .* \(768,",
     ),
-    ("open_clip", lambda path: path.parent / "none.safetensors", TINY, "neither a folder of open_clip nor"),
+    (
+        "open_clip",
+        lambda path: path.parent / "none.safetensors",
+        TINY,
+        "missing, must be a folder of open_clip",
+    ),
     ("open_clip", pickled, TINY, "pickle"),
     ("open_clip", lambda path: rename(path, "visual.", "vision_model."), TINY, "layout of transformers"),
     ("open_clip", lambda path: rename(path, "visual.", "tower."), TINY, r"no tensor visual\.\*"),

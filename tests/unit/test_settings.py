@@ -117,12 +117,12 @@ def study(**entries):
         (
             study(embedding={"checkpoint": "nowhere"}),
             "studies.digits.embedding.checkpoint: 'nowhere' is not allowed; allowed: an entry of models "
-            "(digits), or the files of a model (nowhere is neither a folder of open_clip nor a weights file)",
+            "(digits), or the files of a model (nowhere is missing, must be a folder of open_clip or a weights file)",
         ),
         (
             study(slice={"anchors": "nowhere.npy"}),
             "studies.digits.slice.anchors: 'nowhere.npy' is not allowed; allowed: a .npy or .safetensors file "
-            "of shape (3, 1, 8, 8), or a seed (FileNotFoundError on reading it)",
+            "of shape (3, 1, 8, 8), or a seed (nowhere.npy is missing, must be a .npy file)",
         ),
         (
             {"results": "/dev/null/results"},

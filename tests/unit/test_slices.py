@@ -147,7 +147,7 @@ def test_latents_of_safetensors_files(tmp_path, dtype):
 def test_safetensors_files_are_refused(tmp_path):
     path = tmp_path / "latent.safetensors"
     allowed = re.escape(f"must be real numbers of shape {LATENT}")
-    with pytest.raises(ValueError, match="does not exist"):
+    with pytest.raises(ValueError, match="is missing"):
         load_latents(path, LATENT)
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(ValueError, match=f"is not a safetensors file .*{allowed}"):
@@ -169,7 +169,7 @@ def test_anchors_of_seeds_and_files(tmp_path, anchors):
     mixed = load_anchors([5, str(tmp_path / "one.safetensors"), str(tmp_path / "two.npy")], LATENT)
     assert np.array_equal(mixed, np.stack([random_latent(5, LATENT), anchors[1], anchors[2]]))
     assert np.array_equal(random_latent(5, LATENT), random_anchors(5, LATENT)[0])
-    with pytest.raises(ValueError, match=r"^latent file missing\.npy does not exist"):
+    with pytest.raises(ValueError, match=r"^missing\.npy is missing, must be a latent file"):
         load_anchors([5, 6, "missing.npy"], LATENT)
     with pytest.raises(ValueError, match=r"^anchor cat\.JPG is an image"):
         load_anchors([5, "cat.JPG", "missing.npy"], LATENT)

@@ -175,7 +175,7 @@ def test_anchors_are_known_by_their_content(read, tmp_path):
     [
         ("wide.png", "an image of 16 x 16 pixels (width x height) (image wide.png is 32 x 16 pixels"),
         ("text.png", "an image of 16 x 16 pixels (width x height) (image text.png cannot be read"),
-        ("nowhere.jpg", "an image of 16 x 16 pixels (width x height) (image nowhere.jpg does not exist"),
+        ("nowhere.jpg", "an image of 16 x 16 pixels (width x height) (nowhere.jpg is missing"),
         (
             "three.npy",
             "a .npy or .safetensors file of shape (4, 8, 8), or a seed (its shape is (3, 4, 8, 8))",

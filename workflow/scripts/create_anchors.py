@@ -7,7 +7,7 @@ import numpy as np
 from hessgeo import store
 from hessgeo.systems.slices import is_image, load_anchors
 from hessgeo.workflow import pick_device, script_context
-from hessgeo.workflow.study import anchor_sources
+from hessgeo.workflow.derived import anchor_sources
 
 
 def main(plane, latent_shape, image_shape, load_model, output):

@@ -1,0 +1,33 @@
+"""Whether the embedding of a study can be loaded, and knows its images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hessgeo.workflow.study import StudyCheck
+
+
+def embedding_errors(check: StudyCheck) -> Iterator[str]:
+    """A line if the embedding cannot be loaded, or knows other images than the study has."""
+    from hessgeo.embeddings import check_embedding
+
+    embedding, system = check.settings["embedding"], check.settings["system"]
+    if embedding["kind"] == "pixels":
+        return
+    if embedding["kind"] == "open_clip" and embedding["checkpoint"] in check.models:
+        if system["kind"] != "diffusion" or system["checkpoint"] not in check.models:
+            allowed = (
+                "the files of a model, or null beside --config clip=FILE: an embedded CLIP knows digits alone"
+            )
+            yield check.line("embedding.checkpoint", embedding["checkpoint"], allowed)
+        return
+    if missing := check.missing("embedding", "clip", "a weights file or a model folder"):
+        yield from missing
+        return
+    try:
+        check_embedding(embedding["kind"], embedding["checkpoint"], embedding["model"])
+    except ValueError as error:
+        allowed = f"an entry of models ({', '.join(check.models) or 'none here'}), or the files of a model"
+        yield check.line("embedding.checkpoint", embedding["checkpoint"], f"{allowed} ({error})")
