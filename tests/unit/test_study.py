@@ -180,7 +180,7 @@ def test_anchors_are_known_by_their_content(read, tmp_path):
             "three.npy",
             "a .npy or .safetensors file of shape (4, 8, 8), or a seed (its shape is (3, 4, 8, 8))",
         ),
-        ("two.safetensors", "or a seed (it holds several tensors)"),
+        ("two.safetensors", "or a seed (it holds 2 tensors)"),
     ],
 )
 def test_anchors_of_another_kind_or_size_are_refused(refused, sd, source, allowed):
