@@ -65,8 +65,14 @@ def _cumulants(
     """``log Z``, mean and metric at each point; of a lattice in a field the half with ``h >= 0`` is solved."""
     if not isinstance(system, Ising):
         return system.cumulants(natural)
-    # A node of h = 0 is one only up to rounding.
-    folded, where = np.unique(np.round(np.abs(natural), 12), axis=0, return_inverse=True)
+    # log Z is even in h, and in nothing else: a negative K is another lattice. Nodes mirror one another up to rounding.
+    field = np.abs(natural[:, 1])
+    scale = max(float(field.max(initial=0.0)), np.finfo(float).tiny)
+    keys = np.stack(
+        [natural[:, 0], np.round(field / scale, 12) if np.ptp(np.sign(natural[:, 1])) > 0 else field], 1
+    )
+    _, first, where = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    folded = np.stack([natural[first, 0], field[first]], axis=1)
     sign = np.stack([np.ones(len(natural)), np.where(natural[:, 1] < 0, -1.0, 1.0)], axis=1)
     if system.side > LARGEST_SOLVED:
         log_z, mean = system.log_partition_and_mean(folded)
