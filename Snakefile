@@ -6,6 +6,7 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from hessgeo.workflow.context import prepare_jobs
+from hessgeo.workflow.embedding_names import embedding_name
 from hessgeo.workflow.generative import GENERATIVE_VERSIONS
 from hessgeo.workflow.layout import (
     ALGORITHM_VERSIONS,

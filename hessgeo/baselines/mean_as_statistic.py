@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from hessgeo.baselines.training import hold_out, in_blocks, load_module, minimise, save_module, seeded, settle
+from hessgeo.baselines.training import hold_out, in_blocks, load_module, minimise, save_module, seeded
 from hessgeo.estimators.base import Extent, Geometry
 from hessgeo.estimators.encoder import StateEncoder, as_input
 
@@ -110,7 +110,6 @@ def train_mean_regression(
         network, loss, len(rows),
         steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed, progress=progress,
     )  # fmt: skip
-    settle(network, x[rows])
     predicted = in_blocks(network, x[test], device=torch.device(device)).numpy()
     error = ((predicted - target[test].numpy()) ** 2).mean(axis=0)
     skill = 1 - error / target[test].numpy().var(axis=0)

@@ -30,7 +30,6 @@ from hessgeo.baselines.training import (
     minimise,
     save_module,
     seeded,
-    settle,
 )
 from hessgeo.estimators.base import Extent, Geometry
 from hessgeo.estimators.encoder import StateEncoder, as_input
@@ -178,7 +177,6 @@ def train_score_classifier(
             member, _loss(member, pairs, device), len(pairs.anchors),
             steps=steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed + k, progress=progress,
         )  # fmt: skip
-        settle(member.encoder, pairs.x)
         course.append(losses)
     tested = Pairs(as_input(states[test]), unit[test], 2 * distance, seed + len(members))
     calibration = [_calibrate(member, tested, torch.device(device)) for member in members]

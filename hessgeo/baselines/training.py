@@ -11,12 +11,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -95,17 +93,6 @@ def _batches(samples: int, size: int, generator: torch.Generator) -> Iterator[Te
             queue = torch.cat([queue, torch.randperm(samples, generator=generator)])
         yield queue[:size]
         queue = queue[size:]
-
-
-def settle(encoder: nn.Module, x: Float[Tensor, "n *shape"]) -> None:
-    """Set the averages of batch normalisation, in place, to those of the weights as they are at the end.
-
-    Averages gathered while the weights moved belong to no network that ever was.
-    """
-    device = next(encoder.parameters()).device
-    with torch.no_grad():
-        update_bn((block.to(device) for block in x.split(_BLOCK)), encoder)
-    encoder.eval()
 
 
 @torch.no_grad()

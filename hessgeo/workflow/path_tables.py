@@ -12,7 +12,7 @@ from hessgeo.plotting.tables import Column, number_with_interval
 
 SCORES = {
     "fisher": "Fisher",
-    "clip": "CLIP",
+    "embedding": "embedding",
     "pixels": "pixels",
     "perceptual": "perceptual",
     "perceptual_path_length": "perceptual path length",
@@ -26,7 +26,7 @@ METHODS = {
     "published": "Fisher, the paper's solver",
     "pixels": "pixel metric (Shao)",
     "perceptual": "perceptual metric (Wang)",
-    "clip": "CLIP metric",
+    "embedding": "{} metric",
     "density": "density metric",
 }
 TITLES = {
@@ -63,30 +63,43 @@ def tables(
     return {name: table[["study", *table.columns.drop("study")]] for name, table in whole.items()}
 
 
-def columns(name: str, table: pd.DataFrame) -> list[Column]:
-    """The columns of a table that are typeset: the path, and its scores, their differences, or contrasts of them."""
+def columns(name: str, table: pd.DataFrame, embeddings: Mapping[str, str]) -> list[Column]:
+    """The columns of a table that are typeset: the path, and its scores, their differences, or contrasts of them.
+
+    Args:
+        name: of the table.
+        table: as ``tables`` made it.
+        embeddings: of each study, see ``embedding_name``; one that all share heads its column.
+    """
     if name == "table2_turning":
         parts = {"boundary": "boundary", "inside": "inside", "difference": "boundary less inside"}
         return [Column("label", "path"), *(Column(part, title) for part, title in parts.items())]
     ending = "_difference" if name == "table2_against_fisher" else ""
+    titles = {**SCORES, "embedding": _shared(embeddings)}
     scores = [
-        Column(f"{score}{ending}", title) for score, title in SCORES.items() if f"{score}{ending}" in table
+        Column(f"{score}{ending}", title) for score, title in titles.items() if f"{score}{ending}" in table
     ]
     return [Column("label", "path"), *scores]
 
 
-def typeset(name: str, table: pd.DataFrame) -> pd.DataFrame:
+def _shared(embeddings: Mapping[str, str]) -> str:
+    """The embedding of all studies, or that they have one each."""
+    return next(iter(embeddings.values())) if len(set(embeddings.values())) == 1 else SCORES["embedding"]
+
+
+def typeset(name: str, table: pd.DataFrame, embeddings: Mapping[str, str]) -> pd.DataFrame:
     """A table with what is typeset: ``label`` of the method, ``group`` of the pairs, ``kind`` of the row, intervals."""
     rows = table.to_dict("records")
+    label = [METHODS[row["method"]].format(embeddings[row["study"]]) for row in rows]
     if name == "table2_turning":
         group = [f"{row['study']}, {row['contrast']}" for row in rows]
         texts = {
             f"{part}_text": [_counted(row, part) for row in rows]
             for part in ("boundary", "inside", "difference")
         }
-        return table.assign(label=table["method"].map(METHODS), group=group, kind="estimate", **texts)
+        return table.assign(label=label, group=group, kind="estimate", **texts)
     group = [f"{row['study']}, {row['pairs']}: {row['count']} pairs" for row in rows]
-    table = table.assign(label=table["method"].map(METHODS), group=group, kind="estimate")
+    table = table.assign(label=label, group=group, kind="estimate")
     if name == "table2_against_fisher":
         for score in SCORES:
             if score in table:
@@ -103,14 +116,15 @@ def _counted(row: Mapping[str, Any], part: str) -> str:
     return f"{number_with_interval(*numbers)} ({row[f'{part}_count']})"
 
 
-def caption(name: str, settings: Mapping[str, Mapping[str, Any]]) -> str:
-    """What a table shows, with the settings ``geodesics`` of each study that a number depends on."""
+def caption(name: str, settings: Mapping[str, Mapping[str, Any]], embeddings: Mapping[str, str]) -> str:
+    """What a table shows, with the settings ``geodesics`` and the embedding of each study that a number depends on."""
     split = "over pairs of points of the slice, all of them and split by whether both ends lie in one phase"
     if name == "table2_against_fisher":
         return (
             "The score of each path less that of the geodesic of the Fisher metric between the same ends: mean "
             f"{split}, with its interval of {_confidence(settings)} (Student's t over pairs; each holds by itself, "
-            f"none is widened for their number). Above zero the geodesic has the lower score. {_scores(settings)}"
+            "none is widened for their number). Above zero the geodesic has the lower score. "
+            f"{_scores(settings, embeddings)}"
         )
     if name == "table2_turning":
         return (
@@ -121,7 +135,7 @@ def caption(name: str, settings: Mapping[str, Mapping[str, Any]]) -> str:
             "two sets of pairs (Welch's interval). A difference above zero says that turning gathers at boundaries; a "
             "mean well above zero inside, that paths are not straight there. A straight line has zero everywhere."
         )
-    return f"Mean and standard deviation {split}. {_scores(settings)}"
+    return f"Mean and standard deviation {split}. {_scores(settings, embeddings)}"
 
 
 def _confidence(settings: Mapping[str, Mapping[str, Any]]) -> str:
@@ -129,13 +143,17 @@ def _confidence(settings: Mapping[str, Mapping[str, Any]]) -> str:
     return " or ".join(levels)
 
 
-def _scores(settings: Mapping[str, Mapping[str, Any]]) -> str:
+def _scores(settings: Mapping[str, Mapping[str, Any]], embeddings: Mapping[str, str]) -> str:
     """What the columns are."""
+    shared = _shared(embeddings)
+    head, each = shared[0].upper() + shared[1:], ""
+    if len(set(embeddings.values())) > 1:
+        each = f" (of {', of '.join(f'{study}: {embedding}' for study, embedding in embeddings.items())})"
     return (
-        "Fisher: length in the Fisher metric. CLIP, pixels, perceptual: sums of distances of the images at "
-        "neighbouring way-points, in unit embeddings, grey values in [0, 1], and the features of the perceptual "
-        "network. Curvature: mean turning angle per unit of length in the plane, rad. Bend: largest distance from "
-        f"the chord over the chord. {_path_length(settings)} {_spacing(settings)}"
+        f"Fisher: length in the Fisher metric. {head}, pixels, perceptual: sums of distances of the images at "
+        f"neighbouring way-points, in unit embeddings{each}, pixel values in [0, 1], and the features of the "
+        "perceptual network. Curvature: mean turning angle per unit of length in the plane, rad. Bend: largest "
+        f"distance from the chord over the chord. {_path_length(settings)} {_spacing(settings)}"
     )
 
 

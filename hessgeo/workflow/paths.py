@@ -42,7 +42,6 @@ from hessgeo.workflow.layout import SAMPLED_AT_ONCE
 Features = Callable[[np.ndarray], np.ndarray]
 Along = Callable[[int], np.ndarray]  # count -> (pair, count, 2), points along each path, ends included
 
-OF_FEATURES = ("pixels", "perceptual", "clip")
 OF_SOLVED = ("certified", "converged", "minimal", "residual", "segments", "from_grid", "held")
 TRACK = 361  # points between which a path is straight where it is read at any place
 

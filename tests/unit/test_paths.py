@@ -18,6 +18,7 @@ from hessgeo.plotting.tables import number_with_interval, save_table
 from hessgeo.systems.memory import peak_memory
 from hessgeo.systems.slices import LatentSlice
 from hessgeo.workflow import path_tables
+from hessgeo.workflow.embedding_names import embedding_name
 from hessgeo.workflow.layout import PATH_TABLES
 from hessgeo.workflow.paths import (
     certificates,
@@ -211,53 +212,69 @@ def scores_of(gain, pairs=50):
     within = np.arange(pairs) % 2 == 0
     common = {"pair": np.arange(pairs), "within_phase": within, "curvature_inside": 1.0}
     common |= {"curvature": np.where(within, 0.5, 2.0) + 0.1 * rng.normal(size=pairs), "bend": 0.1}
-    line = pd.DataFrame({"method": "linear", "clip": base, "curvature_at_boundary": 1.0, **common})
+    line = pd.DataFrame({"method": "linear", "embedding": base, "curvature_at_boundary": 1.0, **common})
     ours = base - np.where(within, 0.0, gain) + 0.1 * rng.normal(size=pairs)
     return pd.concat(
-        [line, pd.DataFrame({"method": "fisher", "clip": ours, "curvature_at_boundary": 3 + base, **common})]
+        [
+            line,
+            pd.DataFrame(
+                {"method": "fisher", "embedding": ours, "curvature_at_boundary": 3 + base, **common}
+            ),
+        ]
     )
 
 
 def test_table_holds_the_paired_differences_of_each_split():
-    table = table_2(scores_of(1.0).sample(frac=1, random_state=1), ["clip"]).set_index(["pairs", "method"])
+    table = table_2(scores_of(1.0).sample(frac=1, random_state=1), ["embedding"]).set_index(
+        ["pairs", "method"]
+    )
     across = table.loc[("across a boundary", "fisher")]
     # 25 differences of deviation 0.1: the mean is within 0.06 of -1, three standard errors.
-    assert across["clip_difference"] == pytest.approx(-1, abs=0.06)
-    assert across["clip_high"] < 0
+    assert across["embedding_difference"] == pytest.approx(-1, abs=0.06)
+    assert across["embedding_high"] < 0
     within = table.loc[("within a phase", "fisher")]
-    assert within["clip_low"] < within["clip_difference"] < within["clip_high"]
-    assert abs(within["clip_difference"]) < 0.06
-    assert table.loc[("all", "linear"), "clip_difference"] == 0
+    assert within["embedding_low"] < within["embedding_difference"] < within["embedding_high"]
+    assert abs(within["embedding_difference"]) < 0.06
+    assert table.loc[("all", "linear"), "embedding_difference"] == 0
     assert table.loc[("all", "fisher"), "count"] == 50
     with pytest.raises(ValueError, match="baseline 'spline'"):
-        table_2(scores_of(1.0), ["clip"], baseline="spline")
+        table_2(scores_of(1.0), ["embedding"], baseline="spline")
 
 
 def test_pairs_without_a_score_are_left_out_and_counted():
     scores = scores_of(1.0).reset_index(drop=True)
     mine = (scores["method"] == "fisher") & (scores["pair"] < 4)
-    table = table_2(scores.assign(clip=scores["clip"].mask(mine)), ["clip"]).set_index(["pairs", "method"])
+    table = table_2(scores.assign(embedding=scores["embedding"].mask(mine)), ["embedding"]).set_index(
+        ["pairs", "method"]
+    )
     row = table.loc[("all", "fisher")]
-    assert (row["count"], row["clip_count"]) == (50, 46)
-    kept = scores[(scores["method"] == "fisher") & ~mine]["clip"]
-    assert row["clip"] == pytest.approx(kept.mean())
-    assert row["clip_sd"] == pytest.approx(kept.std())
+    assert (row["count"], row["embedding_count"]) == (50, 46)
+    kept = scores[(scores["method"] == "fisher") & ~mine]["embedding"]
+    assert row["embedding"] == pytest.approx(kept.mean())
+    assert row["embedding_sd"] == pytest.approx(kept.std())
+
+
+NAMES = {"digits": "CLIP digits"}
 
 
 @pytest.fixture
 def written(tmp_path):
     """The tables of a study, and their files."""
-    scores = scores_of(1.0).rename(columns={"clip": "perceptual_path_length"})
+    scores = scores_of(1.0).rename(columns={"embedding": "perceptual_path_length"})
     found = path_tables.tables({"digits": scores}, {"digits": SETTINGS})
     assert tuple(found) == PATH_TABLES == tuple(path_tables.TITLES)
     for name, table in found.items():
         files = [tmp_path / f"{name}.{kind}" for kind in ("csv", "tex", "html")]
         about = {
-            "caption": path_tables.caption(name, {"digits": SETTINGS}),
+            "caption": path_tables.caption(name, {"digits": SETTINGS}, NAMES),
             "title": path_tables.TITLES[name],
         }
         save_table(
-            path_tables.typeset(name, table), path_tables.columns(name, table), *files, **about, group="group"
+            path_tables.typeset(name, table, NAMES),
+            path_tables.columns(name, table, NAMES),
+            *files,
+            **about,
+            group="group",
         )
     return found, tmp_path
 
@@ -274,7 +291,9 @@ def test_the_table_is_typeset_with_its_settings(written):
         assert "digits, across a boundary: 25 pairs" in page
         assert "Fisher (ours)" in page
     other = {**SETTINGS, "path_length_clip": None, "spacing": "own"}
-    both = path_tables.caption("table2", {"digits": SETTINGS, "faces": other})
+    both = path_tables.caption(
+        "table2", {"digits": SETTINGS, "faces": other}, {**NAMES, "faces": "resnet18 (timm)"}
+    )
     assert "faces: epsilon 0.05, 4 places a path, nothing left out" in both
     assert "on every path but the spherical (digits); equidistant in the metric of each method" in both
 
@@ -295,6 +314,44 @@ def test_paths_are_compared_with_the_geodesic_pair_by_pair(written):
         page = (folder / f"table2_against_fisher.{kind}").read_text()
         assert cell in page
         assert "Above zero the geodesic has the lower score" in page.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("embedding", "name"),
+    [
+        ({"kind": "open_clip", "checkpoint": "digits", "model": None}, "CLIP digits"),
+        ({"kind": "open_clip", "checkpoint": "/m/w.safetensors", "model": "ViT-B-16"}, "ViT-B-16 (open_clip)"),
+        ({"kind": "open_clip", "checkpoint": "/m/my-model", "model": None}, "my-model (open_clip)"),
+        ({"kind": "timm", "checkpoint": "/m/digits", "model": None}, "digits (timm)"),
+        ({"kind": "timm", "checkpoint": "/m/r.safetensors", "model": "resnet18"}, "resnet18 (timm)"),
+        ({"kind": "timm", "checkpoint": "digits", "model": None}, "digits (timm)"),
+        ({"kind": "pixels", "checkpoint": "digits", "model": None}, "pixel embedding"),
+    ],
+)  # fmt: skip
+def test_tables_name_the_embedding_that_was_used_and_no_other(embedding, name, tmp_path):
+    assert embedding_name(embedding, ["digits"]) == name
+    scores = pd.concat(
+        [scores_of(1.0), scores_of(1.0).query("method == 'fisher'").assign(method="embedding")]
+    )
+    for names in ({"one": name}, {"one": name, "two": "resnet50 (timm)"}):
+        settings = dict.fromkeys(names, SETTINGS)
+        for kind, table in path_tables.tables(dict.fromkeys(names, scores), settings).items():
+            files = [tmp_path / f"{kind}.{ending}" for ending in ("csv", "tex", "html")]
+            about = {"caption": path_tables.caption(kind, settings, names), "title": path_tables.TITLES[kind]}
+            columns = path_tables.columns(kind, table, names)
+            save_table(path_tables.typeset(kind, table, names), columns, *files, **about, group="group")
+            for file in files:
+                text = file.read_text().replace("\\_", "_")
+                assert f"{name} metric" in text
+                assert ("clip" in text.lower()) == ("clip" in name.lower())
+            if kind == "table2":
+                heads = [column.title for column in columns]
+                assert (name in heads) == (len(names) == 1)
+                assert (
+                    name in about["caption"]
+                    or name.capitalize() in about["caption"]
+                    or "Pixel" in about["caption"]
+                )
 
 
 def test_every_method_and_score_has_a_name():

@@ -123,6 +123,12 @@ rule tabulate_paths:
         geodesics={
             entry.name: layout.settings.studies[entry.name]["geodesics"] for entry in layout.path_studies
         },
+        embeddings={
+            entry.name: embedding_name(
+                layout.settings.studies[entry.name]["embedding"], layout.settings.models
+            )
+            for entry in layout.path_studies
+        },
     message:
         "Tabulate the path scores of every study"
     script:

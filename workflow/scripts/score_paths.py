@@ -21,14 +21,14 @@ from hessgeo.workflow.paths import (
 
 def main(paths, label, system, embedding, maps, grid, settings, seed, output):
     shown = shown_paths(paths, label, grid, settings["shown"])
-    waypoints, maps = paths["waypoints"].to_numpy(), {**maps, "clip": embedding}
+    waypoints, maps = paths["waypoints"].to_numpy(), {**maps, "embedding": embedding}
     features, images = path_features(waypoints, system, maps, shown, seed=seed)
     if "perceptual" in maps:
         lengths = perceptual_path_lengths(paths, system, maps["perceptual"], settings, seed=seed)
         paths = paths.assign(perceptual_path_length=(("method", "pair"), lengths))
     scores = score_paths(paths, features, label, grid)
     store.write_table(output.scores, scores)
-    store.write_dataset(output.strips, strips_of(paths, images, features["clip"]))
+    store.write_dataset(output.strips, strips_of(paths, images, features["embedding"]))
     found = turning_at_boundaries(scores, "fisher", confidence=settings["confidence"])
     numbers = {"turning_at_boundaries_difference": found.mean, "low": found.low, "high": found.high}
     store.write_json(

@@ -17,7 +17,7 @@ def main(fisher, images, embedding, log_density, maps, left_out, plane, grid, se
     for name, need in left_out.items():
         logging.warning("without the method %s, which needs %s", name, need)
     rows = {name: rows_of(features, images, grid) for name, features in maps.items()}
-    rows["clip"] = rows_of(np.asarray, embedding, grid)
+    rows["embedding"] = rows_of(np.asarray, embedding, grid)
     listed = {name: make for name, make in rows.items() if name in settings["methods"]}
     metrics = study_metrics(fisher, listed, log_density, grid, settings)
     paths = solve_paths(metrics, plane, grid, settings, seed=seed, progress=True)

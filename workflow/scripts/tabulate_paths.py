@@ -5,13 +5,16 @@ from hessgeo.plotting.tables import save_table
 from hessgeo.workflow import path_tables, script_context
 
 
-def main(scores, settings, output):
+def main(scores, settings, embeddings, output):
     tables = path_tables.tables(scores, settings)
     for name, table in tables.items():
         files = [output[f"{name}_{kind}"] for kind in ("csv", "tex", "html")]
-        about = {"caption": path_tables.caption(name, settings), "title": path_tables.TITLES[name]}
-        columns = path_tables.columns(name, table)
-        save_table(path_tables.typeset(name, table), columns, *files, **about, group="group")
+        about = {
+            "caption": path_tables.caption(name, settings, embeddings),
+            "title": path_tables.TITLES[name],
+        }
+        columns = path_tables.columns(name, table, embeddings)
+        save_table(path_tables.typeset(name, table, embeddings), columns, *files, **about, group="group")
     records = {name: table.to_dict("records") for name, table in tables.items()}
     store.write_json(output.numbers, store.finite(records))
 
@@ -22,4 +25,4 @@ if __name__ == "__main__":
         scores = {
             name: store.read_table(path) for name, path in zip(settings, step.input.scores, strict=True)
         }
-        main(scores, settings, step.output)
+        main(scores, settings, step.params.embeddings, step.output)
