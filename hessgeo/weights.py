@@ -9,10 +9,10 @@ import argparse
 import os
 from pathlib import Path
 
-from hessgeo.files import open_file, parse_json
+from hessgeo.files import open_file
+from hessgeo.headers import Header, read_header
 
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl", ".pickle")
-LARGEST_HEADER = 100_000_000  # bytes, the bound that the safetensors format sets
 
 
 def refuse_pickle(path: str | Path) -> None:
@@ -38,25 +38,19 @@ def tensor_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
     """Shape of each tensor in a safetensors file, from its header alone.
 
     Raises:
-        ValueError: as ``refuse_pickle``, and if it is no complete safetensors file.
+        ValueError: as ``refuse_pickle`` and ``read_header``.
     """
-    path = Path(path)
+    return tensor_header(path).shapes
+
+
+def tensor_header(path: str | Path) -> Header:
+    """The header of a safetensors file: type, shape and place of each tensor, and what its writer says of it.
+
+    Raises:
+        ValueError: as ``refuse_pickle`` and ``read_header``.
+    """
     refuse_pickle(path)
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= min(LARGEST_HEADER, size - 8):
-            raise ValueError(f"{path} is not a safetensors file, or is cut short")
-        text = file.read(length)
-    try:
-        entries = {name: entry for name, entry in parse_json(text).items() if name != "__metadata__"}
-        shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
-        end = max((entry["data_offsets"][1] for entry in entries.values()), default=0)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} is not a safetensors file: its header cannot be read") from error
-    if size < 8 + length + end:
-        raise ValueError(f"{path} is cut short: it has {size} bytes of {8 + length + end}")
-    return shapes
+    return read_header(path)
 
 
 def convert_pickle(source: str | Path, target: str | Path) -> None:

@@ -1,5 +1,6 @@
 """Files of weights: headers of safetensors, and pickles refused or converted."""
 
+import json
 import pickle
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from hessgeo.weights import PICKLES, convert_pickle, main, refuse_pickle, tensor_shapes
+from hessgeo.weights import PICKLES, convert_pickle, main, refuse_pickle, tensor_header, tensor_shapes
 
 
 class Touch:
@@ -42,6 +43,70 @@ def test_a_file_cut_short_is_refused(tmp_path):
     (tmp_path / "x.safetensors").write_bytes(whole[:-1])
     with pytest.raises(ValueError, match=rf"cut short: it has {len(whole) - 1} bytes of {len(whole)}"):
         tensor_shapes(tmp_path / "x.safetensors")
+
+
+def safetensors(path, header, data=b""):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+    return path
+
+
+def entry(shape=(2,), places=(0, 8), dtype="F32", **more):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(places), **more}
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (b'{"a":' + 100_000 * b"[" + 100_000 * b"]" + b"}", "is nested too deeply"),
+        (100_000 * b'{"a":' + b"1" + 100_000 * b"}", "is nested too deeply"),
+        (b'{"a": ' + json.dumps(entry()).encode() + b', "a": ' + json.dumps(entry()).encode() + b"}", "holds a twice"),
+        (b'{"a": {"dtype": "F32", "dtype": "F16", "shape": [2], "data_offsets": [0, 8]}}', "holds dtype twice"),
+        (b"[1]", "is no mapping"),
+        (b'{"a": NaN}', "cannot be read"),
+        (b'{"a\xff": 1}', "cannot be read"),
+        ({"a": entry(), "b": entry(places=(4, 12))}, "its tensor b overlaps with another"),
+        ({"a": entry(), "b": entry(places=(12, 20))}, "its tensor b leaves a gap before it"),
+        ({"a": entry(places=(0, 6))}, "wrong entry a, with 6 bytes where its shape .2. needs 8"),
+        ({"a": entry(dtype="F16")}, "wrong entry a, with 8 bytes where its shape .2. needs 4"),
+        ({"a": entry(places=(8, 0))}, "with -8 bytes"),
+        ({"a": entry(shape=(-1, -2))}, "must be whole numbers from 0 on"),
+        ({"a": entry(shape=(True, 2))}, "must be whole numbers from 0 on"),
+        ({"a": entry(shape=(10**30, 0), places=(0, 0))} | {"b": entry(shape=(2.0,))}, "entry b, whose shape"),
+        ({"a": entry(dtype="F33")}, "wrong entry a of type F33, must be one of F64, "),
+        ({"a": entry(dtype=["F32"])}, "wrong entry a of type"),
+        ({"a": entry(more=1)}, "must have dtype, shape and data_offsets"),
+        ({"a\nb": 3}, r"wrong entry a.nb, must have"),
+        ({"__metadata__": {"format": 3}}, "a __metadata__ that is no mapping of texts"),
+        ({"a": entry(shape=(1,), places=(0, 4))}, "it goes on 4 bytes after its tensors"),
+    ],
+)  # fmt: skip
+def test_a_header_that_lies_is_refused_in_one_line(tmp_path, header, message):
+    file = safetensors(tmp_path / "x.safetensors", header, bytes(8))
+    with pytest.raises(ValueError, match=message) as error:
+        tensor_shapes(file)
+    assert str(file) in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 400
+
+
+def test_a_header_without_end_is_not_read(tmp_path):
+    with (tmp_path / "x.safetensors").open("wb") as file:
+        file.write((50_000_000).to_bytes(8, "little") + b"{")
+        file.truncate(60_000_000)  # sparse
+    with pytest.raises(ValueError, match="has a header of 50000000 bytes, must be at most 16000000"):
+        tensor_shapes(tmp_path / "x.safetensors")
+
+
+def test_a_header_says_types_places_and_metadata(tmp_path):
+    tensors = {"a": torch.arange(3, dtype=torch.int64), "b": torch.zeros(5, 1, dtype=torch.float8_e4m3fn)}
+    save_file(tensors, tmp_path / "x.safetensors", metadata={"format": "pt", "ss_v2": "True"})
+    header = tensor_header(tmp_path / "x.safetensors")
+    assert {name: found.dtype for name, found in header.tensors.items()} == {"a": "I64", "b": "F8_E4M3"}
+    assert header.metadata == {"format": "pt", "ss_v2": "True"}
+    place = header.tensors["a"]
+    content = (tmp_path / "x.safetensors").read_bytes()[place.start : place.stop]
+    assert content == tensors["a"].numpy().tobytes()
 
 
 @pytest.mark.parametrize("suffix", PICKLES)
