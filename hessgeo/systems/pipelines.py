@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hessgeo.systems.architectures import ARCHITECTURES, write_configuration
-from hessgeo.systems.checkpoints import PIPELINES, Checkpoint, scheduler_names
+from hessgeo.systems.families import PIPELINES, Checkpoint, scheduler_names
 from hessgeo.weights import tensor_shapes
 
 if TYPE_CHECKING:

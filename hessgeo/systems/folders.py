@@ -1,0 +1,194 @@
+"""A diffusion checkpoint as a pipeline folder of ``diffusers``: its parts, their files and the shapes of its images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hessgeo.files import read_json
+from hessgeo.systems.families import (
+    FLOW_SCHEDULERS,
+    IGNORED,
+    NETWORKS,
+    NOISE_SCHEDULES,
+    PIPELINES,
+    REQUIRED,
+    Checkpoint,
+)
+from hessgeo.weights import PICKLES, refuse_pickle
+
+
+def describe_folder(folder: Path, size: tuple[int, int] | None) -> Checkpoint:
+    """Describe a pipeline folder, see ``describe_checkpoint``."""
+    family, index = read_index(folder)
+    configs = read_configs(folder, family, index)
+    latent, image = image_shapes(folder, family, configs, size)
+    texts = text_files(folder, index)
+    variant, weights = find_weights(folder, parts_with_weights(index))
+    files = (*texts, *weights)
+    return Checkpoint(folder, family, latent, image, files, flow=family in FLOW_SCHEDULERS, variant=variant)
+
+
+def read_index(folder: Path) -> tuple[str, dict[str, str]]:
+    """Family of a pipeline folder, and the class of each part that its ``model_index.json`` names."""
+    if not (folder / "model_index.json").is_file():
+        raise ValueError(f"{folder} has no model_index.json, must be a pipeline folder of diffusers")
+    index = read_json(folder / "model_index.json")
+    kind = index.get("_class_name")
+    if kind not in PIPELINES:
+        raise ValueError(f"{folder} is a {kind}, must be one of {', '.join(PIPELINES)}")
+    family = PIPELINES[kind]
+    parts = {
+        name: entry[1]
+        for name, entry in index.items()
+        if isinstance(entry, list) and len(entry) == 2 and entry[1] and name not in IGNORED
+    }
+    missing = [name for name in (NETWORKS[family][0], *REQUIRED[family]) if name not in parts]
+    if missing:
+        raise ValueError(
+            f"{folder} has no {', '.join(missing)} in its model_index.json, which a {kind} needs"
+        )
+    if family == "unconditional" and set(parts) != {"unet", "scheduler"}:
+        raise ValueError(f"{folder} has the parts {', '.join(sorted(parts))}, must be a scheduler and a unet")
+    return family, parts
+
+
+def read_configs(folder: Path, family: str, index: Mapping[str, str]) -> dict[str, dict]:
+    """Configurations of the network and the autoencoder of a pipeline folder."""
+    part, kind, _ = NETWORKS[family]
+    kinds = {part: kind, "vae": "AutoencoderKL"} if "vae" in index else {part: kind}
+    configs = {name: read_json(folder / name / "config.json") for name in kinds}
+    for name, expected in kinds.items():
+        found = configs[name].get("_class_name")
+        if found != expected:
+            raise ValueError(f"{folder / name} is a {found}, must be a {expected}")
+    scheduler = read_json(folder / "scheduler" / "scheduler_config.json").get("_class_name")
+    allowed = FLOW_SCHEDULERS.get(family, NOISE_SCHEDULES)
+    if scheduler not in allowed:
+        raise ValueError(f"{folder / 'scheduler'} is a {scheduler}, must be one of {', '.join(allowed)}")
+    return configs
+
+
+def text_files(folder: Path, index: Mapping[str, str]) -> list[Path]:
+    """The files of a pipeline folder that are no weights."""
+    kept = (".json", ".txt", ".model")
+    files = [folder / "model_index.json"]
+    for name in index:
+        if not (folder / name).is_dir():
+            raise ValueError(f"{folder} has no folder {name}, which its model_index.json names")
+        found = sorted(path for path in (folder / name).iterdir() if path.suffix in kept)
+        if not found:
+            raise ValueError(f"{folder / name} has no configuration")
+        files += [path for path in found if ".index." not in path.name]
+    return files
+
+
+def parts_with_weights(index: Mapping[str, str]) -> dict[str, str]:
+    """The beginning of the name of its files of weights, of each part that has some."""
+    # diffusers and transformers name their files of weights differently.
+    return {
+        name: "model" if name.startswith("text_encoder") else "diffusion_pytorch_model"
+        for name in index
+        if not name.startswith(("scheduler", "tokenizer"))
+    }
+
+
+def find_weights(folder: Path, parts: Mapping[str, str]) -> tuple[str | None, list[Path]]:
+    """The variant to ask for, and the files of weights of each part."""
+    plain = {name: _weight_files(folder / name, stem, None) for name, stem in parts.items()}
+    lacking = [name for name, files in plain.items() if not files]
+    if not lacking:
+        return None, [file for files in plain.values() for file in files]
+    # Half precision first: where a folder has only variants, that is the one that others are made from.
+    for variant in sorted(_variants(folder / lacking[0], parts[lacking[0]]), key=lambda name: name != "fp16"):
+        chosen = {
+            name: _weight_files(folder / name, stem, variant) or plain[name] for name, stem in parts.items()
+        }
+        if all(chosen.values()):
+            return variant, [file for files in chosen.values() for file in files]
+    for name in lacking:
+        for file in sorted((folder / name).iterdir()):
+            if file.suffix in PICKLES:
+                refuse_pickle(file)
+    expected = " or ".join(f"{parts[name]}.safetensors in {folder / name}" for name in lacking[:1])
+    raise ValueError(f"{folder} has no weights of {', '.join(lacking)}: there is no {expected}")
+
+
+def _weight_files(folder: Path, stem: str, variant: str | None) -> list[Path]:
+    """The files of weights of a part: one file, or an index and its shards; empty if there are none."""
+    single = folder / f"{stem}{f'.{variant}' if variant else ''}.safetensors"
+    if single.is_file():
+        return [single]
+    index = folder / f"{stem}.safetensors.index{f'.{variant}' if variant else ''}.json"
+    if not index.is_file():
+        return []
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict):
+        raise ValueError(f"{index} has no weight_map, must be the index of sharded safetensors")
+    shards = [folder / name for name in sorted(set(weight_map.values()))]
+    for shard in shards:
+        if not shard.is_file():
+            raise ValueError(f"{shard} is missing, which {index.name} names")
+    return [index, *shards]
+
+
+def _variants(folder: Path, stem: str) -> set[str]:
+    patterns = (rf"{stem}\.([^.-]+)\.safetensors", rf"{stem}\.safetensors\.index\.([^.]+)\.json")
+    names = [path.name for path in folder.iterdir()]
+    return {match[1] for name in names for pattern in patterns if (match := re.fullmatch(pattern, name))}
+
+
+def image_shapes(
+    path: Path, family: str, configs: Mapping[str, dict], size: tuple[int, int] | None
+) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Shape (channels, height, width) of a latent and (height, width, channels) of an image."""
+    part, _, patch = NETWORKS[family]
+    network, vae = configs[part], configs.get("vae")
+    try:
+        if vae is None:
+            _check_unconditional(path, network)
+            channels, scale, step = network["in_channels"], 1, 2 ** (len(network["block_out_channels"]) - 1)
+        else:
+            channels, scale = vae["latent_channels"], 2 ** (len(vae["block_out_channels"]) - 1)
+            step = patch * scale
+            check_channels(path, family, network, channels)
+        default = network.get("sample_size") if family != "flux" else None
+        if default is None and vae is not None:
+            default = _scaled(vae.get("sample_size"), 1 / scale)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} has a configuration that lacks {error}") from error
+    if size is None and default is None:
+        raise ValueError(f"{path} has no sample_size in its configuration; give the size of the images")
+    height, width = _scaled(default, scale) if size is None else size
+    if height < step or width < step or height % step or width % step:
+        raise ValueError(f"size is [{height}, {width}], must be multiples of {step} for {path}")
+    largest = network.get("pos_embed_max_size") if family == "stable-diffusion-3" else None
+    if largest and max(height, width) > largest * step:
+        raise ValueError(f"size is [{height}, {width}], must be at most {largest * step} for {path}")
+    latent = (channels, height // scale, width // scale)
+    return latent, (height, width, channels if vae is None else vae.get("out_channels", 3))
+
+
+def _scaled(size: int | list[int] | None, factor: float) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    height, width = (size, size) if isinstance(size, int) else size
+    return int(height * factor), int(width * factor)
+
+
+def _check_unconditional(path: Path, network: Mapping[str, Any]) -> None:
+    if network.get("num_class_embeds") or network.get("class_embed_type"):
+        raise ValueError(f"{path} is conditional on a class, must be unconditional")
+    if network["in_channels"] != network["out_channels"]:
+        raise ValueError(f"{path} predicts a variance too, which no sampler here uses")
+
+
+def check_channels(path: Path, family: str, network: Mapping[str, Any], latent: int) -> None:
+    """Refuse a network that is conditional on more than a text."""
+    # Flux packs patches of 2 x 2 latent pixels into channels.
+    found, expected = network["in_channels"], 4 * latent if family == "flux" else latent
+    if found != expected:
+        kind = "an inpainting model" if found == 2 * latent + 1 else "a model conditional on an image"
+        raise ValueError(f"{path} is {kind} ({found} input channels), must be text to image ({expected})")
