@@ -8,23 +8,24 @@ from __future__ import annotations
 import logging
 import zipfile
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Int, UInt8
+from jaxtyping import Float, Float32, Int, Shaped, UInt8
 
-from hessgeo.files import open_file
+from hessgeo.files import check_file
 from hessgeo.systems.base import System
+from hessgeo.systems.generator_trial import try_generator
+from hessgeo.systems.onnx_header import OnnxHeader, read_onnx_header
 from hessgeo.systems.slices import LatentSlice
 
 TORCHSCRIPT = (".pt", ".pth", ".ts", ".torchscript")
 ONNX = ".onnx"
 EXPORT = "export a wrapper whose only input is z, of shape (n, *latent), with everything else fixed"
-# Field 1 of an ONNX file, the version of its format, is a whole number and comes first.
-ONNX_START = b"\x08"
-# What numbers of each ONNX type are in NumPy.
-ONNX_FLOATS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+FLOATS = ("float32", "float16", "float64")
+DEFAULT_RANGE = (-1.0, 1.0)
 
 
 class Generator(ABC):
@@ -41,8 +42,8 @@ class Generator(ABC):
     batch: int | None = None
 
     @abstractmethod
-    def __call__(self, z: Float32[np.ndarray, "n *latent"]) -> Float32[np.ndarray, "n *image"]:
-        """The images of latents, as the network gives them.
+    def __call__(self, z: Float32[np.ndarray, "n *latent"]) -> Shaped[np.ndarray, "n *image"]:
+        """The images of latents, as the network gives them: float32, or whole numbers of its own type.
 
         Raises:
             ValueError: if the network cannot be run on latents of this shape, or gives no single array.
@@ -57,7 +58,8 @@ class GeneratorSystem(System):
         latent_slice: the map from parameters to latents.
         size: (height, width) of its images, in pixels.
         channels: of its images, 1 or 3.
-        output_range: the values that it gives to black and to full intensity; those beyond are clipped.
+        output_range: the values that it gives to black and to full intensity; those beyond are clipped. A network
+            that gives uint8 means 0 to 255, whatever stands here.
         batch_size: images a forward pass, unless the network takes a fixed number; the last batch is padded,
             so that each pass has the same shape and rounds the same way wherever a shard ends.
 
@@ -73,7 +75,7 @@ class GeneratorSystem(System):
         *,
         size: tuple[int, int],
         channels: int = 3,
-        output_range: tuple[float, float] = (-1.0, 1.0),
+        output_range: tuple[float, float] = DEFAULT_RANGE,
         batch_size: int,
     ) -> None:
         shape = latent_slice.latent_shape
@@ -110,22 +112,25 @@ class GeneratorSystem(System):
             images[rows] = self.quantise(self.outputs(latents))[: len(rows)]
         return images
 
-    def outputs(self, latents: Float[np.ndarray, "n *latent"]) -> Float32[np.ndarray, "n c h w"]:
-        """What the network gives for as many latents as a batch has, checked; see ``sample``."""
+    def outputs(self, latents: Float[np.ndarray, "n *latent"]) -> Shaped[np.ndarray, "n c h w"]:
+        """What the network gives for as many latents as a batch has, float32 or uint8, checked; see ``sample``."""
         values = self.generator(np.ascontiguousarray(latents, dtype=np.float32))
         height, width, channels = self.sample_shape
         expected = (len(latents), channels, height, width)
         if values.shape != expected:
-            raise ValueError(
-                f"{self.generator.name} gives images of shape {values.shape}, must be {expected}: "
-                "(n, channels, height, width) by the settings size and channels"
-            )
+            raise ValueError(_other_images(self.generator.name, values.shape, expected))
+        if values.dtype not in (np.float32, np.uint8):
+            raise ValueError(f"{self.generator.name} gives {values.dtype}, must give real numbers or uint8")
+        if values.dtype == np.uint8:
+            check_eight_bits(self.generator.name, (self.low, self.high))
         if not np.isfinite(values).all():
             raise FloatingPointError(f"{self.generator.name} gave values that are not finite")
         return values
 
-    def quantise(self, values: Float[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, "n h w c"]:
-        """Pixels ``round(255 clip((x - low) / (high - low), 0, 1))``."""
+    def quantise(self, values: Shaped[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, "n h w c"]:
+        """Pixels ``round(255 clip((x - low) / (high - low), 0, 1))``; eight bits are pixels already."""
+        if values.dtype == np.uint8:
+            return values.transpose(0, 2, 3, 1)
         unit = np.clip((values.astype(np.float64) - self.low) / (self.high - self.low), 0, 1)
         return np.round(255 * unit).astype(np.uint8).transpose(0, 2, 3, 1)
 
@@ -136,11 +141,11 @@ def load_generator(
     *,
     size: tuple[int, int],
     channels: int = 3,
-    output_range: tuple[float, float] = (-1.0, 1.0),
+    output_range: tuple[float, float] = DEFAULT_RANGE,
     batch_size: int,
     device: str = "cpu",
 ) -> GeneratorSystem:
-    """Load a generator from a TorchScript archive or an ONNX file, and try it on one batch.
+    """Load a generator from a TorchScript archive or an ONNX file, and try it on a few latents.
 
     Args:
         checkpoint: the file, ``.pt``, ``.pth``, ``.ts`` or ``.torchscript``, or ``.onnx``.
@@ -152,8 +157,8 @@ def load_generator(
         device: where to run the network; ONNX runs on the CPU where its runtime has no CUDA.
 
     Raises:
-        ValueError: on a pickle or another kind of file, a network that needs more than a latent or draws its
-            own noise, and what ``GeneratorSystem`` refuses.
+        ValueError: on a pickle or another kind of file, a network that needs more than a latent, and what
+            ``GeneratorSystem`` and ``try_generator`` refuse.
         FloatingPointError: if the images hold values that are not finite.
     """
     check_generator(checkpoint)
@@ -161,19 +166,26 @@ def load_generator(
     generator = (OnnxGenerator if path.suffix.lower() == ONNX else TorchScriptGenerator)(path, device)
     options: dict[str, Any] = {"size": size, "channels": channels, "output_range": output_range}
     system = GeneratorSystem(generator, latent_slice, **options, batch_size=batch_size)
-    corner = np.array([[low for low, _ in latent_slice.extent]])
-    latents = latent_slice.latents(np.repeat(corner, system.batch_size, axis=0))
-    first, second = system.outputs(latents), system.outputs(latents)
-    # A thousandth of the range is a quarter of a grey level; a GPU's sums differ by far less.
-    if np.abs(first - second).max() > 1e-3 * (system.high - system.low):
-        raise ValueError(
-            f"{path} gives two images of one latent: it draws its own noise; export it with the noise fixed"
-        )
+    try_generator(system)
     return system
 
 
-def check_generator(checkpoint: str | Path) -> None:
-    """Refuse a file that holds no exported network, from its name and its first bytes.
+def check_generator(
+    checkpoint: str | Path,
+    *,
+    latent: tuple[int, ...] | None = None,
+    size: tuple[int, int] | None = None,
+    channels: int = 3,
+    output_range: tuple[float, float] = DEFAULT_RANGE,
+) -> None:
+    """Refuse a file that holds no exported network, or another one than described, without running any of it.
+
+    Args:
+        checkpoint: the file.
+        latent: shape of one latent, where it is known.
+        size: (height, width) of its images, where it is known.
+        channels: of its images.
+        output_range: the values of black and of full intensity.
 
     Raises:
         ValueError: one line that says what it is, and what it must be.
@@ -184,17 +196,88 @@ def check_generator(checkpoint: str | Path) -> None:
         raise ValueError(
             f"{path} must be a TorchScript archive ({', '.join(TORCHSCRIPT)}) or an ONNX file ({ONNX})"
         )
-    with open_file(path, "a TorchScript archive or an ONNX file") as file:
-        start = file.read(1)
+    check_file(path, "a TorchScript archive or an ONNX file")
     if suffix == ONNX:
-        if start != ONNX_START:
-            raise ValueError(f"{path} is not an ONNX file")
+        image = None if size is None else (channels, *size)
+        header = read_onnx_header(path)
+        _check_onnx(path, header, latent, image)
+        if header.outputs[0].type == "uint8":
+            check_eight_bits(path, output_range)
     elif not _is_torchscript(path):
         raise ValueError(
             f"{path} is a pickle or no archive at all, must be TorchScript: a pickle can run code when it is "
             "read, and holds no network without its classes; where the network is at hand, "
             f"torch.jit.save(torch.jit.trace(network, z), {path.stem + '.ts'!r}) exports it"
         )
+
+
+def check_eight_bits(path: Path | str, output_range: tuple[float, float]) -> None:
+    """Refuse a range for a network that gives eight bits, unless it is the default or says the same.
+
+    Raises:
+        ValueError: one line.
+    """
+    if tuple(output_range) not in (DEFAULT_RANGE, (0, 255)):
+        raise ValueError(f"{path} gives uint8, which means 0 to 255: output_range must be left out")
+
+
+def generator_files(checkpoint: str | Path) -> list[str]:
+    """Every file that a generator is read from: its own, and those beside an ONNX file that hold its weights.
+
+    Raises:
+        ValueError: as ``read_onnx_header``.
+    """
+    path = Path(checkpoint)
+    companions = read_onnx_header(path).companions if path.suffix.lower() == ONNX else ()
+    return [str(path), *map(str, companions)]
+
+
+def _check_onnx(
+    path: Path, header: OnnxHeader, latent: tuple[int, ...] | None, image: tuple[int, ...] | None
+) -> None:
+    """Refuse a graph that is no map from latents to images; of the shapes given, if any."""
+    if len(header.inputs) != 1:
+        raise ValueError(
+            f"{path} needs the inputs {', '.join(value.name for value in header.inputs) or 'none'}; {EXPORT}"
+        )
+    if len(header.outputs) != 1:
+        names = ", ".join(value.name for value in header.outputs)
+        raise ValueError(f"{path} gives {names}, must give the images alone")
+    if header.random:
+        raise ValueError(f"{path} draws its own noise ({', '.join(header.random)}); {EXPORT}")
+    (z,), (images,) = header.inputs, header.outputs
+    if z.type not in FLOATS:
+        raise ValueError(f"{path} takes latents of type {z.type}, must be one of {', '.join(FLOATS)}")
+    if images.type not in (*FLOATS, "uint8"):
+        raise ValueError(f"{path} gives images of type {images.type}, must be {', '.join(FLOATS)} or uint8")
+    if latent is not None and z.shape is not None and not _agree((None, *latent), z.shape):
+        raise ValueError(
+            f"{path} takes latents of shape {_shown(z.shape)}, must be {_shown((None, *latent))}"
+        )
+    batch = z.shape[0] if z.shape else None
+    if image is not None and images.shape is not None and not _agree((batch, *image), images.shape):
+        raise ValueError(_other_images(path, images.shape, (batch, *image)))
+
+
+def _other_images(path: Path | str, found: Sequence[int | None], expected: Sequence[int | None]) -> str:
+    """The line that refuses images of another shape."""
+    last = [expected[0], *expected[2:], expected[1]]
+    layout = ", channels last (NHWC)" if len(found) == 4 and _agree(last, found) else ""
+    return (
+        f"{path} gives images of shape {_shown(found)}{layout}, must be {_shown(expected)}: (n, channels, height, "
+        "width) by the settings size and channels"
+    )
+
+
+def _shown(shape: Sequence[int | None]) -> str:
+    return f"({', '.join('n' if length is None else str(length) for length in shape)})"
+
+
+def _agree(shape: Sequence[int | None], declared: Sequence[int | None]) -> bool:
+    """Whether two shapes can be one; an axis of None may have any length."""
+    return len(shape) == len(declared) and all(
+        None in (a, b) or a == b for a, b in zip(shape, declared, strict=True)
+    )
 
 
 def _is_torchscript(path: Path) -> bool:
@@ -233,7 +316,7 @@ class TorchScriptGenerator(Generator):
         floats = (p.dtype for p in self.module.parameters() if p.is_floating_point())
         self.device, self.dtype = torch.device(device), next(floats, torch.float32)
 
-    def __call__(self, z: Float32[np.ndarray, "n *latent"]) -> Float32[np.ndarray, "n *image"]:
+    def __call__(self, z: Float32[np.ndarray, "n *latent"]) -> Shaped[np.ndarray, "n *image"]:
         """See ``Generator``."""
         import torch
 
@@ -246,7 +329,8 @@ class TorchScriptGenerator(Generator):
                 ) from error
             if not isinstance(images, torch.Tensor):
                 raise ValueError(f"{self.name} gives a {type(images).__name__}, must give one tensor")
-            return images.float().cpu().numpy()
+            # NumPy has no bfloat16.
+            return (images.float() if images.is_floating_point() else images).cpu().numpy()
 
 
 class OnnxGenerator(Generator):
@@ -264,7 +348,8 @@ class OnnxGenerator(Generator):
         import onnxruntime
         import torch
 
-        self.name = str(path)
+        self.name, header = str(path), read_onnx_header(path)
+        _check_onnx(path, header, None, None)
         options = onnxruntime.SessionOptions()
         # Its own default is every core, whatever a job may have.
         options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
@@ -281,32 +366,18 @@ class OnnxGenerator(Generator):
         # onnxruntime's errors share no other base.
         except Exception as error:
             raise ValueError(f"{path} cannot be read as ONNX: {_line(error)}") from error
-        inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
-        if len(inputs) != 1:
-            raise ValueError(
-                f"{path} needs the inputs {', '.join(x.name for x in inputs) or 'none'}; {EXPORT}"
-            )
-        if len(outputs) != 1:
-            raise ValueError(f"{path} gives {', '.join(x.name for x in outputs)}, must give the images alone")
-        if inputs[0].type not in ONNX_FLOATS:
-            raise ValueError(f"{path} takes a {inputs[0].type}, must take one of {', '.join(ONNX_FLOATS)}")
-        self.input, self.dtype = inputs[0].name, ONNX_FLOATS[inputs[0].type]
-        if inputs[0].shape:
-            # An axis of any length is a name, or nothing.
-            lengths = [length if isinstance(length, int) else None for length in inputs[0].shape]
-            self.batch, self.latent_shape = lengths[0], tuple(lengths[1:])
+        (z,) = header.inputs
+        self.input, self.dtype = z.name, np.dtype(z.type)
+        if z.shape:
+            self.batch, self.latent_shape = z.shape[0], z.shape[1:]
 
-    def __call__(self, z: Float32[np.ndarray, "n *latent"]) -> Float32[np.ndarray, "n *image"]:
+    def __call__(self, z: Float32[np.ndarray, "n *latent"]) -> Shaped[np.ndarray, "n *image"]:
         """See ``Generator``."""
         try:
             (images,) = self.session.run(None, {self.input: z.astype(self.dtype)})
         except Exception as error:
             raise ValueError(f"{self.name} fails on latents of shape {z.shape}: {_line(error)}") from error
-        return np.asarray(images, dtype=np.float32)
-
-
-def _agree(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> bool:
-    return len(shape) == len(declared) and all(b in (None, a) for a, b in zip(shape, declared, strict=True))
+        return images.astype(np.float32) if images.dtype.kind == "f" else images
 
 
 def _line(error: Exception) -> str:

@@ -277,7 +277,10 @@ class StudyLayout:
         if self.settings.is_embedded(self.name, "system"):
             return [f"{self.system_model}/{file}" for file in DIFFUSION_FILES.values()]
         if system["kind"] == "generator":
-            return [self.system_model]
+            # Imported here: other systems need none of its libraries to be listed.
+            from hessgeo.systems.generator import generator_files
+
+            return generator_files(self.system_model)
         return [*map(str, checkpoint_of(system).files), *(lora["file"] for lora in system["lora"])]
 
     @property

@@ -46,8 +46,9 @@ def _generator_errors(check: StudyCheck, system: Mapping[str, Any]) -> Iterator[
         if system[key] != neutral:
             allowed = f"{shown(neutral)} for the kind generator, which has no sampler"
             yield check.line(f"system.{key}", system[key], allowed)
+    described = {key: system[key] for key in ("latent", "size", "channels", "output_range")}
     try:
-        check_generator(system["checkpoint"])
+        check_generator(system["checkpoint"], **described)
     except ValueError as error:
         allowed = f"a TorchScript or ONNX file ({error})"
         yield check.line("system.checkpoint", system["checkpoint"], allowed)

@@ -1,0 +1,121 @@
+"""A generator tried on a few latents before it is used: whether its images are what its settings say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from hessgeo.systems.slices import LatentSlice
+
+if TYPE_CHECKING:
+    from hessgeo.systems.generator import GeneratorSystem
+
+# Ranges that networks are trained to.
+USUAL = ((0.0, 1.0), (-0.5, 0.5), (-1.0, 1.0), (0.0, 255.0), (-127.5, 127.5))
+# Shares of output_range. Networks without a bounded last layer overshoot a little at white and black.
+LEAST_SPREAD = 0.02  # five grey levels, less than any picture has
+OVERSHOOT, MOST_OVERSHOT = 0.05, 0.2  # what passes for overshoot, and the share of values that may go beyond
+FARTHEST = 0.25  # beyond which no more than a thousandth of the values may go
+# A range that is half used from its black on is a set of dark pictures; one that never comes near its black is wrong.
+HALF, NEAR_BLACK = 0.55, 0.1
+LEAST_FILLED = 0.25  # of a usual range, by values that it is named for
+SAMPLED = 100_000  # values of an image that are looked at
+
+
+def try_generator(system: GeneratorSystem) -> None:
+    """Refuse a network whose images are no function of the latent alone, or do not fit ``output_range``.
+
+    It is run on nine latents over the slice and on the three anchors, and on a batch of the first alone. At most
+    one batch of its outputs is held at a time.
+
+    Raises:
+        ValueError: one line, if an image depends on the others of its batch or on chance, all images are one, or
+            their values are constant, clipped, or lie in the brighter half of the range, with the range that would
+            fit; and as ``GeneratorSystem.outputs``.
+        FloatingPointError: as ``GeneratorSystem.outputs``.
+    """
+    latents = trial_latents(system.latent_slice)
+    first, apart, values = None, 0.0, []
+    for start in range(0, len(latents), system.batch_size):
+        rows = np.arange(start, min(start + system.batch_size, len(latents)))
+        outputs = system.outputs(latents[np.resize(rows, system.batch_size)])[: len(rows)]
+        first = outputs[0].copy() if first is None else first
+        apart = max(apart, _distance(outputs, first))
+        values += [image.ravel()[:: 1 + image.size // SAMPLED].astype(np.float32) for image in outputs]
+    assert first is not None
+    low, high = (0.0, 255.0) if first.dtype == np.uint8 else (system.low, system.high)
+    again = system.outputs(np.repeat(latents[:1], system.batch_size, axis=0))
+    # A thousandth of the range is a quarter of a grey level; a GPU's sums differ by far less.
+    if _distance(again, first) > 1e-3 * (high - low):
+        raise ValueError(
+            f"{system.generator.name} gives two images of one latent: it draws its own noise, or mixes those of a "
+            "batch; export it in evaluation mode with the noise fixed"
+        )
+    if apart < (high - low) / 510:
+        raise ValueError(f"{system.generator.name} gives one image whatever the latent, must follow it")
+    fault = range_fault(np.concatenate(values), low, high, eight_bits=first.dtype == np.uint8)
+    if fault:
+        raise ValueError(f"{system.generator.name} {fault}")
+
+
+def trial_latents(latent_slice: LatentSlice) -> Float[np.ndarray, "12 *latent"]:
+    """Latents of a grid of 3 x 3 points over the slice, then those of its anchors.
+
+    The anchors stand for the network as a whole where the slice is a small window.
+    """
+    (a0, a1), (b0, b1) = latent_slice.extent
+    t = np.array([(a, b) for a in np.linspace(a0, a1, 3) for b in np.linspace(b0, b1, 3)])
+    # By "anchors" they come back as they are, as they do by "none", which extrapolates no norm.
+    normalisation = latent_slice.normalisation if latent_slice.normalisation in ("sphere", "std") else "none"
+    unit = replace(latent_slice, extent=((0.0, 1.0), (0.0, 1.0)), normalisation=normalisation)
+    return np.concatenate([latent_slice.latents(t), unit.latents(np.array([[0, 0], [1, 0], [0, 1]]))])
+
+
+def range_fault(
+    values: Float32[np.ndarray, "n"], low: float, high: float, *, eight_bits: bool = False
+) -> str:
+    """What is wrong with values that are to be shown from black at ``low`` to white at ``high``; '' if nothing.
+
+    Args:
+        values: of several images.
+        low: that of black.
+        high: that of full intensity.
+        eight_bits: whether they are whole numbers from 0 to 255, which cannot be clipped and mean what they are.
+    """
+    span = high - low
+    bottom, top = map(float, np.quantile(values, [0.001, 0.999]))
+    least, most = float(values.min()), float(values.max())
+    clipped = np.mean((values < low - OVERSHOOT * span) | (values > high + OVERSHOOT * span))
+    found = f"gives values from {least:.3g} to {most:.3g}"
+    fit = f"output_range {_fitting(bottom, top, (low, high))} would fit"
+    if most - least < LEAST_SPREAD * span:
+        advice = "" if eight_bits else f"; {fit}"
+        return f"{found}, a constant to output_range [{low:g}, {high:g}]{advice}"
+    if eight_bits:
+        return ""
+    if clipped > MOST_OVERSHOT or max(low - bottom, top - high) > FARTHEST * span:
+        share = np.mean((values < low) | (values > high))
+        return f"{found}, of which output_range [{low:g}, {high:g}] clips {100 * share:.0f} %; {fit}"
+    if top - bottom <= HALF * span and bottom > low + NEAR_BLACK * span:
+        return (
+            f"{found}, which uses {100 * (top - bottom) / span:.0f} % of output_range [{low:g}, {high:g}] and has no "
+            f"black; {fit} (of images that are so pale, export uint8, which is taken as it is)"
+        )
+    return ""
+
+
+def _fitting(bottom: float, top: float, present: tuple[float, float]) -> str:
+    """The narrowest usual range that holds values from ``bottom`` to ``top``, or else these themselves."""
+    for low, high in sorted(USUAL, key=lambda pair: pair[1] - pair[0]):
+        slack, filled = OVERSHOOT * (high - low), (top - bottom) / (high - low) >= LEAST_FILLED
+        if (low, high) != present and filled and low - slack <= bottom and top <= high + slack:
+            return f"[{low:g}, {high:g}]"
+    return f"[{bottom:.3g}, {top:.3g}]"
+
+
+def _distance(images: np.ndarray, image: np.ndarray) -> float:
+    """Largest difference of any pixel, one image at a time."""
+    return max(float(np.abs(other.astype(np.float32) - image.astype(np.float32)).max()) for other in images)
