@@ -91,7 +91,10 @@ def read_onnx_header(path: Path) -> OnnxHeader:
 def _walked(path: Path, size: int, changed: int) -> _Walk:
     """The walk through a file, which is not repeated while the file stays as long and as old as it is."""
     walk, problem = _Walk(), ""
-    with open_file(path, "an ONNX file") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with (
+        open_file(path, "an ONNX file") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
         try:
             walk.model(memoryview(content))
         # Said below: the frames that an error keeps hold on to the file.
