@@ -1,10 +1,10 @@
 """The Hessian geometry of what a generative model has learned: studies of config.yaml, from samples to a report."""
 
-import sys
 from pathlib import Path
 
 from snakemake.utils import min_version
 
+from hessgeo.workflow.config_files import one_line_each, read_config_file
 from hessgeo.workflow.context import prepare_jobs
 from hessgeo.workflow.embedding_names import embedding_name
 from hessgeo.workflow.generative import GENERATIVE_VERSIONS
@@ -18,7 +18,7 @@ from hessgeo.workflow.layout import (
     PATH_TABLES,
     Layout,
 )
-from hessgeo.workflow.settings import SettingsError, read_settings
+from hessgeo.workflow.settings import read_configuration
 from hessgeo.workflow.solvable import SCORED
 from hessgeo.workflow.solvable_layout import TABLES
 
@@ -28,13 +28,25 @@ min_version("9.0")
 report: "workflow/report/workflow.rst"
 
 
-configfile: Path(workflow.basedir, "config.yaml")
+config_file = Path(workflow.basedir, "config.yaml")
+with one_line_each():
+    # Those of --configfile were read before, by the profile.
+    read_config_file(config_file)
 
 
-try:
-    settings = read_settings(config, Path(workflow.basedir, "workflow", "schemas", "config.schema.yaml"))
-except SettingsError as error:
-    sys.exit(str(error))
+configfile: config_file
+
+
+# --replace-workflow-config leaves config.yaml out, if there is anything in its place.
+given = workflow.config_settings
+replaced = bool(given.replace_workflow_config and given.overwrite_config)
+with one_line_each():
+    settings = read_configuration(
+        config,
+        files=[config_file][replaced:] + workflow.overwrite_configfiles,
+        entries=given.config,
+        schema=Path(workflow.basedir, "workflow", "schemas", "config.schema.yaml"),
+    )
 
 prepare_jobs(workflow.basedir)
 
