@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import dask.array as da
 import numpy as np
 from jaxtyping import Float32, UInt8
+
+if TYPE_CHECKING:
+    # Checks of settings pass through here, and Dask's arrays take three seconds to import.
+    import dask.array as da
 
 
 class Embedding(ABC):

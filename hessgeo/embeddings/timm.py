@@ -70,7 +70,7 @@ def load_timm(
     """
     precision = network_dtype(dtype)
     files = TimmCheckpoint(checkpoint, model)
-    files.check()
+    files.check_shapes()
     network: Any = timm.create_model(files.name, pretrained=False, num_classes=0)
     _load_weights(network, files)
     size = _input_size(network, image_shape)

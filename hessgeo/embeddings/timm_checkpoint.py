@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+import re
+from functools import cache, cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,9 @@ from hessgeo.weights import tensor_shapes
 RESAMPLED = ("pos_embed", "relative_position", "rel_pos", "attn_mask")
 # Beginnings of the names by which transformers calls the same tensors.
 TRANSFORMERS = ("embeddings.", "dinov2.", "vit.")
+
+_REGISTERED = re.compile(r"@register_model\s+def (\w+)\(")
+_TRAINING = re.compile(r"^\s+['\"]\w+\.([\w.-]+)\*?['\"]\s*:", re.MULTILINE)
 
 
 class TimmCheckpoint(FileCheckpoint):
@@ -35,16 +40,26 @@ class TimmCheckpoint(FileCheckpoint):
         return f"local-dir:{Path(self.path).resolve()}" if self.path.is_dir() else str(self.model)
 
     def check(self) -> None:
-        """See ``EmbeddingCheckpoint``."""
+        """See ``EmbeddingCheckpoint``; nothing here imports timm, which brings torch and takes 20 s."""
         self._check_name()
         self.check_weights()
-        found, expected = tensor_shapes(self.weights), self._meta.state_dict()
-        common = [name for name in expected if name in found]
-        if not common and any(name.startswith(TRANSFORMERS) for name in found):
+        if any(name.startswith(TRANSFORMERS) for name in tensor_shapes(self.weights)):
             raise ValueError(
                 f"{self.weights} is in the layout of transformers (embeddings.*), must be in timm's"
             )
-        for name in common:
+
+    def check_shapes(self) -> None:
+        """Refuse weights of other shapes than the network's; this imports timm.
+
+        Raises:
+            ValueError: as ``check``, or one line that names the first tensor of another shape.
+        """
+        self.check()
+        channels = self._meta.pretrained_cfg["input_size"][0]
+        if channels != 3:
+            raise ValueError(f"{self.name} takes images of {channels} channels, must take 3")
+        found, expected = tensor_shapes(self.weights), self._meta.state_dict()
+        for name in (name for name in expected if name in found):
             shape = tuple(expected[name].shape)
             if tuple(found[name]) != shape and not any(part in name for part in RESAMPLED):
                 raise ValueError(
@@ -52,11 +67,15 @@ class TimmCheckpoint(FileCheckpoint):
                 )
 
     def dimension(self, image_shape: tuple[int, int, int] | None = None) -> int:
-        """See ``EmbeddingCheckpoint``; images of any shape have the same."""
+        """See ``EmbeddingCheckpoint``; images of any shape have the same.
+
+        Raises:
+            ValueError: as ``check_shapes``.
+        """
         # Imported here, as everything that brings torch: naming the files of a job needs none of it.
         import torch
 
-        self._check_name()
+        self.check_shapes()
         size = self._meta.pretrained_cfg["input_size"]
         return int(self._meta(torch.empty(1, *size, device="meta")).shape[1])
 
@@ -71,18 +90,13 @@ class TimmCheckpoint(FileCheckpoint):
 
     def _check_name(self) -> None:
         """Refuse a folder without a configuration of timm, and a name that is not in its registry."""
-        import timm
-
         self.check_source()
         architecture, _, tag = (self.model or self._folder_architecture()).partition(".")
-        self.check_known(architecture, timm.list_models())
-        trainings = timm.list_pretrained(f"{architecture}.*") if self.model and tag else []
-        if self.model and tag and self.model not in trainings:
-            tags = ", ".join(name.partition(".")[2] for name in trainings) or "none"
-            raise ValueError(f"model {architecture} has no training {tag!r}; those it has: {tags}")
-        channels = self._meta.pretrained_cfg["input_size"][0]
-        if channels != 3:
-            raise ValueError(f"{self.name} takes images of {channels} channels, must take 3")
+        known = architectures()
+        self.check_known(architecture, known)
+        if self.model and tag and tag not in known[architecture]:
+            tags = ", ".join(sorted(known[architecture])) or "none"
+            raise ValueError(f"model {architecture} has no training {tag!r}; those of its family: {tags}")
 
     def _folder_architecture(self) -> str:
         config = self.read_config()
@@ -92,3 +106,19 @@ class TimmCheckpoint(FileCheckpoint):
                 f"{self.path / self.config_name} names no architecture: not a timm model folder{layout}"
             )
         return str(config["architecture"])
+
+
+@cache
+def architectures() -> dict[str, frozenset[str]]:
+    """The architectures that timm has, each with the tags of trainings that its module knows.
+
+    They are read from the text of timm's modules, where each stands below ``@register_model``.
+    """
+    spec = find_spec("timm")
+    folders = (spec.submodule_search_locations if spec else None) or []
+    known: dict[str, frozenset[str]] = {}
+    for path in (path for folder in folders for path in Path(folder, "models").rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        tags = frozenset(_TRAINING.findall(text)) - {"untrained"}
+        known |= dict.fromkeys(_REGISTERED.findall(text), tags)
+    return known
