@@ -12,15 +12,17 @@ from jaxtyping import Float, Int, UInt8
 
 from hessgeo.systems.base import System
 from hessgeo.systems.checkpoints import Checkpoint
-from hessgeo.systems.denoisers import Denoiser, TextToImageDenoiser, UnconditionalDenoiser, sample_generators
+from hessgeo.systems.denoisers import Denoiser, UnconditionalDenoiser, sample_generators
+from hessgeo.systems.guidance import guidance_errors, guidance_kind
 from hessgeo.systems.slices import LatentSlice
+from hessgeo.systems.text_to_image import TextToImageDenoiser
 
 
 class DiffusionSystem(System):
     """Samples of a diffusion model, started from the latents of a slice.
 
-    At ``eta = 0`` the image is a deterministic function of the latent; at ``eta > 0`` each step adds noise of
-    the DDPM variance times ``eta^2``, drawn for sample ``i`` from ``(seed, i)`` alone.
+    At ``eta = 0`` the image is a deterministic function of the latent; at ``eta > 0`` each step adds noise, drawn
+    for sample ``i`` from ``(seed, i)`` alone.
 
     Args:
         denoiser: the model and its sampler.
@@ -81,10 +83,12 @@ def load_denoiser(
     *,
     steps: int,
     eta: float = 0.0,
+    eta_rule: str = "ddim",
     scheduler: str = "auto",
     prompt: str = "",
     negative_prompt: str = "",
     guidance: float = 1.0,
+    clip_skip: int | None = None,
     lora: Sequence[Mapping[str, Any]] = (),
     dtype: str = "float32",
     compile: bool = False,
@@ -97,11 +101,13 @@ def load_denoiser(
         checkpoint: the model, as ``describe_checkpoint`` found it.
         steps: steps of the sampler.
         eta: noise of a DDIM sampler, 0 to 1.
+        eta_rule: ``ddim`` or ``renewal``, see ``Denoiser``.
         scheduler: name of a scheduler class of ``diffusers``, or ``auto``: DDIM, and for flow matching the
             model's own.
-        prompt: what to draw.
-        negative_prompt: what guidance leads away from.
-        guidance: scale of classifier-free guidance.
+        prompt: what to draw, see ``parse_prompt``.
+        negative_prompt: what guidance leads away from, the same.
+        guidance: scale of guidance, see ``TextToImageDenoiser``.
+        clip_skip: last layers of the CLIPs that the prompt skips, none if None.
         lora: ``file`` and ``weight`` of low-rank updates to merge into the network.
         dtype: precision, ``float32``, ``float16`` or ``bfloat16``.
         compile: whether to compile the network.
@@ -116,10 +122,20 @@ def load_denoiser(
 
     if checkpoint.family == "unconditional":
         refuse_prompt(checkpoint.path, prompt, negative_prompt, guidance)
+    else:
+        settings = {"prompt": prompt, "negative_prompt": negative_prompt, "guidance": guidance}
+        kind = guidance_kind(checkpoint.pipeline, checkpoint.configuration(checkpoint.network))
+        for key, allowed in guidance_errors(kind, settings) if kind != "free" else ():
+            raise ValueError(f"{key} is {settings[key]!r}, must be {allowed}")
     pipeline = load_pipeline(
         checkpoint, scheduler=scheduler, loras=lora, dtype=dtype, device=device, compile=compile
     )
-    sampler: dict[str, Any] = {"steps": steps, "eta": eta, "image_shape": checkpoint.image_shape}
+    sampler: dict[str, Any] = {
+        "steps": steps,
+        "eta": eta,
+        "eta_rule": eta_rule,
+        "image_shape": checkpoint.image_shape,
+    }
     if checkpoint.family == "unconditional":
         return UnconditionalDenoiser(pipeline.unet, pipeline.scheduler, **sampler)
     return TextToImageDenoiser(
@@ -128,6 +144,7 @@ def load_denoiser(
         prompt=prompt,
         negative_prompt=negative_prompt,
         guidance=guidance,
+        clip_skip=clip_skip or 0,
         decode_batch_size=decode_batch_size,
         **sampler,
     )

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from hessgeo.files import read_json
+from hessgeo.systems.architectures import ARCHITECTURES
 
 PIPELINES = {
     "DDIMPipeline": "unconditional",
@@ -28,7 +32,7 @@ REQUIRED = {
     "unconditional": ("scheduler",),
     "stable-diffusion": ("scheduler", "vae", "text_encoder", "tokenizer"),
     "stable-diffusion-xl": ("scheduler", "vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
-    "stable-diffusion-3": ("scheduler", "vae"),
+    "stable-diffusion-3": ("scheduler", "vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
     "flux": ("scheduler", "vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
 }
 # Parts that a pipeline may name and that have no influence on an image made from a latent and a prompt.
@@ -100,6 +104,23 @@ class Checkpoint:
     def network(self) -> str:
         """Name of the part that denoises, ``unet`` or ``transformer``."""
         return NETWORKS[self.family][0]
+
+    @property
+    def pipeline(self) -> str:
+        """Name of the class of ``diffusers``."""
+        return next(kind for kind, family in PIPELINES.items() if family == self.family)
+
+    def configuration(self, part: str) -> dict[str, Any]:
+        """Configuration of a part, such as ``unet`` or ``scheduler``; empty where there is no such part.
+
+        Raises:
+            ValueError: one line, if it is not valid JSON.
+        """
+        if self.architecture:
+            return ARCHITECTURES[self.architecture].get(part, {})
+        file = "scheduler_config.json" if part == "scheduler" else "config.json"
+        path = (self.config or self.path) / part / file
+        return read_json(path) if path.is_file() else {}
 
 
 def scheduler_names(family: str) -> tuple[str, ...]:

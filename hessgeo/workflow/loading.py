@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from hessgeo.systems.denoisers import Denoiser
     from hessgeo.workflow.layout import StudyLayout
 
-SAMPLER = ("steps", "eta", "scheduler", "prompt", "negative_prompt", "guidance", "lora", "dtype", "compile")
+SAMPLER = (
+    "steps", "eta", "eta_rule", "scheduler", "prompt", "negative_prompt", "guidance", "clip_skip", "lora", "dtype",
+    "compile",
+)  # fmt: skip
 MOST_IMAGES = 64  # at once, where the batch is fitted to memory; more bring nothing
 
 
