@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from diffusers import DiffusionPipeline, SchedulerMixin, UNet2DModel
+    from diffusers import SchedulerMixin, UNet2DModel
 
 
 class Denoiser(ABC):

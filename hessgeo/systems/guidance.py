@@ -38,7 +38,10 @@ def guidance_errors(kind: str, settings: Mapping[str, Any]) -> Iterator[tuple[st
     if kind == "none" and guidance != 1:
         yield "guidance", "1.0 for a model without guidance"
     if negative and kind != "free":
-        yield "negative_prompt", "empty for a model without classifier-free guidance, which has no use for one"
+        yield (
+            "negative_prompt",
+            "empty for a model without classifier-free guidance, which has no use for one",
+        )
     elif negative and guidance == 1:
         yield "negative_prompt", f"empty where system.guidance is {guidance}, which leaves it out"
     if settings["prompt"] and kind == "free" and guidance == 0:
@@ -50,7 +53,6 @@ def guided_below_one(pipeline: type) -> type:
 
     The stock classes take every scale below 1 for 1.
     """
-
     if not hasattr(pipeline, "do_classifier_free_guidance"):
         return pipeline
 

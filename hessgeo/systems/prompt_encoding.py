@@ -11,13 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from hessgeo.systems.prompts import Fragment, parse_prompt, plain_text
+from hessgeo.systems.prompts import T5_WINDOW, Fragment, parse_prompt, plain_text
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
-
-# Tokens that the T5 of a family reads at most, those of its pipeline in diffusers.
-T5_WINDOW = {"stable-diffusion-3": 256, "flux": 512}
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,9 @@ class ClipText:
 
     def _encode(self, tokens: Sequence[Sequence[int]], layer: int) -> tuple[Tensor, Tensor | None]:
         marks, device = self.tokenizer, self.encoder.device
-        ids = [self._padded(row, marks.bos_token_id, marks.eos_token_id, marks.pad_token_id) for row in tokens]
+        ids = [
+            self._padded(row, marks.bos_token_id, marks.eos_token_id, marks.pad_token_id) for row in tokens
+        ]
         options: dict[str, Any] = {"output_hidden_states": True}
         if getattr(self.encoder.config, "use_attention_mask", False):
             mask = [self._padded([1] * len(row), 1, 1, 0) for row in tokens]
@@ -147,7 +146,9 @@ def _encode_clip(pipeline: Any, prompts: Sequence[Sequence[Sequence[Fragment]]],
     single = type(pipeline).__name__ == "StableDiffusionPipeline"
     last = -1 if single else -2
     clips = [
-        ClipText(getattr(pipeline, f"tokenizer{end}"), getattr(pipeline, f"text_encoder{end}"), normalised=single)
+        ClipText(
+            getattr(pipeline, f"tokenizer{end}"), getattr(pipeline, f"text_encoder{end}"), normalised=single
+        )
         for end in (("",) if single else ("", "_2"))
     ]
     windows = [[clip.windows(parts) for clip in clips] for parts in prompts]

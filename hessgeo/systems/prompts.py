@@ -13,6 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hessgeo.files import LARGEST_JSON, read_bytes
+
+# Tokens that the T5 of a family reads at most, those of its pipeline in diffusers.
+T5_WINDOW = {"stable-diffusion-3": 256, "flux": 512}
 STRONGER = 1.1
 LARGEST = 10.0
 ESCAPE = re.compile(r"\\(\w+|\W)", re.DOTALL)
@@ -119,17 +123,30 @@ def check_length(text: str, tokenizer: Path, limit: int) -> None:
 
 
 def count_tokens(text: str, tokenizer: Path) -> int:
-    """Tokens of a text, markers included, by a tokenizer in a folder."""
-    if (tokenizer / "tokenizer.json").is_file():
+    """Tokens of a text, markers included, by a tokenizer in a folder.
+
+    Raises:
+        ValueError: one line, if its files cannot be read.
+    """
+    file = tokenizer / "tokenizer.json"
+    try:
+        if not file.is_file():
+            # It takes seconds, for a folder with a sentencepiece model alone.
+            from transformers import AutoTokenizer
+
+            return len(AutoTokenizer.from_pretrained(tokenizer, local_files_only=True)(text).input_ids)
         from tokenizers import Tokenizer
 
-        loaded = Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
-        loaded.no_truncation()
-        loaded.no_padding()
-        return len(loaded.encode(text).ids)
-    from transformers import AutoTokenizer  # seconds to import, for a folder with a sentencepiece model alone
-
-    return len(AutoTokenizer.from_pretrained(tokenizer, local_files_only=True)(text).input_ids)
+        loaded = Tokenizer.from_str(read_bytes(file, largest=LARGEST_JSON).decode())
+    except (
+        Exception
+    ) as error:  # of both libraries on what is no tokenizer; theirs have no other class in common
+        raise ValueError(
+            f"a length that can be counted: {tokenizer} holds no tokenizer ({' '.join(str(error).split())[:200]})"
+        ) from error
+    loaded.no_truncation()
+    loaded.no_padding()
+    return len(loaded.encode(text).ids)
 
 
 _WAY_OUT = "; a backslash before a character or a word takes it as text"
@@ -164,7 +181,9 @@ def _pieces(prompt: str) -> Iterator[tuple[str | None, float]]:
         elif found == ":" and inside == "(" and re.match(r"\s*[-+]?\.?\d", prompt[match.end() :]):
             raise ValueError(f"no number after ':' that does not end at ')': write (word:1.2){_WAY_OUT}")
         elif kind in ("mark", "weight") and inside == "[":
-            raise ValueError(f"no {found[0]!r} in [..], which reads as words that change on the way{_WAY_OUT}")
+            raise ValueError(
+                f"no {found[0]!r} in [..], which reads as words that change on the way{_WAY_OUT}"
+            )
         elif kind == "escape":
             pieces.append((found[1:], 1.0))
         else:

@@ -70,7 +70,8 @@ class TextToImageDenoiser(Denoiser):
         pipeline.__class__ = guided_below_one(type(pipeline))
         self.pipeline, self.guidance, self.decode_batch_size = pipeline, guidance, decode_batch_size
         self.packed = type(pipeline).__name__ == "FluxPipeline"
-        guided = guidance_kind(type(pipeline).__name__, self.network.config) == "free" and guidance != 1
+        network: Any = self.network
+        guided = guidance_kind(type(pipeline).__name__, network.config) == "free" and guidance != 1
         self.conditions = encode_prompts(
             pipeline, prompt, negative_prompt, guided=guided, clip_skip=clip_skip
         )

@@ -58,11 +58,15 @@ class StudyCheck:
 
     def line(self, key: str, value: Any, allowed: str) -> str:
         """The line that refuses a value, with the place where it was set."""
+        place = f"studies.{self.name}.{key}" if self.sets(key) else f"defaults.{key}"
+        return f"{self.general.get(key, place)}: {shown(value)} is not allowed; allowed: {allowed}"
+
+    def sets(self, key: str) -> bool:
+        """Whether the study itself sets a key, which the defaults may do for all studies."""
         entry: Any = self.override
         for part in key.partition("[")[0].split("."):
             entry = entry[part] if isinstance(entry, Mapping) and part in entry else _UNSET
-        place = f"defaults.{key}" if entry is _UNSET else f"studies.{self.name}.{key}"
-        return f"{self.general.get(key, place)}: {shown(value)} is not allowed; allowed: {allowed}"
+        return entry is not _UNSET
 
     def errors(self) -> Iterator[str]:
         """One line for each entry that does not fit the others, or the files that it names."""

@@ -1,6 +1,7 @@
 """Text-to-image models on given latents, beside the stock pipelines called by hand."""
 
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -103,6 +104,56 @@ def test_prompts_matter_and_guidance_does(folders, family):
     x = latents(base, 1)
     assert (base.denoise(x) - other.denoise(x)).abs().max() > 1e-4
     assert (base.denoise(x) - weak.denoise(x)).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("family", [family for family in BUILDERS if family != "flux"])
+@pytest.mark.parametrize("guidance", [0.0, 0.5, 3.0])
+def test_guidance_is_a_line_through_both_prompts_at_every_scale(folders, family, guidance):
+    checkpoint = describe_checkpoint(folders[family])
+    # One step of either sampler is affine in what the network says.
+    texts = {"prompt": "a bright house", "negative_prompt": "dull"}
+    guided = load_denoiser(checkpoint, steps=1, guidance=guidance, **texts)
+    x = latents(guided)
+    towards, away = (load_denoiser(checkpoint, steps=1, prompt=text).denoise(x) for text in texts.values())
+    assert (towards - away).abs().max() > 1e-3
+    expected = away + guidance * (towards - away)
+    assert (guided.denoise(x) - expected).abs().max() <= 1e-4 * (
+        towards - away
+    ).abs().max() + 1e-6 * x.abs().max()
+
+
+@pytest.mark.parametrize("family", [family for family in BUILDERS if family != "flux"])
+def test_no_guidance_at_all_is_the_negative_prompt_alone(folders, family):
+    checkpoint = describe_checkpoint(folders[family])
+    unguided = load_denoiser(
+        checkpoint, steps=STEPS, prompt="a bright house", negative_prompt="dull", guidance=0.0
+    )
+    x = latents(unguided)
+    expected = load_denoiser(checkpoint, steps=STEPS, prompt="dull").denoise(x)
+    assert (unguided.denoise(x) - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_the_network_of_flux_takes_the_scale_itself(tmp_path):
+    dev, schnell = (
+        describe_checkpoint(small_flux(tmp_path / str(embeds), guidance_embeds=embeds))
+        for embeds in (True, False)
+    )
+    x = latents(load_denoiser(dev, steps=STEPS))
+    found = [load_denoiser(dev, steps=STEPS, guidance=scale).denoise(x) for scale in (0.0, 0.5, 1.0, 3.5)]
+    assert all((a - b).abs().max() > 1e-5 for a, b in pairwise(found))
+    load_denoiser(schnell, steps=STEPS, prompt="a tree")
+    with pytest.raises(ValueError, match=r"^guidance is 0.5, must be 1.0 for a model without guidance"):
+        load_denoiser(schnell, steps=STEPS, guidance=0.5)
+
+
+def test_layers_are_skipped(folders):
+    checkpoint, text = describe_checkpoint(folders["stable-diffusion"]), words("", 3.0)
+    whole, same, less = (
+        load_denoiser(checkpoint, steps=STEPS, **text, clip_skip=skip) for skip in (None, 0, 1)
+    )
+    x = latents(whole)
+    assert torch.equal(whole.denoise(x), same.denoise(x))
+    assert (whole.denoise(x) - less.denoise(x)).abs().max() > 1e-3
 
 
 def test_text_encoders_are_let_go(folders):

@@ -90,7 +90,7 @@ def test_a_general_file_that_is_missing_is_named_by_its_key(refused, key, part):
         ({"lora": [{"file": "nowhere.safetensors"}]}, "lora", "existing .safetensors file"),
         ({"latent": [512]}, "latent", "null for the kind diffusion"),
         ({"channels": 1}, "channels", "3 for the kind diffusion"),
-        ({"negative_prompt": "dull"}, "negative_prompt", "it acts at a guidance above 1 alone"),
+        ({"negative_prompt": "dull"}, "negative_prompt", "which leaves it out"),
         ({"lora": [{"weight": 1.0}]}, "lora[0]", "a mapping with file, weight"),
     ],
 )

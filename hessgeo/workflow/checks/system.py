@@ -6,19 +6,24 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hessgeo.workflow.checks.anchors import anchor_errors
+from hessgeo.workflow.checks.sampler import sampler_errors
 from hessgeo.workflow.derived import checkpoint_of
 from hessgeo.workflow.schema import shown
 
 if TYPE_CHECKING:
     from hessgeo.workflow.study import StudyCheck
 
-# Families with classifier-free guidance.
-GUIDED = ("stable-diffusion", "stable-diffusion-xl", "stable-diffusion-3")
 # What a generator in a file has no use for.
 SAMPLER_KEYS: Mapping[str, Any] = {
-    "config": None, "scheduler": "auto", "prompt": "", "negative_prompt": "", "guidance": 1.0, "lora": [], "eta": 0.0,
-    "compile": False,
+    "config": None, "scheduler": "auto", "prompt": "", "negative_prompt": "", "guidance": 1.0, "clip_skip": None,
+    "lora": [], "eta": 0.0, "eta_rule": "ddim", "compile": False,
 }  # fmt: skip
+# The same, where the defaults are for studies of every kind: refused in the settings of a study alone.
+IDLE_KEYS: Mapping[str, str] = {
+    "steps": "nothing for the kind generator, which is called once",
+    "dtype": "float32 for the kind generator, whose file has its own precision",
+    "decode_batch_size": "nothing for the kind generator, which has no autoencoder",
+}
 
 
 def system_errors(check: StudyCheck) -> Iterator[str]:
@@ -46,6 +51,9 @@ def _generator_errors(check: StudyCheck, system: Mapping[str, Any]) -> Iterator[
         if system[key] != neutral:
             allowed = f"{shown(neutral)} for the kind generator, which has no sampler"
             yield check.line(f"system.{key}", system[key], allowed)
+    for key, allowed in IDLE_KEYS.items():
+        if check.sets(f"system.{key}") and (key, system[key]) != ("dtype", "float32"):
+            yield check.line(f"system.{key}", system[key], allowed)
     described = {key: system[key] for key in ("latent", "size", "channels", "output_range")}
     try:
         check_generator(system["checkpoint"], **described)
@@ -71,32 +79,8 @@ def _diffusion_errors(check: StudyCheck, system: Mapping[str, Any]) -> Iterator[
     for key in ("size", "config"):
         if embedded and system[key] is not None:
             yield check.line(f"system.{key}", system[key], "null for an embedded model")
-    yield from _sampler_errors(check, system, "unconditional" if checkpoint is None else checkpoint.family)
-
-
-def _sampler_errors(check: StudyCheck, system: Mapping[str, Any], family: str) -> Iterator[str]:
-    from hessgeo.systems.checkpoints import scheduler_names
-    from hessgeo.weights import refuse_pickle
-
-    names = scheduler_names(family)
-    if system["scheduler"] != "auto" and system["scheduler"] not in names:
-        yield check.line("system.scheduler", system["scheduler"], f"auto, {', '.join(names)}")
-    flow = family in ("stable-diffusion-3", "flux")
-    if system["eta"] > 0 and (flow or system["scheduler"] not in ("auto", "DDIMScheduler")):
-        yield check.line("system.eta", system["eta"], "0 for a sampler other than DDIM")
-    if family == "unconditional":
-        for key, neutral in (("prompt", ""), ("negative_prompt", ""), ("guidance", 1.0), ("lora", [])):
-            if system[key] != neutral:
-                yield check.line(f"system.{key}", system[key], f"{shown(neutral)} for an unconditional model")
-    if family in GUIDED and system["negative_prompt"] and system["guidance"] <= 1:
-        allowed = f"'' where system.guidance is {system['guidance']}: it acts at a guidance above 1 alone"
-        yield check.line("system.negative_prompt", system["negative_prompt"], allowed)
-    if family == "flux" and system["negative_prompt"]:
-        yield check.line(
-            "system.negative_prompt", system["negative_prompt"], "'' for Flux, which has no use for one"
-        )
-    for lora in system["lora"]:
-        try:
-            refuse_pickle(lora["file"])
-        except ValueError as error:
-            yield check.line("system.lora", lora["file"], f"an existing .safetensors file ({error})")
+    try:
+        lines = list(sampler_errors(check, system, checkpoint))
+    except ValueError as error:  # of a configuration among its files
+        lines = [check.line("system.checkpoint", system["checkpoint"], f"a complete checkpoint ({error})")]
+    yield from lines
