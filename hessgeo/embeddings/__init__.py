@@ -6,7 +6,7 @@ without reading it; a new kind is a file of its own and one line here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ __all__ = [
     "embedding_dimension",
     "embedding_files",
     "embedding_loader",
+    "load_embedding",
 ]
 
 
@@ -48,6 +49,25 @@ def embedding_loader(kind: str) -> Callable[..., Embedding]:
         ValueError: on an unknown kind.
     """
     return _named(_kind(kind).loader)
+
+
+def load_embedding(
+    settings: Mapping[str, Any], checkpoint: str | None, image_shape: tuple[int, int, int], *, device: str
+) -> Embedding:
+    """The embedding that the settings ``embedding`` of a study describe, of images (height, width, channels).
+
+    Args:
+        settings: ``kind``, ``model`` and ``dtype``.
+        checkpoint: folder or file of its model.
+        image_shape: of the images.
+        device: where to run it.
+
+    Raises:
+        ValueError: on an unknown kind, and what the loader of the kind refuses.
+    """
+    options = {key: settings[key] for key in ("model", "dtype")}
+    load = embedding_loader(settings["kind"])
+    return load(checkpoint, **options, device=device, image_shape=tuple(image_shape))
 
 
 def embedding_dimension(

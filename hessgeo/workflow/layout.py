@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import cached_property, reduce
 from math import prod
 from operator import getitem
 from pathlib import Path
 from typing import Any
 
-from hessgeo.systems.slices import is_image
-from hessgeo.workflow.derived import anchor_sources, checkpoint_of, methods_left_out, uses_classifier
+from hessgeo.workflow.derived import methods_left_out
 from hessgeo.workflow.digest import digest
 from hessgeo.workflow.generative import GenerativeLayout
 from hessgeo.workflow.settings import Settings
 from hessgeo.workflow.solvable_layout import SolvableLayout
+from hessgeo.workflow.study_models import CLASSIFIER_FILES, CLIP_FILES, DIFFUSION_FILES, StudyModels, size_mb
+
+__all__ = ["CLASSIFIER_FILES", "CLIP_FILES", "DIFFUSION_FILES", "Layout", "StudyLayout"]
 
 # Snakemake does not see what changes in the modules that a script imports. Raise the version of a step when
 # its numbers change: whoever has old results gets it done again.
@@ -55,7 +56,6 @@ FIGURES = (
     "error_bars",
 )
 
-BASE_MEMORY_MB = 4_000  # of a job beside the weights it loads
 GEODESICS_MEMORY_MB = 6_000  # of the curves that are solved at once
 SAMPLED_AT_ONCE = 1024  # images of paths
 
@@ -72,15 +72,7 @@ PATH_FIGURES = ("geodesic_mosaic", "interpolation_strips")
 INVERSION_FIGURE = "inversion"
 RESOLUTION_FIGURE = "resolution_scan"
 
-# What the training steps write; each name is also the name of the rule's output.
-DIFFUSION_FILES = {
-    "index": "model_index.json",
-    "unet_config": "unet/config.json",
-    "unet_weights": "unet/diffusion_pytorch_model.safetensors",
-    "scheduler": "scheduler/scheduler_config.json",
-}
-CLIP_FILES = {"config": "open_clip_config.json", "weights": "open_clip_model.safetensors"}
-CLASSIFIER_FILES = {"config": "config.json", "weights": "model.safetensors"}
+# What steps write; each name is also the name of the rule's output.
 NETWORK_FILES = {"config": "config.json", "weights": "model.safetensors"}
 ANCHOR_FILES = {"anchors": "anchors.npy", "numbers": "anchors.json", "reconstructions": "reconstructions.npy"}
 
@@ -154,9 +146,13 @@ class Layout:
 
     # One study.
 
+    @cached_property
+    def _of(self) -> dict[str, StudyLayout]:
+        return {name: StudyLayout(self.settings, name) for name in self.settings.studies}
+
     def of(self, study: str) -> StudyLayout:
         """The paths of one study."""
-        return StudyLayout(self.settings, study)
+        return self._of[study]
 
     def of_study(self, name: str, *arguments: str) -> Callable[[Any], Any]:
         """A function of a rule's wildcards: the paths called ``name`` in its study's layout."""
@@ -213,21 +209,8 @@ class Layout:
         return [*(path for study in self.studies for path in study.targets), *compared]
 
 
-@dataclass(frozen=True)
-class StudyLayout:
-    """The paths of one study.
-
-    Args:
-        settings: the checked configuration.
-        name: the study.
-    """
-
-    settings: Settings
-    name: str
-
-    @property
-    def _study(self) -> Mapping[str, Any]:
-        return self.settings.studies[self.name]
+class StudyLayout(StudyModels):
+    """The paths of one study, as ``StudyModels`` of its settings and its name."""
 
     def path(self, *parts: str) -> str:
         """Path in the folder of the study."""
@@ -259,60 +242,6 @@ class StudyLayout:
         """A property of the layout, or the path of a result of the study."""
         return getattr(self, name) if hasattr(type(self), name) or name == "name" else self.path(name)
 
-    # The models.
-
-    def _model(self, part: str, *inner: str) -> str:
-        return "/".join((self.settings.results, "models", self._study[part]["checkpoint"], *inner))
-
-    @property
-    def system_model(self) -> str:
-        """Folder or file of the model that is sampled."""
-        embedded = self.settings.is_embedded(self.name, "system")
-        return self._model("system", "diffusion") if embedded else self._study["system"]["checkpoint"]
-
-    @property
-    def system_files(self) -> list[str]:
-        """The files of that model, which a job waits for."""
-        system = self._study["system"]
-        if self.settings.is_embedded(self.name, "system"):
-            return [f"{self.system_model}/{file}" for file in DIFFUSION_FILES.values()]
-        if system["kind"] == "generator":
-            # Imported here: other systems need none of its libraries to be listed.
-            from hessgeo.systems.generator import generator_files
-
-            return generator_files(self.system_model)
-        return [*map(str, checkpoint_of(system).files), *(lora["file"] for lora in system["lora"])]
-
-    @property
-    def embedding_model(self) -> str | None:
-        """Folder or file of the embedding's model; None for one without."""
-        if self._study["embedding"]["kind"] == "pixels":
-            return None
-        embedded = self.settings.is_embedded(self.name, "embedding")
-        return self._model("embedding", "clip") if embedded else self._study["embedding"]["checkpoint"]
-
-    @property
-    def embedding_files(self) -> list[str]:
-        """The files of that model, which a job waits for."""
-        if self.embedding_model is None:
-            return []
-        if self.settings.is_embedded(self.name, "embedding"):
-            return [f"{self.embedding_model}/{file}" for file in CLIP_FILES.values()]
-        # Imported here: the embedded models need none of its libraries to be listed.
-        from hessgeo.embeddings import embedding_files
-
-        return embedding_files(self._study["embedding"]["kind"], self.embedding_model)
-
-    @property
-    def system_memory_mb(self) -> int:
-        """Memory of a job that loads the system: its files pass through it on their way to a device."""
-        return BASE_MEMORY_MB + _size_mb(self.system_files)
-
-    @property
-    def embedding_memory_mb(self) -> int:
-        """Memory of a job that loads the embedding."""
-        return BASE_MEMORY_MB + _size_mb(self.embedding_files)
-
     @property
     def _feature_counts(self) -> list[int]:
         """Numbers of features of an image, of those whose metrics and lengths are measured beside the embedding's."""
@@ -331,7 +260,7 @@ class StudyLayout:
         window = 2 * (int(4 * self._study["geodesics"]["smoothing"] + 0.5) + 1) + 2
         features = 4 * min(window, rows + 1) * width * max(self._feature_counts)
         images = width * prod(self.image_shape)
-        return GEODESICS_MEMORY_MB + (features + images) // 10**6 + _size_mb(self.perceptual_files)
+        return GEODESICS_MEMORY_MB + (features + images) // 10**6 + size_mb(self.perceptual_files)
 
     @property
     def score_memory_mb(self) -> int:
@@ -339,18 +268,8 @@ class StudyLayout:
         images = 2 * SAMPLED_AT_ONCE * prod(self.image_shape)
         # In single precision, and three times in double: their differences, and what the decomposition works on.
         features = (4 + 3 * 8) * self._study["geodesics"]["waypoints"] * max(self._feature_counts)
-        models = _size_mb(self.embedding_files) + _size_mb(self.perceptual_files)
+        models = size_mb(self.embedding_files) + size_mb(self.perceptual_files)
         return self.system_memory_mb + models + (images + features) // 10**6
-
-    @property
-    def classifier(self) -> str:
-        """Folder of the classifier that judges the samples."""
-        return self._model("system", "classifier")
-
-    @property
-    def classifier_files(self) -> list[str]:
-        """The files of that classifier."""
-        return [f"{self.classifier}/{file}" for file in CLASSIFIER_FILES.values()]
 
     # Paths.
 
@@ -365,22 +284,9 @@ class StudyLayout:
         return not self.uses_network
 
     @property
-    def perceptual(self) -> dict[str, Any] | None:
-        """The network whose features are perceptual: ``kind`` lpips or classifier, and what loads it; None for none."""
-        settings = self._study["geodesics"]["perceptual"]
-        if uses_classifier(self._study, self.settings.models):
-            return {"kind": "classifier", "checkpoint": self.classifier}
-        return None if settings["checkpoint"] is None else {"kind": "lpips", **settings}
-
-    @property
-    def perceptual_files(self) -> list[str]:
-        """The files of that network."""
-        network = self.perceptual
-        if network is None:
-            return []
-        if network["kind"] == "classifier":
-            return self.classifier_files
-        return [file for file in (network["checkpoint"], network["linear"]) if file]
+    def geodesics(self) -> dict[str, Any]:
+        """The settings of paths, without the network of perceptual features."""
+        return {key: value for key, value in self._study["geodesics"].items() if key != "perceptual"}
 
     @property
     def methods_left_out(self) -> dict[str, str]:
@@ -396,45 +302,9 @@ class StudyLayout:
 
     # The sample store.
 
-    @property
-    def anchor_sources(self) -> list[int | str]:
-        """The seeds and files that the anchors are made of."""
-        return anchor_sources(self._study["slice"]["anchors"])
-
-    @property
-    def anchor_files(self) -> list[str]:
-        """The files among them, and those of the model if it has to invert images."""
-        files = [source for source in self.anchor_sources if isinstance(source, str)]
-        return [*files, *(self.system_files if self.inverts_images else [])]
-
-    @property
-    def inverts_images(self) -> bool:
-        """Whether an anchor is an image."""
-        return any(map(is_image, self.anchor_sources))
-
-    @property
-    def latent_slice(self) -> dict[str, Any]:
-        """The settings of the slice that its latents depend on."""
-        idle = {"triplets"} if self.inverts_images else {"triplets", "inversion"}
-        return {key: value for key, value in self._study["slice"].items() if key not in idle}
-
-    @property
-    def sampling(self) -> dict[str, Any]:
-        """Every setting that a sample depends on; a digest of them is part of the store's name."""
-        study, sampling = self._study, dict(self._study["sampling"])
-        # Of a scattered design the grid carries results, of a grid design it is the design.
-        del sampling["count" if sampling["design"] == "grid" else "grid"]
-        plane = self.latent_slice
-        content = [source if isinstance(source, int) else _content(source) for source in self.anchor_sources]
-        plane["anchors"] = content if isinstance(plane["anchors"], list) else content[0]
-        system: dict[str, Any] = dict(study["system"])
-        if self.settings.is_embedded(self.name, "system"):
-            system["training"] = _trained(self.settings.models[system["checkpoint"]], "diffusion")
-        return {"seed": study["seed"], "system": system, "slice": plane, "sampling": sampling}
-
-    @property
+    @cached_property
     def layout(self) -> str:
-        """Name of the sample store: design, shard, image size and a digest of all sampling settings."""
+        """Name of the sample store: design, shard, image size and a digest of all that samples depend on."""
         sampling = self._study["sampling"]
         grid = sampling["design"] == "grid"
         points = "x".join(map(str, sampling["grid"])) if grid else str(sampling["count"])
@@ -442,18 +312,8 @@ class StudyLayout:
         return f"{sampling['design']}-{points}-s{sampling['shard']}-{image}-{digest(self.sampling)}"
 
     @property
-    def embedding(self) -> dict[str, Any]:
-        """Every setting that an embedding depends on."""
-        embedding: dict[str, Any] = dict(self._study["embedding"])
-        if embedding["kind"] == "pixels":
-            del embedding["checkpoint"]
-        elif self.settings.is_embedded(self.name, "embedding"):
-            embedding["training"] = _trained(self.settings.models[embedding["checkpoint"]], "clip")
-        return embedding
-
-    @property
     def embedding_array(self) -> str:
-        """Name of the embedding in the sample store: a digest of its settings."""
+        """Name of the embedding in the sample store: a digest of all that it depends on."""
         return f"embedding/{digest(self.embedding)}"
 
     @property
@@ -571,17 +431,3 @@ class StudyLayout:
         figures = [f"figures/{name}.{kind}" for name in self.figures for kind in ("svg", "png", "csv")]
         made = [self.path(path) for path in (*results, *figures)]
         return [*self.model_numbers, *self.anchor_outputs, *shards, *self.network_files, *made]
-
-
-@cache
-def _content(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def _size_mb(files: list[str]) -> int:
-    """Room for files of weights, twice their size: half precision may be widened while they are read."""
-    return sum(Path(file).stat().st_size for file in files if Path(file).is_file()) * 2 // 10**6
-
-
-def _trained(model: Mapping[str, Any], part: str) -> dict[str, Any]:
-    return {"seed": model["seed"], "held_out": model["held_out"], part: model[part]}

@@ -1,23 +1,19 @@
-"""Load the models of a study as its settings say."""
+"""Load the system of a study as its settings say."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
-from hessgeo.embeddings import embedding_loader
-from hessgeo.embeddings.base import Embedding
 from hessgeo.systems.base import System
-from hessgeo.systems.slices import LatentSlice, random_anchors
-from hessgeo.workflow.derived import describe
+from hessgeo.systems.checkpoints import describe_checkpoint
+from hessgeo.systems.slices import LatentSlice
 
 if TYPE_CHECKING:
     from hessgeo.systems.denoisers import Denoiser
-    from hessgeo.workflow.layout import StudyLayout
 
 SAMPLER = (
     "steps", "eta", "eta_rule", "scheduler", "prompt", "negative_prompt", "guidance", "clip_skip", "lora", "dtype",
@@ -46,8 +42,9 @@ def load_model(system: Mapping[str, Any], checkpoint: str, *, device: str) -> De
     from hessgeo.systems.diffusion import load_denoiser
 
     size = tuple(system["size"]) if system["size"] else None
+    described = describe_checkpoint(checkpoint, config=system["config"], size=size)
     options = {key: system[key] for key in (*SAMPLER, "decode_batch_size")}
-    return load_denoiser(describe(checkpoint, system["config"], size), **options, device=device)
+    return load_denoiser(described, **options, device=device)
 
 
 def load_system(
@@ -81,33 +78,3 @@ def load_system(
     loaded = DiffusionSystem(model, plane, batch_size=1)
     loaded.batch_size = fit_batch_size(loaded.trial, device=device, limit=min(most, MOST_IMAGES))
     return loaded
-
-
-def load_study_system(study: StudyLayout, device: str) -> System:
-    """The system of a study; of anchors that are not made yet, random ones stand in."""
-    settings = study.settings.studies[study.name]
-    made = Path(study.anchor_file("anchors"))
-    shape = study.settings.latent_shape(study.name)
-    anchors = np.load(made) if made.is_file() else random_anchors(settings["seed"], shape)
-    plane = latent_plane(anchors, settings["slice"])
-    most = settings["sampling"]["shard"]
-    return load_system(settings["system"], study.system_model, plane, device=device, most=most)
-
-
-def load_embedding(
-    embedding: Mapping[str, Any],
-    checkpoint: str | None,
-    image_shape: tuple[int, int, int],
-    *,
-    device: str,
-) -> Embedding:
-    """The embedding that the settings ``embedding`` of a study describe, of images of that shape."""
-    load = embedding_loader(embedding["kind"])
-    options = {"model": embedding["model"], "dtype": embedding["dtype"], "image_shape": tuple(image_shape)}
-    return load(checkpoint, **options, device=device)
-
-
-def load_study_embedding(study: StudyLayout, device: str) -> Embedding:
-    """The embedding of a study."""
-    settings = study.settings.studies[study.name]["embedding"]
-    return load_embedding(settings, study.embedding_model, study.image_shape, device=device)

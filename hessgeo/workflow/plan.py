@@ -15,12 +15,15 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import Module
 
+from hessgeo.embeddings import load_embedding
 from hessgeo.embeddings.base import Embedding
 from hessgeo.grids import Grid, parameter_points
 from hessgeo.store import compressed_share
 from hessgeo.systems.base import System
 from hessgeo.systems.memory import peak_memory
+from hessgeo.systems.slices import random_anchors
 from hessgeo.workflow.layout import StudyLayout
+from hessgeo.workflow.loading import latent_plane, load_system
 
 REPEATS = 3  # timed batches, at most
 
@@ -303,6 +306,23 @@ def _untrained(entry: StudyLayout) -> list[str]:
 
 def _count_there(files: Sequence[str]) -> int:
     return sum(Path(file).is_file() for file in files)
+
+
+def load_study_system(study: StudyLayout, device: str) -> System:
+    """The system of a study; of anchors that are not made yet, random ones stand in."""
+    settings = study.settings.studies[study.name]
+    made = Path(study.anchor_file("anchors"))
+    shape = study.settings.latent_shape(study.name)
+    anchors = np.load(made) if made.is_file() else random_anchors(settings["seed"], shape)
+    plane = latent_plane(anchors, settings["slice"])
+    most = settings["sampling"]["shard"]
+    return load_system(settings["system"], study.system_model, plane, device=device, most=most)
+
+
+def load_study_embedding(study: StudyLayout, device: str) -> Embedding:
+    """The embedding of a study."""
+    settings = study.settings.studies[study.name]["embedding"]
+    return load_embedding(settings, study.embedding_model, study.image_shape, device=device)
 
 
 # --- the text ---

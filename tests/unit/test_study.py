@@ -155,8 +155,8 @@ def test_anchors_can_be_latents_images_and_seeds(read, sd, tmp_path):
     settings = read(sd, digits(slice={"anchors": ["cat.png", "dog.safetensors", 7]}))
     study = Layout(settings, tmp_path).of("digits")
     assert study.inverts_images
-    assert study.anchor_files[:2] == ["cat.png", "dog.safetensors"]
-    assert set(study.anchor_files[2:]) == set(study.system_files), "an image is inverted by the model"
+    assert list(study.anchors.files.values()) == ["cat.png", "dog.safetensors"]
+    assert study.trained_inverter == [], "nothing is trained to invert an image"
     assert "inversion" in study.figures
 
 
@@ -289,7 +289,7 @@ def test_what_samples_do_not_depend_on_leaves_their_jobs_alone(read, tmp_path):
     )
     assert one.layout == other.layout
     assert one.design_grid == other.design_grid
-    assert one.latent_slice == other.latent_slice
+    assert one.sampling == other.sampling
     assert one.grid != other.grid
 
 

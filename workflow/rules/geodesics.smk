@@ -9,7 +9,7 @@ rule solve_geodesics:
         points=of_study("complete", "t"),
         images=of_study("complete", "image"),
         embedding=of_study("complete", "embedding"),
-        perceptual=of_study("perceptual_files"),
+        perceptual=of_study("trained_perceptual"),
     output:
         paths=study("geodesics.nc"),
         numbers=study("numbers", "geodesics.json"),
@@ -24,13 +24,14 @@ rule solve_geodesics:
         mem_mb=of_study("geodesics_memory_mb"),
         runtime="60m",
     params:
-        geodesics=setting("geodesics"),
+        geodesics=of_study("geodesics"),
         seed=setting("seed"),
-        latent_slice=of_study("latent_slice"),
+        plane=of_study("plane"),
         grid=of_study("grid"),
         store=of_study("samples"),
         array=of_study("embedding_array"),
-        perceptual=of_study("perceptual"),
+        perceptual=of_study("perceptual_identity"),
+        perceiver=of_study("perceiver"),
         has_density=of_study("has_density"),
         left_out=of_study("methods_left_out"),
         algorithm_version=ALGORITHM_VERSIONS["solve_geodesics"],
@@ -45,9 +46,9 @@ rule score_paths:
         paths=rules.solve_geodesics.output.paths,
         phases=rules.segment_phases.output.fields,
         anchors=of_study("anchor_file", "anchors"),
-        system=of_study("system_files"),
-        embedding=of_study("embedding_files"),
-        perceptual=of_study("perceptual_files"),
+        system=of_study("trained_system"),
+        embedding=of_study("trained_embedding"),
+        perceptual=of_study("trained_perceptual"),
     output:
         scores=study("path_scores.csv"),
         strips=study("path_strips.nc"),
@@ -63,15 +64,16 @@ rule score_paths:
         mem_mb=of_study("score_memory_mb"),
         runtime="4h",
     params:
-        geodesics=setting("geodesics"),
+        geodesics=of_study("geodesics"),
         seed=setting("seed"),
-        system=setting("system"),
-        system_model=of_study("system_model"),
-        latent_slice=of_study("latent_slice"),
-        embedding=setting("embedding"),
-        embedding_model=of_study("embedding_model"),
+        sampling=of_study("sampling"),
+        embedding=of_study("embedding"),
+        perceptual=of_study("perceptual_identity"),
+        plane=of_study("plane"),
+        system=of_study("system"),
+        embedder=of_study("embedder"),
+        perceiver=of_study("perceiver"),
         image_shape=of_study("image_shape"),
-        perceptual=of_study("perceptual"),
         grid=of_study("grid"),
         most=setting("sampling", "shard"),
         algorithm_version=ALGORITHM_VERSIONS["score_paths"],
@@ -120,9 +122,7 @@ rule tabulate_paths:
         mem_mb=2_000,
         runtime="10m",
     params:
-        geodesics={
-            entry.name: layout.settings.studies[entry.name]["geodesics"] for entry in layout.path_studies
-        },
+        geodesics={entry.name: entry.geodesics for entry in layout.path_studies},
         embeddings={
             entry.name: embedding_name(
                 layout.settings.studies[entry.name]["embedding"], layout.settings.models
@@ -163,7 +163,7 @@ rule draw_geodesic_mosaic:
         mem_mb=4_000,
         runtime="20m",
     params:
-        geodesics=setting("geodesics"),
+        geodesics=of_study("geodesics"),
         tiles=setting("figures", "mosaic"),
         grid=of_study("grid"),
         store=of_study("samples"),

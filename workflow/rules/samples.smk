@@ -35,7 +35,7 @@ rule create_samples:
 
 rule create_anchors:
     input:
-        files=of_study("anchor_files"),
+        model=of_study("trained_inverter"),
     output:
         **{name: anchors(file) for name, file in ANCHOR_FILES.items()},
     log:
@@ -49,9 +49,9 @@ rule create_anchors:
         mem_mb=of_study("system_memory_mb"),
         runtime="60m",
     params:
-        latent_slice=of_study("latent_slice"),
-        system=setting("system"),
-        checkpoint=of_study("system_model"),
+        sampling=of_study("sampling"),
+        anchors=of_study("anchors"),
+        system=of_study("system"),
         latent_shape=of_study("latent_shape"),
         image_shape=of_study("image_shape"),
         algorithm_version=ALGORITHM_VERSIONS["create_anchors"],
@@ -67,7 +67,7 @@ rule generate_samples:
         metadata=rules.create_samples.output.images_metadata,
         points=rules.create_samples.output.points,
         points_sidecar=rules.create_samples.output.points_sidecar,
-        model=of_study("system_files"),
+        model=of_study("trained_system"),
     output:
         shard=samples("image", "c", "{shard}", "0", "0", "0"),
         sidecar=manifest("image", "{shard}.json"),
@@ -84,10 +84,10 @@ rule generate_samples:
         runtime="4h",
     params:
         seed=setting("seed"),
-        system=setting("system"),
-        latent_slice=of_study("latent_slice"),
-        checkpoint=of_study("system_model"),
         sampling=of_study("sampling"),
+        plane=of_study("plane"),
+        shard=setting("sampling", "shard"),
+        system=of_study("system"),
         store=subpath(output.shard, ancestor=6),
         algorithm_version=ALGORITHM_VERSIONS["generate_samples"],
     message:
@@ -125,7 +125,7 @@ rule create_embedding:
     input:
         embeddings=rules.create_samples.output.embeddings,
         images_metadata=rules.create_samples.output.images_metadata,
-        model=of_study("embedding_files"),
+        model=of_study("trained_embedding"),
     output:
         metadata=samples("embedding", "{key}", "zarr.json"),
     log:
@@ -139,11 +139,11 @@ rule create_embedding:
         mem_mb=2_000,
         runtime="10m",
     params:
-        embedding=setting("embedding"),
+        embedding=of_study("embedding"),
+        embedder=of_study("embedder"),
         shard=setting("sampling", "shard"),
         size=of_study("count"),
         image_shape=of_study("image_shape"),
-        checkpoint=of_study("embedding_model"),
         store=subpath(output.metadata, ancestor=3),
     message:
         "Create the embedding of the samples of {wildcards.study}"
@@ -156,7 +156,7 @@ rule embed_samples:
         metadata=rules.create_embedding.output.metadata,
         shard=rules.generate_samples.output.shard,
         sidecar=rules.generate_samples.output.sidecar,
-        model=of_study("embedding_files"),
+        model=of_study("trained_embedding"),
     output:
         shard=samples("embedding", "{key}", "c", "{shard}", "0"),
         sidecar=manifest("embedding", "{key}", "{shard}.json"),
@@ -171,10 +171,9 @@ rule embed_samples:
         mem_mb=of_study("embedding_memory_mb"),
         runtime="60m",
     params:
-        embedding=setting("embedding"),
-        settings=of_study("embedding"),
+        embedding=of_study("embedding"),
+        embedder=of_study("embedder"),
         image_shape=of_study("image_shape"),
-        checkpoint=of_study("embedding_model"),
         store=subpath(output.shard, ancestor=5),
         algorithm_version=ALGORITHM_VERSIONS["embed_samples"],
     message:

@@ -29,12 +29,15 @@ def main(plane, latent_shape, image_shape, load_model, output):
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
-        params = step.params
+        params, name = step.params, step.wildcards.layout.rpartition("-")[2]
 
         def load():
             from hessgeo.workflow.loading import load_model
 
-            return load_model(params.system, params.checkpoint, device=pick_device())
+            source = params.system
+            with source.reading(name):
+                return load_model(source.settings, source.path, device=pick_device())
 
         shapes = tuple(params.latent_shape), tuple(params.image_shape)
-        main(params.latent_slice, *shapes, load, step.output)
+        with params.anchors.reading(name):
+            main(params.anchors.settings, *shapes, load, step.output)

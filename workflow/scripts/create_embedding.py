@@ -11,9 +11,8 @@ def main(path, array, size, dimension, shard):
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
-        params = step.params
+        params, source = step.params, step.params.embedder
         array = f"embedding/{step.wildcards.key}"
-        settings = params.embedding
-        source = (settings["kind"], params.checkpoint, settings["model"])
-        dimension = embedding_dimension(*source, tuple(params.image_shape))
+        model = (source.settings["kind"], source.path, source.settings["model"])
+        dimension = embedding_dimension(*model, tuple(params.image_shape))
         main(params.store, array, params.size, dimension, params.shard)

@@ -3,7 +3,7 @@
 import time
 
 from hessgeo import store
-from hessgeo.embeddings import embed, embedding_loader
+from hessgeo.embeddings import embed, load_embedding
 from hessgeo.workflow import pick_device, script_context
 from hessgeo.workflow.digest import digest
 
@@ -18,12 +18,18 @@ def main(path, array, shard, embedding, batch_size, threads, about):
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
-        params, device = step.params, pick_device()
-        settings, batch_size = params.embedding, params.embedding["batch_size"]
-        options = {key: settings[key] for key in ("model", "dtype")}
-        load = embedding_loader(settings["kind"])
-        shape = tuple(params.image_shape)
-        embedding = load(params.checkpoint, **options, device=device, image_shape=shape)
-        about = {"device": device, "settings": digest(params.settings)}
-        array, shard = f"embedding/{step.wildcards.key}", int(step.wildcards.shard)
-        main(params.store, array, shard, embedding, batch_size, step.threads, about)
+        params, device, key = step.params, pick_device(), step.wildcards.key
+        source, shape = params.embedder, tuple(params.image_shape)
+        with source.reading(key) as model:
+            embedding = load_embedding(source.settings, source.path, shape, device=device)
+        about = {"device": device, "settings": digest(params.embedding), "model": model}
+        batch_size = source.settings["batch_size"]
+        main(
+            params.store,
+            f"embedding/{key}",
+            int(step.wildcards.shard),
+            embedding,
+            batch_size,
+            step.threads,
+            about,
+        )

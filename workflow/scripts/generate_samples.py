@@ -25,9 +25,10 @@ def main(path, shard, system, seed, about):
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
-        params, device = step.params, pick_device()
-        plane = latent_plane(np.load(step.input.anchors), params.latent_slice)
-        most = params.sampling["sampling"]["shard"]
-        system = load_system(params.system, params.checkpoint, plane, device=device, most=most)
-        about = {"device": device, "settings": digest(params.sampling), "batch_size": system.batch_size}
+        params, device, source = step.params, pick_device(), step.params.system
+        plane, most = latent_plane(np.load(step.input.anchors), params.plane), params.shard
+        with source.reading(step.wildcards.layout.rpartition("-")[2]) as model:
+            system = load_system(source.settings, source.path, plane, device=device, most=most)
+        about = {"device": device, "settings": digest(params.sampling), "model": model}
+        about["batch_size"] = system.batch_size
         main(params.store, int(step.wildcards.shard), system, params.seed, about)

@@ -5,8 +5,7 @@ import sys
 from tqdm import tqdm
 
 from hessgeo.workflow import pick_device, script_context
-from hessgeo.workflow.loading import load_study_embedding, load_study_system
-from hessgeo.workflow.plan import format_plans, plan_study
+from hessgeo.workflow.plan import format_plans, load_study_embedding, load_study_system, plan_study
 
 
 def main(studies, device, report):

@@ -5,10 +5,11 @@ import logging
 import numpy as np
 
 from hessgeo import store
+from hessgeo.embeddings import load_embedding
 from hessgeo.evaluation.path_table import turning_at_boundaries
 from hessgeo.grids import Grid
 from hessgeo.workflow import pick_device, script_context
-from hessgeo.workflow.loading import latent_plane, load_embedding, load_system
+from hessgeo.workflow.loading import latent_plane, load_system
 from hessgeo.workflow.paths import (
     feature_maps,
     path_features,
@@ -39,15 +40,15 @@ def main(paths, label, system, embedding, maps, grid, settings, seed, output):
 if __name__ == "__main__":
     with script_context(snakemake) as step:
         params, device = step.params, pick_device()
-        plane = latent_plane(np.load(step.input.anchors), params.latent_slice)
-        system = load_system(params.system, params.system_model, plane, device=device, most=params.most)
-        embedding = load_embedding(
-            params.embedding, params.embedding_model, params.image_shape, device=device
-        )
+        plane = latent_plane(np.load(step.input.anchors), params.plane)
+        system, embedder, perceiver = params.system, params.embedder, params.perceiver
+        with system.reading(), embedder.reading(), perceiver.reading():
+            sampler = load_system(system.settings, system.path, plane, device=device, most=params.most)
+            embedding = load_embedding(embedder.settings, embedder.path, params.image_shape, device=device)
+            maps = feature_maps(perceiver.settings or None, device=device)
         label = store.read_dataset(step.input.phases)["label"].to_numpy()
         paths = store.read_dataset(step.input.paths)
-        maps = feature_maps(params.perceptual, device=device)
         if "perceptual" not in maps:
             logging.warning("no scores of perceptual length: geodesics.perceptual.checkpoint is null")
         about = (maps, Grid(**params.grid), params.geodesics, params.seed, step.output)
-        main(paths, label, system, embedding, *about)
+        main(paths, label, sampler, embedding, *about)

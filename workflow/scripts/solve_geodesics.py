@@ -35,9 +35,10 @@ if __name__ == "__main__":
         posterior = store.read_posterior(step.input.posterior)
         # The sum of the kernel over all samples: a kernel density at N. A network has no such sum.
         log_density = posterior.log_normaliser.reshape(grid.shape) if params.has_density else None
-        plane = latent_plane(np.load(step.input.anchors), params.latent_slice)
+        plane = latent_plane(np.load(step.input.anchors), params.plane)
         # A network of LPIPS is worth a GPU, the rest is not.
         lpips = params.perceptual is not None and params.perceptual["kind"] == "lpips"
-        maps = feature_maps(params.perceptual, device=pick_device() if lpips else "cpu")
+        with params.perceiver.reading():
+            maps = feature_maps(params.perceiver.settings or None, device=pick_device() if lpips else "cpu")
         about = (maps, params.left_out, plane, grid, params.geodesics, params.seed, step.output)
         main(fisher, images, embedding, log_density, *about)
