@@ -16,7 +16,7 @@ IDLE_OF_SYSTEM = ("checkpoint", "config", "batch_size", "decode_batch_size", "co
 IDLE_OF_KIND = {
     "diffusion": ("size", "latent", "channels", "output_range"),  # the checkpoint decides them, by the size given
     "generator": (
-        "steps", "eta", "scheduler", "prompt", "negative_prompt", "guidance", "lora", "dtype",
+        "steps", "eta", "eta_rule", "scheduler", "prompt", "negative_prompt", "guidance", "clip_skip", "lora", "dtype",
     ),
 }  # fmt: skip
 IDLE_OF_EMBEDDING = ("checkpoint", "batch_size")
