@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from hessgeo.files import check_file
+from hessgeo.systems.latent_files import load_latents
 
 NORMALISATIONS = ("sphere", "std", "anchors", "none")
-LATENT_SUFFIXES = (".npy", ".safetensors")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
@@ -123,45 +122,6 @@ def random_latent(seed: int, latent_shape: tuple[int, ...]) -> Float[np.ndarray,
 def is_image(source: int | str) -> bool:
     """Whether an anchor is given by an image, which has to be inverted."""
     return isinstance(source, str) and Path(source).suffix.lower() in IMAGE_SUFFIXES
-
-
-def load_latents(path: str | Path, shape: tuple[int, ...]) -> Float[np.ndarray, "*latents"]:
-    """Read latents of a given shape from a ``.npy`` or ``.safetensors`` file; one with Python objects is refused.
-
-    A safetensors file holds one tensor, of any name, in any real type.
-
-    Raises:
-        ValueError: if the file is missing, or no plain array of real numbers of that shape.
-    """
-    path = Path(path)
-    allowed = f"must be real numbers of shape {shape}"
-    check_file(path, f"a latent file, which {allowed}")
-    if path.suffix == ".safetensors":
-        latents = _only_tensor(path, allowed)
-    else:
-        try:
-            latents = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise ValueError(f"latent file {path} is not a plain numeric .npy array, {allowed}") from error
-    if not isinstance(latents, np.ndarray) or latents.shape != shape or latents.dtype.kind not in "fiu":
-        found = f"{latents.dtype} {latents.shape}" if isinstance(latents, np.ndarray) else "an archive"
-        raise ValueError(f"latent file {path} holds {found}, {allowed}")
-    return latents.astype(np.float64)
-
-
-def _only_tensor(path: Path, allowed: str) -> np.ndarray:
-    # Imported here: bfloat16, which saved latents often have, is no type of numpy.
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"latent file {path} is not a safetensors file ({error}), {allowed}") from error
-    if len(tensors) != 1:
-        raise ValueError(f"latent file {path} holds {len(tensors)} tensors, must hold one; it {allowed}")
-    (tensor,) = tensors.values()
-    return tensor.double().numpy() if tensor.is_floating_point() else tensor.numpy()
 
 
 def load_anchors(

@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from hessgeo.systems.denoisers import Denoiser
 from hessgeo.systems.images import load_image
 from hessgeo.systems.inversion import invert, reconstruction_error
+from hessgeo.systems.latent_files import plane_fault
 from hessgeo.systems.slices import is_image, load_anchor
 from hessgeo.workflow.loading import latent_plane
 
@@ -51,6 +52,8 @@ def invert_images(
             for source in sources
         ]
     )
+    if fault := plane_fault(anchors, settings["normalisation"]):
+        raise ValueError(f"of the anchors {', '.join(map(str, sources))}: {fault}")
     # The whole box, or a normalisation could refuse what lies outside the one of the anchors.
     plane = latent_plane(anchors, {**settings, "extent": [[0.0, 1.0], [0.0, 1.0]]})
     normalised = torch.from_numpy(plane.latents(CORNERS[places]))

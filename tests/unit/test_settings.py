@@ -121,8 +121,9 @@ def study(**entries):
         ),
         (
             study(slice={"anchors": "nowhere.npy"}),
-            "studies.digits.slice.anchors: 'nowhere.npy' is not allowed; allowed: a .npy or .safetensors file "
-            "of shape (3, 1, 8, 8), or a seed (nowhere.npy is missing, must be a .npy file)",
+            "studies.digits.slice.anchors: 'nowhere.npy' is not allowed; allowed: a .npy, .safetensors, .pt "
+            "or .pth file of shape (3, 1, 8, 8), or a seed (nowhere.npy is missing, must be a latent file of real "
+            "numbers of shape (3, 1, 8, 8))",
         ),
         (
             {"results": "/dev/null/results"},
@@ -188,14 +189,13 @@ def test_all_mistakes_are_told_at_once(errors):
     ]
 
 
-@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 1, 8, 8)])
+@pytest.mark.parametrize("shape", [(3, 8, 7), (2, 1, 8, 8)])
 def test_anchors_of_another_shape_are_refused(errors, tmp_path, tmp_path_factory, shape):
     path = tmp_path_factory.mktemp("anchors") / "anchors.npy"
     np.save(path, np.zeros(shape))
     (line,) = errors(study(slice={"anchors": str(path)}))
-    assert line.endswith(
-        f"a .npy or .safetensors file of shape (3, 1, 8, 8), or a seed (its shape is {shape})"
-    )
+    assert "a .npy, .safetensors, .pt or .pth file of shape (3, 1, 8, 8), or a seed" in line
+    assert f"holds float64 of shape {shape}, must be real numbers" in line
 
 
 def write_pipeline(folder, **unet):
@@ -221,7 +221,7 @@ def write_pipeline(folder, **unet):
 def test_a_checkpoint_folder_gives_the_shapes(config, schema, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = write_pipeline(tmp_path / "pipeline", sample_size=[16, 24])
-    np.save("anchors.npy", np.zeros((3, 3, 16, 24)))
+    np.save("anchors.npy", np.random.default_rng(0).standard_normal((3, 3, 16, 24)))
     change = study(
         embedding={"kind": "pixels"}, system={"checkpoint": folder}, slice={"anchors": "anchors.npy"}
     )
@@ -241,7 +241,7 @@ def test_anchors_are_compared_with_the_checkpoint_folder(errors, tmp_path_factor
             slice={"anchors": str(outside / "anchors.npy")},
         )
     )
-    assert "a .npy or .safetensors file of shape (3, 3, 16, 16)" in line
+    assert "must be real numbers of shape (3, 3, 16, 16)" in line
 
 
 def test_a_conditional_checkpoint_is_refused(errors, tmp_path_factory):

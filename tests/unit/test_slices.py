@@ -127,10 +127,10 @@ def test_anchor_files(tmp_path, anchors):
     with pytest.raises(ValueError, match=r"must be real numbers of shape \(3, 1, 8, 8\)"):
         load_anchors(path, (1, 8, 8))
     np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match="plain numeric"):
+    with pytest.raises(ValueError, match="holds Python objects"):
         load_anchors(path, LATENT)
     np.savez(tmp_path / "anchors.npz", anchors)
-    with pytest.raises(ValueError, match="archive"):
+    with pytest.raises(ValueError, match=r"must be a \.npy, \.safetensors, \.pt or \.pth file"):
         load_anchors(tmp_path / "anchors.npz", LATENT)
 
 
@@ -150,16 +150,16 @@ def test_safetensors_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match="is missing"):
         load_latents(path, LATENT)
     path.write_bytes(b"nothing of the kind")
-    with pytest.raises(ValueError, match=f"is not a safetensors file .*{allowed}"):
+    with pytest.raises(ValueError, match="is not a safetensors file"):
         load_latents(path, LATENT)
     save_file({"a": torch.zeros(LATENT), "b": torch.zeros(LATENT)}, path)
     with pytest.raises(ValueError, match="holds 2 tensors, must hold one"):
         load_latents(path, LATENT)
     save_file({"a": torch.zeros(3)}, path)
-    with pytest.raises(ValueError, match=rf"holds float64 \(3,\), {allowed}"):
+    with pytest.raises(ValueError, match=rf"holds float32 of shape \(3,\), {allowed}"):
         load_latents(path, LATENT)
     save_file({"a": torch.zeros(LATENT, dtype=torch.complex64)}, path)
-    with pytest.raises(ValueError, match=f"holds complex64 .*{allowed}"):
+    with pytest.raises(ValueError, match=f"holds C64 .*{allowed}"):
         load_latents(path, LATENT)
 
 

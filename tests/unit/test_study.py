@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 from torchvision.models.vgg import make_layers
 
+from hessgeo.systems.slices import random_latent
 from hessgeo.workflow.layout import Layout
 from hessgeo.workflow.settings import SettingsError, merged, read_settings
 
@@ -44,6 +45,10 @@ def merge(config, *changes):
 
 def digits(**entries):
     return {"studies": {"digits": entries}}
+
+
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
 
 
 def photograph(path, size):
@@ -151,7 +156,7 @@ def test_a_generator_decides_the_shapes(read, tmp_path):
 
 def test_anchors_can_be_latents_images_and_seeds(read, sd, tmp_path):
     photograph("cat.png", (16, 16))
-    save_file({"latent": np.zeros((4, 8, 8), np.float32)}, "dog.safetensors")
+    save_file({"latent": noise(4, 8, 8)}, "dog.safetensors")
     settings = read(sd, digits(slice={"anchors": ["cat.png", "dog.safetensors", 7]}))
     study = Layout(settings, tmp_path).of("digits")
     assert study.inverts_images
@@ -162,8 +167,8 @@ def test_anchors_can_be_latents_images_and_seeds(read, sd, tmp_path):
 
 def test_anchors_are_known_by_their_content(read, tmp_path):
     names = []
-    for value in (0.0, 1.0, 0.0):
-        np.save("anchors.npy", np.full((3, 1, 8, 8), value))
+    for seed in (0, 1, 0):
+        np.save("anchors.npy", noise(3, 1, 8, 8, seed=seed))
         shutil.copy("anchors.npy", f"anchors-{len(names)}.npy")
         settings = read(digits(slice={"anchors": f"anchors-{len(names)}.npy"}))
         names.append(Layout(settings, tmp_path).of("digits").layout)
@@ -178,9 +183,10 @@ def test_anchors_are_known_by_their_content(read, tmp_path):
         ("nowhere.jpg", "an image of 16 x 16 pixels (width x height) (nowhere.jpg is missing"),
         (
             "three.npy",
-            "a .npy or .safetensors file of shape (4, 8, 8), or a seed (its shape is (3, 4, 8, 8))",
+            "a .npy, .safetensors, .pt or .pth file of shape (4, 8, 8), or a seed (latent file three.npy holds float64 "
+            "of shape (3, 4, 8, 8), must be real numbers of shape (4, 8, 8))",
         ),
-        ("two.safetensors", "or a seed (it holds 2 tensors)"),
+        ("two.safetensors", "or a seed (latent file two.safetensors holds 2 tensors, must hold one"),
     ],
 )
 def test_anchors_of_another_kind_or_size_are_refused(refused, sd, source, allowed):
@@ -204,7 +210,7 @@ def test_images_need_a_sampler_with_an_inverse(refused, sd, system):
 
 
 def test_each_triplet_is_a_study(read, tmp_path):
-    np.save("anchors.npy", np.zeros((3, 1, 8, 8)))
+    np.save("anchors.npy", noise(3, 1, 8, 8))
     settings = read(digits(slice={"triplets": [1, "anchors.npy", [4, 5, 6]]}))
     assert settings.run == ("digits-1", "digits-2", "digits-3")
     studies = Layout(settings, tmp_path).studies
@@ -425,3 +431,78 @@ def test_memory_of_path_jobs_follows_the_images(read, sd, vgg, tmp_path):
     expected = 6_000 + (4 * 12 * 64 * features + 64 * 512**2) / 10**6
     assert layout(big, grey, fine).geodesics_memory_mb == pytest.approx(expected, abs=2)
     assert layout(big).score_memory_mb > layout().score_memory_mb + 2 * 1024 * 3 * 512**2 // 10**6
+
+
+# --- values of anchors ---
+
+
+def test_anchors_as_torch_saves_them(read, sd, tmp_path):
+    torch.save(torch.from_numpy(noise(3, 1, 4, 8, 8)), "stable_version_latents.pt")
+    torch.save({"z": torch.from_numpy(noise(1, 4, 8, 8, seed=1))}, "one.pth")
+    settings = read(sd, digits(slice={"triplets": ["stable_version_latents.pt", ["one.pth", 1, 2]]}))
+    studies = Layout(settings, tmp_path).studies
+    assert [study.anchor_files for study in studies] == [["stable_version_latents.pt"], ["one.pth"]]
+
+
+def collinear(first, second):
+    return 0.25 * first + 0.75 * second
+
+
+@pytest.mark.parametrize(
+    ("anchors", "reason"),
+    [
+        ([5, 5, 6], "anchors 1 and 2 are one latent"),
+        ([7, 5, 7], "anchors 1 and 3 are one latent"),
+        (["a.npy", "a.npy", 1], "anchors 1 and 2 are one latent"),
+        (["a.npy", "copy.pt", 1], "anchors 1 and 2 are one latent"),
+        (["a.npy", 3, "seed.npy"], "anchors 2 and 3 are one latent"),
+        (["a.npy", "b.npy", "between.npy"], "the anchors lie on a line"),
+        ("line.npy", "the anchors lie on a line"),
+        ("same.npy", "anchors 2 and 3 are one latent"),
+        ("origin.npy", "goes through the origin"),
+        (["cat.png", "cat.png", 1], "anchors 1 and 2 are one"),
+        (["cat.png", 2, "copy.png"], "anchors 1 and 3 are one"),
+    ],
+    ids=str,
+)
+def test_anchors_that_span_no_plane_are_refused(refused, sd, anchors, reason):
+    a, b = noise(4, 8, 8, seed=1), noise(4, 8, 8, seed=2)
+    np.save("a.npy", a)
+    np.save("b.npy", b)
+    np.save("between.npy", collinear(a, b))
+    np.save("seed.npy", random_latent(3, (4, 8, 8)).astype(np.float32))
+    np.save("line.npy", np.stack([a, collinear(a, b), b]))
+    np.save("same.npy", np.stack([a, b, b]))
+    np.save("origin.npy", np.stack([a, b, 2 * a]))
+    torch.save(torch.from_numpy(a[None]), "copy.pt")
+    photograph("cat.png", (16, 16))
+    shutil.copy("cat.png", "copy.png")
+    line = refused(sd, digits(slice={"anchors": anchors}))
+    assert line.startswith("studies.digits.slice.anchors: ")
+    assert "allowed: three anchors that span a plane (" in line
+    assert reason in line
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (np.full((4, 8, 8), np.nan), "holds a number that is not finite"),
+        (np.full((4, 8, 8), 3.0), "is 3 everywhere"),
+        (np.full((4, 8, 8), "a"), "must be real numbers"),
+        (np.full((4, 8, 8), None), "holds Python objects"),
+    ],
+    ids=["nan", "constant", "text", "objects"],
+)
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_values_of_anchors_are_refused(refused, sd, content, reason, is_whole):
+    np.save("x.npy", np.stack([content] * 3) if is_whole else content)
+    line = refused(sd, digits(slice={"anchors": "x.npy" if is_whole else [1, "x.npy", 2]}))
+    assert line.startswith("studies.digits.slice.anchors: 'x.npy' is not allowed; allowed: a .npy, ")
+    assert reason in line
+
+
+def test_a_generator_of_one_number_has_no_plane(refused, tmp_path_factory):
+    path = tmp_path_factory.mktemp("generator") / "g.pt"
+    torch.jit.script(torch.nn.Linear(1, 4)).save(path)
+    system = {"kind": "generator", "checkpoint": str(path), "latent": [1], "size": [8, 8]}
+    assert "the anchors lie on a line" in refused(digits(system=system, embedding=PIXELS))

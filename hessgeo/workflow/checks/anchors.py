@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import combinations
+from math import prod
 from typing import TYPE_CHECKING, Any
 
-from hessgeo.files import npy_header
+import numpy as np
+
 from hessgeo.workflow.derived import anchor_sources, image_shape, latent_shape
 
 if TYPE_CHECKING:
@@ -28,36 +31,66 @@ def _anchors(check: StudyCheck) -> Iterator[tuple[str, Any]]:
 
 
 def _source_errors(check: StudyCheck, key: str, anchors: Any, latents: tuple[int, ...]) -> Iterator[str]:
-    whole = isinstance(anchors, str)
-    for source in anchor_sources(anchors):
-        if isinstance(source, int):
-            continue
+    sources = anchor_sources(anchors)
+    if (
+        all(isinstance(source, int) for source in sources)
+        and len({*sources}) == len(sources)
+        and prod(latents) > 2
+    ):
+        return  # independent draws are in general position
+    found, is_bad = [], False
+    for source in sources:
         try:
-            _check_anchor(check, source, (3, *latents) if whole else latents)
+            found.append(_read_anchor(check, source, latents, is_whole=not isinstance(anchors, list)))
         except ValueError as error:
+            is_bad = True
             yield check.line(key, source, str(error))
+    if not is_bad and (fault := _common_fault(check, found)):
+        yield check.line(key, anchors, f"three anchors that span a plane ({fault})")
 
 
-def _check_anchor(check: StudyCheck, source: str, shape: tuple[int, ...]) -> None:
-    """Refuse a file that is no latent and no image for this model, with what is allowed."""
-    from hessgeo.systems.slices import is_image
-    from hessgeo.weights import tensor_shapes
+def _read_anchor(
+    check: StudyCheck, source: int | str, latents: tuple[int, ...], *, is_whole: bool
+) -> tuple[np.ndarray, float]:
+    """Latents of a source, or the pixels of an image, and the precision that they were saved in.
 
+    Raises:
+        ValueError: what is allowed instead, on a file that is no latent and no image for this model.
+    """
+    from hessgeo.systems.latent_files import FLOAT32, KINDS, find_latents, latent_fault
+    from hessgeo.systems.slices import is_image, random_anchors, random_latent
+
+    if isinstance(source, int):
+        return (random_anchors if is_whole else random_latent)(source, latents), FLOAT32
     if is_image(source):
-        _check_image(check, source)
-        return
-    allowed = f"a .npy or .safetensors file of shape {shape}, or a seed"
+        return _check_image(check, source), 0.0
+    shape = (3, *latents) if is_whole else latents
     try:
-        is_array = source.endswith(".npy")
-        shapes = [npy_header(source)[0]] if is_array else list(tensor_shapes(source).values())
+        file = find_latents(source, shape)
+        values = file.read()
+        for number, latent in enumerate(values if is_whole else [values], start=1):
+            if fault := latent_fault(latent):
+                raise ValueError(f"{f'latent {number} of ' if is_whole else ''}{source} {fault}")
     except ValueError as error:
-        raise ValueError(f"{allowed} ({error})") from error
-    if shapes != [shape]:
-        what = f"its shape is {shapes[0]}" if len(shapes) == 1 else f"it holds {len(shapes)} tensors"
-        raise ValueError(f"{allowed} ({what})")
+        raise ValueError(f"{KINDS} of shape {shape}, or a seed ({error})") from error
+    return values, file.precision
 
 
-def _check_image(check: StudyCheck, source: str) -> None:
+def _common_fault(check: StudyCheck, found: list[tuple[np.ndarray, float]]) -> str:
+    """Why anchors span no plane, '' if they do; of images only that two are one, for their latents are not known."""
+    from hessgeo.systems.latent_files import plane_fault
+
+    values = [*found[0][0]] if len(found) == 1 else [value for value, _ in found]
+    if any(value.dtype == np.uint8 for value in values):
+        for first, second in combinations(range(3), 2):
+            if np.array_equal(values[first], values[second]):
+                return f"anchors {first + 1} and {second + 1} are one"
+        return ""
+    precision = max(precision for _, precision in found)
+    return plane_fault(np.stack(values), check.settings["slice"]["normalisation"], precision)
+
+
+def _check_image(check: StudyCheck, source: str) -> np.ndarray:
     from hessgeo.systems.images import load_image
 
     system = check.settings["system"]
@@ -72,6 +105,6 @@ def _check_image(check: StudyCheck, source: str) -> None:
     if system["scheduler"] not in ("auto", "DDIMScheduler", "FlowMatchEulerDiscreteScheduler"):
         raise ValueError(f"a seed or a latent file: {system['scheduler']} cannot be inverted")
     try:
-        load_image(source, image_shape(system, check.models))
+        return load_image(source, image_shape(system, check.models))
     except ValueError as error:
         raise ValueError(f"{allowed} ({error})") from error
