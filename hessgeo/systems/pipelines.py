@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from hessgeo.own_folder import own_folder
 from hessgeo.systems.architectures import ARCHITECTURES, write_configuration
 from hessgeo.systems.families import PIPELINES, Checkpoint, scheduler_names
 from hessgeo.weights import tensor_shapes
@@ -77,6 +79,8 @@ def load_pipeline(
         if isinstance(part, torch.nn.Module):
             part.eval().requires_grad_(False)
     if compile:
+        # By default torch keeps compiled code, which it runs, in a shared folder under a name that can be guessed.
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(own_folder() / "torchinductor"))
         getattr(pipeline, checkpoint.network).compile()
     return pipeline
 

@@ -96,13 +96,16 @@ def prepare_jobs(root: str | Path) -> None:
 
 @cache
 def pick_device() -> str:
-    """A GPU that no other job of this user has, until the process ends; ``cpu`` where torch finds none.
+    """A GPU of CUDA that no other job of this user has, until the process ends; ``cpu`` where torch finds none.
 
     Jobs that run side by side get GPUs of their own, and wait for one where there are fewer than jobs.
     """
     import torch
 
     if not torch.cuda.is_available():
+        if torch.backends.mps.is_available():
+            # It has no float64, which fits and metrics need.
+            logging.info("Apple's GPU is not used: the job runs on the CPU")
         return "cpu"
     count = torch.cuda.device_count()
     place, lock = lease([str(torch.cuda.get_device_properties(k).uuid) for k in range(count)])

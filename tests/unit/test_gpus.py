@@ -1,5 +1,7 @@
 """Jobs side by side take a GPU each."""
 
+import os
+import stat
 import subprocess
 import sys
 import time
@@ -8,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from hessgeo.own_folder import own_folder
 from hessgeo.workflow import context, gpus
 from hessgeo.workflow.gpus import lease
 
@@ -53,12 +56,82 @@ def test_a_job_gets_the_gpu_that_is_free(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda k: SimpleNamespace(uuid=f"gpu-{k}"))
     monkeypatch.setattr(context, "_leases", [])
-    monkeypatch.setattr(gpus.tempfile, "gettempdir", lambda: str(tmp_path))
-    _, other = lease(["gpu-0"], tmp_path)
+    monkeypatch.setattr(gpus, "own_folder", lambda: tmp_path)
+    _, other = lease(["gpu-0"])
     assert context.pick_device.__wrapped__() == "cuda:1"
     other.close()
 
 
-def test_without_a_gpu_there_is_the_cpu(monkeypatch):
+@pytest.mark.parametrize("apple", [False, True])
+def test_without_a_gpu_of_cuda_there_is_the_cpu(monkeypatch, caplog, apple):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert context.pick_device.__wrapped__() == "cpu"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: apple)
+    with caplog.at_level("INFO"):
+        assert context.pick_device.__wrapped__() == "cpu"
+    assert ("Apple's GPU is not used" in caplog.text) == apple
+
+
+# --- what others may have put in a shared folder ---
+
+
+def test_a_lock_follows_no_link_and_empties_no_file(tmp_path):
+    precious = tmp_path / "thesis.tex"
+    precious.write_text("years of work")
+    lock = tmp_path / "a.lock"
+    lock.symlink_to(precious)
+    with pytest.raises(ValueError, match=r"a\.lock cannot be opened .* must be a regular file"):
+        lease(["a"], tmp_path)
+    assert precious.read_text() == "years of work"
+    lock.unlink()
+    lock.write_text("kept")
+    lease(["a"], tmp_path)[1].close()
+    assert lock.read_text() == "kept"
+
+
+def test_a_program_that_a_job_starts_does_not_keep_its_gpu(tmp_path):
+    _, lock = lease(["a"], tmp_path)
+    process = subprocess.Popen(["sleep", "60"], close_fds=False)
+    try:
+        lock.close()
+        assert not os.get_inheritable(lease(["a"], tmp_path)[1].fileno())
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_folder_of_locks_is_made_for_its_user_alone(tmp_path):
+    folder = own_folder(tmp_path)
+    assert folder == tmp_path / f"hessgeo-{os.getuid()}"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert own_folder(tmp_path) == folder
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "open", "another's", "no place"])
+def test_another_thing_in_its_place_is_refused(tmp_path, monkeypatch, kind):
+    path, elsewhere = tmp_path / f"hessgeo-{os.getuid()}", tmp_path / "elsewhere"
+    if kind == "link":
+        elsewhere.mkdir(mode=0o700)
+        path.symlink_to(elsewhere)
+    elif kind == "file":
+        path.touch()
+    elif kind == "open":
+        path.mkdir()
+        path.chmod(0o770)
+    elif kind == "another's":
+        path.mkdir(mode=0o700)
+        uid = os.getuid()
+        monkeypatch.setattr(os, "getuid", lambda: uid + 1)
+        path.rename(tmp_path / f"hessgeo-{uid + 1}")
+    with pytest.raises(ValueError, match="must be a folder of your own that nobody else may enter") as raised:
+        own_folder(tmp_path / "gone" if kind == "no place" else tmp_path)
+    assert "\n" not in str(raised.value)
+    assert not any(elsewhere.glob("*"))
+
+
+def test_a_system_without_locks_is_told_so_in_one_line():
+    code = "import sys; sys.modules['fcntl'] = None; import hessgeo.workflow.gpus"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "ImportError: the workflow runs on Linux and macOS; on Windows, in its subsystem for Linux (WSL)"
+    )

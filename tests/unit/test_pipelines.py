@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from diffusers import DDIMPipeline, PNDMScheduler
 from safetensors.torch import load_file, save_file
 
+from hessgeo.systems import pipelines
 from hessgeo.systems.checkpoints import describe_checkpoint, scheduler_names
 from hessgeo.systems.pipelines import load_pipeline
 
@@ -330,14 +332,20 @@ def test_precision_is_that_asked_for(small_checkpoint, builder):
 
 
 @pytest.mark.parametrize("builder", ["small_ddim", "small_flux"])
-def test_the_network_alone_is_compiled(small_checkpoint, monkeypatch, builder):
+def test_the_network_alone_is_compiled(small_checkpoint, monkeypatch, tmp_path, builder):
     compiled = []
+    monkeypatch.setattr(pipelines, "own_folder", lambda: tmp_path)
+    monkeypatch.setattr(os, "environ", {"TORCHINDUCTOR_CACHE_DIR": "", **os.environ})
+    del os.environ["TORCHINDUCTOR_CACHE_DIR"]
     # In its place: compiling takes a minute.
     monkeypatch.setattr(torch.nn.Module, "compile", lambda module: compiled.append(module))
     load(small_checkpoint(builder))
     assert not compiled
     pipeline = load(small_checkpoint(builder), compile=True)
     assert compiled == [pipeline.unet if builder == "small_ddim" else pipeline.transformer]
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "torchinductor"), (
+        "code that is run lies in no /tmp"
+    )
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
