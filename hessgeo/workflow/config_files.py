@@ -24,6 +24,7 @@ LARGEST = 1_000_000  # bytes of a file
 MOST_NODES = 100_000  # of a file once everything that it refers to is in place
 DEEPEST = 50  # mappings and lists inside each other
 LONGEST_LINE = 2_000  # characters of a message
+MOST_LINES = 100  # of messages
 MOST_DIGITS = 40  # of a whole number
 
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null")}
@@ -36,7 +37,9 @@ class SettingsError(ValueError):
     """Settings that are not allowed: a line for each, with its key or place, its value and what is allowed."""
 
     def __init__(self, lines: Iterable[str]) -> None:
-        super().__init__("\n".join(f"hessgeo: {one_line(line)}" for line in lines))
+        lines = list(dict.fromkeys(lines))
+        more = [f"{len(lines) - MOST_LINES} more lines like these"] if len(lines) > MOST_LINES else []
+        super().__init__("\n".join(f"hessgeo: {one_line(line)}" for line in [*lines[:MOST_LINES], *more]))
 
 
 def one_line(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -22,7 +22,34 @@ _TYPES = Draft202012Validator.TYPE_CHECKER.redefine_many(
         "object": lambda _, value: isinstance(value, Mapping),
     }
 )
-_Validator = extend(Draft202012Validator, type_checker=_TYPES)
+
+
+_NONE = object()
+_NAME = {"type": "string", "x-words": "a letter, then at most 63 letters, digits, _ or -"}
+
+
+def _unique_items(
+    validator: Any, unique: bool, instance: Any, schema: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    """As jsonschema's own, which takes the square of the length of a list; one too long is refused for that."""
+    if not isinstance(instance, list) or len(instance) <= schema.get("maxItems", math.inf):
+        yield from Draft202012Validator.VALIDATORS["uniqueItems"](validator, unique, instance, schema) or ()
+
+
+_Validator = extend(Draft202012Validator, {"uniqueItems": _unique_items}, type_checker=_TYPES)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``; nearest: digits`` for a name that is not among the known, which are not none."""
+    near = difflib.get_close_matches(name[:80], list(known), n=1, cutoff=0.0)
+    return f"; nearest: {near[0]}" if near else ""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in a line, the first twenty of many."""
+    names = list(names)
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return ", ".join(names[:20]) + more or "none here"
 
 
 def dotted(path: Iterator[str | int] | list[str | int]) -> str:
@@ -35,15 +62,28 @@ def dotted(path: Iterator[str | int] | list[str | int]) -> str:
 
 def shown(value: Any) -> str:
     """A value as it stands in YAML, cut to one short line."""
-    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    if isinstance(value, str):
+        value = value[:200]
+    try:
+        text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
+    except (
+        ValueError,
+        TypeError,
+        RecursionError,
+    ):  # of what no file can hold: whole numbers of thousands of digits
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _bounds(schema: Mapping[str, Any]) -> str:
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    bounds = " and ".join(f"{sign} {schema[key]}" for key, sign in signs.items() if key in schema)
+    bounds = " and ".join(f"{sign} {_number(schema[key])}" for key, sign in signs.items() if key in schema)
     step = f", a multiple of {schema['multipleOf']}" if "multipleOf" in schema else ""
     return f" {bounds}{step}" if bounds else step
+
+
+def _number(value: float) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _list_words(schema: Mapping[str, Any]) -> str:
@@ -69,10 +109,7 @@ def allowed(schema: Mapping[str, Any]) -> str:
     if kind == "object":
         return f"a mapping with {', '.join(schema['properties'])}" if "properties" in schema else "a mapping"
     if kind == "string":
-        suffixes = schema.get("pattern", "").removeprefix("[.](").removesuffix(")$").split("|")
-        if suffixes == [""]:
-            return "a name or path"
-        return f"the path of a {', '.join('.' + suffix for suffix in suffixes[:-1])} or .{suffixes[-1]} file"
+        return schema.get("x-words", "a text")
     return {"boolean": "true or false", "null": "null"}[kind]
 
 
@@ -89,16 +126,14 @@ def _is_number_in_text(value: Any) -> bool:
 def _lines(error: ValidationError) -> Iterator[str]:
     path = list(error.absolute_path)
     if "propertyNames" in error.absolute_schema_path:
-        yield (
-            f"{dotted([*path, str(error.instance)])}: {shown(error.instance)} is not allowed as a name; "
-            "allowed: a letter, then letters, digits, _ or -, and none of models, logs, benchmarks, "
-            "comparisons, solvable, generative, tables"
-        )
+        is_taken = error.validator == "not"
+        words = "another name: the workflow has a folder of this one" if is_taken else allowed(_NAME)
+        key = dotted([*path, str(error.instance)])
+        yield f"{key}: {shown(error.instance)} is not allowed as a name; allowed: {words}"
     elif error.validator == "additionalProperties":
         known = list(error.schema["properties"])
         for key in sorted(set(map(str, error.instance)) - set(known)):
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-            yield f"{dotted([*path, key])}: unknown key; nearest: {near}; allowed: {', '.join(known)}"
+            yield f"{dotted([*path, key])}: unknown key{nearest(key, known)}; allowed: {', '.join(known)}"
     else:
         line = f"{dotted(path)}: {shown(error.instance)} is not allowed; allowed: {allowed(error.schema)}"
         if "number" in line.partition("; allowed: ")[2] and _is_number_in_text(error.instance):
@@ -125,18 +160,24 @@ def fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]
         schema: the schema of ``value``.
         root: the whole schema, in which ``$ref`` is looked up.
     """
-    if "$ref" in schema:
-        schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
+    schema = _resolved(schema, root)
     if isinstance(value, list) and "items" in schema:
         return [fill_defaults(entry, schema["items"], root) for entry in value]
     if not isinstance(value, Mapping) or schema.get("type") != "object":
         return value
     filled = dict(value)
     for key, part in schema.get("properties", {}).items():
-        target = root["$defs"][part["$ref"].rpartition("/")[2]] if "$ref" in part else part
-        if key in filled or "default" in target:
-            filled[key] = fill_defaults(filled.get(key, target.get("default")), part, root)
+        default = _resolved(part, root).get("default", _NONE)
+        if key in filled or default is not _NONE:
+            filled[key] = fill_defaults(filled.get(key, default), part, root)
     more = schema.get("additionalProperties")
     if isinstance(more, Mapping):
         filled = {key: fill_defaults(entry, more, root) for key, entry in filled.items()}
     return filled
+
+
+def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A schema with what it refers to in it; what stands beside a reference comes first."""
+    if "$ref" not in schema:
+        return schema
+    return {**root["$defs"][schema["$ref"].rpartition("/")[2]], **schema}

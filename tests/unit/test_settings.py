@@ -43,16 +43,16 @@ def study(**entries):
         ),
         (
             study(scan={"factors": []}),
-            "studies.digits.scan.factors: [] is not allowed; allowed: a list of at least 1 different entries, "
-            "each a number > 0",
+            "studies.digits.scan.factors: [] is not allowed; allowed: a list of 1 to 100 different entries, "
+            "each a number >= 0.001 and <= 1000",
         ),
         (
             study(sampling={"grid": [64, 4]}),
-            "studies.digits.sampling.grid[1]: 4 is not allowed; allowed: a whole number >= 8",
+            "studies.digits.sampling.grid[1]: 4 is not allowed; allowed: a whole number >= 8 and <= 4096",
         ),
         (
             study(sampling={"grid": [64.0, 64]}),
-            "studies.digits.sampling.grid[0]: 64.0 is not allowed; allowed: a whole number >= 8",
+            "studies.digits.sampling.grid[0]: 64.0 is not allowed; allowed: a whole number >= 8 and <= 4096",
         ),
         (
             {"defaults": {"posterior": {"exclude_self": 1}}},
@@ -60,12 +60,13 @@ def study(**entries):
         ),
         (
             {"defaults": {"posterior": {"resolution": float("inf")}}},
-            "defaults.posterior.resolution: Infinity is not allowed; allowed: auto or a number > 0",
+            "defaults.posterior.resolution: Infinity is not allowed; allowed: auto or a number >= 0.001 "
+            "and <= 1e+07",
         ),
         (
             {"models": {"digits": {"diffusion": {"channels": [12]}}}},
-            "models.digits.diffusion.channels[0]: 12 is not allowed; allowed: a whole number >= 8, "
-            "a multiple of 8",
+            "models.digits.diffusion.channels[0]: 12 is not allowed; allowed: a whole number >= 8 "
+            "and <= 1024, a multiple of 8",
         ),
         (
             {"studies": {"digits": None}},
@@ -136,13 +137,12 @@ def study(**entries):
         ),
         (
             {"run": "digits"},
-            "run: 'digits' is not allowed; allowed: a list of at least 1 different entries, "
-            "each a name or path",
+            "run: 'digits' is not allowed; allowed: a list of 1 to 1000 different entries, each a text",
         ),
         (
             {"studies": {"models": {}}},
-            "studies.models: 'models' is not allowed as a name; allowed: a letter, then letters, digits, _ or -, "
-            "and none of models, logs, benchmarks, comparisons, solvable, generative, tables",
+            "studies.models: 'models' is not allowed as a name; allowed: "
+            "another name: the workflow has a folder of this one",
         ),
     ],
 )

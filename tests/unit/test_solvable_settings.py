@@ -101,7 +101,7 @@ def system(**entries):
             {"networks": {"exponential": {"statistics": 3}}},
             "networks.exponential.statistics: unknown key; ",
         ),
-        ({"seeds": []}, "seeds: [] is not allowed; allowed: a list of at least 1 different entries"),
+        ({"seeds": []}, "seeds: [] is not allowed; allowed: a list of 1 to 1000 different entries"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(read, change, line):
