@@ -4,12 +4,11 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
+from hessgeo.workflow.code import Code
 from hessgeo.workflow.config_files import one_line_each, read_config_file
 from hessgeo.workflow.context import prepare_jobs
 from hessgeo.workflow.embedding_names import embedding_name
-from hessgeo.workflow.generative import GENERATIVE_VERSIONS
 from hessgeo.workflow.layout import (
-    ALGORITHM_VERSIONS,
     ANCHOR_FILES,
     CLASSIFIER_FILES,
     CLIP_FILES,
@@ -107,3 +106,9 @@ include: "workflow/rules/solvable_figures.smk"
 include: "workflow/rules/verify.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/generative.smk"
+
+
+# A step is done again when the code that its script imports changes. Some say themselves which modules these are.
+for step in workflow.rules:
+    if step.script and "code" not in step.params.keys():
+        step.set_params(code=layout.code(step.script))

@@ -19,7 +19,7 @@ from hessgeo.free_energies.base import FreeEnergy
 from hessgeo.free_energies.mlp import fit_mlp
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid
-from hessgeo.posteriors.base import Posterior
+from hessgeo.posterior import Posterior
 from hessgeo.posteriors.calibration import calibrate
 from hessgeo.posteriors.network import PosteriorNetwork, load_network, network_posterior, save_network
 from hessgeo.posteriors.network_training import train_posterior_network

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hessgeo.free_energies.bsplines import SplineAxis, SplineBasis
 from hessgeo.grids import Grid, bilinear_weights
-from hessgeo.posteriors.base import Posterior
+from hessgeo.posterior import Posterior
 
 # Probabilities below e^-100 are raised to it: no sum feels them, and no product becomes a slow denormal number.
 _FLOOR = -100.0

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hessgeo.free_energies.base import FreeEnergy
 from hessgeo.grids import Grid
-from hessgeo.posteriors.base import Posterior
+from hessgeo.posterior import Posterior
 
 Scalar = Callable[[Tensor], Tensor]
 

@@ -21,7 +21,7 @@ from hessgeo.free_energies.bsplines import SplineBasis
 from hessgeo.free_energies.convex import ConvexProblem, Reduction
 from hessgeo.free_energies.smoothness import SmoothnessPrior, local_scatter
 from hessgeo.grids import Grid
-from hessgeo.posteriors.base import Posterior
+from hessgeo.posterior import Posterior
 
 _ROUGH = 0.1  # decrement, in nats over all sources, that is enough before the weight changes
 _SMOOTHNESS_ROUNDS = 3  # of weight and fit; the weight is chosen on an expansion about the fit before it

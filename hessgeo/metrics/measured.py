@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
 from hessgeo.grids import Grid
-from hessgeo.posteriors.base import Posterior
+from hessgeo.posterior import Posterior
 
 # A function of i: the features of the nodes (i, 0) to (i, nb - 1), in any precision.
 FeatureRows = Callable[[int], Float[np.ndarray, "nb d"]]

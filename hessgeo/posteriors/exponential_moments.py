@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
 from hessgeo.grids import Grid
-from hessgeo.posteriors.base import Posterior
+from hessgeo.posterior import Posterior
 from hessgeo.posteriors.exponential import ExponentialNetwork, Natural
 
 KERNEL = "exponential"

@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hessgeo.grids import Grid
-from hessgeo.posteriors.base import Posterior
+from hessgeo.posterior import Posterior
 from hessgeo.posteriors.bundles import candidates, draw_bundles
 from hessgeo.posteriors.u2net import Size, U2Net
 

@@ -19,7 +19,7 @@ from zarr.codecs import ZstdCodec
 if TYPE_CHECKING:
     from hessgeo.free_energies.base import FreeEnergy
     from hessgeo.grids import Grid
-    from hessgeo.posteriors.base import Posterior
+    from hessgeo.posterior import Posterior
 
 
 def _partial(path: str | Path) -> Path:
@@ -107,7 +107,7 @@ def read_posterior(path: str | Path) -> Posterior:
     Raises:
         FileNotFoundError: if there is none.
     """
-    from hessgeo.posteriors.base import Posterior
+    from hessgeo.posterior import Posterior
 
     group = zarr.open_group(path, mode="r")
     # Asked for by name: a listing would also see what others, such as Snakemake, leave in the folder.

@@ -1,4 +1,4 @@
-"""The geodesics of densities in a run: their paths, versions and the checks of their settings."""
+"""The geodesics of densities in a run: their paths and the checks of their settings."""
 
 from __future__ import annotations
 
@@ -8,17 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from hessgeo.workflow.schema import shown
-
-# As ``layout.ALGORITHM_VERSIONS``, for the steps of the target generative_geodesics.
-GENERATIVE_VERSIONS: Mapping[str, int] = {
-    "sweep_lambda": 1,
-    "build_graphs": 1,
-    "measure_graph_convergence": 2,
-    "map_affinity": 1,
-    "cluster_toys": 1,
-    "embed_digits": 1,
-    "interpolate_digits": 1,
-}
 
 # The results that each figure shows, in the order that its module takes them.
 DENSITY_FIGURES: Mapping[str, tuple[str, ...]] = {
@@ -91,6 +80,10 @@ class GenerativeLayout:
     def shown(self, wildcards: Any) -> list[str]:
         """The results that a figure shows."""
         return [self.path(name) for name in DENSITY_FIGURES[wildcards.density_figure]]
+
+    def figure_code(self, wildcards: Any) -> dict[str, list[str]]:
+        """The module of a figure, see ``Code.of``."""
+        return {"hessgeo.plotting": [wildcards.density_figure]}
 
     @property
     def targets(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Every path of a run, the settings that rules give to their scripts, the versions of the algorithms."""
+"""Every path of a run, and the settings that rules give to their scripts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from operator import getitem
 from pathlib import Path
 from typing import Any
 
+from hessgeo.systems.batches import SAMPLED_AT_ONCE
+from hessgeo.workflow.code import Code
 from hessgeo.workflow.derived import methods_left_out
 from hessgeo.workflow.digest import digest
 from hessgeo.workflow.generative import GenerativeLayout
@@ -18,30 +20,6 @@ from hessgeo.workflow.solvable_layout import SolvableLayout
 from hessgeo.workflow.study_models import CLASSIFIER_FILES, CLIP_FILES, DIFFUSION_FILES, StudyModels, size_mb
 
 __all__ = ["CLASSIFIER_FILES", "CLIP_FILES", "DIFFUSION_FILES", "Layout", "StudyLayout"]
-
-# Snakemake does not see what changes in the modules that a script imports. Raise the version of a step when
-# its numbers change: whoever has old results gets it done again.
-ALGORITHM_VERSIONS: Mapping[str, int] = {
-    "train_diffusion": 1,
-    "train_clip": 1,
-    "train_classifier": 1,
-    "create_anchors": 1,
-    "generate_samples": 1,
-    "embed_samples": 1,
-    "train_posterior_network": 1,
-    "estimate_posterior": 1,
-    "fit_free_energy": 1,
-    "derive_metric": 1,
-    "segment_phases": 1,
-    "scan_resolution": 1,
-    "sample_states": 1,
-    "solve_system": 1,
-    "train_network": 2,
-    "estimate_geometry": 2,
-    "score_estimates": 1,
-    "solve_geodesics": 3,
-    "score_paths": 2,
-}
 
 FIGURES = (
     "mosaic",
@@ -57,7 +35,6 @@ FIGURES = (
 )
 
 GEODESICS_MEMORY_MB = 6_000  # of the curves that are solved at once
-SAMPLED_AT_ONCE = 1024  # images of paths
 
 # What the training of a posterior network depends on.
 NETWORK_TRAINING = (
@@ -129,11 +106,6 @@ class Layout:
         """Path in the folder of the sidecars of a sample store."""
         return self.study("manifest", "{layout}", *parts)
 
-    def plotting_code(self, figure: str, *beside: str) -> list[Path]:
-        """The modules that draw a figure, with those ``beside`` it (thumbnails): it is drawn again when they change."""
-        modules = ("style", *(beside or ("thumbnails",)), figure)
-        return [self.root / "hessgeo" / "plotting" / f"{module}.py" for module in modules]
-
     # Settings for rules.
 
     def setting(self, *keys: str) -> Callable[[Any], Any]:
@@ -143,6 +115,21 @@ class Layout:
     def model_setting(self, *keys: str) -> Callable[[Any], Any]:
         """A function of a rule's wildcards: the settings of its embedded model, or an entry of them."""
         return lambda wildcards: reduce(getitem, keys, self.settings.models[wildcards.model])
+
+    @cached_property
+    def _code(self) -> Code:
+        return Code(self.root)
+
+    def code(
+        self, script: str, chosen: Callable[[Any], Mapping[str, list[str]]] | None = None
+    ) -> Callable[[Any], str]:
+        """A function of a rule's wildcards: a digest of the code that its script runs.
+
+        Args:
+            script: its file in ``workflow/scripts``.
+            chosen: a function of wildcards, see ``Code.of``.
+        """
+        return lambda wildcards: self._code.of(Path(script).name, chosen(wildcards) if chosen else None)
 
     # One study.
 

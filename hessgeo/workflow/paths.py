@@ -36,8 +36,8 @@ from hessgeo.metrics.measured import FeatureRows
 from hessgeo.metrics.pullback import feature_metric
 from hessgeo.metrics.repair import Repaired, relative_floor, repair
 from hessgeo.systems.base import System
+from hessgeo.systems.batches import SAMPLED_AT_ONCE
 from hessgeo.systems.slices import LatentSlice
-from hessgeo.workflow.layout import SAMPLED_AT_ONCE
 
 Features = Callable[[np.ndarray], np.ndarray]
 Along = Callable[[int], np.ndarray]  # count -> (pair, count, 2), points along each path, ends included

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from hessgeo import store
-from hessgeo.estimators.registry import ESTIMATORS
+from hessgeo.estimators.names import ESTIMATORS
 from hessgeo.evaluation import published
 from hessgeo.evaluation.tables import Record, Truth
 from hessgeo.plotting.tables import Column

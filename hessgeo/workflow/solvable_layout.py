@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hessgeo.estimators.registry import ESTIMATORS
+from hessgeo.estimators.names import ESTIMATORS, NETWORKS
 from hessgeo.workflow.derived import merged
 from hessgeo.workflow.digest import digest
 from hessgeo.workflow.solvable import LATTICES, SCORED
@@ -136,6 +136,18 @@ class SolvableLayout:
         """Settings of an estimator for a system."""
         own = self.systems[system]["estimators"].get(estimator, {})
         return merged(self.solvable["estimators"].get(estimator, {}), own)
+
+    # The code of what is chosen by name, see ``Code.of``.
+
+    def estimator_code(self, wildcards: Any) -> dict[str, list[str]]:
+        """The module of an estimator, and that of the network it reads."""
+        entry = ESTIMATORS[wildcards.estimator]
+        network = [] if entry.network is None else [NETWORKS[entry.network][0]]
+        return {"hessgeo.estimators": [entry.module, *network]}
+
+    def network_code(self, wildcards: Any) -> dict[str, list[str]]:
+        """The module of the trainer of a network."""
+        return {"hessgeo.estimators": [NETWORKS[wildcards.network][0]]}
 
     # Functions of wildcards.
 

@@ -13,8 +13,8 @@ from hessgeo.systems.ising import Ising
 from hessgeo.systems.tasep import Tasep
 from hessgeo.workflow.layout import Layout
 from hessgeo.workflow.settings import SettingsError, merged, read_settings
-from hessgeo.workflow.solvable import gather_samples, load_system
 from hessgeo.workflow.solvable_layout import FIGURES, TABLES
+from hessgeo.workflow.solvable_systems import gather_samples, load_system
 
 
 def main_of(repository, script):

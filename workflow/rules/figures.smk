@@ -1,4 +1,4 @@
-"""Draw the figures; each is drawn again when the module that draws it changes."""
+"""Draw the figures."""
 
 
 rule draw_mosaic:
@@ -6,7 +6,6 @@ rule draw_mosaic:
         phases=rules.segment_phases.output.phases,
         points=of_study("complete", "t"),
         images=of_study("complete", "image"),
-        code=layout.plotting_code("mosaic"),
     output:
         svg=report(
             study("figures", "mosaic.svg"),
@@ -39,7 +38,6 @@ rule draw_mosaic:
 rule draw_free_energy:
     input:
         free_energy=rules.fit_free_energy.output.free_energy,
-        code=layout.plotting_code("free_energy"),
     output:
         svg=report(
             study("figures", "free_energy.svg"),
@@ -69,7 +67,6 @@ rule draw_first_derivatives:
     input:
         free_energy=rules.fit_free_energy.output.free_energy,
         phases=rules.segment_phases.output.phases,
-        code=layout.plotting_code("first_derivatives"),
     output:
         svg=report(
             study("figures", "first_derivatives.svg"),
@@ -99,7 +96,6 @@ rule draw_second_derivatives:
     input:
         free_energy=rules.fit_free_energy.output.free_energy,
         phases=rules.segment_phases.output.phases,
-        code=layout.plotting_code("second_derivatives"),
     output:
         svg=report(
             study("figures", "second_derivatives.svg"),
@@ -129,7 +125,6 @@ rule draw_metric:
     input:
         metric=rules.derive_metric.output.metric,
         phases=rules.segment_phases.output.phases,
-        code=layout.plotting_code("metric"),
     output:
         svg=report(
             study("figures", "metric.svg"),
@@ -160,7 +155,6 @@ rule draw_phases:
         fields=rules.segment_phases.output.fields,
         phases=rules.segment_phases.output.phases,
         images=of_study("complete", "image"),
-        code=layout.plotting_code("phases"),
     output:
         svg=report(
             study("figures", "phases.svg"),
@@ -195,7 +189,6 @@ rule draw_posteriors:
         phases=rules.segment_phases.output.phases,
         images=of_study("complete", "image"),
         embedding=of_study("complete", "embedding"),
-        code=layout.plotting_code("posteriors"),
     output:
         svg=report(
             study("figures", "posteriors.svg"),
@@ -230,7 +223,6 @@ rule draw_lipschitz:
     input:
         fields=rules.segment_phases.output.fields,
         phases=rules.segment_phases.output.phases,
-        code=layout.plotting_code("lipschitz"),
     output:
         svg=report(
             study("figures", "lipschitz.svg"),
@@ -259,7 +251,6 @@ rule draw_lipschitz:
 rule draw_resolution_scan:
     input:
         table=rules.scan_resolution.output.table,
-        code=layout.plotting_code("resolution_scan"),
     output:
         svg=report(
             study("figures", "resolution_scan.svg"),
@@ -288,7 +279,6 @@ rule draw_resolution_scan:
 rule draw_error_bars:
     input:
         free_energy=rules.fit_free_energy.output.free_energy,
-        code=layout.plotting_code("error_bars"),
     output:
         svg=report(
             study("figures", "error_bars.svg"),
@@ -317,7 +307,6 @@ rule draw_error_bars:
 rule draw_inversion:
     input:
         anchors=of_study("anchor_outputs"),
-        code=layout.plotting_code("inversion"),
     output:
         svg=report(
             study("figures", "inversion.svg"),
@@ -351,7 +340,6 @@ rule draw_routes:
         free_energy=layout.of_comparison("free_energy.nc"),
         metric=layout.of_comparison("metric.nc"),
         phases=layout.of_comparison("phases.json"),
-        code=layout.plotting_code("routes"),
     output:
         svg=report(
             layout.comparison("{comparison}.svg"),

@@ -25,7 +25,6 @@ rule fit_free_energy:
         grid=of_study("grid"),
         store=of_study("samples"),
         array=of_study("embedding_array"),
-        algorithm_version=ALGORITHM_VERSIONS["fit_free_energy"],
     message:
         "Fit the free energy of {wildcards.study} and its Hessian"
     script:
@@ -56,7 +55,6 @@ rule derive_metric:
         grid=of_study("grid"),
         store=of_study("samples"),
         array=of_study("embedding_array"),
-        algorithm_version=ALGORITHM_VERSIONS["derive_metric"],
     message:
         "Derive the Fisher metric of {wildcards.study} and measure it beside"
     script:
@@ -90,7 +88,6 @@ rule scan_resolution:
         grid=of_study("grid"),
         store=of_study("samples"),
         array=of_study("embedding_array"),
-        algorithm_version=ALGORITHM_VERSIONS["scan_resolution"],
     message:
         "Repeat {wildcards.study} at other resolutions"
     script:

@@ -18,7 +18,6 @@ rule sweep_lambda:
         runtime="60m",
     params:
         sweep=density.setting("lambda_sweep"),
-        algorithm_version=GENERATIVE_VERSIONS["sweep_lambda"],
     message:
         "Find shortest paths through a density for several lam"
     script:
@@ -40,7 +39,6 @@ rule build_graphs:
         runtime="60m",
     params:
         graphs=density.setting("graphs"),
-        algorithm_version=GENERATIVE_VERSIONS["build_graphs"],
     message:
         "Join points by epsilon-graphs, connected and in pieces"
     script:
@@ -63,7 +61,6 @@ rule measure_graph_convergence:
         runtime="60m",
     params:
         convergence=density.setting("convergence"),
-        algorithm_version=GENERATIVE_VERSIONS["measure_graph_convergence"],
     message:
         "Measure how fast graph distances come to the true ones"
     script:
@@ -85,7 +82,6 @@ rule map_affinity:
         runtime="60m",
     params:
         affinity=density.setting("affinity"),
-        algorithm_version=GENERATIVE_VERSIONS["map_affinity"],
     message:
         "Map the affinity of toy points to one of them"
     script:
@@ -108,7 +104,6 @@ rule cluster_toys:
         runtime="60m",
     params:
         clustering=density.setting("clustering"),
-        algorithm_version=GENERATIVE_VERSIONS["cluster_toys"],
     message:
         "Find the clusters of toy sets by Euclidean and by geodesic distances"
     script:
@@ -131,7 +126,6 @@ rule embed_digits:
     params:
         digits=density.setting("digits"),
         split=density.split(settings.models),
-        algorithm_version=GENERATIVE_VERSIONS["embed_digits"],
     message:
         "Draw digits in the plane by geodesic distances"
     script:
@@ -156,7 +150,6 @@ rule interpolate_digits:
     params:
         digits=density.setting("digits"),
         split=density.split(settings.models),
-        algorithm_version=GENERATIVE_VERSIONS["interpolate_digits"],
     message:
         "Join digits by geodesics and ask the diffusion model how likely they are"
     script:
@@ -166,7 +159,6 @@ rule interpolate_digits:
 rule draw_density_figure:
     input:
         results=density.shown,
-        code=lambda wildcards: layout.plotting_code(wildcards.density_figure),
     output:
         svg=report(
             density.path("figures", "{density_figure}.svg"),
@@ -186,6 +178,8 @@ rule draw_density_figure:
     resources:
         mem_mb=4_000,
         runtime="20m",
+    params:
+        code=layout.code("draw_density_figure.py", density.figure_code),
     message:
         "Draw {wildcards.density_figure}"
     script:

@@ -34,7 +34,6 @@ rule solve_geodesics:
         perceiver=of_study("perceiver"),
         has_density=of_study("has_density"),
         left_out=of_study("methods_left_out"),
-        algorithm_version=ALGORITHM_VERSIONS["solve_geodesics"],
     message:
         "Solve the geodesics of {wildcards.study} in every metric"
     script:
@@ -76,7 +75,6 @@ rule score_paths:
         image_shape=of_study("image_shape"),
         grid=of_study("grid"),
         most=setting("sampling", "shard"),
-        algorithm_version=ALGORITHM_VERSIONS["score_paths"],
     message:
         "Sample and score the paths of {wildcards.study}"
     script:
@@ -142,7 +140,6 @@ rule draw_geodesic_mosaic:
         free_energy=rules.fit_free_energy.output.free_energy,
         phases=rules.segment_phases.output.phases,
         images=of_study("complete", "image"),
-        code=[*layout.plotting_code("geodesic_mosaic"), *layout.plotting_code("mosaic")],
     output:
         svg=report(
             study("figures", "geodesic_mosaic.svg"),
@@ -176,7 +173,6 @@ rule draw_geodesic_mosaic:
 rule draw_interpolation_strips:
     input:
         strips=rules.score_paths.output.strips,
-        code=layout.plotting_code("interpolation_strips"),
     output:
         svg=report(
             study("figures", "interpolation_strips.svg"),

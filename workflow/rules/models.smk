@@ -19,7 +19,6 @@ rule train_diffusion:
         seed=model_setting("seed"),
         held_out=model_setting("held_out"),
         training=model_setting("diffusion"),
-        algorithm_version=ALGORITHM_VERSIONS["train_diffusion"],
     message:
         "Train the diffusion model {wildcards.model} on handwritten digits"
     script:
@@ -43,7 +42,6 @@ rule train_clip:
         seed=model_setting("seed"),
         held_out=model_setting("held_out"),
         training=model_setting("clip"),
-        algorithm_version=ALGORITHM_VERSIONS["train_clip"],
     message:
         "Train the CLIP {wildcards.model} on captioned digits"
     script:
@@ -67,7 +65,6 @@ rule train_classifier:
         seed=model_setting("seed"),
         held_out=model_setting("held_out"),
         training=model_setting("classifier"),
-        algorithm_version=ALGORITHM_VERSIONS["train_classifier"],
     message:
         "Train the classifier {wildcards.model} on handwritten digits"
     script:

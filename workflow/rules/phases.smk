@@ -27,7 +27,6 @@ rule segment_phases:
         grid=of_study("grid"),
         store=of_study("samples"),
         array=of_study("embedding_array"),
-        algorithm_version=ALGORITHM_VERSIONS["segment_phases"],
     message:
         "Segment the phases of {wildcards.study}"
     script:

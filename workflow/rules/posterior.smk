@@ -23,7 +23,6 @@ rule train_posterior_network:
         training=of_study("network_training"),
         grid=of_study("grid"),
         store=of_study("samples"),
-        algorithm_version=ALGORITHM_VERSIONS["train_posterior_network"],
     message:
         "Train the posterior network of {wildcards.study}"
     script:
@@ -55,7 +54,6 @@ rule estimate_posterior:
         extent=setting("slice", "extent"),
         store=of_study("samples"),
         array=of_study("embedding_array"),
-        algorithm_version=ALGORITHM_VERSIONS["estimate_posterior"],
     message:
         "Estimate the posterior of {wildcards.study} and its resolution"
     script:

@@ -54,7 +54,6 @@ rule create_anchors:
         system=of_study("system"),
         latent_shape=of_study("latent_shape"),
         image_shape=of_study("image_shape"),
-        algorithm_version=ALGORITHM_VERSIONS["create_anchors"],
     message:
         "Create the anchors of {wildcards.study}"
     script:
@@ -89,7 +88,6 @@ rule generate_samples:
         shard=setting("sampling", "shard"),
         system=of_study("system"),
         store=subpath(output.shard, ancestor=6),
-        algorithm_version=ALGORITHM_VERSIONS["generate_samples"],
     message:
         "Generate shard {wildcards.shard} of the samples of {wildcards.study}"
     script:
@@ -175,7 +173,6 @@ rule embed_samples:
         embedder=of_study("embedder"),
         image_shape=of_study("image_shape"),
         store=subpath(output.shard, ancestor=5),
-        algorithm_version=ALGORITHM_VERSIONS["embed_samples"],
     message:
         "Embed shard {wildcards.shard} of the samples of {wildcards.study}"
     script:

@@ -46,7 +46,6 @@ rule sample_states:
     params:
         sampling=solvable.of("sampling", "system"),
         store=subpath(output.shard, ancestor=4),
-        algorithm_version=ALGORITHM_VERSIONS["sample_states"],
     message:
         "Sample shard {wildcards.shard} of {wildcards.system}, seed {wildcards.seed}"
     script:
@@ -68,7 +67,6 @@ rule solve_system:
         runtime="60m",
     params:
         system=solvable.solved,
-        algorithm_version=ALGORITHM_VERSIONS["solve_system"],
     message:
         "Solve {wildcards.system} exactly"
     script:
@@ -97,7 +95,7 @@ rule train_network:
         system=solvable.of("seen", "system"),
         network=solvable.of("network_settings", "system", "network"),
         store=solvable.of("store", "system", "seed"),
-        algorithm_version=ALGORITHM_VERSIONS["train_network"],
+        code=layout.code("train_network.py", solvable.network_code),
     message:
         "Train {wildcards.network} on {wildcards.first} samples of {wildcards.system}, seed {wildcards.seed}"
     script:
@@ -124,7 +122,7 @@ rule estimate_geometry:
         system=solvable.of("seen", "system"),
         estimator=solvable.of("estimator_settings", "system", "estimator"),
         store=solvable.of("store", "system", "seed"),
-        algorithm_version=ALGORITHM_VERSIONS["estimate_geometry"],
+        code=layout.code("estimate_geometry.py", solvable.estimator_code),
     message:
         "Estimate by {wildcards.estimator} from {wildcards.first} samples of {wildcards.system}, seed {wildcards.seed}"
     script:
@@ -176,7 +174,6 @@ rule score_estimates:
         records={table: solvable.records(table) for table in SCORED},
         systems=dict(solvable.systems),
         scored=solvable.scored,
-        algorithm_version=ALGORITHM_VERSIONS["score_estimates"],
     message:
         "Score the estimates of all solvable systems"
     script:

@@ -5,7 +5,6 @@ rule draw_ising_free_energy:
     input:
         estimates=solvable.shown_estimates("ising_free_energy"),
         truths=solvable.shown_truths("ising_free_energy"),
-        code=layout.plotting_code("ising_free_energy", "parameter_plane"),
     output:
         svg=report(
             solvable.path("figures", "ising_free_energy.svg"),
@@ -38,7 +37,6 @@ rule draw_tasep_free_energy:
     input:
         estimates=solvable.shown_estimates("tasep_free_energy"),
         truths=solvable.shown_truths("tasep_free_energy"),
-        code=layout.plotting_code("tasep_free_energy", "parameter_plane"),
     output:
         svg=report(
             solvable.path("figures", "tasep_free_energy.svg"),
@@ -71,7 +69,6 @@ rule draw_learned_statistics:
     input:
         samples=solvable.shown_samples,
         network=solvable.shown_network,
-        code=layout.plotting_code("learned_statistics", "parameter_plane"),
     output:
         svg=report(
             solvable.path("figures", "learned_statistics.svg"),
@@ -104,7 +101,6 @@ rule draw_sample_convergence:
     input:
         estimates=solvable.shown_estimates("sample_convergence"),
         truths=solvable.shown_truths("sample_convergence"),
-        code=layout.plotting_code("sample_convergence", "parameter_plane"),
     output:
         svg=report(
             solvable.path("figures", "sample_convergence.svg"),
@@ -134,8 +130,6 @@ rule draw_sample_convergence:
 
 
 rule draw_posterior_sharpening:
-    input:
-        code=layout.plotting_code("posterior_sharpening", "parameter_plane"),
     output:
         svg=report(
             solvable.path("figures", "posterior_sharpening.svg"),
@@ -168,7 +162,6 @@ rule draw_hessian_convergence:
     input:
         estimates=solvable.shown_estimates("hessian_convergence"),
         truths=solvable.shown_truths("hessian_convergence"),
-        code=layout.plotting_code("hessian_convergence", "parameter_plane"),
     output:
         svg=report(
             solvable.path("figures", "hessian_convergence.svg"),
@@ -198,8 +191,6 @@ rule draw_hessian_convergence:
 
 
 rule draw_finite_size_scaling:
-    input:
-        code=layout.plotting_code("finite_size_scaling", "parameter_plane"),
     output:
         svg=report(
             solvable.path("figures", "finite_size_scaling.svg"),
@@ -232,7 +223,6 @@ rule draw_curvature_comparison:
     input:
         estimates=solvable.shown_estimates("curvature_comparison"),
         truths=solvable.shown_truths("curvature_comparison"),
-        code=layout.plotting_code("curvature_comparison", "parameter_plane"),
     output:
         svg=report(
             solvable.path("figures", "curvature_comparison.svg"),
@@ -265,7 +255,6 @@ rule draw_fisher_comparison:
     input:
         estimates=solvable.shown_estimates("fisher_comparison"),
         truths=solvable.shown_truths("fisher_comparison"),
-        code=layout.plotting_code("fisher_comparison", "parameter_plane"),
     output:
         svg=report(
             solvable.path("figures", "fisher_comparison.svg"),

@@ -6,7 +6,7 @@ from pathlib import Path
 from hessgeo import store
 from hessgeo.grids import Grid, parameter_points
 from hessgeo.workflow import script_context
-from hessgeo.workflow.solvable import load_system
+from hessgeo.workflow.solvable_systems import load_system
 
 
 def main(path, sampling, seed, about):

@@ -1,6 +1,6 @@
 """Draw the errors of every estimator's Fisher metric over the plane of one system."""
 
-from hessgeo.estimators.registry import ESTIMATORS
+from hessgeo.estimators.names import ESTIMATORS
 from hessgeo.plotting import fisher_comparison, save_figure
 from hessgeo.workflow import script_context
 from hessgeo.workflow.score_tables import parameter_names, read_figure

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from hessgeo.estimators.base import Estimate
-from hessgeo.estimators.registry import ESTIMATORS
+from hessgeo.estimators.names import ESTIMATORS
 from hessgeo.evaluation.hessian_convergence import hessian_errors
 from hessgeo.plotting import hessian_convergence, save_figure
 from hessgeo.workflow import script_context

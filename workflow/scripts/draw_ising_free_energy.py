@@ -1,6 +1,6 @@
 """Draw the free energy of the Ising model and its derivatives beside the exact ones."""
 
-from hessgeo.estimators.registry import ESTIMATORS
+from hessgeo.estimators.names import ESTIMATORS
 from hessgeo.evaluation.tables import per_site
 from hessgeo.plotting import ising_free_energy, save_figure
 from hessgeo.workflow import script_context

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from hessgeo import store
-from hessgeo.estimators import registry
+from hessgeo.estimators.exponential import ExponentialTrainer
 from hessgeo.plotting import learned_statistics, save_figure
 from hessgeo.workflow import script_context
-from hessgeo.workflow.solvable import gather_samples
+from hessgeo.workflow.solvable_systems import gather_samples
 
 MOST = 20_000  # states in the figure
 
@@ -25,5 +25,5 @@ if __name__ == "__main__":
         (settings,), path = step.params.systems.values(), step.params.store
         rows = slice(0, min(MOST, settings["samples"]))
         samples = gather_samples(settings, *(store.read_array(path, name, rows) for name in ("state", "t")))
-        network = registry.trainer("exponential").load(Path(step.input.network[0]).parent, device="cpu")
+        network = ExponentialTrainer().load(Path(step.input.network[0]).parent, device="cpu")
         main(network, samples, step.output)

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from hessgeo.estimators.registry import ESTIMATORS
+from hessgeo.estimators.names import ESTIMATORS
 from hessgeo.evaluation.metric_scores import metric_scores
 from hessgeo.plotting import sample_convergence, save_figure
 from hessgeo.workflow import script_context

@@ -7,7 +7,7 @@ from hessgeo import store
 from hessgeo.estimators import registry
 from hessgeo.evaluation.truth import estimate_dataset
 from hessgeo.workflow import pick_device, script_context
-from hessgeo.workflow.solvable import gather_samples
+from hessgeo.workflow.solvable_systems import gather_samples
 
 
 def main(path, system, name, network, settings, count, seed, output):

@@ -7,7 +7,7 @@ import numpy as np
 from hessgeo import store
 from hessgeo.workflow import script_context
 from hessgeo.workflow.digest import digest
-from hessgeo.workflow.solvable import load_system
+from hessgeo.workflow.solvable_systems import load_system
 
 
 def main(path, shard, sampling, seed, about):

@@ -6,7 +6,7 @@ from pathlib import Path
 from hessgeo import store
 from hessgeo.estimators import registry
 from hessgeo.workflow import pick_device, script_context
-from hessgeo.workflow.solvable import gather_samples
+from hessgeo.workflow.solvable_systems import gather_samples
 
 
 def main(path, system, network, settings, count, seed, numbers):

@@ -1,0 +1,113 @@
+"""What a posterior over parameters leaves behind: its reductions per source, never the n x n matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32, Float64, Int, Int64
+
+from hessgeo.grids import Grid
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """Reductions of the posterior ``P(t_j | t_i)`` of every sample ``i`` over the points ``j`` that carry it.
+
+    These are the samples themselves, or for a network's posterior the nodes of its grid. Rows of ``P`` sum to one,
+    so ``marginal`` sums to the number of samples.
+
+    Attributes:
+        t: parameters of the samples.
+        mean: ``E[t | t_i] = sum_j P(t_j | t_i) t_j``, in parameter units.
+        second_moment: raw moments ``E[t_a t_a], E[t_a t_b], E[t_b t_b]`` given ``t_i``, about the origin.
+        marginal: ``s_j = sum_i P(t_j | t_i)``.
+        entropy: entropy of each row in nats, between 0 and the logarithm of the number of points.
+        log_normaliser: ``log sum_j exp(log_kernel(|E_i - E_j|))``, the row's log-partition sum.
+        resolution: the resolution number ``N`` of the kernel, or the number of images a network reads at once.
+        kernel: name of the kernel, a key of ``kernels.KERNELS``, or ``network``.
+        exclude_self: whether a sample is left out of its own posterior.
+        neighbours: indices of the most probable samples of each row, most probable first, or None.
+        neighbour_weights: their probabilities, or None.
+        coarse: the rows spread bilinearly over a coarser grid ``(ca, cb)``; each sums to one. Or None.
+        support: the points that carry the probability, all nodes of a grid in order or scattered, or None: the samples.
+        rows: whole rows of ``P`` that were kept, or None.
+        row_sources: the samples whose rows these are, in increasing order, or None.
+    """
+
+    t: Float64[np.ndarray, "n 2"]
+    mean: Float64[np.ndarray, "n 2"]
+    second_moment: Float64[np.ndarray, "n 3"]
+    marginal: Float64[np.ndarray, "point"]
+    entropy: Float64[np.ndarray, "n"]
+    log_normaliser: Float64[np.ndarray, "n"]
+    resolution: float
+    kernel: str
+    exclude_self: bool
+    neighbours: Int64[np.ndarray, "n k"] | None = None
+    neighbour_weights: Float32[np.ndarray, "n k"] | None = None
+    coarse: Float32[np.ndarray, "n ca cb"] | None = None
+    support: Float64[np.ndarray, "point 2"] | None = None
+    rows: Float32[np.ndarray, "r point"] | None = None
+    row_sources: Int64[np.ndarray, "r"] | None = None
+
+    @property
+    def points(self) -> Float64[np.ndarray, "point 2"]:
+        """The points that carry the probability: ``support``, or the samples."""
+        return self.t if self.support is None else self.support
+
+    @property
+    def covariance(self) -> Float[np.ndarray, "n 2 2"]:
+        """Posterior covariance ``E[t t^T | t_i] - m_i m_i^T`` in squared parameter units."""
+        moment = self.second_moment[:, [[0, 1], [1, 2]]]
+        return moment - self.mean[:, :, None] * self.mean[:, None, :]
+
+    @property
+    def effective_cells(self) -> Float[np.ndarray, "n"]:
+        """Number of equally likely samples with the same entropy, ``exp(entropy)``."""
+        return np.exp(self.entropy)
+
+    def carrier(self, grid: Grid) -> Grid:
+        """The nodes on which a model of this posterior lives: its own grid's if it has one, else those of ``grid``.
+
+        Support that is no grid in these parameters, such as the image of one under a change of parameters, is spread
+        over the nodes of ``grid`` like scattered samples.
+
+        Raises:
+            ValueError: if its own grid has another box.
+        """
+        if self.support is None:
+            return grid
+        shape = len(np.unique(self.support[:, 0])), len(np.unique(self.support[:, 1]))
+        if shape[0] * shape[1] != len(self.support):
+            return grid
+        own = Grid(grid.extent, shape)
+        if not np.allclose(own.points, self.support):
+            raise ValueError(
+                f"the posterior's {len(self.support)} nodes are no grid over the box {grid.extent}"
+            )
+        return own
+
+    def sources_with_rows(self, sources: Int[np.ndarray, "s"]) -> Int[np.ndarray, "s"]:
+        """Of each source the nearest sample whose row can be had: itself, unless only some rows were kept."""
+        if self.row_sources is None:
+            return np.asarray(sources)
+        distance = np.linalg.norm(self.t[sources][:, None] - self.t[self.row_sources], axis=-1)
+        return self.row_sources[distance.argmin(axis=1)]
+
+    def kept_rows(self, sources: Int[np.ndarray, "s"]) -> Float64[np.ndarray, "s point"]:
+        """The whole rows that were kept of some sources, each summing to one.
+
+        Raises:
+            ValueError: if no row was kept of one of them.
+        """
+        if self.rows is None or self.row_sources is None:
+            raise ValueError(f"the {self.kernel} posterior holds no rows: keep some when it is estimated")
+        place = np.searchsorted(self.row_sources, sources).clip(max=len(self.row_sources) - 1)
+        missing = np.asarray(sources)[self.row_sources[place] != sources]
+        if missing.size:
+            raise ValueError(
+                f"no row was kept of source {missing[0]}, only of {len(self.row_sources)} others"
+            )
+        rows = self.rows[place].astype(float)
+        return rows / rows.sum(axis=1, keepdims=True)
