@@ -1,12 +1,11 @@
 """Generators that map a latent to an image in one pass, exported as TorchScript or ONNX.
 
-A file of either kind holds its network whole: no class of its authors is needed, and no pickle is read.
+A file of either kind holds its network whole: no class of its authors is needed, and no pickle of Python is read.
 """
 
 from __future__ import annotations
 
 import logging
-import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,10 +19,10 @@ from hessgeo.systems.base import System
 from hessgeo.systems.generator_trial import try_generator
 from hessgeo.systems.onnx_header import OnnxHeader, read_onnx_header
 from hessgeo.systems.slices import LatentSlice
+from hessgeo.systems.torchscript import EXPORT, check_torchscript, is_torchscript
 
 TORCHSCRIPT = (".pt", ".pth", ".ts", ".torchscript")
 ONNX = ".onnx"
-EXPORT = "export a wrapper whose only input is z, of shape (n, *latent), with everything else fixed"
 FLOATS = ("float32", "float16", "float64")
 DEFAULT_RANGE = (-1.0, 1.0)
 
@@ -203,7 +202,9 @@ def check_generator(
         _check_onnx(path, header, latent, image)
         if header.outputs[0].type == "uint8":
             check_eight_bits(path, output_range)
-    elif not _is_torchscript(path):
+    elif is_torchscript(path):
+        check_torchscript(path)
+    else:
         raise ValueError(
             f"{path} is a pickle or no archive at all, must be TorchScript: a pickle can run code when it is "
             "read, and holds no network without its classes; where the network is at hand, "
@@ -280,39 +281,30 @@ def _agree(shape: Sequence[int | None], declared: Sequence[int | None]) -> bool:
     )
 
 
-def _is_torchscript(path: Path) -> bool:
-    """Whether a file is what ``torch.jit.save`` writes: a zip archive with the code of its modules."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        inner = {name.partition("/")[2] for name in archive.namelist()}
-    return "constants.pkl" in inner and any(name.startswith("code/") for name in inner)
-
-
 class TorchScriptGenerator(Generator):
-    """A module as ``torch.jit.save`` writes it; its code is TorchScript, which cannot reach outside itself.
+    """A module as ``torch.jit.save`` writes it, whose code was seen to compute and nothing else.
+
+    TorchScript can read and write files; see ``hessgeo.systems.torchscript`` for what is refused, and what is not. ONNX
+    has no such operators.
 
     Args:
         path: the archive.
         device: where to run it.
 
     Raises:
-        ValueError: if it cannot be read, or its ``forward`` needs more than the latents.
+        ValueError: if it cannot be read, and as ``check_torchscript``.
     """
 
     def __init__(self, path: Path, device: str) -> None:
         # Imported here: settings are checked by this module, and need not wait for torch.
         import torch
 
+        check_torchscript(path)  # before it is loaded, which runs some of its code
         self.name = str(path)
         try:
             self.module = torch.jit.load(path, map_location=device).eval()
         except RuntimeError as error:
             raise ValueError(f"{path} cannot be read as TorchScript: {_line(error)}") from error
-        arguments = self.module.forward.schema.arguments[1:]
-        needed = [argument.name for argument in arguments if not argument.has_default_value()]
-        if len(needed) != 1:
-            raise ValueError(f"{path} needs the inputs {', '.join(needed) or 'none'}; {EXPORT}")
         floats = (p.dtype for p in self.module.parameters() if p.is_floating_point())
         self.device, self.dtype = torch.device(device), next(floats, torch.float32)
 

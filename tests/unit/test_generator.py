@@ -206,7 +206,7 @@ def many(build, **options):
         (many(onnx_file, latent="d"), {"latent": (7,)}, r"fails on latents of shape \(4, 7\)"),
         (many(torchscript), {"latent": (7,)}, r"fails on latents of shape \(4, 7\): .*4x7 and 5x72"),
         (many(torchscript, network=Labelled()), {}, "needs the inputs z, c; export a wrapper"),
-        (many(torchscript, network=Pair()), {}, "gives a tuple, must give one tensor"),
+        (many(torchscript, network=Pair()), {}, r"gives Tuple\[Tensor, Tensor\], must give one tensor"),
         (many(torchscript, network=Noisy()), {}, "draws its own noise"),
         (many(torchscript), {"size": (6, 4)}, r"shape \(4, 3, 4, 6\), must be \(4, 3, 6, 4\)"),
         (many(onnx_file), {"channels": 1}, r"shape \(4, 3, 4, 6\), must be \(4, 1, 4, 6\)"),
