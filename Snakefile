@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from snakemake.jobs import GroupJob, Job
 from snakemake.utils import min_version
 
 from hessgeo.workflow.code import Code
 from hessgeo.workflow.config_files import one_line_each, read_config_file
-from hessgeo.workflow.context import prepare_jobs
+from hessgeo.workflow.context import explain_killed, prepare_jobs, repeat_command
 from hessgeo.workflow.embedding_names import embedding_name
 from hessgeo.workflow.layout import (
     ANCHOR_FILES,
@@ -19,7 +20,8 @@ from hessgeo.workflow.layout import (
 )
 from hessgeo.workflow.settings import read_configuration
 from hessgeo.workflow.solvable import SCORED
-from hessgeo.workflow.solvable_layout import TABLES
+from hessgeo.workflow.solvable_layout import STORE_FILES, TABLES
+from hessgeo.workflow.verification import by_target, made_by
 
 min_version("9.0")
 
@@ -47,7 +49,12 @@ with one_line_each():
         schema=Path(workflow.basedir, "workflow", "schemas", "config.schema.yaml"),
     )
 
-prepare_jobs(workflow.basedir)
+again = repeat_command(workflow.main_snakefile, given.configfiles, given.config_args, replaced=replaced)
+prepare_jobs(workflow.basedir, again)
+
+# What Snakemake says of a job that failed names its log, which is to be there and to hold a reason, whatever happened.
+for kind in (Job, GroupJob):
+    kind.log_error = explain_killed(kind.log_error)
 
 layout = Layout(settings, Path(workflow.basedir))
 study, model, logs, benchmarks = layout.study, layout.model, layout.logs, layout.benchmarks

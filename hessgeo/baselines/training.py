@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,12 +11,12 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from tqdm import tqdm
 
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
+from hessgeo.store import StoreError, read_network, write_network
+
 WEIGHT_DECAY = 0.01
 _BLOCK = 4096  # states that go through a network at once, outside of training
 
@@ -117,10 +116,7 @@ def hold_out(n: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def save_module(folder: str | Path, module: nn.Module, config: dict[str, Any]) -> None:
     """Write weights as ``model.safetensors`` and everything else as ``config.json``."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in module.state_dict().items()}, folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_network(folder, module.state_dict(), config)
 
 
 def load_module(
@@ -132,11 +128,12 @@ def load_module(
         FileNotFoundError: if there is none.
         ValueError: if the configuration or the weights are not of such a module.
     """
-    folder = Path(folder)
     try:
-        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        weights, config = read_network(folder)
         module = build(config)
-        module.load_state_dict(load_file(folder / WEIGHTS))
+        module.load_state_dict(weights)
+    except StoreError:
+        raise
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{folder} does not hold a {kind}: {reason}") from error

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
 from hessgeo.models.digits import Digits, DigitSet, jitter
+from hessgeo.store import read_network, write_network
 
 
 class DigitClassifier(nn.Module):
@@ -102,10 +101,7 @@ def train_classifier(
 
 def save_classifier(folder: str | Path, model: DigitClassifier) -> None:
     """Write ``config.json`` and ``model.safetensors`` into a folder."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(model.state_dict(), folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(model.config, indent=2) + "\n", encoding="utf-8")
+    write_network(folder, model.state_dict(), model.config)
 
 
 def load_classifier(folder: str | Path, *, device: str = "cpu") -> DigitClassifier:
@@ -118,8 +114,9 @@ def load_classifier(folder: str | Path, *, device: str = "cpu") -> DigitClassifi
     for name in ("config.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise ValueError(f"{folder} has no {name}: not a digit classifier")
-    model = DigitClassifier(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
-    model.load_state_dict(load_file(folder / "model.safetensors"))
+    weights, config = read_network(folder)
+    model = DigitClassifier(**config)
+    model.load_state_dict(weights)
     return model.to(device).eval()
 
 

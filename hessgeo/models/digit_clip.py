@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
 
 from hessgeo.models.digits import DIGIT_WORDS, Digits, DigitSet, jitter
+from hessgeo.store import whole_files
 
 TEMPLATES = ("a photo of the digit {}", "a handwritten {}", "the number {}")
 HEAD_WIDTH = 16
@@ -168,12 +169,11 @@ def save_clip(folder: str | Path, model: CLIP) -> None:
 
     ``open_clip.create_model("local-dir:<folder>")`` loads the result.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     tower = model.visual.transformer
     config = clip_config(width=tower.width, layers=tower.layers, dimension=model.visual.output_dim)
-    save_config_for_hf(model, folder / "open_clip_config.json", config)
-    save_file(model.state_dict(), folder / "open_clip_model.safetensors")
+    with whole_files(folder) as partial:
+        save_config_for_hf(model, partial / "open_clip_config.json", config)
+        save_file(model.state_dict(), partial / "open_clip_model.safetensors")
 
 
 @torch.inference_mode()

@@ -25,6 +25,7 @@ from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator, NullFormatte
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 from hessgeo.plotting.thumbnails import shrink
+from hessgeo.store import whole, write_table
 
 SINGLE_COLUMN, DOUBLE_COLUMN, PAGE_HEIGHT = 3.4, 7.0, 9.0  # inches
 PNG_DPI = 200
@@ -80,7 +81,7 @@ def theme() -> Iterator[None]:
 def save_figure(
     figure: Figure, table: pd.DataFrame, svg: str | Path, png: str | Path, csv: str | Path
 ) -> None:
-    """Write a figure and its numbers; the same input gives the same bytes.
+    """Write a figure and its numbers, each file whole or not at all; the same input gives the same bytes.
 
     Args:
         figure: what to draw, at its own size.
@@ -89,10 +90,10 @@ def save_figure(
         png: at ``PNG_DPI``.
         csv: numbers with ten significant digits, no index.
     """
-    with theme():
-        figure.savefig(svg, format="svg", dpi=300, metadata={"Date": None})
-        figure.savefig(png, format="png", dpi=PNG_DPI)
-    table.to_csv(csv, index=False, float_format="%.10g", lineterminator="\n")
+    with theme(), whole(svg) as vectors, whole(png) as pixels:
+        figure.savefig(vectors, format="svg", dpi=300, metadata={"Date": None})
+        figure.savefig(pixels, format="png", dpi=PNG_DPI)
+    write_table(csv, table)
 
 
 def place(figure: Figure, left: float, bottom: float, width: float, height: float, **options: Any) -> Axes:

@@ -15,6 +15,8 @@ from typing import Literal
 
 import pandas as pd
 
+from hessgeo.store import write_table, write_text
+
 KINDS = ("estimate", "published", "zero skill", "oracle")
 # What TeX would read as a command.
 _TEX = {"&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "$": r"\$", "{": r"\{", "}": r"\}"}
@@ -111,7 +113,7 @@ def save_table(
     title: str,
     group: str | None = None,
 ) -> None:
-    """Write a table three times: its numbers as CSV, all columns; LaTeX; a page of HTML.
+    """Write a table three times, each file whole or not at all: its numbers as CSV, all columns; LaTeX; a page of HTML.
 
     Args:
         table: a row per line; ``kind`` says what each is.
@@ -127,9 +129,9 @@ def save_table(
         ValueError: if a column is missing, or a kind is unknown.
     """
     rows = typeset_rows(table, columns, group=group)
-    table.to_csv(csv, index=False, float_format="%.10g", lineterminator="\n")
-    Path(tex).write_text(latex(rows, columns, caption=caption, title=title), encoding="utf-8")
-    Path(page).write_text(html_page(rows, columns, caption=caption, title=title), encoding="utf-8")
+    write_table(csv, table)
+    write_text(tex, latex(rows, columns, caption=caption, title=title))
+    write_text(page, html_page(rows, columns, caption=caption, title=title))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,14 +10,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from hessgeo.estimators.base import Samples
 from hessgeo.posteriors.exponential import ExponentialNetwork
 from hessgeo.posteriors.exponential_training import calibrate, train_exponential
+from hessgeo.store import StoreError, read_network, write_network
 
 HALVES = 2
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 class ExponentialHalves:
@@ -54,16 +52,12 @@ class ExponentialHalves:
 
     def save(self, folder: str | Path) -> None:
         """Write the weights of both as ``model.safetensors`` and everything else as ``config.json``."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         weights = {
-            f"{k}.{name}": value.contiguous()
+            f"{k}.{name}": value
             for k, network in enumerate(self.networks)
             for name, value in network.state_dict().items()
         }
-        save_file(weights, folder / WEIGHTS)
-        text = json.dumps([asdict(network.config) for network in self.networks], indent=2, allow_nan=False)
-        (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+        write_network(folder, weights, [asdict(network.config) for network in self.networks])
 
 
 def load_halves(folder: str | Path, *, device: str = "cpu") -> ExponentialHalves:
@@ -73,14 +67,15 @@ def load_halves(folder: str | Path, *, device: str = "cpu") -> ExponentialHalves
         FileNotFoundError: if there is none.
         ValueError: if the configuration or the weights are not of two such networks.
     """
-    folder = Path(folder)
     try:
-        weights = load_file(folder / WEIGHTS)
+        weights, config = read_network(folder)
         networks = []
-        for k, entries in enumerate(json.loads((folder / CONFIG).read_text(encoding="utf-8"))):
+        for k, entries in enumerate(config):
             own = {name.removeprefix(f"{k}."): w for name, w in weights.items() if name.startswith(f"{k}.")}
             networks.append(ExponentialNetwork.read(entries, own).to(device))
         first, second = networks
+    except StoreError:
+        raise
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{folder} does not hold two exponential-family networks: {reason}") from error

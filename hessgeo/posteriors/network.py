@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
@@ -19,8 +17,8 @@ from hessgeo.grids import Grid
 from hessgeo.posterior import Posterior
 from hessgeo.posteriors.bundles import candidates, draw_bundles
 from hessgeo.posteriors.u2net import Size, U2Net
+from hessgeo.store import StoreError, read_network, write_network
 
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
 KERNEL = "network"
 
 
@@ -202,12 +200,7 @@ def check_images(
 
 def save_network(folder: str | Path, network: PosteriorNetwork) -> None:
     """Write the weights as ``model.safetensors`` and everything else as ``config.json``."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {name: value.contiguous() for name, value in network.net.state_dict().items()}
-    save_file(state, folder / WEIGHTS)
-    text = json.dumps(asdict(network.config), indent=2, allow_nan=False)
-    (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
+    write_network(folder, network.net.state_dict(), asdict(network.config))
 
 
 def load_network(folder: str | Path, *, device: str = "cpu") -> PosteriorNetwork:
@@ -217,15 +210,16 @@ def load_network(folder: str | Path, *, device: str = "cpu") -> PosteriorNetwork
         FileNotFoundError: if there is none.
         ValueError: if the configuration or the weights are not of such a network.
     """
-    folder = Path(folder)
     try:
-        entries: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        weights, entries = read_network(folder)
         entries["extent"] = tuple(map(tuple, entries["extent"]))
         for name in ("shape", "sigma", "mean", "deviation"):
             entries[name] = tuple(entries[name])
         config = NetworkConfig(**entries)
         net = U2Net(config.channels, size=config.size)
-        net.load_state_dict(load_file(folder / WEIGHTS))
+        net.load_state_dict(weights)
+    except StoreError:
+        raise
     except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{folder} does not hold a posterior network: {reason}") from error

@@ -1,25 +1,31 @@
-"""Everything that reads or writes results: Zarr shards and sidecars, Zarr folders, NetCDF, JSON."""
+"""Everything that reads or writes results: Zarr shards and sidecars, Zarr folders, NetCDF, JSON, vouchers."""
 
+from hessgeo.store.audit import Audit, Fault, Made, audit, check_results
+from hessgeo.store.files import StoreError, whole, whole_files
+from hessgeo.store.posteriors import read_posterior, write_posterior
 from hessgeo.store.results import (
     finite,
     free_energy_dataset,
     read_dataset,
     read_json,
-    read_posterior,
+    read_network,
+    read_npy,
     read_table,
     write_dataset,
     write_json,
+    write_network,
     write_npy,
-    write_posterior,
     write_table,
+    write_text,
 )
 from hessgeo.store.shards import (
     MissingArrayError,
     ShardState,
-    StoreError,
+    check_shards,
     compressed_share,
     create_array,
     create_samples,
+    describe_array,
     open_array,
     read_array,
     read_rows,
@@ -30,21 +36,34 @@ from hessgeo.store.shards import (
     verify,
     write_shard,
 )
+from hessgeo.store.vouchers import check, fault, read_record, vouch, voucher_file, withdraw
 
 __all__ = [
+    "Audit",
+    "Fault",
+    "Made",
     "MissingArrayError",
     "ShardState",
     "StoreError",
+    "audit",
+    "check",
+    "check_results",
+    "check_shards",
     "compressed_share",
     "create_array",
     "create_samples",
+    "describe_array",
+    "fault",
     "finite",
     "free_energy_dataset",
     "open_array",
     "read_array",
     "read_dataset",
     "read_json",
+    "read_network",
+    "read_npy",
     "read_posterior",
+    "read_record",
     "read_rows",
     "read_table",
     "remove_shard",
@@ -52,10 +71,17 @@ __all__ = [
     "shard_rows",
     "sidecar_file",
     "verify",
+    "vouch",
+    "voucher_file",
+    "whole",
+    "whole_files",
+    "withdraw",
     "write_dataset",
     "write_json",
+    "write_network",
     "write_npy",
     "write_posterior",
     "write_shard",
     "write_table",
+    "write_text",
 ]

@@ -1,11 +1,8 @@
-"""Results that are one file or one folder each: posteriors, gridded fields and numbers."""
+"""Results that are one file each: gridded fields, tables, numbers, networks."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,20 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-import zarr
-from zarr.codecs import ZstdCodec
+
+from hessgeo.store.files import plain, whole
+from hessgeo.store.vouchers import check
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from hessgeo.free_energies.base import FreeEnergy
     from hessgeo.grids import Grid
-    from hessgeo.posterior import Posterior
 
-
-def _partial(path: str | Path) -> Path:
-    """A place beside ``path`` to write to before the move that makes it whole at once."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".{path.name}.partial")
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -35,19 +29,23 @@ def write_json(path: str | Path, value: Any) -> None:
     Raises:
         ValueError: if a number is not finite, which JSON does not have.
     """
-    partial = _partial(path)
-    partial.write_text(json.dumps(value, indent=2, allow_nan=False, default=_plain) + "\n", encoding="utf-8")
-    partial.replace(path)
+    text = json.dumps(value, indent=2, allow_nan=False, default=plain) + "\n"
+    write_text(path, text)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    raise TypeError(f"{type(value).__name__} has no place in JSON")
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text, whole or not at all."""
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file."""
+    """Read a JSON file.
+
+    Raises:
+        StoreError: if it is not what its voucher says.
+    """
+    check(path)
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
@@ -62,79 +60,81 @@ def finite(value: Any) -> Any:
 
 def write_table(path: str | Path, table: pd.DataFrame) -> None:
     """Write a table as CSV with ten significant digits, whole or not at all."""
-    partial = _partial(path)
-    table.to_csv(partial, index=False, float_format="%.10g", lineterminator="\n")
-    partial.replace(path)
+    with whole(path) as partial:
+        table.to_csv(partial, index=False, float_format="%.10g", lineterminator="\n")
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
-    """Read a table that ``write_table`` wrote."""
+    """Read a table that ``write_table`` wrote.
+
+    Raises:
+        StoreError: if it is not what its voucher says.
+    """
+    check(path)
     return pd.read_csv(path)
 
 
 def write_npy(path: str | Path, array: np.ndarray) -> None:
     """Write an array in numpy's own format, whole or not at all."""
-    partial = _partial(path)
-    with partial.open("wb") as file:
+    with whole(path) as partial, partial.open("wb") as file:
         np.save(file, array, allow_pickle=False)
-    partial.replace(path)
 
 
-def write_posterior(path: str | Path, posterior: Posterior) -> None:
-    """Write a posterior as a Zarr v3 folder, whole or not at all: an array a field, the rest attributes."""
-    partial = _partial(path)
-    shutil.rmtree(partial, ignore_errors=True)
-    fields = {field.name: getattr(posterior, field.name) for field in dataclasses.fields(posterior)}
-    arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
-    scalars: dict[str, Any] = {
-        name: value for name, value in fields.items() if isinstance(value, bool | float | int | str)
-    }
-    group = zarr.open_group(partial, mode="w-", zarr_format=3, attributes=scalars)
-    for name, value in arrays.items():
-        group.create_array(
-            name,
-            data=value,
-            compressors=ZstdCodec(level=3, checksum=True),
-            config={"write_empty_chunks": True},
-        )
-    shutil.rmtree(path, ignore_errors=True)
-    os.replace(partial, path)
-
-
-def read_posterior(path: str | Path) -> Posterior:
-    """Read a posterior that ``write_posterior`` wrote.
+def read_npy(path: str | Path) -> np.ndarray:
+    """Read an array that ``write_npy`` wrote.
 
     Raises:
-        FileNotFoundError: if there is none.
+        StoreError: if it is not what its voucher says.
     """
-    from hessgeo.posterior import Posterior
+    check(path)
+    return np.load(path, allow_pickle=False)
 
-    group = zarr.open_group(path, mode="r")
-    # Asked for by name: a listing would also see what others, such as Snakemake, leave in the folder.
-    names = [field.name for field in dataclasses.fields(Posterior)]
-    values: dict[str, Any] = {name: group.attrs[name] for name in names if name in group.attrs}
-    for name in names:
-        if name in group:
-            values[name] = np.asarray(group[name])
-    return Posterior(**values)
+
+def write_network(folder: str | Path, weights: Mapping[str, Tensor], config: Any) -> None:
+    """Write weights as ``model.safetensors`` and everything else as ``config.json``, each whole or not at all."""
+    from safetensors.torch import save_file
+
+    with whole(Path(folder, WEIGHTS)) as partial:
+        save_file({name: value.contiguous() for name, value in weights.items()}, partial)
+    write_json(Path(folder, CONFIG), config)
+
+
+def read_network(folder: str | Path) -> tuple[dict[str, Tensor], Any]:
+    """Read weights and configuration that ``write_network`` wrote.
+
+    Raises:
+        FileNotFoundError: if there are none.
+        SafetensorError: if the weights are none.
+        ValueError: if the configuration is no JSON.
+        StoreError: if a file is not what its voucher says.
+    """
+    from safetensors.torch import load_file
+
+    config, weights = read_json(Path(folder, CONFIG)), Path(folder, WEIGHTS)
+    check(weights)
+    return load_file(weights), config
 
 
 def write_dataset(path: str | Path, dataset: xr.Dataset) -> None:
     """Write a dataset as compressed NetCDF 4, whole or not at all; mappings in attributes become JSON."""
     attributes = {
-        key: json.dumps(value, default=_plain) if isinstance(value, Mapping) else value
+        key: json.dumps(value, default=plain) if isinstance(value, Mapping) else value
         for key, value in dataset.attrs.items()
     }
     encoding = {
         name: {"zlib": True, "complevel": 3} for name, field in dataset.data_vars.items() if field.ndim
     }
-    partial = _partial(path)
-    dataset.assign_attrs(attributes).to_netcdf(partial, engine="h5netcdf", encoding=encoding)
-    partial.replace(path)
+    with whole(path) as partial:
+        dataset.assign_attrs(attributes).to_netcdf(partial, engine="h5netcdf", encoding=encoding)
 
 
 def read_dataset(path: str | Path) -> xr.Dataset:
-    """Read a dataset that ``write_dataset`` wrote, into memory."""
+    """Read a dataset that ``write_dataset`` wrote, into memory.
+
+    Raises:
+        StoreError: if it is not what its voucher says.
+    """
+    check(path)
     with xr.open_dataset(path, engine="h5netcdf") as dataset:
         return dataset.load()
 

@@ -1,13 +1,17 @@
 """Sample stores: one Zarr v3 group a study, one shard a job, one sidecar a shard.
 
-A shard is filled in memory, written once, and vouched for by a sidecar written after it: rows, bytes, digest.
-Zarr reads a shard that is not there as fill values in silence, so nothing here is read without its sidecars.
+A shard is filled in memory, written once, and vouched for by a sidecar written after it: store, array, rows, bytes,
+digest. Zarr reads a shard that is not there as fill values in silence, and believes whatever its metadata say, so
+nothing here is read that the sidecars do not know.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -20,18 +24,17 @@ from numcodecs.zstd import Zstd
 from numpy.typing import DTypeLike
 from zarr.codecs import ZstdCodec
 
-from hessgeo.store.results import read_json, write_json
+from hessgeo.store.files import StoreError, clear, contents, size_fault
+from hessgeo.store.strict import open_strictly
+from hessgeo.store.vouchers import read_record, write_record
 
 if TYPE_CHECKING:
     import dask.array as da
 
 CHUNK_BYTES = 1 << 20
 COMPRESSION = 3  # level of Zstandard
+TAIL = 1 << 12  # bytes at the end of a shard: its index, and the checksum of its last chunk
 VERSIONED = ("hessgeo", "numpy", "torch", "diffusers", "transformers", "open_clip_torch", "zarr")
-
-
-class StoreError(ValueError):
-    """A sample store that cannot be read as it stands."""
 
 
 class MissingArrayError(StoreError, FileNotFoundError):
@@ -45,6 +48,7 @@ class ShardState(StrEnum):
     MISSING = "missing"
     TRUNCATED = "truncated"
     FLIPPED = "flipped"
+    FOREIGN = "foreign"
 
 
 def create_samples(
@@ -64,8 +68,6 @@ def create_samples(
         shard: samples a shard.
         attributes: what the group says of itself.
 
-    Raises:
-        ValueError: if ``shard`` does not divide the number of points.
     """
     zarr.open_group(store, mode="a", zarr_format=3, attributes=dict(attributes))
     zarr.open_group(f"{store}/embedding", mode="a", zarr_format=3)
@@ -81,14 +83,9 @@ def create_array(
     """Create the metadata of an array (samples, *item) whose shards hold ``shard`` samples each.
 
     Chunks inside a shard hold about a megabyte, so that a few rows are read without the rest of their shard.
-    Every chunk carries a checksum; floats start as NaN. Metadata that a killed job left behind are replaced;
-    shards that are there already stay.
-
-    Raises:
-        ValueError: if ``shard`` does not divide ``samples``.
+    Every chunk carries a checksum; floats start as NaN. The last shard holds what is left. Metadata that a killed job
+    left behind are replaced; shards that are there already stay.
     """
-    if samples % shard:
-        raise ValueError(f"shard {shard} must divide the number of samples, {samples}")
     dtype = np.dtype(dtype)
     rows = max(1, min(shard, CHUNK_BYTES // (dtype.itemsize * int(np.prod(item)))))
     # Zarr would refuse to create an array twice, or remove its shards with it.
@@ -113,17 +110,80 @@ def compressed_share(data: Shaped[np.ndarray, "rows *item"]) -> float:
     return sum(len(codec.encode(chunk)) for chunk in chunks) / data.nbytes
 
 
-def _open(store: str | Path, name: str) -> tuple[zarr.Array, int]:
-    """An array of the store, and how many samples a shard of it holds."""
+@dataclass(frozen=True)
+class StoredArray:
+    """An array of a sample store as its metadata describe it.
+
+    Attributes:
+        store: folder of the store.
+        name: the array.
+        shape: of all samples.
+        shard: samples a shard; the last one may hold fewer.
+        identity: what sidecars know the array by: digests of its metadata and of the store's.
+    """
+
+    store: Path
+    name: str
+    shape: tuple[int, ...]
+    shard: int
+    identity: Mapping[str, str]
+
+    @property
+    def count(self) -> int:
+        """Number of shards."""
+        return -(-self.shape[0] // self.shard)
+
+    def rows(self, shard: int) -> slice:
+        """Rows that a shard holds."""
+        return slice(shard * self.shard, min((shard + 1) * self.shard, self.shape[0]))
+
+    def expected(self, shard: int) -> dict[str, Any]:
+        """What the sidecar of a shard says of where it belongs."""
+        rows = self.rows(shard)
+        return {**self.identity, "array": self.name, "rows": [rows.start, rows.stop]}
+
+    def file(self, shard: int) -> Path:
+        """The file of a shard."""
+        return Path(self.store, self.name, "c", str(shard), *"0" * (len(self.shape) - 1))
+
+
+def _metadata(file: Path) -> dict[str, Any]:
     try:
-        # Whether empty chunks are written is not stored, and open_array ignores its argument for it.
-        with zarr.config.set({"array.write_empty_chunks": True}):
-            array = zarr.open_array(f"{store}/{name}", mode="r+")
+        metadata = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise StoreError(f"{file} cannot be read: {error}") from error
+    if not isinstance(metadata, dict):
+        raise StoreError(f"{file} cannot be read: it holds no metadata")
+    return metadata
+
+
+def _digest(metadata: Any) -> str:
+    return hashlib.sha256(json.dumps(metadata, sort_keys=True).encode()).hexdigest()
+
+
+def describe_array(store: str | Path, name: str) -> StoredArray:
+    """An array of a store as its metadata describe it.
+
+    Raises:
+        MissingArrayError: if the store does not have it.
+        StoreError: if the metadata cannot be read, or are not those of an array in shards.
+    """
+    file = Path(store, name, "zarr.json")
+    try:
+        own, group = _metadata(file), _metadata(Path(store, "zarr.json"))
     except FileNotFoundError as error:
-        raise MissingArrayError(f"{store} has no array {name}") from error
-    if array.shards is None:
-        raise StoreError(f"{store}/{name} is not made of shards")
-    return array, array.shards[0]
+        raise MissingArrayError(f"{store} has no array {name}: {error.filename} is missing") from error
+    try:
+        shape = tuple(map(int, own["shape"]))
+        shard = int(own["chunk_grid"]["configuration"]["chunk_shape"][0])
+        if own["codecs"][0]["name"] != "sharding_indexed" or min(*shape, shard) < 1:
+            raise StoreError(f"{store}/{name} is not made of shards")
+    except (LookupError, TypeError, ValueError) as error:
+        raise StoreError(f"{store}/{name} is not made of shards") from error
+    identity = {"store": _digest(group), "metadata": _digest(own)}
+    return StoredArray(Path(store), name, shape, shard, identity)
 
 
 def shard_rows(store: str | Path, name: str, shard: int) -> slice:
@@ -132,18 +192,15 @@ def shard_rows(store: str | Path, name: str, shard: int) -> slice:
     Raises:
         ValueError: on a shard that the array does not have.
     """
-    array, rows = _open(store, name)
-    last = array.shape[0] // rows - 1
-    if not 0 <= shard <= last:
-        raise ValueError(f"shard {shard} of {store}/{name} is not allowed; allowed: 0 to {last}")
-    return slice(shard * rows, (shard + 1) * rows)
+    array = describe_array(store, name)
+    if not 0 <= shard < array.count:
+        raise ValueError(f"shard {shard} of {store}/{name} is not allowed; allowed: 0 to {array.count - 1}")
+    return array.rows(shard)
 
 
 def shard_file(store: str | Path, name: str, shard: int) -> Path:
     """The file that holds a shard."""
-    array, _ = _open(store, name)
-    key = array.metadata.encode_chunk_key((shard, *(0,) * (array.ndim - 1)))
-    return Path(store) / name / key
+    return describe_array(store, name).file(shard)
 
 
 def sidecar_file(store: str | Path, name: str, shard: int) -> Path:
@@ -167,12 +224,14 @@ def write_shard(
         name: array.
         shard: index of the shard.
         data: all rows of the shard, of the array's own dtype.
-        about: what else the sidecar says: seconds, device, settings digest.
+        about: what else the sidecar says: seconds, device, settings digest; ``model``, a digest of the model that
+            made the samples, which all shards must share to be read together.
 
     Raises:
         ValueError: if the data are not the rows that the shard holds, of another dtype, or not finite.
     """
-    (array, _), rows = _open(store, name), shard_rows(store, name, shard)
+    rows, stored = shard_rows(store, name, shard), describe_array(store, name)
+    array = open_strictly(f"{store}/{name}", mode="r+")
     expected = (rows.stop - rows.start, *array.shape[1:])
     if data.shape != expected or data.dtype != array.dtype:
         raise ValueError(
@@ -182,77 +241,118 @@ def write_shard(
         raise ValueError(
             f"shard {shard} of {name} holds {np.count_nonzero(~np.isfinite(data))} values not finite"
         )
-    sidecar = sidecar_file(store, name, shard)
-    # The old sidecar must not vouch for a new shard, not even for the moment between the two writes.
-    sidecar.unlink(missing_ok=True)
+    # The old sidecar must not vouch for a new shard, not even for the moment between the two writes; nor must the old
+    # shard be read to fill up the new one.
+    remove_shard(store, name, shard)
     array[rows] = data
-    content = shard_file(store, name, shard).read_bytes()
+    file = stored.file(shard)
     record = {
-        "array": name,
-        "rows": [rows.start, rows.stop],
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
+        **stored.expected(shard),
+        **contents(file),
+        "tail": _tail(file),
         **about,
         "versions": {package: version(package) for package in VERSIONED},
     }
-    write_json(sidecar, record)
+    write_record(sidecar_file(store, name, shard), record)
 
 
-def _state(file: Path, sidecar: Path) -> ShardState:
-    if not file.is_file() or not sidecar.is_file():
-        return ShardState.MISSING
-    try:
-        record = read_json(sidecar)
-        size, sha256 = record["bytes"], record["sha256"]
-    except (ValueError, TypeError, KeyError):
-        return ShardState.MISSING
-    if file.stat().st_size != size:
-        return ShardState.TRUNCATED
+def _tail(file: Path) -> str:
     with file.open("rb") as stream:
-        same = hashlib.file_digest(stream, "sha256").hexdigest() == sha256
-    return ShardState.OK if same else ShardState.FLIPPED
+        stream.seek(-min(TAIL, os.fstat(stream.fileno()).st_size), os.SEEK_END)
+        return hashlib.sha256(stream.read()).hexdigest()
+
+
+def examine(
+    file: Path, sidecar: Path, expected: Mapping[str, Any], *, whole: bool
+) -> tuple[ShardState, str | None]:
+    """State of a shard, and the model that its sidecar names.
+
+    Args:
+        file: the shard.
+        sidecar: its sidecar.
+        expected: what the sidecar must say of store, array and rows.
+        whole: compare all bytes, and not the size and the end alone.
+    """
+    try:
+        record = read_record(sidecar)
+        if any(record.get(key) != value for key, value in expected.items()):
+            return ShardState.FOREIGN, None
+        if size_fault(file, record["bytes"]):
+            return (ShardState.TRUNCATED if file.is_file() else ShardState.MISSING), None
+        same = contents(file)["sha256"] == record["sha256"] if whole else _tail(file) == record["tail"]
+    except (OSError, StoreError, KeyError):
+        return ShardState.MISSING, None
+    return (ShardState.OK if same else ShardState.FLIPPED), record.get("model")
+
+
+def _examine(array: StoredArray, shard: int, *, whole: bool) -> tuple[ShardState, str | None]:
+    sidecar = sidecar_file(array.store, array.name, shard)
+    return examine(array.file(shard), sidecar, array.expected(shard), whole=whole)
 
 
 def verify(store: str | Path, name: str) -> dict[int, ShardState]:
     """State of every shard that an array should have, by digest.
 
     ``missing`` has no file or no sidecar that can be read, ``truncated`` another size than its sidecar says,
-    ``flipped`` other bytes.
+    ``flipped`` other bytes, ``foreign`` a sidecar of another store, array or place, or of other metadata.
     """
-    array, size = _open(store, name)
-    shards = range(array.shape[0] // size)
-    return {k: _state(shard_file(store, name, k), sidecar_file(store, name, k)) for k in shards}
+    array = describe_array(store, name)
+    return {shard: _examine(array, shard, whole=True)[0] for shard in range(array.count)}
 
 
 def remove_shard(store: str | Path, name: str, shard: int) -> None:
     """Remove a shard and its sidecar, so that the job that makes them is due again."""
-    sidecar_file(store, name, shard).unlink(missing_ok=True)
-    shard_file(store, name, shard).unlink(missing_ok=True)
+    clear(sidecar_file(store, name, shard))
+    clear(find_shard(store, name, shard))
+
+
+def find_shard(store: str | Path, name: str, shard: int) -> Path:
+    """The file of a shard in the folder of the array, whose metadata may be lost."""
+    file = Path(store, name, "c", str(shard))
+    while os.path.lexists(file / "0"):
+        file /= "0"
+    return file
+
+
+def check_shards(array: StoredArray, shards: Iterable[int]) -> None:
+    """Ask the sidecars for shards that are about to be read.
+
+    Compared are what the sidecars say of store, array and rows, the size of each shard and its last bytes; what else
+    there is in a shard has checksums, which Zarr compares as it reads.
+
+    Raises:
+        StoreError: if a shard is not what its sidecar says, or the shards are those of several models.
+    """
+    wrong: list[str] = []
+    models: set[str] = set()
+    for shard in shards:
+        state, model = _examine(array, shard, whole=False)
+        models |= {model} if model else set()
+        if state != ShardState.OK:
+            wrong.append(f"shard {shard} is {state}")
+    place = f"{array.store}/{array.name}"
+    if wrong:
+        more = f", and {len(wrong) - 1} more are wrong" if len(wrong) > 1 else ""
+        raise StoreError(f"{place} is not complete: {wrong[0]}{more}")
+    if len(models) > 1:
+        raise StoreError(f"{place} holds shards of two models in one store: {', '.join(sorted(models))}")
 
 
 def _complete(store: str | Path, name: str, rows: slice | None) -> tuple[zarr.Array, slice]:
-    """An array and the rows asked for, once the sidecar of every shard that holds some of them is there."""
-    array, size = _open(store, name)
+    """An array and the rows asked for, once every shard that holds some of them is known to be there."""
+    array = describe_array(store, name)
     start, stop, step = (rows or slice(None)).indices(array.shape[0])
     if step != 1 or start >= stop:
         raise ValueError(f"rows {rows} of {name} is not allowed; allowed: a block of neighbouring rows")
-    _check_sidecars(store, name, range(start // size, (stop - 1) // size + 1))
-    return array, slice(start, stop)
-
-
-def _check_sidecars(store: str | Path, name: str, shards: Iterable[int]) -> None:
-    missing = [k for k in shards if not sidecar_file(store, name, k).is_file()]
-    if missing:
-        raise StoreError(
-            f"{store}/{name} is not complete: {len(missing)} shards lack their sidecars (first: {missing[0]})"
-        )
+    check_shards(array, range(start // array.shard, (stop - 1) // array.shard + 1))
+    return open_strictly(f"{store}/{name}"), slice(start, stop)
 
 
 def open_array(store: str | Path, name: str, rows: slice | None = None) -> da.Array:
     """Rows of an array of the store, all of them by default, lazily, in blocks of one shard.
 
     Raises:
-        StoreError: if the array, or the sidecar of a shard that holds the rows, is missing.
+        StoreError: if the array, or a shard that holds the rows, is missing or not what its sidecar says.
     """
     # Imported here: most jobs read arrays whole, and need not wait for Dask.
     import dask.array as da
@@ -265,7 +365,7 @@ def read_array(store: str | Path, name: str, rows: slice | None = None) -> Shape
     """Rows of an array of the store, all of them by default, in memory.
 
     Raises:
-        StoreError: if the array, or the sidecar of a shard that holds the rows, is missing.
+        StoreError: if the array, or a shard that holds the rows, is missing or not what its sidecar says.
     """
     array, rows = _complete(store, name, rows)
     return np.asarray(array[rows])
@@ -276,13 +376,13 @@ def read_rows(store: str | Path, name: str, rows: Int[np.ndarray, "m"]) -> Shape
 
     Raises:
         ValueError: if a row is not in the array.
-        StoreError: if the array, or the sidecar of a shard that holds one of the rows, is missing.
+        StoreError: if the array, or a shard that holds one of the rows, is missing or not what its sidecar says.
     """
-    array, size = _open(store, name)
+    array = describe_array(store, name)
     outside = (rows < 0) | (rows >= array.shape[0])
     if outside.any():
         raise ValueError(
             f"row {rows[outside][0]} of {store}/{name} is not allowed; allowed: 0 to {array.shape[0] - 1}"
         )
-    _check_sidecars(store, name, np.unique(rows // size).tolist())
-    return np.asarray(array.oindex[rows])
+    check_shards(array, np.unique(rows // array.shard).tolist())
+    return np.asarray(open_strictly(f"{store}/{name}").oindex[rows])

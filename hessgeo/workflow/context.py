@@ -6,13 +6,14 @@ import io
 import logging
 import os
 import random
+import shlex
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,6 +24,11 @@ from hessgeo.workflow.gpus import lease
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 BAR_SECONDS = 60.0
+COMMAND = "HESSGEO_COMMAND"  # the variable in which jobs find how to run the workflow again
+DONE, FAILED = (
+    "done in",
+    "Traceback (most recent call last)",
+)  # what the log of a job that came to its end has
 _leases: list[Any] = []  # open as long as the process lives
 
 
@@ -82,16 +88,66 @@ class ProgressLog(io.TextIOBase):
             self.terminal.flush()
 
 
-def prepare_jobs(root: str | Path) -> None:
-    """Set what every job inherits: where it finds the package, and how its idle threads wait.
+def prepare_jobs(root: str | Path, command: str) -> None:
+    """Set what every job inherits: where it finds the package, how its idle threads wait, how to run it again.
 
     Args:
         root: the checkout, which jobs in environments of their own (``--software-deployment-method conda``) import.
+        command: what runs this workflow with its settings from any folder.
     """
     inherited = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(root), *([inherited] if inherited else [])])
     # By default OpenMP's idle threads spin; where jobs share cores with others that made small sums 70 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ[COMMAND] = command
+
+
+def repeat_command(
+    snakefile: str | Path, configfiles: Iterable[str | Path], config: Sequence[str], *, replaced: bool = False
+) -> str:
+    """The command that runs the workflow with the same settings, in this working directory, from any other.
+
+    Args:
+        snakefile: the main Snakefile.
+        configfiles: those of the command line.
+        config: the arguments of ``--config``.
+        replaced: whether they stand in the place of the workflow's own configuration.
+    """
+    parts = ["snakemake", "--snakefile", str(snakefile), "--directory", os.getcwd()]
+    files = [str(path) for path in configfiles]
+    parts += ["--configfile", *files] if files else []
+    parts += ["--config", *config] if config else []
+    parts += ["--replace-workflow-config"] if replaced else []
+    return shlex.join([*parts, "--cores", "all"])
+
+
+def close_log(path: str | Path) -> None:
+    """Say in the log of a job that failed what the job could not: that it was killed, or never started.
+
+    A job that is killed writes no last line, and has no log at all before its script runs.
+    """
+    path = Path(path)
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    if DONE in text or FAILED in text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as log:
+        log.write(
+            "The job ended before it could say why: it was killed (memory, time, a signal), or it could not start; "
+            "what was printed on the terminal may tell.\n"
+        )
+
+
+def explain_killed(log_error: Callable[..., None]) -> Callable[..., None]:
+    """Snakemake's report of a job that failed, once its logs say why: they may be those of a job that was killed."""
+
+    @wraps(log_error)
+    def explained(job: Any, *arguments: Any, **options: Any) -> None:
+        for path in job.log:
+            close_log(path)
+        log_error(job, *arguments, **options)
+
+    return explained
 
 
 @cache
@@ -130,9 +186,39 @@ def _seed(seed: int) -> None:
         sys.modules["torch"].manual_seed(seed)
 
 
+def _results(value: Any) -> list[str]:
+    return [str(path) for path in value] if isinstance(value, list | tuple) else []
+
+
+@contextmanager
+def _vouched(snakemake: Any) -> Iterator[None]:
+    """Do a job's work between the check of its inputs and the vouchers of its outputs."""
+    # Imported here: the Snakefile, which reads no result, need not wait for the libraries that do.
+    from hessgeo import store
+
+    outputs, root = _results(snakemake.output), getattr(snakemake, "config", {}).get("results")
+    store.withdraw(outputs)
+    if root is not None:
+        store.check_results(_results(snakemake.input), root)
+    yield
+    store.vouch(outputs)
+
+
+def _failure(error: Exception) -> str:
+    """What a person is told of an error, in one line."""
+    reason = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
+    # By name: a job that reads no result need not import what reads them.
+    if any(kind.__name__ == "StoreError" for kind in type(error).__mro__) and COMMAND in os.environ:
+        reason += f"; to remove what is damaged, before the same run again: {os.environ[COMMAND]} verify"
+    return reason
+
+
 @contextmanager
 def script_context(snakemake: Any) -> Iterator[Step]:
     """Run a script's work: messages and progress go to its log, a failure ends in one line.
+
+    Inputs that are results are compared with their vouchers first. The vouchers of the outputs are withdrawn before the
+    work and written after it, so that nothing vouches for what a job that failed left behind.
 
     Messages of ``logging`` and whatever is written to standard error go to the job's log, a progress bar as
     one line a minute. Torch and BLAS are limited to the job's threads. If the work fails, its traceback is in
@@ -156,20 +242,20 @@ def script_context(snakemake: Any) -> Iterator[Step]:
         start = time.monotonic()
         logging.info("%s (%s) on %d threads", snakemake.rule, about or "no wildcards", snakemake.threads)
         try:
-            yield Step(
-                name=snakemake.rule,
-                input=snakemake.input,
-                output=snakemake.output,
-                params=snakemake.params,
-                wildcards=snakemake.wildcards,
-                threads=snakemake.threads,
-            )
-            logging.info("done in %.1f s", time.monotonic() - start)
+            with _vouched(snakemake):
+                yield Step(
+                    name=snakemake.rule,
+                    input=snakemake.input,
+                    output=snakemake.output,
+                    params=snakemake.params,
+                    wildcards=snakemake.wildcards,
+                    threads=snakemake.threads,
+                )
+            logging.info("%s %.1f s", DONE, time.monotonic() - start)
         # The one place that ends a job: the traceback is kept, the person gets one line, the job fails.
         except Exception as error:  # noqa: BLE001
             log.write(traceback.format_exc())
-            reason = f"{type(error).__name__}: {' '.join(str(error).split()) or 'no message'}"
-            screen.write(f"hessgeo: {snakemake.rule} ({about}) failed: {reason} (log: {path})\n")
+            screen.write(f"hessgeo: {snakemake.rule} ({about}) failed: {_failure(error)} (log: {path})\n")
             raise SystemExit(1) from None
         finally:
             sys.stderr = screen

@@ -92,4 +92,5 @@ class GenerativeLayout:
             self.path("figures", f"{name}.{kind}") for name in self.figures for kind in ("svg", "png", "csv")
         ]
         results = [self.path(name) for names in DENSITY_FIGURES.values() for name in names]
-        return [*results, self.table, *figures]
+        model = [self.model(file) for file in DIFFUSION_FILES.values()]
+        return [*model, *results, self.table, *figures]

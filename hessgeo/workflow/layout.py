@@ -285,7 +285,8 @@ class StudyLayout(StudyModels):
         """What the target ``table2`` makes of the study."""
         figures = [f"figures/{name}.{kind}" for name in PATH_FIGURES for kind in ("svg", "png", "csv")]
         numbers = ["numbers/geodesics.json", "numbers/path_scores.json"]
-        return [self.path(path) for path in ("geodesics.nc", "path_scores.csv", *numbers, *figures)]
+        results = ("geodesics.nc", "path_scores.csv", "path_strips.nc")
+        return [self.path(path) for path in (*results, *numbers, *figures)]
 
     # The sample store.
 
@@ -342,9 +343,12 @@ class StudyLayout(StudyModels):
         return [f"{folder}/{k}.json" for k in range(self.shard_count(array))]
 
     def complete(self, array: str) -> list[str]:
-        """All that a job waits for that reads an array: metadata, shards and sidecars."""
+        """All that a job waits for that reads an array: metadata, those of the store among them, shards and sidecars."""
         array = self.embedding_array if array == "embedding" else array
-        return [self.metadata(array), *self.shards(array), *self.sidecars(array)]
+        groups = [f"{self.samples}/zarr.json"]
+        if array == self.embedding_array:
+            groups.append(f"{self.samples}/embedding/zarr.json")
+        return [*groups, self.metadata(array), *self.shards(array), *self.sidecars(array)]
 
     # Results.
 
@@ -386,6 +390,17 @@ class StudyLayout(StudyModels):
         return list(dict.fromkeys(self._model(part, "numbers.json") for part in parts))
 
     @property
+    def model_files(self) -> list[str]:
+        """The files of the embedded models that the study uses."""
+        system = (
+            [*self.system_files, *self.classifier_files]
+            if self.settings.is_embedded(self.name, "system")
+            else []
+        )
+        embedded = self.settings.is_embedded(self.name, "embedding")
+        return [*system, *(self.embedding_files if embedded else [])]
+
+    @property
     def numbers(self) -> list[str]:
         """The numbers of every step of the study."""
         steps = ["posterior", "free_energy", "metric", "phases"]
@@ -404,7 +419,7 @@ class StudyLayout(StudyModels):
     @property
     def targets(self) -> list[str]:
         """Everything that the study makes."""
-        shards = [path for array in self.arrays for path in self.complete(array)]
+        shards = dict.fromkeys(path for array in self.arrays for path in self.complete(array))
         results = [
             "posterior.zarr",
             "free_energy.nc",
@@ -417,4 +432,5 @@ class StudyLayout(StudyModels):
             results.append("resolution_scan.csv")
         figures = [f"figures/{name}.{kind}" for name in self.figures for kind in ("svg", "png", "csv")]
         made = [self.path(path) for path in (*results, *figures)]
-        return [*self.model_numbers, *self.anchor_outputs, *shards, *self.network_files, *made]
+        steps = [*self.model_files, *self.model_numbers, *self.anchor_outputs, *shards, *self.network_files]
+        return [*steps, *self.numbers, *made]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from hessgeo.estimators.names import ESTIMATORS, NETWORKS
@@ -16,6 +15,12 @@ from hessgeo.workflow.solvable import LATTICES, SCORED
 # What is made of the estimates.
 TABLES = ("table1", "table1_potential", "fisher", "sample_convergence")
 TRAINED_FILES = ("config.json", "model.safetensors", "numbers.json")
+STORE_FILES = {
+    "group": "zarr.json",
+    "embeddings": "embedding/zarr.json",
+    "points_metadata": "t/zarr.json",
+    "states_metadata": "state/zarr.json",
+}
 TABLE_KINDS = ("csv", "tex", "html")
 FIGURES = (
     "ising_free_energy",
@@ -87,25 +92,17 @@ class SolvableLayout:
         return self.path(system, f"seed-{seed}", "samples", f"{self.digest(system)}.zarr")
 
     def samples(self, system: str, seed: str | int) -> list[str]:
-        """All that a job waits for that reads the samples: shards and sidecars."""
+        """All that a job waits for that reads the samples: metadata, shards and sidecars."""
         entry, store = self.systems[system], self.store(system, seed)
         shards = range(entry["samples"] // entry["shard"])
         manifest = self.path(system, f"seed-{seed}", "manifest", self.digest(system))
         return [
+            *(f"{store}/{name}" for name in STORE_FILES.values()),
             f"{store}/t/c/0/0",
             f"{manifest}/t/0.json",
             *(f"{store}/state/c/{k}/0" for k in shards),
             *(f"{manifest}/state/{k}.json" for k in shards),
         ]
-
-    def built_stores(self) -> dict[str, dict[str, int]]:
-        """Number of shards of each array of the sample stores that are there: no target of the studies makes them."""
-        stores = {
-            self.store(name, seed): {"t": 1, "state": entry["samples"] // entry["shard"]}
-            for name, entry in self.systems.items()
-            for seed in self.seeds
-        }
-        return {path: arrays for path, arrays in stores.items() if Path(path, "zarr.json").exists()}
 
     def estimate(self, system: str, seed: str | int, count: int, estimator: str) -> str:
         """The estimate of one estimator from the first ``count`` samples."""

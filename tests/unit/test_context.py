@@ -14,8 +14,16 @@ import threadpoolctl
 import torch
 from tqdm import tqdm
 
+from hessgeo import store
 from hessgeo.workflow import context
-from hessgeo.workflow.context import ProgressLog, prepare_jobs, script_context
+from hessgeo.workflow.context import (
+    ProgressLog,
+    close_log,
+    explain_killed,
+    prepare_jobs,
+    repeat_command,
+    script_context,
+)
 
 
 @pytest.fixture
@@ -106,9 +114,88 @@ def test_a_bar_is_a_line_a_minute_in_the_log_and_moves_on_a_terminal(monkeypatch
 def test_jobs_of_other_environments_find_this_package_first(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/elsewhere")
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
-    prepare_jobs("/checkout")
+    monkeypatch.setenv(context.COMMAND, "")
+    prepare_jobs("/checkout", "snakemake --cores all")
     assert os.environ["PYTHONPATH"] == os.pathsep.join(["/checkout", "/elsewhere"])
     monkeypatch.delenv("PYTHONPATH")
-    prepare_jobs("/checkout")
+    prepare_jobs("/checkout", "snakemake --cores all")
     assert os.environ["PYTHONPATH"] == "/checkout"
     assert os.environ["OMP_WAIT_POLICY"] == "active"  # whoever sets it means it
+
+
+def test_the_command_that_repeats_a_run_holds_from_any_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    plain = f"snakemake --snakefile /checkout/Snakefile --directory {tmp_path}"
+    assert repeat_command("/checkout/Snakefile", [], []) == f"{plain} --cores all"
+    files, settings = ["/settings/my study.yaml", "/settings/b.yaml"], ["seed=3"]
+    assert repeat_command("/checkout/Snakefile", files, settings) == (
+        f"{plain} --configfile '/settings/my study.yaml' /settings/b.yaml --config seed=3 --cores all"
+    )
+
+
+@pytest.fixture
+def at_work(job, tmp_path, monkeypatch):
+    """A job that reads a result of another and writes one of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(context.COMMAND, "snakemake --directory /run --cores all")
+    store.write_json("results/moments.json", {"mean": 1})
+    store.vouch(["results/moments.json"])
+    job.input, job.output = ["results/moments.json"], ["results/fit.json"]
+    job.config = {"results": "results"}
+    return job
+
+
+def test_a_job_vouches_for_what_it_wrote(at_work):
+    with script_context(at_work) as step:
+        store.write_json(step.output[0], {"N": 3})
+        assert not store.voucher_file("results/fit.json").exists()
+    assert store.fault("results/fit.json") is None
+    # Done again, it vouches for nothing until it has ended well.
+    with pytest.raises(SystemExit), script_context(at_work) as step:
+        assert not store.voucher_file("results/fit.json").exists()
+        store.write_json(step.output[0], {"N": 4})
+        raise RuntimeError
+    assert store.fault("results/fit.json") == "has nothing that vouches for it"
+
+
+@pytest.mark.parametrize("damage", ["content", "voucher"])
+def test_a_job_does_not_start_on_a_damaged_input(at_work, damage, capsys):
+    if damage == "content":
+        store.write_json("results/moments.json", {"mean": 2})
+    else:
+        store.voucher_file("results/moments.json").unlink()
+    worked = []
+    with pytest.raises(SystemExit), script_context(at_work):
+        worked.append(True)
+    assert worked == []
+    told = {"content": "holds other bytes than were written", "voucher": "has nothing that vouches for it"}
+    line = capsys.readouterr().err
+    assert line == (
+        f"hessgeo: fit_free_energy (study digits) failed: StoreError: results/moments.json {told[damage]}; to remove "
+        f"what is damaged, before the same run again: snakemake --directory /run --cores all verify (log: {at_work.log[0]})\n"
+    )
+
+
+def test_a_file_of_a_users_own_needs_no_voucher(at_work, tmp_path):
+    (tmp_path / "weights.safetensors").write_bytes(b"mine")
+    at_work.input = [str(tmp_path / "weights.safetensors"), "results/moments.json"]
+    with script_context(at_work) as step:
+        store.write_json(step.output[0], {"N": 3})
+
+
+def test_the_log_of_a_killed_job_says_that_it_was_killed(tmp_path):
+    never, begun, ended, failed = (tmp_path / "logs" / f"{name}.log" for name in ("never", "begun", "ended", "failed"))
+    never.parent.mkdir()
+    begun.write_text("fit on 1 threads\n")
+    ended.write_text("fit on 1 threads\ndone in 3.0 s\n")
+    failed.write_text("Traceback (most recent call last)\n")
+    shown = []
+    report = explain_killed(lambda job, message: shown.append(message))
+    report(SimpleNamespace(log=[never, begun, ended, failed]), "Error in rule")
+    assert shown == ["Error in rule"]
+    for log in (never, begun):
+        assert "it was killed" in log.read_text()
+    assert begun.read_text().startswith("fit on 1 threads\n")
+    assert "killed" not in ended.read_text() + failed.read_text()
+    close_log(tmp_path / "new" / "deep.log")
+    assert (tmp_path / "new" / "deep.log").exists()

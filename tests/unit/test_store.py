@@ -63,7 +63,7 @@ def test_single_rows_need_the_sidecars_of_their_shards_alone(filled, images):
     store.sidecar_file(filled, "image", 1).unlink()
     rows = np.array([0, 47])
     np.testing.assert_array_equal(store.read_rows(filled, "image", rows), images[rows])
-    with pytest.raises(StoreError, match=r"not complete: 1 shards lack their sidecars \(first: 1\)"):
+    with pytest.raises(StoreError, match="not complete: shard 1 is missing"):
         store.read_rows(filled, "image", np.array([0, 12, 47]))
 
 
@@ -122,9 +122,8 @@ def test_a_store_that_was_left_half_made_is_created_again_around_its_shards(fill
     points = store.read_array(filled, "t")
     store.shard_file(filled, "t", 0).unlink()
     (filled / "zarr.json").unlink()
-    store.create_samples(
-        filled, points=points, arrays={"image": ((8, 8, 1), "u1")}, shard=SHARD, attributes={}
-    )
+    arrays, about = {"image": ((8, 8, 1), "u1")}, {"settings": {"seed": 1}}
+    store.create_samples(filled, points=points, arrays=arrays, shard=SHARD, attributes=about)
     np.testing.assert_array_equal(store.read_array(filled, "t"), points)
     np.testing.assert_array_equal(store.read_array(filled, "image"), images)
 
@@ -166,11 +165,6 @@ def test_values_that_are_not_finite_are_refused(path):
         store.write_shard(path, "embedding/key", 0, data, about={})
 
 
-def test_a_shard_size_that_does_not_divide_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="shard 7 must divide the number of samples, 48"):
-        store.create_array(tmp_path, "image", samples=48, item=(8, 8, 1), dtype="u1", shard=7)
-
-
 def test_a_shard_out_of_range_is_refused(path):
     with pytest.raises(ValueError, match=r"shard 4 of .*allowed: 0 to 3"):
         store.shard_rows(path, "image", 4)
@@ -187,7 +181,7 @@ def test_a_sidecar_says_what_the_shard_is(filled):
 def test_nothing_is_read_without_its_sidecars(filled, images):
     store.sidecar_file(filled, "image", 1).unlink()
     for read in (store.read_array, store.open_array):
-        with pytest.raises(StoreError, match=r"not complete: 1 shards lack their sidecars \(first: 1\)"):
+        with pytest.raises(StoreError, match="not complete: shard 1 is missing"):
             read(filled, "image")
     # The other shards are whole.
     np.testing.assert_array_equal(store.read_array(filled, "image", slice(24, 48)), images[24:])
@@ -197,7 +191,7 @@ def test_a_write_that_dies_before_its_sidecar_leaves_nothing_to_trust(filled, im
     def die(path, value):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hessgeo.store.shards.write_json", die)
+    monkeypatch.setattr("hessgeo.store.shards.write_record", die)
     with pytest.raises(KeyboardInterrupt):
         store.write_shard(filled, "image", 1, images[12:24], about={})
     assert store.verify(filled, "image")[1] == ShardState.MISSING
@@ -261,6 +255,178 @@ def test_an_array_that_is_not_there_is_named(path):
         store.read_array(path, "embedding/none")
 
 
+READERS = {
+    "read_array": lambda store_path: store.read_array(store_path, "image"),
+    "open_array": lambda store_path: store.open_array(store_path, "image").compute(),
+    "read_rows": lambda store_path: store.read_rows(store_path, "image", np.arange(ROWS)),
+}
+
+
+def empty(file):
+    file.write_bytes(b"")
+
+
+def cut(file):
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def turn_into_a_folder(file):
+    file.unlink()
+    file.mkdir()
+
+
+def turn_into_a_pipe(file):
+    file.unlink()
+    os.mkfifo(file)
+
+
+DAMAGES = {"emptied": empty, "cut": cut, "gone": os.unlink, "folder": turn_into_a_folder, "pipe": turn_into_a_pipe}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("shard", range(4))
+def test_no_reader_takes_a_damaged_shard_for_black_images(filled, damage, shard):
+    damage(store.shard_file(filled, "image", shard))
+    for read in READERS.values():
+        with pytest.raises(StoreError, match=f"image is not complete: shard {shard} is (missing|truncated)"):
+            read(filled)
+    states = store.verify(filled, "image")
+    assert [k for k, state in states.items() if state != ShardState.OK] == [shard]
+    store.remove_shard(filled, "image", shard)
+    assert store.verify(filled, "image")[shard] == ShardState.MISSING
+
+
+@pytest.fixture
+def uneven(tmp_path):
+    """A store whose last shard holds four of twelve rows."""
+    path = tmp_path / "study" / "samples" / "uneven.zarr"
+    rng = np.random.default_rng(3)
+    images = rng.integers(0, 256, (28, 8, 8, 1), dtype="u1")
+    arrays = {"image": ((8, 8, 1), "u1")}
+    store.create_samples(path, points=rng.random((28, 2)), arrays=arrays, shard=SHARD, attributes={})
+    for shard in range(3):
+        store.write_shard(path, "image", shard, images[store.shard_rows(path, "image", shard)], about={})
+    return path, images
+
+
+def test_the_last_shard_may_hold_fewer_rows_and_is_compared_like_the_others(uneven):
+    path, images = uneven
+    assert store.shard_rows(path, "image", 2) == slice(24, 28)
+    with pytest.raises(ValueError, match="shard 3 of .* allowed: 0 to 2"):
+        store.shard_rows(path, "image", 3)
+    for read in READERS:
+        rows = {"read_rows": lambda: store.read_rows(path, "image", np.arange(28))}
+        got = rows.get(read, lambda read=read: READERS[read](path))()
+        np.testing.assert_array_equal(got, images)
+    assert store.verify(path, "image") == dict.fromkeys(range(3), ShardState.OK)
+    file = store.shard_file(path, "image", 2)
+    flip(file, file.stat().st_size // 2)
+    assert store.verify(path, "image")[2] == ShardState.FLIPPED
+    file.unlink()
+    assert store.verify(path, "image")[2] == ShardState.MISSING
+    with pytest.raises(StoreError, match="shard 2 is missing"):
+        store.read_rows(path, "image", np.array([25]))
+    np.testing.assert_array_equal(store.read_array(path, "image", slice(0, 24)), images[:24])
+
+
+def shrink(metadata):
+    metadata["shape"][0] = 24
+
+
+def grow(metadata):
+    metadata["shape"][0] = 96
+
+
+def reshape(metadata):
+    metadata["shape"][1] = 4
+
+
+def refill(metadata):
+    metadata["fill_value"] = 7
+
+
+def reshard(metadata):
+    metadata["chunk_grid"]["configuration"]["chunk_shape"][0] = 24
+
+
+@pytest.mark.parametrize("change", [shrink, grow, reshape, refill, reshard])
+def test_metadata_that_were_changed_are_refused(filled, change):
+    file = filled / "image" / "zarr.json"
+    metadata = json.loads(file.read_text())
+    change(metadata)
+    file.write_text(json.dumps(metadata))
+    for name in ("read_array", "open_array"):
+        with pytest.raises(StoreError, match="shard 0 is foreign"):
+            READERS[name](filled)
+    with pytest.raises(StoreError, match="shard 0 is foreign"):
+        store.read_rows(filled, "image", np.array([0]))
+    assert ShardState.FOREIGN in store.verify(filled, "image").values()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff\xfe", b'{"shape": [48]}', b"[" * 100_000])
+@pytest.mark.parametrize("name", ["zarr.json", "image/zarr.json"])
+def test_metadata_that_cannot_be_read_are_named_in_one_line(filled, name, content):
+    (filled / name).write_bytes(content)
+    for read in READERS.values():
+        with pytest.raises(StoreError) as refused:
+            read(filled)
+        assert str(filled) in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
+def test_shards_are_known_by_store_and_place(filled, images, tmp_path):
+    other = tmp_path / "other" / "samples" / "layout.zarr"
+    points, arrays = store.read_array(filled, "t"), {"image": ((8, 8, 1), "u1")}
+    store.create_samples(other, points=points, arrays=arrays, shard=SHARD, attributes={"settings": {"seed": 2}})
+    for shard in range(4):
+        store.write_shard(other, "image", shard, images[::-1][shard * SHARD :][:SHARD], about={})
+    for shard, source, place in ((2, other, 2), (1, filled, 3)):
+        before = {}
+        for file in (store.shard_file, store.sidecar_file):
+            target = file(filled, "image", shard)
+            before[target] = target.read_bytes()
+            target.write_bytes(file(source, "image", place).read_bytes())
+        assert store.verify(filled, "image")[shard] == ShardState.FOREIGN
+        for read in READERS.values():
+            with pytest.raises(StoreError, match=f"shard {shard} is foreign"):
+                read(filled)
+        for target, content in before.items():
+            target.write_bytes(content)
+    np.testing.assert_array_equal(store.read_array(filled, "image"), images)
+
+
+def test_a_shard_of_the_same_size_does_not_pass_for_another(path):
+    # Noise does not compress, so that all shards have one size.
+    store.create_array(path, "noise", samples=ROWS, item=(64,), dtype="f4", shard=SHARD)
+    rng = np.random.default_rng(0)
+    for shard in range(4):
+        store.write_shard(path, "noise", shard, rng.random((SHARD, 64)).astype("f4"), about={})
+    one, two = (store.shard_file(path, "noise", shard) for shard in (0, 3))
+    two.write_bytes(one.read_bytes()[: two.stat().st_size].ljust(two.stat().st_size, b"\0"))
+    assert store.verify(path, "noise")[3] == ShardState.FLIPPED
+    with pytest.raises(StoreError, match="shard 3 is flipped"):
+        store.read_array(path, "noise", slice(40, 44))
+
+
+def test_shards_of_two_models_are_not_read_together(path, images):
+    for shard, model in enumerate(("a1", "a1", "b2", None)):
+        about = {"model": model} if model else {}
+        store.write_shard(path, "image", shard, images[shard * SHARD :][:SHARD], about=about)
+    for read in READERS.values():
+        with pytest.raises(StoreError, match="image holds shards of two models in one store: a1, b2"):
+            read(path)
+    np.testing.assert_array_equal(store.read_array(path, "image", slice(0, 24)), images[:24])
+    np.testing.assert_array_equal(store.read_array(path, "image", slice(24, 48)), images[24:])
+
+
+def test_a_shard_that_is_lost_after_an_array_was_opened_is_missed_when_it_is_read(filled):
+    lazy = store.open_array(filled, "image")
+    store.shard_file(filled, "image", 3).unlink()
+    lazy[: 3 * SHARD].compute()
+    with pytest.raises(StoreError, match="c/3/0/0/0 is missing"):
+        lazy.compute()
+
+
 def make_posterior(**more):
     rng = np.random.default_rng(2)
     moments = {"mean": rng.random((9, 2)), "second_moment": rng.random((9, 3))}
@@ -292,6 +458,56 @@ def test_a_posterior_comes_back_as_it_was(tmp_path, more):
         if isinstance(one, np.ndarray):
             assert one.dtype == two.dtype
     assert [file.name for file in tmp_path.iterdir()] == ["posterior.zarr"]
+
+
+@pytest.fixture
+def written(tmp_path):
+    more = {"neighbours": np.arange(18).reshape(9, 2), "coarse": np.zeros((9, 2, 3), "f4")}
+    store.write_posterior(tmp_path / "posterior.zarr", make_posterior(**more))
+    return tmp_path / "posterior.zarr"
+
+
+def test_a_posterior_misses_every_file_that_it_lost(written):
+    for file in sorted(path for path in written.rglob("*") if path.is_file()):
+        content = file.read_bytes()
+        file.unlink()
+        with pytest.raises((StoreError, FileNotFoundError)):
+            store.read_posterior(written)
+        file.write_bytes(content)
+    store.read_posterior(written)
+
+
+@pytest.mark.parametrize(
+    "change", [{"resolution": 4.0}, {"kernel": "gaussian"}, {"exclude_self": False}, {"digest": None}]
+)
+def test_a_posterior_whose_attributes_were_edited_is_refused(written, change):
+    file = written / "zarr.json"
+    metadata = json.loads(file.read_text())
+    metadata["attributes"] |= change
+    file.write_text(json.dumps(metadata))
+    with pytest.raises(StoreError, match="its digest is another"):
+        store.read_posterior(written)
+
+
+def test_a_posterior_whose_arrays_changed_places_is_refused(written):
+    (written / "mean").rename(written / "aside")
+    (written / "t").rename(written / "mean")
+    (written / "aside").rename(written / "t")
+    with pytest.raises(StoreError, match="its digest is another"):
+        store.read_posterior(written)
+
+
+def test_a_posterior_whose_array_has_another_shape_is_refused(written):
+    for name in ("mean", "marginal", "coarse"):
+        file = written / name / "zarr.json"
+        text = file.read_text()
+        metadata = json.loads(text)
+        metadata["shape"][0] -= 1
+        file.write_text(json.dumps(metadata))
+        with pytest.raises(StoreError):
+            store.read_posterior(written)
+        file.write_text(text)
+    store.read_posterior(written)
 
 
 def test_a_dataset_comes_back_as_it_was(tmp_path):

@@ -3,10 +3,9 @@
 
 rule create_states:
     output:
-        group=solvable.seeded("samples", "{digest}.zarr", "zarr.json"),
+        **{name: solvable.seeded("samples", "{digest}.zarr", file) for name, file in STORE_FILES.items()},
         points=solvable.seeded("samples", "{digest}.zarr", "t", "c", "0", "0"),
         points_sidecar=solvable.seeded("manifest", "{digest}", "t", "0.json"),
-        states_metadata=solvable.seeded("samples", "{digest}.zarr", "state", "zarr.json"),
     log:
         logs("solvable", "{system}", "{seed}", "{digest}", "create_states.log"),
     benchmark:

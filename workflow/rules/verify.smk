@@ -1,4 +1,4 @@
-"""Compare every shard with its sidecar."""
+"""Compare everything under results with what vouches for it."""
 
 
 rule verify:
@@ -11,14 +11,10 @@ rule verify:
         mem_mb=1_000,
         runtime="60m",
     params:
-        stores=lambda wildcards: {
-            **{
-                entry.samples: {array: entry.shard_count(array) for array in entry.arrays}
-                for entry in layout.studies
-            },
-            **solvable.built_stores(),
-        },
+        results=settings.results,
+        made=lambda wildcards: made_by(workflow.rules, settings.results),
+        targets=lambda wildcards: by_target(layout),
     message:
-        "Compare every shard with its sidecar and remove what does not match"
+        "Compare everything under results with what vouches for it, and remove what does not match"
     script:
         "../scripts/verify.py"

@@ -4,13 +4,12 @@ import logging
 
 import pandas as pd
 
+from hessgeo import store
 from hessgeo.generative.clustering import cluster_scores, summarise
 from hessgeo.generative.densities import kernel_density
 from hessgeo.generative.flow import fit_flow
 from hessgeo.generative.toys import TOYS
 from hessgeo.workflow import script_context
-
-WRITTEN = {"index": False, "float_format": "%.10g", "lineterminator": "\n"}
 
 
 def main(output, points, replicates, densities, flow_steps, seed, **options):
@@ -24,8 +23,8 @@ def main(output, points, replicates, densities, flow_steps, seed, **options):
             parts.append(scores.assign(dataset=name, seed=k))
             logging.info("%s, seed %d: best %.3f", name, k, scores["ari"].max())
     scores = pd.concat(parts)
-    scores.to_csv(output.scores, **WRITTEN)
-    summarise(scores).to_csv(output.table, **WRITTEN)
+    store.write_table(output.scores, scores)
+    store.write_table(output.table, summarise(scores))
 
 
 if __name__ == "__main__":

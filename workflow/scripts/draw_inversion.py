@@ -18,4 +18,4 @@ if __name__ == "__main__":
         shape = tuple(step.params.image_shape)
         images = np.stack([load_image(source, shape) for source in step.params.sources if is_image(source)])
         files = dict(zip(("anchors", "numbers", "reconstructions"), step.input.anchors, strict=True))
-        main(images, np.load(files["reconstructions"]), store.read_json(files["numbers"]), step.output)
+        main(images, store.read_npy(files["reconstructions"]), store.read_json(files["numbers"]), step.output)

@@ -1,7 +1,6 @@
 """Draw how a study moves with its resolution."""
 
-import pandas as pd
-
+from hessgeo import store
 from hessgeo.plotting import resolution_scan, save_figure
 from hessgeo.workflow import script_context
 
@@ -12,4 +11,4 @@ def main(table, output):
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
-        main(pd.read_csv(step.input.table), step.output)
+        main(store.read_table(step.input.table), step.output)

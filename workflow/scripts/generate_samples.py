@@ -26,7 +26,7 @@ def main(path, shard, system, seed, about):
 if __name__ == "__main__":
     with script_context(snakemake) as step:
         params, device, source = step.params, pick_device(), step.params.system
-        plane, most = latent_plane(np.load(step.input.anchors), params.plane), params.shard
+        plane, most = latent_plane(store.read_npy(step.input.anchors), params.plane), params.shard
         with source.reading(step.wildcards.layout.rpartition("-")[2]) as model:
             system = load_system(source.settings, source.path, plane, device=device, most=most)
         about = {"device": device, "settings": digest(params.sampling), "model": model}

@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from hessgeo import store
 from hessgeo.generative.conformal import ConformalMetric
 from hessgeo.generative.convergence import compare_draws, node_convergence
 from hessgeo.generative.experiments import reference_geodesic
@@ -11,7 +12,6 @@ from hessgeo.generative.toys import HORSESHOE_BOX, HORSESHOE_ENDS, UNIFORM_BOX, 
 from hessgeo.workflow import script_context
 
 SEGMENTS = 32  # over which errors of the quadrature are averaged
-WRITTEN = {"index": False, "float_format": "%.10g", "lineterminator": "\n"}
 
 
 def main(output, lam, p0, counts, replicates, factor, panels, nodes, seed):
@@ -21,10 +21,10 @@ def main(output, lam, p0, counts, replicates, factor, panels, nodes, seed):
     _, exact, _ = reference_geodesic(metric, ends, HORSESHOE_BOX)
     sizes = {"counts": counts, "replicates": replicates, "factor": factor}
     points = compare_draws(density, metric, ends, exact, box=UNIFORM_BOX, **sizes, seed=seed)
-    points.to_csv(output.points, **WRITTEN)
+    store.write_table(output.points, points)
     # Between points of the ridge: across all densities that there are.
     drawn = density.sample(2 * SEGMENTS, torch.Generator().manual_seed(seed)).reshape(SEGMENTS, 2, 2)
-    node_convergence(metric, drawn, panels=panels, nodes=nodes).to_csv(output.nodes, **WRITTEN)
+    store.write_table(output.nodes, node_convergence(metric, drawn, panels=panels, nodes=nodes))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def main(embedding, t, grid, resolution, params, threads, output):
             }
         )
         logging.info("factor %g: N = %.6g, %d phases", factor, rows[-1]["N"], rows[-1]["phases"])
-    pd.DataFrame(rows).to_csv(output.table, index=False, float_format="%.10g", lineterminator="\n")
+    store.write_table(output.table, pd.DataFrame(rows))
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     store.write_json(output.numbers, columns)
 

@@ -2,8 +2,6 @@
 
 import logging
 
-import numpy as np
-
 from hessgeo import store
 from hessgeo.embeddings import load_embedding
 from hessgeo.evaluation.path_table import turning_at_boundaries
@@ -40,7 +38,7 @@ def main(paths, label, system, embedding, maps, grid, settings, seed, output):
 if __name__ == "__main__":
     with script_context(snakemake) as step:
         params, device = step.params, pick_device()
-        plane = latent_plane(np.load(step.input.anchors), params.plane)
+        plane = latent_plane(store.read_npy(step.input.anchors), params.plane)
         system, embedder, perceiver = params.system, params.embedder, params.perceiver
         with system.reading(), embedder.reading(), perceiver.reading():
             sampler = load_system(system.settings, system.path, plane, device=device, most=params.most)

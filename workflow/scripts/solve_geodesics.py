@@ -35,7 +35,7 @@ if __name__ == "__main__":
         posterior = store.read_posterior(step.input.posterior)
         # The sum of the kernel over all samples: a kernel density at N. A network has no such sum.
         log_density = posterior.log_normaliser.reshape(grid.shape) if params.has_density else None
-        plane = latent_plane(np.load(step.input.anchors), params.plane)
+        plane = latent_plane(store.read_npy(step.input.anchors), params.plane)
         # A network of LPIPS is worth a GPU, the rest is not.
         lpips = params.perceptual is not None and params.perceptual["kind"] == "lpips"
         with params.perceiver.reading():

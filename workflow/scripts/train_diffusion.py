@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from hessgeo import store
 from hessgeo.models.digit_diffusion import train_diffusion
 from hessgeo.models.digits import load_digits
 from hessgeo.workflow import script_context
@@ -10,7 +11,8 @@ from hessgeo.workflow import script_context
 def main(folder, held_out, seed, training):
     digits = load_digits(held_out=held_out, seed=seed)
     pipeline = train_diffusion(digits, **training, seed=seed, progress=True)
-    pipeline.save_pretrained(folder, safe_serialization=True)
+    with store.whole_files(folder) as partial:
+        pipeline.save_pretrained(partial, safe_serialization=True)
 
 
 if __name__ == "__main__":

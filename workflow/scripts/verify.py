@@ -1,44 +1,49 @@
-"""Compare every shard with its sidecar, remove what does not match, and say what to run next."""
+"""Compare everything under results with what vouches for it, remove what is damaged, and say what to run next."""
 
+import os
 import sys
-from contextlib import suppress
-from pathlib import Path
 
 from hessgeo import store
-from hessgeo.store import MissingArrayError, ShardState, StoreError
 from hessgeo.workflow import script_context
+from hessgeo.workflow.context import COMMAND
 
 
-def states(path, name, shards):
-    try:
-        return store.verify(path, name)
-    except MissingArrayError:
-        return dict.fromkeys(range(shards), ShardState.MISSING)
+def told(faults, targets):
+    """One line on what was found, with the command that makes it again."""
+    due = [name for name, paths in targets.items() if any(fault.path in paths for fault in faults)]
+    own = sum(any(fault.path in paths for paths in targets.values()) for fault in faults)
+    again = f"; to make them again: {' '.join([os.environ[COMMAND], *due])}" if due else ""
+    rest = f"; {len(faults) - own} belong to settings other than these" if own < len(faults) else ""
+    return f"{len(faults)} results were damaged or missing, and what was damaged is removed{again}{rest}"
 
 
-def main(stores, report):
-    """Walk the arrays of each store, ``{path: {array: number of shards}}``, and report what is there."""
-    bad = 0
-    for path, arrays in stores.items():
-        if not Path(path).is_dir():
-            report.write(f"{path}: not made yet\n")
-            continue
-        for name, shards in arrays.items():
-            found = states(path, name, shards)
-            wrong = {shard: state for shard, state in found.items() if state != ShardState.OK}
-            report.write(f"{path}/{name}: {shards - len(wrong)} of {shards} shards ok\n")
-            for shard, state in wrong.items():
-                report.write(f"{path}/{name}: shard {shard} is {state}\n")
-                with suppress(MissingArrayError):  # then the array itself is due again
-                    store.remove_shard(path, name, shard)
-            bad += len(wrong)
-    if bad:
-        raise StoreError(
-            f"{bad} shards are missing, truncated or flipped; to make them again: snakemake --cores all, "
-            "and table1 for those of solvable systems"
-        )
+def main(root, made, targets, report):
+    """Report on each result of a folder, remove the damaged ones, and fail if there are any.
+
+    Args:
+        root: the folder.
+        made: what rules make, a ``store.Made``.
+        targets: paths that each target of the workflow makes.
+        report: where the lines go.
+    """
+    found = store.audit(root, made)
+    for place, (whole, count) in found.shards.items():
+        report.write(f"{place}: {whole} of {count} shards ok\n")
+    for fault in found.faults:
+        report.write(f"{fault.told}\n")
+        fault.remove()
+    for path in found.leftovers:
+        report.write(f"{path} was left unfinished by a job that was killed\n")
+    for path, told in found.strays.items():
+        report.write(f"{path} {told}, and is left as it is\n")
+    report.write(
+        f"{found.whole} other results ok; {found.unread} logs, benchmarks and reports are read by no step\n"
+    )
+    if found.faults:
+        raise store.StoreError(told(found.faults, targets))
 
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
-        main(step.params.stores, sys.stdout)
+        params = step.params
+        main(params.results, store.Made(**params.made), params.targets, sys.stdout)

@@ -1,0 +1,124 @@
+"""Files that are there whole or not at all, and what tells one content from another."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PARTIAL = ".partial"
+ASIDE = ".set-aside"
+
+
+class StoreError(ValueError):
+    """A result that cannot be read as it stands."""
+
+
+def plain(value: Any) -> Any:
+    """Arrays and numbers of numpy for JSON, the ``default`` of its encoder."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} has no place in JSON")
+
+
+@contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """A place beside ``path`` to write to; what was written is moved to ``path`` at once if all went well."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}{PARTIAL}")
+    discard(partial)  # of a job that was killed
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        discard(partial)
+
+
+@contextmanager
+def whole_files(folder: str | Path) -> Iterator[Path]:
+    """A folder to write files to; each is moved to its place in ``folder`` at once if all went well."""
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}{PARTIAL}")
+    discard(partial)
+    partial.mkdir()
+    try:
+        yield partial
+        for file in sorted(path for path in partial.rglob("*") if path.is_file()):
+            target = folder / file.relative_to(partial)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(target)
+    finally:
+        discard(partial)
+
+
+def discard(path: Path) -> None:
+    """Remove a file, a link or a folder with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def clear(path: Path) -> None:
+    """Make room for a file: what is no file in its place, or in that of a folder on the way, is set aside.
+
+    A folder without files is removed, one with files keeps them under the name ``<name>.set-aside``.
+    """
+    for place in (*reversed(path.parents), path):
+        if place.is_dir():
+            continue
+        if place == path:
+            path.unlink(missing_ok=True)
+        elif os.path.lexists(place):
+            set_aside(place)
+        return
+    if path.is_symlink() or not any(not inner.is_dir() for inner in path.rglob("*")):
+        discard(path)
+    else:
+        set_aside(path)
+
+
+def set_aside(path: Path) -> None:
+    """Rename what stands where a result belongs, and may be somebody's own."""
+    aside = path.with_name(path.name + ASIDE)
+    while os.path.lexists(aside):
+        aside = aside.with_name(aside.name + ASIDE)
+    path.rename(aside)
+
+
+def contents(path: Path) -> dict[str, Any]:
+    """Size and SHA-256 of a file."""
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return {"bytes": os.fstat(stream.fileno()).st_size, "sha256": digest}
+
+
+def size_fault(path: Path, size: Any) -> str | None:
+    """What is wrong with a file that should have ``size`` bytes, None if it is a file that has."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        return "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+    if not stat.S_ISREG(found.st_mode):  # a pipe would block whoever opens it
+        return "is no file"
+    return None if found.st_size == size else f"has {found.st_size} bytes, not {size}"
+
+
+def content_fault(path: Path, entry: dict[str, Any]) -> str | None:
+    """What is wrong with a file beside what ``contents`` said of it, None if nothing is."""
+    if fault := size_fault(path, entry.get("bytes")):
+        return fault
+    try:
+        same = contents(path) == entry
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return None if same else "holds other bytes than were written"
