@@ -87,10 +87,9 @@ class GenerativeLayout:
 
     @property
     def targets(self) -> list[str]:
-        """Everything that the target generative_geodesics makes."""
+        """Everything that the target generative_geodesics makes, beside the model."""
         figures = [
             self.path("figures", f"{name}.{kind}") for name in self.figures for kind in ("svg", "png", "csv")
         ]
         results = [self.path(name) for names in DENSITY_FIGURES.values() for name in names]
-        model = [self.model(file) for file in DIFFUSION_FILES.values()]
-        return [*model, *results, self.table, *figures]
+        return [*results, self.table, *figures]

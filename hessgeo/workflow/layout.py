@@ -186,6 +186,12 @@ class Layout:
         return GenerativeLayout(self.settings.results, self.settings.generative)
 
     @property
+    def generative_targets(self) -> list[str]:
+        """Everything that the target ``generative_geodesics`` makes, the model included."""
+        model = [self.generative.model(file) for file in DIFFUSION_FILES.values()]
+        return [*model, *self.generative.targets]
+
+    @property
     def targets(self) -> list[str]:
         """Everything that a run makes, intermediate results included: one that was lost is made again."""
         compared = [
@@ -343,7 +349,7 @@ class StudyLayout(StudyModels):
         return [f"{folder}/{k}.json" for k in range(self.shard_count(array))]
 
     def complete(self, array: str) -> list[str]:
-        """All that a job waits for that reads an array: metadata, those of the store among them, shards and sidecars."""
+        """All that a job waits for that reads an array: metadata, also of the store, shards and sidecars."""
         array = self.embedding_array if array == "embedding" else array
         groups = [f"{self.samples}/zarr.json"]
         if array == self.embedding_array:

@@ -40,5 +40,5 @@ def by_target(layout: Layout) -> dict[str, list[str]]:
         "all": layout.targets,
         "table1": layout.solvable.targets,
         "table2": layout.path_targets,
-        "generative_geodesics": layout.generative.targets,
+        "generative_geodesics": layout.generative_targets,
     }

@@ -151,10 +151,14 @@ def test_a_job_vouches_for_what_it_wrote(at_work):
         assert not store.voucher_file("results/fit.json").exists()
     assert store.fault("results/fit.json") is None
     # Done again, it vouches for nothing until it has ended well.
-    with pytest.raises(SystemExit), script_context(at_work) as step:
+
+    def fail(step):
         assert not store.voucher_file("results/fit.json").exists()
         store.write_json(step.output[0], {"N": 4})
         raise RuntimeError
+
+    with pytest.raises(SystemExit), script_context(at_work) as step:
+        fail(step)
     assert store.fault("results/fit.json") == "has nothing that vouches for it"
 
 
@@ -172,7 +176,8 @@ def test_a_job_does_not_start_on_a_damaged_input(at_work, damage, capsys):
     line = capsys.readouterr().err
     assert line == (
         f"hessgeo: fit_free_energy (study digits) failed: StoreError: results/moments.json {told[damage]}; to remove "
-        f"what is damaged, before the same run again: snakemake --directory /run --cores all verify (log: {at_work.log[0]})\n"
+        "what is damaged, before the same run again: snakemake --directory /run --cores all verify "
+        f"(log: {at_work.log[0]})\n"
     )
 
 
@@ -184,7 +189,9 @@ def test_a_file_of_a_users_own_needs_no_voucher(at_work, tmp_path):
 
 
 def test_the_log_of_a_killed_job_says_that_it_was_killed(tmp_path):
-    never, begun, ended, failed = (tmp_path / "logs" / f"{name}.log" for name in ("never", "begun", "ended", "failed"))
+    never, begun, ended, failed = (
+        tmp_path / "logs" / f"{name}.log" for name in ("never", "begun", "ended", "failed")
+    )
     never.parent.mkdir()
     begun.write_text("fit on 1 threads\n")
     ended.write_text("fit on 1 threads\ndone in 3.0 s\n")

@@ -280,7 +280,13 @@ def turn_into_a_pipe(file):
     os.mkfifo(file)
 
 
-DAMAGES = {"emptied": empty, "cut": cut, "gone": os.unlink, "folder": turn_into_a_folder, "pipe": turn_into_a_pipe}
+DAMAGES = {
+    "emptied": empty,
+    "cut": cut,
+    "gone": os.unlink,
+    "folder": turn_into_a_folder,
+    "pipe": turn_into_a_pipe,
+}
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
@@ -312,7 +318,7 @@ def uneven(tmp_path):
 def test_the_last_shard_may_hold_fewer_rows_and_is_compared_like_the_others(uneven):
     path, images = uneven
     assert store.shard_rows(path, "image", 2) == slice(24, 28)
-    with pytest.raises(ValueError, match="shard 3 of .* allowed: 0 to 2"):
+    with pytest.raises(ValueError, match=r"shard 3 of .* allowed: 0 to 2"):
         store.shard_rows(path, "image", 3)
     for read in READERS:
         rows = {"read_rows": lambda: store.read_rows(path, "image", np.arange(28))}
@@ -363,7 +369,9 @@ def test_metadata_that_were_changed_are_refused(filled, change):
     assert ShardState.FOREIGN in store.verify(filled, "image").values()
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff\xfe", b'{"shape": [48]}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"{}", b"\xff\xfe", b'{"shape": [48]}', b"[" * 100_000]
+)
 @pytest.mark.parametrize("name", ["zarr.json", "image/zarr.json"])
 def test_metadata_that_cannot_be_read_are_named_in_one_line(filled, name, content):
     (filled / name).write_bytes(content)
@@ -377,7 +385,9 @@ def test_metadata_that_cannot_be_read_are_named_in_one_line(filled, name, conten
 def test_shards_are_known_by_store_and_place(filled, images, tmp_path):
     other = tmp_path / "other" / "samples" / "layout.zarr"
     points, arrays = store.read_array(filled, "t"), {"image": ((8, 8, 1), "u1")}
-    store.create_samples(other, points=points, arrays=arrays, shard=SHARD, attributes={"settings": {"seed": 2}})
+    store.create_samples(
+        other, points=points, arrays=arrays, shard=SHARD, attributes={"settings": {"seed": 2}}
+    )
     for shard in range(4):
         store.write_shard(other, "image", shard, images[::-1][shard * SHARD :][:SHARD], about={})
     for shard, source, place in ((2, other, 2), (1, filled, 3)):

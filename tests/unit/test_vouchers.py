@@ -36,7 +36,9 @@ def results(tmp_path, monkeypatch):
         folder = Path("results", study)
         path, images = folder / "samples" / "layout.zarr", rng.integers(0, 256, (24, 4, 4, 1), dtype="u1")
         arrays = {"image": ((4, 4, 1), "u1")}
-        store.create_samples(path, points=rng.random((24, 2)), arrays=arrays, shard=12, attributes={"seed": seed})
+        store.create_samples(
+            path, points=rng.random((24, 2)), arrays=arrays, shard=12, attributes={"seed": seed}
+        )
         for shard in range(2):
             store.write_shard(path, "image", shard, images[12 * shard :][:12], about={})
         store.write_dataset(folder / "metric.nc", xr.Dataset({"g": (("a",), rng.random(5))}))
@@ -44,8 +46,12 @@ def results(tmp_path, monkeypatch):
         (folder / "posterior.zarr" / "mean").mkdir(parents=True)
         for name in ("zarr.json", "mean/zarr.json"):
             (folder / "posterior.zarr" / name).write_text(f"{study} {name}")
-        metadata = [path / name for name in ("zarr.json", "embedding/zarr.json", "t/zarr.json", "image/zarr.json")]
-        store.vouch([*metadata, folder / "metric.nc", folder / "numbers" / "fit.json", folder / "posterior.zarr"])
+        metadata = [
+            path / name for name in ("zarr.json", "embedding/zarr.json", "t/zarr.json", "image/zarr.json")
+        ]
+        store.vouch(
+            [*metadata, folder / "metric.nc", folder / "numbers" / "fit.json", folder / "posterior.zarr"]
+        )
         (folder / "posterior.zarr" / ".snakemake_timestamp").touch()
     Path("results/logs").mkdir()
     Path("results/logs/one.log").write_text("done")
@@ -110,7 +116,9 @@ DAMAGES = {
         "has a voucher that cannot be read",
     ),
     "with another voucher": (
-        lambda file: shutil.copy(str(store.voucher_file(file)).replace("/two/", "/one/"), store.voucher_file(file)),
+        lambda file: shutil.copy(
+            str(store.voucher_file(file)).replace("/two/", "/one/"), store.voucher_file(file)
+        ),
         "",
     ),
 }
@@ -119,7 +127,9 @@ DAMAGES = {
 @pytest.mark.parametrize(("damage", "told"), DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_file_is_named_removed_and_nothing_else_is(results, damage, told):
     file = results / "two" / "metric.nc"
-    before = {path: path.read_bytes() for path in results.rglob("*") if path.is_file() and "metric" not in path.name}
+    before = {
+        path: path.read_bytes() for path in results.rglob("*") if path.is_file() and "metric" not in path.name
+    }
     damage(file)
     (line,), audit = found(results)
     assert line.startswith("results/two/metric.nc ")
@@ -190,7 +200,12 @@ def test_shards_and_sidecars_are_found_wherever_there_is_a_store(results):
 
 
 def test_files_of_a_users_own_are_named_and_left(results):
-    own = {"results/notes.txt": "a", "results/one/mine.nc": "b", "results/.note": "c", "results/logs/other.txt": "d"}
+    own = {
+        "results/notes.txt": "a",
+        "results/one/mine.nc": "b",
+        "results/.note": "c",
+        "results/logs/other.txt": "d",
+    }
     for path, text in own.items():
         Path(path).write_text(text)
     told, audit = found(results)
@@ -239,7 +254,7 @@ def test_inputs_are_checked_before_they_are_read(results):
             store.check_results([Path(file).absolute()], "results")
         file.write_bytes(content)
     store.voucher_file(inputs[0]).unlink()
-    with pytest.raises(StoreError, match="metric.nc has nothing that vouches for it"):
+    with pytest.raises(StoreError, match=r"metric\.nc has nothing that vouches for it"):
         store.check_results(inputs, "results")
 
 
@@ -284,7 +299,8 @@ def test_every_byte_of_a_record_counts(tmp_path):
     assert store.read_record(path) == {"bytes": 12, "seconds": 0.1 + 0.2, "rows": [0, 12]}
     content = path.read_bytes()
     for position in range(len(content)):
-        for damaged in (content[:position], content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]):
+        before, after = content[:position], content[position + 1 :]
+        for damaged in (before, before + bytes([content[position] ^ 1]) + after):
             path.write_bytes(damaged)
             with pytest.raises(StoreError):
                 store.read_record(path)
@@ -296,14 +312,17 @@ def test_every_byte_of_a_record_counts(tmp_path):
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("old")
-    with pytest.raises(RuntimeError), store.whole(path) as partial:
-        partial.write_text("half")
+
+    def fail(place):
+        place.write_text("half")
         raise RuntimeError
+
+    with pytest.raises(RuntimeError), store.whole(path) as partial:
+        fail(partial)
     assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
     assert path.read_text() == "old"
     with pytest.raises(RuntimeError), store.whole_files(tmp_path / "model") as partial:
-        (partial / "weights").write_text("half")
-        raise RuntimeError
+        fail(partial / "weights")
     assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
     with store.whole_files(tmp_path / "model") as partial:
         (partial / "unet").mkdir()

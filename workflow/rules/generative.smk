@@ -188,6 +188,6 @@ rule draw_density_figure:
 
 rule generative_geodesics:
     input:
-        density.targets,
+        layout.generative_targets,
     message:
         "The geodesics of densities are complete"
