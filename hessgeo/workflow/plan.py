@@ -18,7 +18,7 @@ from torch.nn import Module
 from hessgeo.embeddings import load_embedding
 from hessgeo.embeddings.base import Embedding
 from hessgeo.grids import Grid, parameter_points
-from hessgeo.store import compressed_share
+from hessgeo.store import compressed_share, read_npy
 from hessgeo.systems.base import System
 from hessgeo.systems.memory import peak_memory
 from hessgeo.systems.slices import random_anchors
@@ -313,7 +313,7 @@ def load_study_system(study: StudyLayout, device: str) -> System:
     settings = study.settings.studies[study.name]
     made = Path(study.anchor_file("anchors"))
     shape = study.settings.latent_shape(study.name)
-    anchors = np.load(made) if made.is_file() else random_anchors(settings["seed"], shape)
+    anchors = read_npy(made) if made.is_file() else random_anchors(settings["seed"], shape)
     plane = latent_plane(anchors, settings["slice"])
     most = settings["sampling"]["shard"]
     return load_system(settings["system"], study.system_model, plane, device=device, most=most)

@@ -28,6 +28,7 @@ from hessgeo.estimators.base import Samples
 from hessgeo.estimators.settings import with_defaults
 from hessgeo.evaluation.metric_scores import constant_metric
 from hessgeo.grids import Grid
+from hessgeo.store import write_network
 from hessgeo.systems.curie_weiss import CurieWeiss
 from hessgeo.systems.gaussian_linear import GaussianLinear
 from hessgeo.systems.ising import Ising
@@ -326,7 +327,7 @@ def test_training_is_a_function_of_the_seed_and_files_keep_it(kind, tmp_path):
 
 @pytest.mark.parametrize("part", [MeanRegression, LatentStatistics, ScoreClassifier])
 def test_other_files_are_refused(part, tmp_path):
-    (tmp_path / "config.json").write_text("{}")
+    write_network(tmp_path, {}, {})
     with pytest.raises(ValueError, match="does not hold a"):
         part.load(tmp_path)
 
