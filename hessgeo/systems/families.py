@@ -35,6 +35,8 @@ REQUIRED = {
     "stable-diffusion-3": ("scheduler", "vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
     "flux": ("scheduler", "vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
 }
+TEXT_ENCODERS = ("CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel")
+"""Classes of ``transformers`` that read a prompt."""
 # Parts that a pipeline may name and that have no influence on an image made from a latent and a prompt.
 IGNORED = ("safety_checker", "feature_extractor", "image_encoder")
 
@@ -88,6 +90,7 @@ class Checkpoint:
         flow: whether it is trained by flow matching, not to predict noise.
         architecture: one of ``ARCHITECTURES`` for a single file without ``config``.
         variant: the variant of the weights in a folder, such as ``fp16``, where there are no others.
+        schedule: settings of the scheduler that a single file without ``config`` states itself.
     """
 
     path: Path
@@ -99,6 +102,7 @@ class Checkpoint:
     flow: bool = False
     architecture: str | None = None
     variant: str | None = None
+    schedule: tuple[tuple[str, Any], ...] = ()
 
     @property
     def network(self) -> str:
@@ -117,7 +121,8 @@ class Checkpoint:
             ValueError: one line, if it is not valid JSON.
         """
         if self.architecture:
-            return ARCHITECTURES[self.architecture].get(part, {})
+            stated = dict(self.schedule) if part == "scheduler" else {}
+            return ARCHITECTURES[self.architecture].get(part, {}) | stated
         file = "scheduler_config.json" if part == "scheduler" else "config.json"
         path = (self.config or self.path) / part / file
         return read_json(path) if path.is_file() else {}

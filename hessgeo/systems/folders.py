@@ -15,9 +15,11 @@ from hessgeo.systems.families import (
     NOISE_SCHEDULES,
     PIPELINES,
     REQUIRED,
+    TEXT_ENCODERS,
     Checkpoint,
 )
-from hessgeo.weights import PICKLES, refuse_pickle
+from hessgeo.systems.tensor_names import check_part
+from hessgeo.weights import PICKLES, refuse_pickle, tensor_header
 
 
 def describe_folder(folder: Path, size: tuple[int, int] | None) -> Checkpoint:
@@ -27,6 +29,9 @@ def describe_folder(folder: Path, size: tuple[int, int] | None) -> Checkpoint:
     latent, image = image_shapes(folder, family, configs, size)
     texts = text_files(folder, index)
     variant, weights = find_weights(folder, parts_with_weights(index))
+    for file in weights:
+        if file.suffix == ".safetensors":
+            check_part(tensor_header(file))
     files = (*texts, *weights)
     return Checkpoint(folder, family, latent, image, files, flow=family in FLOW_SCHEDULERS, variant=variant)
 
@@ -50,6 +55,9 @@ def read_index(folder: Path) -> tuple[str, dict[str, str]]:
         raise ValueError(
             f"{folder} has no {', '.join(missing)} in its model_index.json, which a {kind} needs"
         )
+    for name, part in parts.items():
+        if name.startswith("text_encoder") and part not in TEXT_ENCODERS:
+            raise ValueError(f"{folder} has a {part} as {name}, must be one of {', '.join(TEXT_ENCODERS)}")
     if family == "unconditional" and set(parts) != {"unet", "scheduler"}:
         raise ValueError(f"{folder} has the parts {', '.join(sorted(parts))}, must be a scheduler and a unet")
     return family, parts
@@ -64,6 +72,12 @@ def read_configs(folder: Path, family: str, index: Mapping[str, str]) -> dict[st
         found = configs[name].get("_class_name")
         if found != expected:
             raise ValueError(f"{folder / name} is a {found}, must be a {expected}")
+    for name in parts_with_weights(index):
+        config = configs[name] if name in configs else read_json(folder / name / "config.json")
+        if config.get("quantization_config"):
+            raise ValueError(
+                f"{folder / name} has a quantization_config, must be of weights as they were trained"
+            )
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json").get("_class_name")
     allowed = FLOW_SCHEDULERS.get(family, NOISE_SCHEDULES)
     if scheduler not in allowed:
@@ -188,6 +202,9 @@ def _check_unconditional(path: Path, network: Mapping[str, Any]) -> None:
 def check_channels(path: Path, family: str, network: Mapping[str, Any], latent: int) -> None:
     """Refuse a network that is conditional on more than a text."""
     # Flux packs patches of 2 x 2 latent pixels into channels.
+    out = network.get("out_channels")
+    if family not in ("flux", "stable-diffusion-3") and out not in (None, latent):
+        raise ValueError(f"{path} predicts {out} channels, must be those of its latents ({latent})")
     found, expected = network["in_channels"], 4 * latent if family == "flux" else latent
     if found != expected:
         kind = "an inpainting model" if found == 2 * latent + 1 else "a model conditional on an image"

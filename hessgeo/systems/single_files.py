@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from hessgeo.files import read_json
+from hessgeo.headers import Header
 from hessgeo.systems.architectures import ARCHITECTURES
 from hessgeo.systems.families import FLOW_SCHEDULERS, Checkpoint
 from hessgeo.systems.folders import (
@@ -16,7 +19,9 @@ from hessgeo.systems.folders import (
     read_index,
     text_files,
 )
-from hessgeo.weights import refuse_pickle, tensor_shapes
+from hessgeo.systems.schedules import ZERO_SNR, Said, check_agreement, said_by_file
+from hessgeo.systems.tensor_names import NETWORK, check_single_file, part_of
+from hessgeo.weights import refuse_pickle, tensor_header
 
 UNET_INPUT = "model.diffusion_model.input_blocks.0.0.weight"
 TEXT_ENCODERS = {
@@ -33,7 +38,8 @@ def describe_file(path: Path, config: Path | None, size: tuple[int, int] | None)
     refuse_pickle(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"{path} must be a pipeline folder of diffusers or a .safetensors file")
-    shapes = tensor_shapes(path)
+    header = tensor_header(path)
+    shapes = header.shapes
     family = _family_of(path, shapes)
     flow = family in FLOW_SCHEDULERS
     if flow and config is None:
@@ -43,28 +49,23 @@ def describe_file(path: Path, config: Path | None, size: tuple[int, int] | None)
         )
     if not flow:
         _check_parts(path, family, shapes)
+    said_by_file(header)  # noise of another kind has a line of its own
+    check_single_file(header, family)
     if config is None:
-        architecture = _architecture_of(path, family, shapes)
-        if (
-            "v_pred" in shapes
-            and ARCHITECTURES[architecture]["scheduler"]["prediction_type"] != "v_prediction"
-        ):
-            raise ValueError(
-                f"{path} predicts velocity, not noise as {architecture}: give a folder as config whose scheduler has "
-                f"prediction_type v_prediction (`python -m hessgeo.systems.architectures {architecture} FOLDER`)"
-            )
+        architecture, schedule = _architecture_of(header, family)
         latent, image = image_shapes(path, family, ARCHITECTURES[architecture], size)
-        return Checkpoint(path, family, latent, image, (path,), architecture=architecture)
+        return Checkpoint(path, family, latent, image, (path,), architecture=architecture, schedule=schedule)
     found, index = read_index(config)
     if found != family:
         raise ValueError(f"config {config} is of the family {found}, must be {family} as {path}")
     latent, image = image_shapes(config, family, read_configs(config, family, index), size)
-    files, variant = [path, *text_files(config, index)], None
-    if flow:
-        others = {name: stem for name, stem in parts_with_weights(index).items() if name != "transformer"}
-        variant, weights = find_weights(config, others)
-        files += weights
-    return Checkpoint(path, family, latent, image, tuple(files), config, flow, variant=variant)
+    place = config / "scheduler" / "scheduler_config.json"
+    check_agreement(header, read_json(place), place)
+    inside = {part_of(name, family) for name in shapes}
+    others = {name: stem for name, stem in parts_with_weights(index).items() if name not in inside}
+    variant, weights = find_weights(config, others) if flow else (None, [])
+    files = (path, *text_files(config, index), *weights)
+    return Checkpoint(path, family, latent, image, files, config, flow, variant=variant)
 
 
 def _family_of(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -74,11 +75,11 @@ def _family_of(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> str:
         "conditioner.embedders.1.": "stable-diffusion-xl",
         "cond_stage_model.": "stable-diffusion",
     }
+    for mark, family in marks.items():
+        if any(name.removeprefix(NETWORK).startswith(mark) for name in shapes):
+            return family
     if any("lora" in name.lower() for name in shapes):
         raise ValueError(f"{path} is a LoRA, which goes with a checkpoint and not in its place")
-    for mark, family in marks.items():
-        if any(name.removeprefix("model.diffusion_model.").startswith(mark) for name in shapes):
-            return family
     known = "Stable Diffusion 1, 2, XL or 3 or Flux in the original layout"
     if UNET_INPUT in shapes:
         raise ValueError(f"{path} has a network without its text encoders, must be {known}")
@@ -98,13 +99,15 @@ def _check_parts(path: Path, family: str, shapes: Mapping[str, tuple[int, ...]])
     check_channels(path, family, {"in_channels": shapes[UNET_INPUT][1]}, latent)
 
 
-def _architecture_of(path: Path, family: str, shapes: Mapping[str, tuple[int, ...]]) -> str:
+def _architecture_of(header: Header, family: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
+    """One of ``ARCHITECTURES``, and what the file changes of its schedule."""
+    path, shapes, said = header.path, header.shapes, said_by_file(header)
     if family == "stable-diffusion-xl":
         found = "stable-diffusion-xl"
     elif TEXT_ENCODERS[family][0] in shapes:
         found = "stable-diffusion-1"
     else:
-        found = _second_version(path)
+        found = _second_version(path, said)
     unet = ARCHITECTURES[found]["unet"]
     name = next((name for name in shapes if name.endswith("attn2.to_k.weight")), None)
     width = shapes[name][1] if name else None
@@ -113,13 +116,30 @@ def _architecture_of(path: Path, family: str, shapes: Mapping[str, tuple[int, ..
             f"{path} has cross-attention of width {width}, not {unet['cross_attention_dim']} as {found}: give the "
             f"folder of its configuration as config"
         )
-    return found
+    changes = {key: value for key, (value, _) in said.items()}
+    if changes.get("rescale_betas_zero_snr"):
+        if changes.get("prediction_type", "epsilon") == "epsilon":
+            raise ValueError(
+                f"{path} says zero signal at the last step, where only a velocity can be predicted"
+            )
+        changes |= ZERO_SNR
+    config = ARCHITECTURES[found]["scheduler"] | changes
+    check_agreement(header, config, found)
+    return found, tuple(sorted(changes.items()))
 
 
-def _second_version(path: Path) -> str:
-    # Both kinds of Stable Diffusion 2 have the same tensors; which quantity they predict stands nowhere in the file.
+def _second_version(path: Path, said: Said) -> str:
+    # Both kinds of Stable Diffusion 2 have the same tensors; what they predict may stand in the metadata, or the name.
     name = path.stem.lower()
     is_base, is_large = "base" in name or "512" in name, "768" in name
+    if "prediction_type" in said:
+        value, source = said["prediction_type"]
+        large = value == "v_prediction"
+        if is_base != is_large and large != is_large:
+            raise ValueError(
+                f"{path} says prediction_type {value} ({source}), but its name says the opposite"
+            )
+        return "stable-diffusion-2" if large else "stable-diffusion-2-base"
     if is_base == is_large:
         raise ValueError(
             f"{path} is a Stable Diffusion 2 that predicts either noise (512 pixels) or velocity (768 pixels), which "

@@ -282,7 +282,7 @@ def test_single_files_of_full_size_are_told_apart(tmp_path, name, shapes, archit
         (original(768, channels=9), "inpainting model"),
         (original(512), "cross-attention of width 512, not 768"),
         (original(1024, text="open_clip"), "predicts either noise .512 pixels. or velocity .768 pixels."),
-        (original(2048, text="xl") | {"v_pred": ()}, "predicts velocity, not noise as stable-diffusion-xl"),
+        (original(2048, text="xl") | {"ztsnr": ()}, "zero signal at the last step, where only a velocity"),
         ({"joint_blocks.0.x": (1,)}, "stable-diffusion-3 transformer.*give the pipeline folder.* config"),
         (
             {"model.diffusion_model.double_blocks.0.x": (1,)},

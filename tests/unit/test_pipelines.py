@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from hessgeo.systems import pipelines
 from hessgeo.systems.checkpoints import describe_checkpoint, scheduler_names
+from hessgeo.systems.loras import check_lora
 from hessgeo.systems.pipelines import load_pipeline
 
 TEXT_TO_IMAGE = [
@@ -283,7 +284,7 @@ def kohya(pipeline, suffixes):
     return layers
 
 
-def test_a_lora_of_a_trainer_is_merged_as_a_whole_or_refused(small_checkpoint, tmp_path):
+def test_a_lora_of_a_trainer_is_merged_as_a_whole(small_checkpoint, tmp_path):
     folder, file = small_checkpoint("small_stable_diffusion"), tmp_path / "x.safetensors"
     plain = load(folder)
     attention = ("to_q.weight", "to_out.0.weight", "_proj.weight", "fc1.weight")
@@ -297,11 +298,11 @@ def test_a_lora_of_a_trainer_is_merged_as_a_whole_or_refused(small_checkpoint, t
     # Half the weight, and half again since alpha is half the rank.
     change = 0.25 * layers[f"{layer}.lora_up.weight"] @ layers[f"{layer}.lora_down.weight"]
     torch.testing.assert_close(after[key] - before[key], change, rtol=0, atol=2e-6)  # float32 rounding
-    # Without the output of the attention, diffusers takes the text encoder's layers for another format.
+    # So is one of some layers, whichever they are.
     layers = kohya(plain, ("to_q.weight", "q_proj.weight", "fc1.weight"))
     save_file(layers, file)
-    with pytest.raises(ValueError, match=rf"does not fit .*: \d+ of its {len(layers) // 3} layers are there"):
-        load(folder, loras=[{"file": file, "weight": 1.0}])
+    after = tensors(load(folder, loras=[{"file": file, "weight": 1.0}]))
+    assert sum(not torch.equal(before[key], after[key]) for key in before) == len(layers) // 3
 
 
 def test_loras_that_cannot_be_used_are_refused(small_checkpoint, lora, tmp_path):
@@ -309,14 +310,14 @@ def test_loras_that_cannot_be_used_are_refused(small_checkpoint, lora, tmp_path)
 
     def refused(file, message, model=folder):
         with pytest.raises(ValueError, match=message) as error:
-            load(model, loras=[{"file": file, "weight": 1.0}])
+            check_lora(file, describe_checkpoint(model))  # before any job
         assert "\n" not in str(error.value)
 
     refused(tmp_path / "x.safetensors", "is missing")
     torch.save({"a": torch.zeros(1)}, tmp_path / "x.pt")
     refused(tmp_path / "x.pt", r"is a pickle.*python -m hessgeo\.weights")
     save_file({"a.weight": torch.zeros(1)}, tmp_path / "x.safetensors")
-    refused(tmp_path / "x.safetensors", r"does not fit")
+    refused(tmp_path / "x.safetensors", r"is no LoRA: it holds a\.weight")
     refused(lora["small_stable_diffusion_xl"], r"does not fit")
     refused(lora["small_flux"], r"does not fit")
     refused(lora["small_flux"], "is for a text-to-image model", small_checkpoint("small_ddim"))

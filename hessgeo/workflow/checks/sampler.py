@@ -27,7 +27,8 @@ def sampler_errors(
         *_noise_errors(system, checkpoint),
         *_prompt_errors(system, checkpoint),
         *_layer_errors(system, checkpoint),
-        *_lora_errors(system),
+        *_schedule_errors(system, checkpoint),
+        *_lora_errors(system, checkpoint),
     ):
         yield check.line(f"system.{key}", value, allowed)
     if _family(checkpoint) == "unconditional" and check.sets("system.decode_batch_size"):
@@ -108,17 +109,29 @@ def _layer_errors(system: Mapping[str, Any], checkpoint: Checkpoint | None) -> I
         )
 
 
-def _lora_errors(system: Mapping[str, Any]) -> Iterator[Refusal]:
-    from hessgeo.weights import refuse_pickle
+def _schedule_errors(system: Mapping[str, Any], checkpoint: Checkpoint | None) -> Iterator[Refusal]:
+    from hessgeo.systems.checkpoints import scheduler_names
+    from hessgeo.systems.schedules import check_schedule
+
+    if checkpoint is None or system["scheduler"] not in ("auto", *scheduler_names(checkpoint.family)):
+        return
+    try:
+        check_schedule(checkpoint, system["scheduler"])
+    except ValueError as error:
+        key = "checkpoint" if system["scheduler"] == "auto" else "scheduler"
+        yield key, system[key], f"a sampler and a schedule that agree ({error})"
+
+
+def _lora_errors(system: Mapping[str, Any], checkpoint: Checkpoint | None) -> Iterator[Refusal]:
+    from hessgeo.systems.loras import check_lora
 
     for place, lora in enumerate(system["lora"]):
-        try:
-            refuse_pickle(lora["file"])
-        except ValueError as error:
-            yield "lora", lora["file"], f"an existing .safetensors file ({error})"
         if lora["weight"] == 0:
-            yield (
-                f"lora[{place}].weight",
-                lora["weight"],
-                "another number than 0, at which a LoRA does nothing",
-            )
+            allowed = "another number than 0, at which a LoRA does nothing"
+            yield f"lora[{place}].weight", lora["weight"], allowed
+        if checkpoint is None or checkpoint.family == "unconditional":
+            continue  # which has a line of its own
+        try:
+            check_lora(lora["file"], checkpoint)
+        except ValueError as error:
+            yield "lora", lora["file"], f"an existing .safetensors file of a LoRA ({error})"
