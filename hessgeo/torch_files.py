@@ -100,6 +100,16 @@ class Module:
         self.attributes = attributes
 
 
+def is_torchscript(path: str | Path) -> bool:
+    """Whether a file is what ``torch.jit.save`` writes: a zip archive with the code of its modules."""
+    try:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
+            inner = {name.partition("/")[2] for name in archive.namelist()}
+    except (zipfile.BadZipFile, NotImplementedError, OSError):
+        return False
+    return "constants.pkl" in inner and any(name.startswith("code/") for name in inner)
+
+
 def read_torch_file(path: str | Path) -> Any:
     """What a file holds: tensors, mappings, lists, numbers, texts and, of a TorchScript archive, modules.
 

@@ -1,14 +1,16 @@
 """Weights of neural networks as files: safetensors are read, pickles are refused and can be converted.
 
-``python -m hessgeo.weights IN OUT.safetensors`` converts a pickle without running any code in it.
+``python -m hessgeo.weights IN OUT.safetensors`` converts a pickle or a TorchScript archive without running any code in
+it.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import sys
 from pathlib import Path
 
+from hessgeo.conversion import convert_pickle
 from hessgeo.files import open_file
 from hessgeo.headers import Header, read_header
 
@@ -53,58 +55,17 @@ def tensor_header(path: str | Path) -> Header:
     return read_header(path)
 
 
-def convert_pickle(source: str | Path, target: str | Path) -> None:
-    """Convert a pickle of tensors to safetensors; code in it is not run.
-
-    Tensors are taken from ``state_dict`` where there is one. What is not a tensor is left out, and tensors that
-    share memory are written one by one.
-
-    Args:
-        source: the pickle, as ``torch.save`` writes it.
-        target: the safetensors file to write.
-
-    Raises:
-        ValueError: if the source is missing, needs code to be read or holds no tensors, or the target exists or
-            does not end in ``.safetensors``.
-    """
-    # Imported here: shapes are read from headers wherever settings are read, which need not wait for torch.
-    import pickle
-
-    import torch
-    from safetensors.torch import save_file
-
-    source, target = Path(source), Path(target)
-    if not source.is_file():
-        raise ValueError(f"{source} is missing, must be a pickle of weights")
-    if target.suffix != ".safetensors" or target.exists():
-        raise ValueError(f"cannot write {target}: it must end in .safetensors and not exist yet")
-    try:
-        content = torch.load(source, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ValueError(
-            f"{source} cannot be read without running code, or is no pickle: {reason}"
-        ) from error
-    while isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    entries = content.items() if isinstance(content, dict) else ()
-    tensors = {str(name): tensor for name, tensor in entries if isinstance(tensor, torch.Tensor)}
-    if not tensors:
-        raise ValueError(f"{source} holds no named tensors")
-    unfinished = target.with_name(f"{target.name}.unfinished")
-    separate = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
-    save_file(separate, unfinished, metadata={"format": "pt"})
-    os.replace(unfinished, target)
-
-
 def main(arguments: list[str] | None = None) -> None:
-    """Run ``python -m hessgeo.weights IN OUT.safetensors``."""
+    """Run ``python -m hessgeo.weights IN OUT.safetensors [--key NAME]``."""
     parser = argparse.ArgumentParser(prog="python -m hessgeo.weights", description=convert_pickle.__doc__)
     parser.add_argument("source", type=Path, metavar="IN")
     parser.add_argument("target", type=Path, metavar="OUT.safetensors")
+    parser.add_argument(
+        "--key", metavar="NAME", help="which of several networks, such as params_ema or netG.params"
+    )
     options = parser.parse_args(arguments)
     try:
-        convert_pickle(options.source, options.target)
+        sys.stdout.write(f"{convert_pickle(options.source, options.target, key=options.key)}\n")
     except ValueError as error:
         parser.exit(1, f"{error}\n")
 

@@ -19,7 +19,8 @@ from hessgeo.systems.base import System
 from hessgeo.systems.generator_trial import try_generator
 from hessgeo.systems.onnx_header import OnnxHeader, read_onnx_header
 from hessgeo.systems.slices import LatentSlice
-from hessgeo.systems.torchscript import EXPORT, check_torchscript, is_torchscript
+from hessgeo.systems.torchscript import EXPORT, check_torchscript
+from hessgeo.torch_files import is_torchscript
 
 TORCHSCRIPT = (".pt", ".pth", ".ts", ".torchscript")
 ONNX = ".onnx"

@@ -32,16 +32,6 @@ EXPORT = "export a wrapper whose only input is z, of shape (n, *latent), with ev
 PLURAL = ("Tuple", "List", "Dict", "NoneType")
 
 
-def is_torchscript(path: Path) -> bool:
-    """Whether a file is what ``torch.jit.save`` writes: a zip archive with the code of its modules."""
-    try:
-        with open_file(path) as file, zipfile.ZipFile(file) as archive:
-            inner = {name.partition("/")[2] for name in archive.namelist()}
-    except (zipfile.BadZipFile, NotImplementedError, OSError):
-        return False
-    return "constants.pkl" in inner and any(name.startswith("code/") for name in inner)
-
-
 def check_torchscript(path: Path) -> None:
     """Refuse an archive whose code does more than arithmetic, or is no map from one tensor to one.
 

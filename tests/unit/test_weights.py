@@ -196,3 +196,105 @@ def test_settings_can_be_checked_without_torch():
         f"import sys, {modules}; sys.exit(any(m in sys.modules for m in ('torch', 'diffusers', 'open_clip')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# --- which weights ---
+
+FIRST, SECOND, THIRD = ({"a.weight": torch.full((2,), float(k))} for k in range(3))
+
+
+@pytest.mark.parametrize(
+    ("content", "value", "said"),
+    [
+        (FIRST, 0, "all of {}"),
+        ({"model": FIRST}, 0, "model of {}"),
+        (
+            {"params": FIRST, "params_ema": SECOND},
+            1,
+            "params_ema of {} (not params, which --key would choose)",
+        ),
+        ({"params_ema": SECOND}, 1, "params_ema of {}"),
+        ({"g": FIRST, "d": THIRD, "g_ema": SECOND, "step": 3}, 1, "g_ema of {} (not g, d, which"),
+        ({"g_ema": SECOND, "d_ema": THIRD}, 1, "g_ema of {} (not d_ema, which"),
+        (
+            {"netG_state_dict": FIRST, "netD_state_dict": THIRD},
+            0,
+            "netG_state_dict of {} (not netD_state_dict",
+        ),
+        ({"epoch": 1, "model": {"state_dict": FIRST}}, 0, "model.state_dict of {}"),
+        ({"state_dict": FIRST, "state_dict_ema": SECOND}, 1, "state_dict_ema of {}"),
+        ({"model": FIRST, "optimizer": {"state": {0: THIRD}}}, 0, "model of {}"),
+        ({"teacher": FIRST, "epoch": torch.tensor(3)}, 0, "teacher of {}"),
+        ({"model": FIRST, "ema": {"decay": torch.tensor(0.999)}}, 0, "model of {}"),
+        ({"net": {"ema": SECOND, "raw": FIRST}}, 1, "net.ema of {} (not net.raw"),
+        ({"cinema": FIRST, "model": SECOND}, 1, "model of {}"),
+    ],
+)
+def test_the_weights_of_a_wrapped_file_are_chosen_by_rule(tmp_path, content, value, said):
+    source, target = tmp_path / "x.pt", tmp_path / "x.safetensors"
+    torch.save(content, source)
+    line = convert_pickle(source, target)
+    assert line.startswith(f"{target} holds 1 tensors, {said.format(source)}")
+    assert "\n" not in line
+    converted = load_file(target)
+    assert {name: tensor.tolist() for name, tensor in converted.items()} == {"a.weight": [value, value]}
+
+
+def test_a_key_chooses_other_weights(tmp_path, capsys):
+    source, target = tmp_path / "x.pt", tmp_path / "x.safetensors"
+    torch.save({"student": FIRST, "teacher": {"backbone": SECOND, "head": THIRD}}, source)
+    with pytest.raises(ValueError, match=r"x\.pt holds the weights student, teacher; choose with --key"):
+        convert_pickle(source, target)
+    with pytest.raises(
+        ValueError, match=r"holds the weights teacher\.backbone, teacher\.head; choose with --key"
+    ):
+        convert_pickle(source, target, key="teacher")
+    for wrong in ("nobody", "teacher.nobody", "student.a.weight"):
+        with pytest.raises(ValueError, match=rf"holds no named tensors in {wrong}"):
+            convert_pickle(source, target, key=wrong)
+    main([str(source), str(target), "--key", "teacher.backbone"])
+    assert load_file(target)["a.weight"].tolist() == [1, 1]
+    assert capsys.readouterr().out == f"{target} holds 1 tensors, teacher.backbone of {source}\n"
+
+
+def test_a_bare_tensor_has_a_name(tmp_path):
+    torch.save(torch.arange(3.0), tmp_path / "x.pt")
+    convert_pickle(tmp_path / "x.pt", tmp_path / "x.safetensors")
+    assert load_file(tmp_path / "x.safetensors")["tensor"].tolist() == [0, 1, 2]
+
+
+class Clip(torch.nn.Module):
+    """As OpenAI's archives are laid out: numbers beside the weights, in half precision."""
+
+    def __init__(self):
+        super().__init__()
+        self.visual = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4))
+        self.proj = torch.nn.Parameter(torch.randn(4, 2).bfloat16())
+        self.logit_scale = torch.nn.Parameter(torch.tensor(2.5))
+        for name, number in (("input_resolution", 224), ("context_length", 77), ("vocab_size", 49408)):
+            self.register_buffer(name, torch.tensor(number))
+
+    def forward(self, x):
+        torch.save(x, "written")
+        return self.visual(x)
+
+
+def test_an_archive_of_torchscript_is_converted_without_its_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network = Clip().half()
+    network.proj.data = network.proj.data.bfloat16()
+    torch.jit.save(torch.jit.script(network), "ViT-B-32.pt")
+    monkeypatch.setattr(torch.jit, "load", None)
+    monkeypatch.setattr(torch, "load", None)
+    main(["ViT-B-32.pt", "ViT-B-32.safetensors"])
+    converted, expected = load_file("ViT-B-32.safetensors"), network.state_dict()
+    assert expected.keys() - converted.keys() == {"input_resolution", "context_length", "vocab_size"}
+    assert all(torch.equal(converted[name], expected[name]) for name in converted)
+    assert all(converted[name].dtype == expected[name].dtype for name in converted)
+    assert not (tmp_path / "written").exists()
+
+
+def test_an_archive_without_tensors_is_refused(tmp_path):
+    torch.jit.save(torch.jit.script(torch.nn.Tanh()), tmp_path / "x.pt")
+    with pytest.raises(ValueError, match=r"x\.pt is a TorchScript archive without tensors"):
+        convert_pickle(tmp_path / "x.pt", tmp_path / "x.safetensors")
