@@ -123,16 +123,30 @@ class GeneratorSystem(System):
             raise ValueError(f"{self.generator.name} gives {values.dtype}, must give real numbers or uint8")
         if values.dtype == np.uint8:
             check_eight_bits(self.generator.name, (self.low, self.high))
-        if not np.isfinite(values).all():
+        if not all(np.isfinite(image).all() for image in values):
             raise FloatingPointError(f"{self.generator.name} gave values that are not finite")
         return values
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """Number of latents that the network takes at once, if that is fixed."""
+        return self.generator.batch
+
+    def trial(self, batch_size: int) -> None:
+        """Make as many images: all the memory that a batch takes."""
+        corner = np.array([[low for low, _ in self.latent_slice.extent]])
+        self.quantise(self.outputs(self.latent_slice.latents(np.repeat(corner, batch_size, axis=0))))
 
     def quantise(self, values: Shaped[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, "n h w c"]:
         """Pixels ``round(255 clip((x - low) / (high - low), 0, 1))``; eight bits are pixels already."""
         if values.dtype == np.uint8:
             return values.transpose(0, 2, 3, 1)
-        unit = np.clip((values.astype(np.float64) - self.low) / (self.high - self.low), 0, 1)
-        return np.round(255 * unit).astype(np.uint8).transpose(0, 2, 3, 1)
+        pixels = np.empty((len(values), *values.shape[2:], values.shape[1]), np.uint8)
+        # In double precision, but one image at a time.
+        for image, shown in zip(values, pixels, strict=True):
+            unit = np.clip((image.astype(np.float64) - self.low) / (self.high - self.low), 0, 1)
+            shown[:] = np.round(255 * unit).transpose(1, 2, 0)
+        return pixels
 
 
 def load_generator(

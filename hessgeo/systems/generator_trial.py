@@ -23,13 +23,14 @@ FARTHEST = 0.25  # beyond which no more than a thousandth of the values may go
 HALF, NEAR_BLACK = 0.55, 0.1
 LEAST_FILLED = 0.25  # of a usual range, by values that it is named for
 SAMPLED = 100_000  # values of an image that are looked at
+AT_ONCE = 2  # images, few enough for any memory and enough to see one depend on the others
 
 
 def try_generator(system: GeneratorSystem) -> None:
     """Refuse a network whose images are no function of the latent alone, or do not fit ``output_range``.
 
-    It is run on nine latents over the slice and on the three anchors, and on a batch of the first alone. At most
-    one batch of its outputs is held at a time.
+    It is run on nine latents over the slice and on the three anchors, and on a batch of the first alone, ``AT_ONCE``
+    images at a time where it takes any number.
 
     Raises:
         ValueError: one line, if an image depends on the others of its batch or on chance, all images are one, or
@@ -39,15 +40,16 @@ def try_generator(system: GeneratorSystem) -> None:
     """
     latents = trial_latents(system.latent_slice)
     first, apart, values = None, 0.0, []
-    for start in range(0, len(latents), system.batch_size):
-        rows = np.arange(start, min(start + system.batch_size, len(latents)))
-        outputs = system.outputs(latents[np.resize(rows, system.batch_size)])[: len(rows)]
+    batch = system.generator.batch or min(system.batch_size, AT_ONCE)
+    for start in range(0, len(latents), batch):
+        rows = np.arange(start, min(start + batch, len(latents)))
+        outputs = system.outputs(latents[np.resize(rows, batch)])[: len(rows)]
         first = outputs[0].copy() if first is None else first
         apart = max(apart, _distance(outputs, first))
         values += [image.ravel()[:: 1 + image.size // SAMPLED].astype(np.float32) for image in outputs]
     assert first is not None
     low, high = (0.0, 255.0) if first.dtype == np.uint8 else (system.low, system.high)
-    again = system.outputs(np.repeat(latents[:1], system.batch_size, axis=0))
+    again = system.outputs(np.repeat(latents[:1], batch, axis=0))
     # A thousandth of the range is a quarter of a grey level; a GPU's sums differ by far less.
     if _distance(again, first) > 1e-3 * (high - low):
         raise ValueError(

@@ -90,6 +90,14 @@ def free_memory(device: str) -> int:
     return min([psutil.virtual_memory().available, *(free for free in within if free is not None)])
 
 
+def device_name(device: str) -> list[str | int]:
+    """What the memory that a model takes depends on beside the model: the device, its memory, and torch."""
+    if device.startswith("cuda"):
+        properties = torch.cuda.get_device_properties(device)
+        return [properties.name, properties.total_memory, torch.__version__]
+    return ["cpu", psutil.virtual_memory().total, torch.__version__]
+
+
 def cgroup_folders(root: Path = CGROUPS, membership: Path = MEMBERSHIP) -> list[Path]:
     """The folders of the memory control groups that the process is in, the outer ones included."""
     if not membership.is_file():
@@ -143,6 +151,7 @@ def fit_batch_size(
     headroom: float = 0.85,
     free: Callable[[str], int] = free_memory,
     measure: Callable[[Callable[[], object], str], int] | None = None,
+    known: dict[str, int] | None = None,
 ) -> int:
     """Number of images that a model can work on at once, from the memory that one and two of them take.
 
@@ -157,6 +166,8 @@ def fit_batch_size(
         headroom: share of the free memory to use.
         free: how to find the free memory.
         measure: how to find the peak memory of a call, in bytes.
+        known: what an earlier fit of the same model on the same device found, which is not measured again: the bytes
+            of ``one`` image and of ``two``, and how many images ``ran`` at once. What is found here is put into it.
 
     Raises:
         ValueError: if ``limit`` is not positive or ``headroom`` outside (0, 1].
@@ -166,18 +177,29 @@ def fit_batch_size(
         raise ValueError(f"limit is {limit}, must be at least 1")
     if not 0 < headroom <= 1:
         raise ValueError(f"headroom is {headroom}, must be above 0 and at most 1")
-    measure = measure or _measure
-    run(1)
+    known = {} if known is None else known
+    if "one" not in known:
+        run(1)
+        known |= _measured(run, device, measure or _measure)
+    # Two that do not fit take more than there is.
     available = int(headroom * free(device))
+    two = known.get("two", known["one"] + available + 1)
+    batch = largest_batch(known["one"], two, free=available, limit=limit)
+    ran = known.get("ran", 2)
+    while batch > ran and device.startswith("cuda") and not _runs(run, batch):
+        batch //= 2
+    known["ran"] = max(ran, batch)
+    return batch
+
+
+def _measured(
+    run: Callable[[int], object], device: str, measure: Callable[[Callable[[], object], str], int]
+) -> dict[str, int]:
     one = measure(lambda: run(1), device)
     try:
-        two = measure(lambda: run(2), device)
+        return {"one": one, "two": measure(lambda: run(2), device)}
     except torch.OutOfMemoryError:
-        return 1
-    batch = largest_batch(one, two, free=available, limit=limit)
-    while batch > 2 and device.startswith("cuda") and not _runs(run, batch):
-        batch //= 2
-    return batch
+        return {"one": one}
 
 
 def _measure(work: Callable[[], object], device: str) -> int:

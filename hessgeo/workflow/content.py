@@ -64,7 +64,7 @@ def remembered(path: str | Path, what: str, make: Callable[[], Any], *, least: i
     known = _memory.get((what, place))
     if known is not None and known[0] == stamp:
         return known[1]
-    record = CACHE / f"{digest([what, place], characters=32)}.json"
+    record = _record([what, place])
     value = _recall(record, stamp) if stamp[0] >= least else None
     if value is None:
         value = make()
@@ -77,6 +77,20 @@ def remembered(path: str | Path, what: str, make: Callable[[], Any], *, least: i
     return value
 
 
+def kept(key: Any) -> Any:
+    """What ``keep`` has kept under a key, a value of JSON that says all it depends on; None if there is nothing."""
+    return _recall(_record(["kept", key]), key)
+
+
+def keep(key: Any, value: Any) -> None:
+    """Keep a value of JSON for other jobs."""
+    _keep(_record(["kept", key]), key, value)
+
+
+def _record(names: Any) -> Path:
+    return CACHE / f"{digest(names, characters=32)}.json"
+
+
 def _stamp(place: str) -> list[int]:
     """Size, times and inode: the time of the last change of the inode cannot be set back as that of the file can."""
     status = os.stat(place)
@@ -87,7 +101,7 @@ def _is_settled(stamp: list[int]) -> bool:
     return time.time_ns() - max(stamp[1:3]) > SETTLED
 
 
-def _recall(record: Path, stamp: list[int]) -> Any:
+def _recall(record: Path, stamp: Any) -> Any:
     try:
         known = json.loads(record.read_bytes())
         whole = known["check"] == digest([known["stamp"], known["value"]])
@@ -97,7 +111,7 @@ def _recall(record: Path, stamp: list[int]) -> Any:
         return None
 
 
-def _keep(record: Path, stamp: list[int], value: Any) -> None:
+def _keep(record: Path, stamp: Any, value: Any) -> None:
     text = json.dumps({"stamp": stamp, "value": value, "check": digest([stamp, value])})
     # On a full or read-only disk the next process finds out by itself.
     with suppress(OSError):

@@ -260,8 +260,11 @@ def images_by_path(
     """
     flat, places = waypoints.reshape(-1, 2), waypoints.shape[-2]
     waiting: list[np.ndarray] = []
-    for k in range(0, len(flat), SAMPLED_AT_ONCE):
-        index = np.arange(k, min(k + SAMPLED_AT_ONCE, len(flat)))
+    # In whole batches, so that the last one of all is the only one to be filled up.
+    batch = getattr(system, "batch_size", 1)
+    step = max(1, SAMPLED_AT_ONCE // batch) * batch
+    for k in range(0, len(flat), step):
+        index = np.arange(k, min(k + step, len(flat)))
         waiting.extend(system.sample(flat[index], index, seed))
         while len(waiting) >= places:
             yield np.stack(waiting[:places])

@@ -20,6 +20,7 @@ from hessgeo.embeddings.base import Embedding
 from hessgeo.grids import Grid, parameter_points
 from hessgeo.store import compressed_share, read_npy
 from hessgeo.systems.base import System
+from hessgeo.systems.batches import padded_count
 from hessgeo.systems.memory import peak_memory
 from hessgeo.systems.slices import random_anchors
 from hessgeo.workflow.layout import StudyLayout
@@ -100,6 +101,11 @@ class Plan:
         return self.shards * self.shard
 
     @property
+    def drawn(self) -> int | None:
+        """Images that are made for a shard: those that fill up its last batch, too."""
+        return None if self.probe is None else padded_count(self.shard, self.probe.batch_size)
+
+    @property
     def raw_bytes(self) -> int:
         """All images, a byte a value."""
         return self.images * prod(self.image_shape)
@@ -117,15 +123,17 @@ class Plan:
     @property
     def sampling_seconds(self) -> float | None:
         """Device time of the shards of images that are to do."""
-        return self._seconds(self.shards - self.sampled, "sampling")
+        return self._seconds(self.shards - self.sampled, "sampling", self.drawn)
 
     @property
     def embedding_seconds(self) -> float | None:
         """Device time of the shards of the embedding that are to do."""
-        return self._seconds(self.shards - self.embedded, "embedding")
+        return self._seconds(self.shards - self.embedded, "embedding", self.shard)
 
-    def _seconds(self, shards: int, part: str) -> float | None:
-        return None if self.probe is None else shards * self.shard * getattr(self.probe, part).seconds
+    def _seconds(self, shards: int, part: str, images: int | None) -> float | None:
+        if self.probe is None or images is None:
+            return None
+        return shards * images * getattr(self.probe, part).seconds
 
 
 # --- the probe ---
@@ -153,19 +161,19 @@ def probe_models(
         budget: seconds for each of the two; where a batch would take longer a smaller one is timed.
     """
     drawn: list[UInt8[np.ndarray, "n h w c"]] = []
-    batch_size = getattr(system, "batch_size", 1)
+    batch_size, fixed = getattr(system, "batch_size", 1), getattr(system, "fixed_batch", None)
 
     def draw(count: int) -> None:
         index = np.linspace(0, len(points) - 1, count).astype(int)
         # A system fills up its batches, so that a smaller one needs to be its size.
-        if hasattr(system, "batch_size"):
+        if fixed is None and hasattr(system, "batch_size"):
             system.batch_size = count
         drawn[:] = [system.sample(points[index], index, seed)]
 
     try:
-        sampling = time_batches(draw, batch_size, device=device, budget=budget)
+        sampling = time_batches(draw, batch_size, device=device, budget=budget, least=fixed or 1)
     finally:
-        if hasattr(system, "batch_size"):
+        if fixed is None and hasattr(system, "batch_size"):
             system.batch_size = batch_size
     images = drawn[0]
     embedded = time_batches(
@@ -189,15 +197,19 @@ def time_batches(
     *,
     device: str,
     budget: float,
+    least: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Timing:
     """Time of an image: one to warm up, one to see how large a batch the budget allows, then batches of that.
+
+    A network that takes a fixed number at once is timed on that number throughout.
 
     Args:
         run: works on that many images.
         batch_size: images at once in the study.
         device: where.
         budget: seconds; what is started within them is ended.
+        least: images that it works on at once at least.
         clock: seconds.
     """
 
@@ -207,11 +219,11 @@ def time_batches(
         return clock() - start
 
     with peak_memory(device) as peak:
-        single = seconds(1)
+        single = seconds(least)
     if single >= budget:
-        return Timing(1, single, peak.bytes)
-    single = seconds(1)
-    batch = min(batch_size, max(1, int(budget / (2 * max(single, 1e-9)))))
+        return Timing(least, single / least, peak.bytes)
+    single = seconds(least) / least
+    batch = min(batch_size, max(least, int(budget / (2 * max(single, 1e-9)))))
     with peak_memory(device) as peak:
         seconds(batch)
     times = [seconds(batch)]
@@ -316,7 +328,9 @@ def load_study_system(study: StudyLayout, device: str) -> System:
     anchors = read_npy(made) if made.is_file() else random_anchors(settings["seed"], shape)
     plane = latent_plane(anchors, settings["slice"])
     most = settings["sampling"]["shard"]
-    return load_system(settings["system"], study.system_model, plane, device=device, most=most)
+    with study.system.reading() as model:
+        options = {"device": device, "most": most, "model": model}
+        return load_system(settings["system"], study.system_model, plane, **options)
 
 
 def load_study_embedding(study: StudyLayout, device: str) -> Embedding:
@@ -350,7 +364,14 @@ def _study_lines(plan: Plan) -> Iterator[str]:
     yield _line("memory", f"models {size(probe.parameter_bytes)}")
     yield _line("", f"sampling {size(probe.sampling.peak_bytes)} more for {_count(probe.sampling.batch)}")
     yield _line("", f"embedding {size(probe.embedding.peak_bytes)} more for {_count(probe.embedding.batch)}")
-    yield _line("sampling", _rate(probe.sampling, plan.shard, plan.sampling_seconds, probe.batch_size))
+    drawn = plan.drawn or plan.shard
+    yield _line("sampling", _rate(probe.sampling, drawn, plan.sampling_seconds, probe.batch_size))
+    if drawn > plan.shard:
+        share = f"{100 * (drawn / plan.shard - 1):.2g} % for nothing"
+        yield _line(
+            "",
+            f"{drawn:,} images are made for {plan.shard:,} of a shard, {share}: batches of {probe.batch_size}",
+        )
     yield _line("embedding", _rate(probe.embedding, plan.shard, plan.embedding_seconds))
 
 

@@ -1,5 +1,6 @@
 """A plan counts what is to do, and its times follow from those of the probe."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,18 @@ class Blocks(System):
         return np.broadcast_to((255 * t[:, 0]).astype("u1")[:, None, None, None], (len(t), 64, 64, 1)).copy()
 
 
+class Fixed(Blocks):
+    """The same of a network that takes sixteen at once, and nothing else."""
+
+    fixed_batch = 16
+    batch_size = property(lambda self: 16)
+
+    def sample(self, t, index, seed):
+        self.sizes.append(len(t))
+        assert len(t) % 16 == 0, "the probe times whole batches"
+        return np.zeros((len(t), 64, 64, 1), "u1")
+
+
 class Mean(Embedding):
     dimension = 2
 
@@ -195,6 +208,24 @@ def test_a_probe_draws_batches_of_the_system_and_leaves_it_as_it_was():
     assert probe.parameter_bytes == 100 * 100 * 4 + 10 * 10 * 2
     # Sixteen flat images are one chunk of 64 KiB that is nearly nothing.
     assert probe.compressed_share < 0.02
+
+
+def test_a_network_of_a_fixed_batch_is_probed_in_whole_batches():
+    system, points = Fixed(), np.linspace(0, 1, 200).reshape(100, 2)
+    probe = probe_models(system, Mean(), points, seed=0, device="cpu", embedding_batch=4, budget=5.0)
+    assert set(system.sizes) == {16}
+    assert (probe.batch_size, probe.sampling.batch) == (16, 16)
+
+
+def test_what_fills_up_the_last_batch_is_counted():
+    probe = replace(make_plan().probe, batch_size=24)
+    plan = make_plan(probe=probe)
+    assert plan.drawn == 72
+    assert plan.sampling_seconds == 32 * 72 * 2.0
+    assert plan.embedding_seconds == pytest.approx(48 * 64 * 0.01)
+    text = format_plans([plan])
+    assert "72 images are made for 64 of a shard, 12 % for nothing: batches of 24" in text
+    assert "for nothing" not in format_plans([make_plan()])
 
 
 @pytest.fixture

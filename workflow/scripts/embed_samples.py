@@ -4,6 +4,7 @@ import time
 
 from hessgeo import store
 from hessgeo.embeddings import embed, load_embedding
+from hessgeo.systems.batches import even_batch
 from hessgeo.workflow import pick_device, script_context
 from hessgeo.workflow.digest import digest
 
@@ -11,6 +12,7 @@ from hessgeo.workflow.digest import digest
 def main(path, array, shard, embedding, batch_size, threads, about):
     start = time.perf_counter()
     images = store.open_array(path, "image", store.shard_rows(path, "image", shard))
+    batch_size = even_batch(len(images), batch_size)
     vectors = embed(images.rechunk({0: batch_size}), embedding, threads=threads)
     seconds = time.perf_counter() - start
     store.write_shard(path, array, shard, vectors, about={"seconds": seconds, **about})

@@ -28,7 +28,8 @@ if __name__ == "__main__":
         params, device, source = step.params, pick_device(), step.params.system
         plane, most = latent_plane(store.read_npy(step.input.anchors), params.plane), params.shard
         with source.reading(step.wildcards.layout.rpartition("-")[2]) as model:
-            system = load_system(source.settings, source.path, plane, device=device, most=most)
+            options = {"device": device, "most": most, "model": model}
+            system = load_system(source.settings, source.path, plane, **options)
         about = {"device": device, "settings": digest(params.sampling), "model": model}
         about["batch_size"] = system.batch_size
         main(params.store, int(step.wildcards.shard), system, params.seed, about)

@@ -40,8 +40,9 @@ if __name__ == "__main__":
         params, device = step.params, pick_device()
         plane = latent_plane(store.read_npy(step.input.anchors), params.plane)
         system, embedder, perceiver = params.system, params.embedder, params.perceiver
-        with system.reading(), embedder.reading(), perceiver.reading():
-            sampler = load_system(system.settings, system.path, plane, device=device, most=params.most)
+        with system.reading() as model, embedder.reading(), perceiver.reading():
+            options = {"device": device, "most": params.most, "model": model}
+            sampler = load_system(system.settings, system.path, plane, **options)
             embedding = load_embedding(embedder.settings, embedder.path, params.image_shape, device=device)
             maps = feature_maps(perceiver.settings or None, device=device)
         label = store.read_dataset(step.input.phases)["label"].to_numpy()
