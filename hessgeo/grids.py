@@ -3,13 +3,60 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 from scipy.sparse import csr_matrix
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Extent = tuple[tuple[float, float], tuple[float, float]]
 Design = Literal["grid", "uniform", "sobol"]
+
+
+Coordinates = TypeVar("Coordinates", "np.ndarray", "Tensor")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Box units: the affine map that takes a box to ``[-1, 1]^2``, so that nothing depends on units or on an offset.
+
+    Differences to the centre are exact in floating point, as far as the parameters themselves are.
+
+    Attributes:
+        centre: of the box.
+        half: half of its sides, positive.
+    """
+
+    centre: tuple[float, float]
+    half: tuple[float, float]
+
+    @classmethod
+    def of(cls, extent: Extent) -> Frame:
+        """The frame of a box ``((a_min, a_max), (b_min, b_max))``."""
+        (a0, a1), (b0, b1) = extent
+        return cls((a0 + (a1 - a0) / 2, b0 + (b1 - b0) / 2), ((a1 - a0) / 2, (b1 - b0) / 2))
+
+    @classmethod
+    def around(cls, t: Float[np.ndarray, "n 2"]) -> Frame:
+        """The frame of the box that holds some points; of an axis along which they are all alike, half a side is 1."""
+        low, high = np.min(t, axis=0).tolist(), np.max(t, axis=0).tolist()
+        found = cls.of(((low[0], high[0]), (low[1], high[1])))
+        return cls(found.centre, (found.half[0] or 1.0, found.half[1] or 1.0))
+
+    def into(self, t: Coordinates) -> Coordinates:
+        """Parameters in box units."""
+        return (t - self._like(t, self.centre)) / self._like(t, self.half)
+
+    def scale(self, like: Coordinates) -> Coordinates:
+        """Half sides as an array of the same kind: a derivative by box units is one by parameters times these."""
+        return self._like(like, self.half)
+
+    @staticmethod
+    def _like(t: Any, values: tuple[float, float]) -> Any:
+        return np.array(values) if isinstance(t, np.ndarray) else t.new_tensor(values)
 
 
 @dataclass(frozen=True)
@@ -23,7 +70,7 @@ class Grid:
         shape: number of nodes along ``a`` and ``b``, at least two each.
     """
 
-    extent: tuple[tuple[float, float], tuple[float, float]]
+    extent: Extent
     shape: tuple[int, int]
 
     def __post_init__(self) -> None:
@@ -31,6 +78,10 @@ class Grid:
             raise ValueError(f"extent {self.extent} must be finite and increase along both axes")
         if any(nodes < 2 for nodes in self.shape):
             raise ValueError(f"grid shape {self.shape} must have at least two nodes along both axes")
+        if any(np.any(np.diff(axis) <= 0) for axis in self.axes):
+            raise ValueError(
+                f"extent {self.extent} is too narrow for a grid of {self.shape}: neighbouring nodes are one number"
+            )
 
     @property
     def size(self) -> int:
@@ -48,6 +99,27 @@ class Grid:
         """Distance between neighbouring nodes along each parameter."""
         (a0, a1), (b0, b1) = self.extent
         return (a1 - a0) / (self.shape[0] - 1), (b1 - b0) / (self.shape[1] - 1)
+
+    @property
+    def frame(self) -> Frame:
+        """Units in which the box is ``[-1, 1]^2``."""
+        return Frame.of(self.extent)
+
+    @property
+    def unit(self) -> Grid:
+        """The same nodes in box units."""
+        return Grid(((-1.0, 1.0), (-1.0, 1.0)), self.shape)
+
+    @property
+    def square(self) -> Float[np.ndarray, "2"]:
+        """Units that make the box a square of the same area: its sides over their geometric mean."""
+        sides = np.ptp(np.array(self.extent), axis=1)
+        return sides / np.exp(np.log(sides).mean())
+
+    @property
+    def rounding(self) -> Float[np.ndarray, "2"]:
+        """How far a coordinate may be off by its rounding alone, in grid steps along each parameter."""
+        return 4 * np.finfo(float).eps * np.abs(self.extent).max(axis=1) / np.array(self.spacing)
 
     @property
     def points(self) -> Float[np.ndarray, "node 2"]:
@@ -98,12 +170,12 @@ def bilinear_weights(points: Float[np.ndarray, "n 2"], grid: Grid) -> csr_matrix
     """
     low = np.array(grid.extent)[:, 0]
     position = (np.asarray(points, dtype=float) - low) / np.array(grid.spacing)
-    last = np.array(grid.shape) - 1
+    last, near = np.array(grid.shape) - 1, 1e-9 + grid.rounding
     # Stated as what must hold, so that a point that is not a number fails too.
-    if not np.all((position >= -1e-9) & (position <= last + 1e-9)):
+    if not np.all((position >= -near) & (position <= last + near)):
         raise ValueError(f"points lie outside the box {grid.extent}")
     # A node reached up to rounding is that node: no crumbs of weight on nodes that no point touches.
-    position = np.where(np.abs(position - position.round()) < 1e-9, position.round(), position).clip(0, last)
+    position = np.where(np.abs(position - position.round()) < near, position.round(), position).clip(0, last)
     cell = np.minimum(position.astype(int), last - 1)
     fraction = position - cell
     rows, columns, weights = [], [], []

@@ -7,7 +7,30 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int, Int64
 
-from hessgeo.grids import Grid
+from hessgeo.grids import Frame, Grid
+
+
+def row_moments(
+    p: Float[np.ndarray, "row point"], points: Float[np.ndarray, "point 2"]
+) -> tuple[Float[np.ndarray, "row 2"], Float[np.ndarray, "row 3"]]:
+    """Mean and central moments ``Cov[a, a], Cov[a, b], Cov[b, b]`` of rows of probabilities over points.
+
+    Summed in box units, so that neither the units of the points nor their distance from the origin cost digits.
+    """
+    frame = Frame.around(points)
+    u, half = frame.into(points), np.array(frame.half)
+    moments = p @ np.stack([*u.T, u[:, 0] ** 2, u[:, 0] * u[:, 1], u[:, 1] ** 2], axis=1)
+    return np.array(frame.centre) + half * moments[:, :2], central_moments(moments, half)
+
+
+def central_moments(
+    moments: Float[np.ndarray, "row 5"], scale: Float[np.ndarray, "2"]
+) -> Float[np.ndarray, "row 3"]:
+    """``Cov[a, a], Cov[a, b], Cov[b, b]`` from ``E[u], E[v], E[u u], E[u v], E[v v]``, ``(a, b) = scale (u, v)``."""
+    first, second = np.array([0, 0, 1]), np.array([0, 1, 1])
+    central = moments[:, 2:] - moments[:, first] * moments[:, second]
+    central[:, [0, 2]] = central[:, [0, 2]].clip(min=0)  # of a row on one point a rounding is left
+    return central * scale[first] * scale[second]
 
 
 @dataclass(frozen=True)
@@ -20,7 +43,8 @@ class Posterior:
     Attributes:
         t: parameters of the samples.
         mean: ``E[t | t_i] = sum_j P(t_j | t_i) t_j``, in parameter units.
-        second_moment: raw moments ``E[t_a t_a], E[t_a t_b], E[t_b t_b]`` given ``t_i``, about the origin.
+        central_moment: ``Cov[t_a, t_a], Cov[t_a, t_b], Cov[t_b, t_b]`` given ``t_i``, about the row's own mean: about
+            the origin, or about the centre of a wide box, they would lose the digits of a narrow row.
         marginal: ``s_j = sum_i P(t_j | t_i)``.
         entropy: entropy of each row in nats, between 0 and the logarithm of the number of points.
         log_normaliser: ``log sum_j exp(log_kernel(|E_i - E_j|))``, the row's log-partition sum.
@@ -37,7 +61,7 @@ class Posterior:
 
     t: Float64[np.ndarray, "n 2"]
     mean: Float64[np.ndarray, "n 2"]
-    second_moment: Float64[np.ndarray, "n 3"]
+    central_moment: Float64[np.ndarray, "n 3"]
     marginal: Float64[np.ndarray, "point"]
     entropy: Float64[np.ndarray, "n"]
     log_normaliser: Float64[np.ndarray, "n"]
@@ -58,9 +82,8 @@ class Posterior:
 
     @property
     def covariance(self) -> Float[np.ndarray, "n 2 2"]:
-        """Posterior covariance ``E[t t^T | t_i] - m_i m_i^T`` in squared parameter units."""
-        moment = self.second_moment[:, [[0, 1], [1, 2]]]
-        return moment - self.mean[:, :, None] * self.mean[:, None, :]
+        """Posterior covariance ``E[(t - m_i) (t - m_i)^T | t_i]`` in squared parameter units."""
+        return self.central_moment[:, [[0, 1], [1, 2]]]
 
     @property
     def effective_cells(self) -> Float[np.ndarray, "n"]:
@@ -82,7 +105,8 @@ class Posterior:
         if shape[0] * shape[1] != len(self.support):
             return grid
         own = Grid(grid.extent, shape)
-        if not np.allclose(own.points, self.support):
+        off = np.abs(own.points - self.support) / np.array(own.spacing)
+        if (off > 1e-6 + own.rounding).any():
             raise ValueError(
                 f"the posterior's {len(self.support)} nodes are no grid over the box {grid.extent}"
             )

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hessgeo.grids import Extent
+
 # Row p holds the coefficients of r^p, r in [0, 1), of the four cubic B-splines that are non-zero on an interval.
 _CUBIC = torch.tensor([[1, 4, 1, 0], [-3, 0, 3, 0], [3, -6, 3, 0], [-1, 3, -3, 1]], dtype=torch.float64) / 6
 
@@ -73,6 +75,11 @@ class SplineBasis:
     a: SplineAxis
     b: SplineAxis
 
+    @classmethod
+    def over(cls, extent: Extent, splines: tuple[int, int]) -> SplineBasis:
+        """So many splines along each side of a box."""
+        return cls(SplineAxis(*extent[0], splines[0]), SplineAxis(*extent[1], splines[1]))
+
     @property
     def shape(self) -> tuple[int, int]:
         """Numbers of splines along each parameter."""
@@ -119,7 +126,9 @@ class SplineBasis:
     @property
     def affine(self) -> Float[Tensor, "size 3"]:
         """Orthonormal basis of the coefficients of affine functions: the gauge directions of a free energy."""
-        grid_a, grid_b = np.meshgrid(self.a.greville, self.b.greville, indexing="ij")
+        # The coordinates themselves are these up to a factor and a constant, which could be large.
+        steps = (np.arange(count) - (count - 1) / 2 for count in self.shape)
+        grid_a, grid_b = np.meshgrid(*steps, indexing="ij")
         columns = np.stack([np.ones(self.size), grid_a.ravel(), grid_b.ravel()], axis=1)
         return torch.from_numpy(np.linalg.qr(columns)[0])
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hessgeo.free_energies.bsplines import SplineAxis, SplineBasis
+from hessgeo.free_energies.bsplines import SplineBasis
 from hessgeo.grids import Grid, bilinear_weights
 from hessgeo.posterior import Posterior
 
@@ -42,13 +43,20 @@ class Reduction:
         """Dispersion of the means between neighbours: the mean of a chi-squared variable of 2, over 2."""
         return float(self._standardised(scatter).mean()) / 2
 
+    def typical_noise(self, scatter: Float[Tensor, "source 2"]) -> float:
+        """The same by the median of that variable, ``2 log 2``, which a kink here and there does not move."""
+        return float(self._standardised(scatter).median()) / (2 * math.log(2))
+
     def _standardised(self, residual: Float[Tensor, "source 2"]) -> Float[Tensor, "source"]:
         return torch.einsum("ik,ikl,il->i", residual, self.precision, residual)
 
 
 @dataclass(frozen=True)
 class ConvexProblem:
-    """The convex problem: sources, nodes and the data's two reductions, as float64 tensors on one device."""
+    """The convex problem: sources, nodes and the data's two reductions, as float64 tensors on one device.
+
+    All in box units, so that neither units nor offsets enter: ``<t, grad F>`` is the same up to a row's constant.
+    """
 
     basis: SplineBasis
     resolution: float
@@ -70,12 +78,12 @@ class ConvexProblem:
         spread = bilinear_weights(posterior.points, carrier)
         with np.errstate(divide="ignore"):  # a node without samples has weight zero: it carries no posterior
             log_weight = np.log(np.asarray(spread.sum(axis=0)).ravel())
-        basis = SplineBasis(*(SplineAxis(*box, n) for box, n in zip(grid.extent, splines, strict=True)))
+        basis, frame = SplineBasis.over(grid.unit.extent, splines), grid.frame
 
         def tensor(values: np.ndarray) -> Tensor:
             return torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float64, device=device)
 
-        axes = (tensor(carrier.axes[0]), tensor(carrier.axes[1]))
+        axes = (tensor(carrier.unit.axes[0]), tensor(carrier.unit.axes[1]))
         return cls(
             basis=basis,
             resolution=posterior.resolution,
@@ -83,10 +91,16 @@ class ConvexProblem:
             in_a=basis.a.matrix(axes[0]),
             in_b=basis.b.matrix(axes[1]),
             log_weight=tensor(log_weight),
-            source=tensor(posterior.t),
-            mean=tensor(posterior.mean),
+            source=tensor(frame.into(posterior.t)),
+            mean=tensor(frame.into(posterior.mean)),
             marginal=tensor(spread.T @ posterior.marginal),
         )
+
+    def with_splines(self, splines: tuple[int, int]) -> ConvexProblem:
+        """The same data in another number of splines."""
+        basis = SplineBasis.over(((-1.0, 1.0), (-1.0, 1.0)), splines)
+        in_a, in_b = basis.a.matrix(self.axes[0]), basis.b.matrix(self.axes[1])
+        return replace(self, basis=basis, in_a=in_a, in_b=in_b)
 
     @cached_property
     def nodes(self) -> Float[Tensor, "node 2"]:

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hessgeo.free_energies.factor import cholesky
+
 
 @dataclass(frozen=True)
 class NodeInverse:
@@ -29,7 +31,7 @@ class NodeInverse:
         scaled = -overlap / root[:, None] / root
         scaled.diagonal().add_(1 + 1e-12)
         constant = root / root.norm()
-        return cls(root, torch.linalg.cholesky(scaled + constant[:, None] * constant))
+        return cls(root, cholesky(scaled + constant[:, None] * constant, "reweighting"))
 
     def __call__(self, right: Float[Tensor, "node m"]) -> Float[Tensor, "node m"]:
         """``H^+`` times each column."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hessgeo.free_energies.bsplines import SplineAxis, SplineBasis
+from hessgeo.free_energies.factor import cholesky
 from hessgeo.free_energies.smoothness import evidence_weight
 from hessgeo.free_energies.spline import SplineFreeEnergy
 
@@ -152,7 +153,7 @@ def _factor(stiffness: Float[Tensor, "size size"]) -> Float[Tensor, "size size"]
     diagonal = stiffness.diagonal().mean()
     pinned = stiffness + diagonal / len(stiffness)
     pinned.diagonal().add_(1e-13 * diagonal)
-    return torch.linalg.cholesky(pinned)
+    return cholesky(pinned, "fit of moments")
 
 
 def _convex_start(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hessgeo.free_energies.base import FreeEnergy
 from hessgeo.grids import Grid
-from hessgeo.posterior import Posterior
+from hessgeo.posterior import Posterior, row_moments
 
 Scalar = Callable[[Tensor], Tensor]
 
@@ -109,8 +109,10 @@ def exact_posterior(
         Its moments, every node being a source, and the full matrix (row: source).
     """
     t = torch.from_numpy(grid.points)
-    logits = resolution * (potential.gradient(t) @ t.T - potential.value(t))
-    log_norm = torch.logsumexp(logits, dim=1)
+    # About the centre: far from the origin a row's constant, which tells nothing, would cost it digits.
+    slope, centre = potential.gradient(t), t.mean(dim=0)
+    logits = resolution * (slope @ (t - centre).T - potential.value(t))
+    log_norm = torch.logsumexp(logits, dim=1) + resolution * slope @ centre
     p = torch.softmax(logits, dim=1).numpy()
     return posterior_of_matrix(p, grid, resolution=resolution, log_normaliser=log_norm.numpy()), p
 
@@ -123,16 +125,15 @@ def posterior_of_matrix(
     log_normaliser: Float[np.ndarray, "source"] | None = None,
 ) -> Posterior:
     """Moments of a posterior held as a matrix whose sources are all the nodes of a grid."""
-    t = grid.points
-    a, b = t.T
+    mean, central = row_moments(p, grid.points)
     entropy = -np.where(p > 0, p * np.log(np.where(p > 0, p, 1.0)), 0.0).sum(axis=1)
     return Posterior(
-        t=t,
-        mean=p @ t,
-        second_moment=p @ np.stack([a * a, a * b, b * b], axis=1),
+        t=grid.points,
+        mean=mean,
+        central_moment=central,
         marginal=p.sum(axis=0),
         entropy=entropy,
-        log_normaliser=np.zeros(len(t)) if log_normaliser is None else log_normaliser,
+        log_normaliser=np.zeros(len(mean)) if log_normaliser is None else log_normaliser,
         resolution=resolution,
         kernel="matrix",
         exclude_self=False,

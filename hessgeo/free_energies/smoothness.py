@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from hessgeo.free_energies.convex import Reduction
+from hessgeo.free_energies.convex import ConvexProblem, Reduction
+from hessgeo.free_energies.factor import cholesky
 
 _LEAST_NOISE = 1e-12  # dispersion of a posterior computed in double precision and otherwise free of noise
 _WEIGHT_RANGE = (1e-13, 1e2)  # of the penalty's weight, relative to the balance of the two traces
@@ -26,13 +27,22 @@ class SmoothnessPrior:
     gauge: Float[Tensor, "size 3"]
     scatter: Float[Tensor, "source 2"]
 
+    @classmethod
+    def of(cls, problem: ConvexProblem) -> SmoothnessPrior:
+        """The prior on the coefficients of a problem."""
+        basis, like = problem.basis, problem.mean
+        scatter = local_scatter(problem.source.cpu().numpy(), problem.mean.cpu().numpy())
+        return cls(basis.third_difference_penalty().to(like), basis.affine.to(like), scatter.to(like))
+
     def factor(self, hessian: Float[Tensor, "size size"], weight: float) -> Float[Tensor, "size size"]:
-        """Cholesky factor of ``H + lambda S`` with the gauge directions, along which both vanish, pinned."""
+        """Cholesky factor of ``H + lambda S`` with the gauge directions, along which both vanish, pinned.
+
+        Directions that neither sees but by rounding are made firm: a step is none the worse for it.
+        """
         stiffness = hessian + weight * self.penalty
         diagonal = stiffness.diagonal().mean()
         stiffness += diagonal * (self.gauge @ self.gauge.T)
-        stiffness.diagonal().add_(1e-14 * diagonal)
-        return torch.linalg.cholesky(stiffness)
+        return cholesky(stiffness, "spline fit", firm=(1e-14, 1e-12, 1e-10))
 
     def degrees(self, inverse: Float[Tensor, "size size"], weight: float) -> float:
         """Effective degrees of freedom of the fit, ``tr((H + lambda S)^-1 H)`` without the gauge."""
@@ -84,7 +94,7 @@ def evidence_weight(
     # The constant, which nothing determines, is pinned.
     stiffness = stiffness + diagonal / len(stiffness)
     stiffness.diagonal().add_(1e-13 * diagonal)
-    return _likeliest(torch.linalg.cholesky(stiffness), penalty, c, gradient, lambda _: 1.0, scale)
+    return _likeliest(cholesky(stiffness, "smoothness"), penalty, c, gradient, lambda _: 1.0, scale)
 
 
 def _likeliest(
@@ -114,17 +124,32 @@ def _likeliest(
 def local_scatter(t: Float[np.ndarray, "n 2"], mean: Float[np.ndarray, "n 2"]) -> Float[Tensor, "n 2"]:
     """What a quadratic through the 16 nearest sources does not explain of each mean, scaled to the variance of one.
 
-    Fewer than 32 sources have no neighbourhood to speak of: the scatter is then that of the means themselves.
+    Fewer than 32 sources have no neighbourhood to speak of: the scatter is then that of the means themselves. ``t`` in
+    box units.
     """
     if len(t) < 32:
         return torch.from_numpy(mean - mean.mean(axis=0))
-    _, nearest = cKDTree(t).query(t, k=17)
-    neighbours = nearest[:, 1:]
+    neighbours = nearest_others(t, 16)
     offset = t[neighbours] - t[:, None]
-    offset /= np.abs(offset).max(axis=(1, 2), keepdims=True)
+    offset /= np.maximum(np.abs(offset).max(axis=(1, 2), keepdims=True), np.finfo(float).tiny)
     x, y = offset[..., 0], offset[..., 1]
     design = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
     # The quadratic's value at the source is a weighted sum of its neighbours' means, with these weights.
     weights = np.linalg.pinv(design)[:, 0]
     predicted = np.einsum("ik,ikd->id", weights, mean[neighbours])
     return torch.from_numpy((mean - predicted) / np.sqrt(1 + (weights**2).sum(axis=1))[:, None])
+
+
+def nearest_others(t: Float[np.ndarray, "n 2"], count: int) -> Int[np.ndarray, "n count"]:
+    """The points nearest to each; of those equally near, as on a grid, the first: rounding does not choose.
+
+    Raises:
+        ValueError: if there are not more than ``count`` points.
+    """
+    if len(t) <= count:
+        raise ValueError(f"{len(t)} points have no {count} nearest others")
+    distance, near = cKDTree(t).query(t, k=min(2 * count, len(t) - 1) + 1)
+    rank = np.rint(1e4 * distance / np.maximum(distance[:, count], np.finfo(float).tiny)[:, None])
+    rank[near == np.arange(len(t))[:, None]] = -1  # the point itself, which of twins need not come first
+    order = np.lexsort((near, rank), axis=1)
+    return np.take_along_axis(near, order[:, 1 : count + 1], axis=1)

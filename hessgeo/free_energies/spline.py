@@ -16,11 +16,13 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
+from hessgeo.free_energies.approximation import ApproximationError, other_count, project
 from hessgeo.free_energies.base import FreeEnergy
 from hessgeo.free_energies.bsplines import SplineBasis
 from hessgeo.free_energies.convex import ConvexProblem, Reduction
-from hessgeo.free_energies.smoothness import SmoothnessPrior, local_scatter
-from hessgeo.grids import Grid
+from hessgeo.free_energies.smoothness import SmoothnessPrior
+from hessgeo.free_energies.verdict import judge, narrow_share
+from hessgeo.grids import Frame, Grid
 from hessgeo.posterior import Posterior
 
 _ROUGH = 0.1  # decrement, in nats over all sources, that is enough before the weight changes
@@ -34,6 +36,7 @@ class SplineFreeEnergy(FreeEnergy):
         basis: the splines.
         coefficients: their weights, in the gauge whose coefficients have no affine part.
         covariance: of the flattened coefficients, gauge directions excluded.
+        approximation: the error that the basis itself makes, which adds to it; None where it is not known.
     """
 
     def __init__(
@@ -44,7 +47,9 @@ class SplineFreeEnergy(FreeEnergy):
         *,
         resolution: float,
         certificate: dict[str, float | int | bool | str],
+        approximation: ApproximationError | None = None,
     ) -> None:
+        self.approximation = approximation
         self.basis = basis
         self.coefficients = coefficients
         self.covariance = covariance
@@ -71,11 +76,19 @@ class SplineFreeEnergy(FreeEnergy):
 
     def value_error(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
         """Standard error of ``F(t)`` in the gauge of the coefficients."""
-        return self._error(t, (0, 0))
+        points = t.reshape(-1, 2)
+        square = self._variance(self.basis.matrix(points))
+        if self.approximation is not None:
+            square = square + self.approximation.of_value(points)
+        return square.sqrt().reshape(t.shape[:-1])
 
     def gradient_error(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
         """Standard errors of the gradient, in the same gauge."""
-        return torch.stack([self._error(t, (1, 0)), self._error(t, (0, 1))], dim=-1)
+        points = t.reshape(-1, 2)
+        square = torch.stack([self._variance(self.basis.matrix(points, d)) for d in ((1, 0), (0, 1))], dim=-1)
+        if self.approximation is not None:
+            square = square + self.approximation.of_gradient(points)
+        return square.sqrt().reshape(t.shape)
 
     def hessian_error(
         self, t: Float[Tensor, "*batch 2"], jacobian: Float[Tensor, "*batch 2 2"] | None = None
@@ -86,10 +99,9 @@ class SplineFreeEnergy(FreeEnergy):
             t: where.
             jacobian: ``[i, j] = d t_i / d u_j``; the errors are then those of ``J' g J``, the metric in ``u``.
         """
-        if jacobian is None:
-            return _symmetric([self._error(t, (2 - k, k)) for k in range(3)], t.shape[:-1], rank=2)
-        designs = [self.basis.matrix(t.reshape(-1, 2), (2 - k, k)) for k in range(3)]
-        j = jacobian.reshape(-1, 2, 2)
+        points = t.reshape(-1, 2)
+        designs = [self.basis.matrix(points, (2 - k, k)) for k in range(3)]
+        j = torch.eye(2).to(t).expand(len(points), 2, 2) if jacobian is None else jacobian.reshape(-1, 2, 2)
         errors = []
         for first, second in ((0, 0), (0, 1), (1, 1)):
             weights = (
@@ -98,17 +110,17 @@ class SplineFreeEnergy(FreeEnergy):
                 j[:, 1, first] * j[:, 1, second],
             )
             parts = [w[:, None] * d for w, d in zip(weights, designs, strict=True)]
-            errors.append(self._design_error(torch.stack(parts).sum(dim=0)).reshape(t.shape[:-1]))
+            square = self._variance(torch.stack(parts).sum(dim=0))
+            if self.approximation is not None:
+                square = square + self.approximation.of_hessian(points, torch.stack(weights, dim=-1))
+            errors.append(square.sqrt().reshape(t.shape[:-1]))
         return _symmetric(errors, t.shape[:-1], rank=2)
 
     def _derivative(self, t: Float[Tensor, "*batch 2"], order: tuple[int, int]) -> Float[Tensor, "*batch"]:
         return self.basis.evaluate(self.coefficients, t, order)
 
-    def _error(self, t: Float[Tensor, "*batch 2"], order: tuple[int, int]) -> Float[Tensor, "*batch"]:
-        return self._design_error(self.basis.matrix(t.reshape(-1, 2), order)).reshape(t.shape[:-1])
-
-    def _design_error(self, design: Float[Tensor, "point size"]) -> Float[Tensor, "point"]:
-        return ((design @ self.covariance.to(design)) * design).sum(-1).clamp(min=0).sqrt()
+    def _variance(self, design: Float[Tensor, "point size"]) -> Float[Tensor, "point"]:
+        return ((design @ self.covariance.to(design)) * design).sum(-1).clamp(min=0)
 
 
 def fit_spline(
@@ -138,12 +150,13 @@ def fit_spline(
     a local quadratic does not explain), its *misfit* is Pearson's statistic of the residuals, which also holds what
     no spline or no potential can follow. ``lambda`` is the one of highest marginal likelihood at the noise, or at the
     misfit where that is less: a kink must not pass for noise and be smoothed away. The coefficients' covariance is
-    ``phi (H + lambda S)^-1`` (Laplace) with the larger of the two.
+    ``phi (H + lambda S)^-1`` (Laplace) with the larger of the two. To it adds the square of the error that the
+    basis makes, which no noise explains: that of ``ApproximationError``.
 
     Args:
         posterior: means and marginal of every source; its sources need not be nodes of the grid.
         grid: the nodes that carry ``q_F`` unless the posterior has its own, and the box of the splines.
-        splines: numbers of cubic B-splines along ``a`` and ``b``, at least 4 each.
+        splines: numbers of cubic B-splines along ``a`` and ``b``, at least 4 each; no more than two a node are used.
         smoothness: ``lambda``, or ``auto``.
         tolerance: Newton decrement (half of ``g' H^-1 g``, in nats summed over sources) to stop at.
         max_iterations: of Newton's method, all together.
@@ -152,15 +165,21 @@ def fit_spline(
 
     Returns:
         The fit. ``certificate`` has ``converged``, ``iterations``, ``decrement``, ``smoothness``,
-        ``degrees_of_freedom``, ``noise``, ``misfit``, ``mean_divergence`` (mean ``KL(P_i || q_i)``, nats) and ``loss``.
+        ``degrees_of_freedom``, ``noise``, ``misfit``, ``mean_divergence`` (mean ``KL(P_i || q_i)``, nats), ``loss``,
+        and the verdict: ``resolved``, ``verdict`` in words, ``narrow_share`` and ``explained_divergence``, see
+        ``judge``.
 
     Raises:
-        ValueError: if the posterior holds values that are not finite, or a source lies outside the grid's box.
+        ValueError: if the posterior holds values that are not finite, a source lies outside the grid's box, or most
+            posteriors sit on one node or one line.
+        DegenerateError: if the data do not determine the splines.
     """
+    carrier = posterior.carrier(grid)
+    narrow = narrow_share(posterior, carrier)
+    splines = most_splines(splines, carrier)
     problem = ConvexProblem.of(posterior, grid, splines, device)
-    penalty = problem.basis.third_difference_penalty().to(problem.mean)
-    gauge = problem.basis.affine.to(problem.mean)
-    prior = SmoothnessPrior(penalty, gauge, local_scatter(posterior.t, posterior.mean).to(problem.mean))
+    prior = SmoothnessPrior.of(problem)
+    gauge = prior.gauge
     state = _minimise(problem, prior, smoothness, tolerance, max_iterations, progress)
     reduction, weight = state.reduction, state.smoothness
     inverse = torch.cholesky_inverse(prior.factor(reduction.hessian, weight))
@@ -168,6 +187,10 @@ def fit_spline(
     degrees = prior.degrees(inverse, weight)
     misfit = reduction.misfit(problem.mean, degrees)
     noise = reduction.noise(prior.scatter)
+    cross_entropy, entropy = reduction.loss / len(posterior.t), float(posterior.entropy.mean())
+    verdict = judge(
+        narrow, cross_entropy - entropy, reduction.typical_noise(prior.scatter), math.exp(cross_entropy)
+    )
     certificate: dict[str, float | int | bool | str] = {
         "converged": state.decrement <= tolerance,
         "iterations": state.iterations,
@@ -176,17 +199,40 @@ def fit_spline(
         "degrees_of_freedom": degrees,
         "misfit": misfit,
         "noise": noise,
-        "mean_divergence": (reduction.loss - float(posterior.entropy.sum())) / len(posterior.t),
+        "mean_divergence": verdict.divergence,
         "loss": reduction.loss,
+        **verdict.numbers,
         "gauge": "coefficients without affine part",
     }
     return SplineFreeEnergy(
-        problem.basis,
+        SplineBasis.over(grid.extent, splines),
         state.coefficients.reshape(problem.basis.shape).cpu(),
         (max(misfit, noise) * inverse).cpu(),
         resolution=posterior.resolution,
         certificate=certificate,
+        approximation=_approximation(problem, state, grid.frame, tolerance, max_iterations),
     )
+
+
+def most_splines(splines: tuple[int, int], carrier: Grid) -> tuple[int, int]:
+    """The numbers of splines in use: at most two a node along each axis, for the value and the slope there."""
+    a, b = (max(4, min(count, 2 * nodes)) for count, nodes in zip(splines, carrier.shape, strict=True))
+    return a, b
+
+
+def _approximation(
+    problem: ConvexProblem, state: _State, frame: Frame, tolerance: float, max_iterations: int
+) -> ApproximationError:
+    """What the same fit, at the same weight of the prior, makes of another number of splines."""
+    splines = other_count(problem.basis.a.count), other_count(problem.basis.b.count)
+    other = problem.with_splines(splines)
+    prior = SmoothnessPrior.of(other)
+    c = project(problem.basis, state.coefficients.cpu(), other.basis).to(state.coefficients)
+    start = _State(c, other.reduce(c), state.smoothness, math.inf, 0)
+    with tqdm(disable=True) as bar:
+        found = _newton(other, prior, start, tolerance, max_iterations, bar)
+    pairs = [(p.basis, s.coefficients.cpu()) for p, s in ((problem, state), (other, found))]
+    return ApproximationError.between(frame, pairs[0], pairs[1])
 
 
 @dataclass(frozen=True)

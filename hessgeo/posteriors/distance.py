@@ -14,8 +14,8 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 from tqdm.dask import TqdmCallback
 
-from hessgeo.grids import Grid, bilinear_weights
-from hessgeo.posterior import Posterior
+from hessgeo.grids import Frame, Grid, bilinear_weights
+from hessgeo.posterior import Posterior, central_moments
 from hessgeo.posteriors.kernels import LogKernel, check_embedding, log_kernel, squared_distances
 
 # A tile of ROWS x COLUMNS float32 (0.5 MiB), its exponential, and a float64 copy of STRIP of its rows stay in the
@@ -166,15 +166,14 @@ class _Problem:
         factor[d] = 1.0
         factor[d + 1] = np.einsum("dn,dn->n", factor[:d], factor[:d], dtype=float)
         t = np.asarray(t, dtype=float)
-        centre = (t.max(axis=0) + t.min(axis=0)) / 2
-        scale = np.maximum((t.max(axis=0) - t.min(axis=0)) / 2, np.finfo(float).tiny)
-        u, v = ((t - centre) / scale).T
+        frame = Frame.around(t)
+        u, v = frame.into(t).T
         monomials = np.stack([np.ones(n), u, v, u * u, u * v, v * v], axis=1)
         spread = None if coarse is None else bilinear_weights(t, coarse).T.tocsr().astype(np.float32)
         logarithm = log_kernel(kernel)
         return cls(
-            factor, monomials, centre, scale, logarithm, float(resolution), exclude_self, neighbours,
-            spread, coarse,
+            factor, monomials, np.array(frame.centre), np.array(frame.half), logarithm, float(resolution),
+            exclude_self, neighbours, spread, coarse,
         )  # fmt: skip
 
 
@@ -344,14 +343,8 @@ def _assemble(problem: _Problem, t: np.ndarray, blocks: tuple[_Block, ...], kern
 
     moments = np.concatenate([block.moments for block in blocks])
     scale, centre = problem.scale, problem.centre
-    offset = moments[:, 1:3] * scale  # E[t] - centre
-    first, second = np.array([0, 0, 1]), np.array([0, 1, 1])
-    raw = moments[:, 3:] * scale[first] * scale[second]
-    raw += (
-        offset[:, first] * centre[second] + centre[first] * offset[:, second] + centre[first] * centre[second]
-    )
     return Posterior(
-        t=t, mean=centre + offset, second_moment=raw,
+        t=t, mean=centre + scale * moments[:, 1:3], central_moment=central_moments(moments[:, 1:], scale),
         marginal=np.sum([block.marginal for block in blocks], axis=0),
         entropy=np.concatenate([block.entropy for block in blocks]),
         log_normaliser=np.concatenate([block.log_normaliser for block in blocks]),

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
 from hessgeo.grids import Grid
-from hessgeo.posterior import Posterior
+from hessgeo.posterior import Posterior, row_moments
 from hessgeo.posteriors.exponential import ExponentialNetwork, Natural
 
 KERNEL = "exponential"
@@ -87,19 +87,17 @@ def exponential_posterior(
     f = smoothed_statistics(statistics, t, chosen, nodes, members=members)
     support = natural(nodes.points)
     known = support if image is None else image(nodes.points)
-    a, b = support.T
-    monomials = np.stack([a, b, a * a, a * b, b * b], axis=1)
     moments, marginal, entropy, log_z = [], np.zeros(len(support)), [], []
     for k in range(0, len(f), _BLOCK):
         log_p, norm = network.log_posterior(f[k : k + _BLOCK], bundle=bundle, nodes=(nodes.points, known))
         p = np.exp(log_p)
-        moments.append(p @ monomials)
+        moments.append(np.column_stack(row_moments(p, support)))
         marginal += p.sum(axis=0)
         entropy.append(-np.vecdot(p, np.maximum(log_p, -1e3)))
         log_z.append(norm)
     moment = np.concatenate(moments)
     return Posterior(
-        t=natural(t[chosen]), mean=moment[:, :2], second_moment=moment[:, 2:], marginal=marginal,
+        t=natural(t[chosen]), mean=moment[:, :2], central_moment=moment[:, 2:], marginal=marginal,
         entropy=np.concatenate(entropy), log_normaliser=np.concatenate(log_z), resolution=float(bundle),
         kernel=KERNEL, exclude_self=False, support=support,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hessgeo.grids import Grid
-from hessgeo.posterior import Posterior
+from hessgeo.posterior import Posterior, row_moments
 from hessgeo.posteriors.bundles import candidates, draw_bundles
 from hessgeo.posteriors.u2net import Size, U2Net
 from hessgeo.store import StoreError, read_network, write_network
@@ -152,7 +152,6 @@ def network_posterior(
     offered = candidates(t, everyone, everyone, config.grid, **near)
     rng, nodes = np.random.default_rng(seed), config.grid.points
     kept = np.unique(np.linspace(0, n - 1, min(rows, n)).astype(np.int64))
-    monomials = np.stack([*nodes.T, nodes[:, 0] ** 2, nodes[:, 0] * nodes[:, 1], nodes[:, 1] ** 2], axis=1)
     parts, whole, marginal = [], [], np.zeros(len(nodes))
     step = max(1, batch_size // draws)
     for start in tqdm(range(0, n, step), desc="posterior", unit="batch", disable=not progress):
@@ -160,13 +159,13 @@ def network_posterior(
         members = draw_bundles(np.repeat(block, draws, axis=0), config.bundle, rng)
         log_p, log_z = _geometric_mean(network.log_posterior(images[members]), draws)
         p = np.exp(log_p)
-        parts.append(np.column_stack([p @ monomials, -np.vecdot(p, np.maximum(log_p, -1e3)), log_z]))
+        parts.append(np.column_stack([*row_moments(p, nodes), -np.vecdot(p, np.maximum(log_p, -1e3)), log_z]))
         marginal += p.sum(axis=0)
         here = kept[(kept >= start) & (kept < start + step)]
         whole.append(p[here - start].astype(np.float32))
     moments = np.concatenate(parts)
     return Posterior(
-        t=np.asarray(t, dtype=float), mean=moments[:, :2], second_moment=moments[:, 2:5], marginal=marginal,
+        t=np.asarray(t, dtype=float), mean=moments[:, :2], central_moment=moments[:, 2:5], marginal=marginal,
         entropy=moments[:, 5], log_normaliser=moments[:, 6], resolution=float(config.bundle), kernel=KERNEL,
         exclude_self=False, support=nodes,
         rows=np.concatenate(whole) if rows else None, row_sources=kept if rows else None,
@@ -194,7 +193,8 @@ def check_images(
     if images.shape != expected or images.dtype != np.uint8:
         raise ValueError(f"images must be uint8 of shape {expected}, not {images.dtype} {images.shape}")
     low, high = np.array(config.extent).T
-    if np.shape(t) != (len(t), 2) or not np.all((t >= low - 1e-9) & (t <= high + 1e-9)):
+    near = (1e-9 + config.grid.rounding) * config.grid.spacing
+    if np.shape(t) != (len(t), 2) or not np.all((t >= low - near) & (t <= high + near)):
         raise ValueError(f"t must have shape (n, 2) and lie in the network's box {config.extent}")
 
 

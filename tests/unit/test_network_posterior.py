@@ -11,6 +11,7 @@ from hessgeo import store
 from hessgeo.free_energies.convex import ConvexProblem
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid
+from hessgeo.posterior import row_moments
 from hessgeo.posteriors import Posterior, bundles, posterior
 from hessgeo.posteriors.calibration import LEVELS, calibrate, region_mass
 from hessgeo.posteriors.network import (
@@ -194,10 +195,11 @@ def test_reductions_are_those_of_the_rows():
     np.testing.assert_array_equal(found.row_sources, np.arange(60))
     p = found.rows.astype(float)
     np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-6)
-    a, b = GRID.points.T
     # Rows are kept in single precision, reductions are taken in double.
     np.testing.assert_allclose(found.mean, p @ GRID.points, atol=1e-6)
-    np.testing.assert_allclose(found.second_moment, p @ np.stack([a * a, a * b, b * b], axis=1), atol=1e-6)
+    offset = GRID.points - found.mean[:, None]
+    covariance = np.einsum("ij,ija,ijb->iab", p, offset, offset)
+    np.testing.assert_allclose(found.covariance, covariance, atol=1e-6)
     np.testing.assert_allclose(found.marginal, p.sum(axis=0), rtol=1e-5)
     np.testing.assert_allclose(found.entropy, -(p * np.log(p)).sum(axis=1), atol=1e-5)
     assert found.marginal.sum() == pytest.approx(60, rel=1e-9)
@@ -301,9 +303,9 @@ def test_a_gaussian_family_is_recovered_from_rows_on_other_nodes():
     t = np.random.default_rng(0).uniform(-1, 1, (300, 2))
     logit = -n * g / 2 * ((t[:, None] - carrier.points) ** 2).sum(axis=-1)
     p = np.exp(logit) / np.exp(logit).sum(axis=1, keepdims=True)
-    a, b = carrier.points.T
+    mean, central = row_moments(p, carrier.points)
     exact = Posterior(
-        t=t, mean=p @ carrier.points, second_moment=p @ np.stack([a * a, a * b, b * b], axis=1),
+        t=t, mean=mean, central_moment=central,
         marginal=p.sum(axis=0), entropy=-(p * np.log(p)).sum(axis=1), log_normaliser=np.zeros(300), resolution=n,
         kernel="network", exclude_self=False, support=carrier.points,
         rows=p.astype("f4"), row_sources=np.arange(300),

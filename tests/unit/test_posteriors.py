@@ -37,13 +37,11 @@ def test_reductions_equal_brute_force(kernel, exclude_self, monkeypatch):
     p, log_z = brute_force(embedding, kernel, RESOLUTION[kernel], exclude_self)
     settings = {"kernel": kernel, "resolution": RESOLUTION[kernel], "exclude_self": exclude_self}
     found = posterior(embedding, t, coarse=BOX, **settings)
-    second = np.stack([t[:, 0] ** 2, t[:, 0] * t[:, 1], t[:, 1] ** 2], axis=1)
     entropy = -np.sum(p * np.log(np.where(p > 0, p, 1)), axis=1)
     # Float32 squared distances are good to 1e-7: 3e-6 in a logit at N = 30. The root of the Laplace kernel makes
     # 1e-7 N / d of it, 8e-5 for the closest of these samples, at d = 0.01.
     near = {"gaussian": 1e-5, "laplace": 8e-5}[kernel]
     np.testing.assert_allclose(found.mean, p @ t, atol=near)
-    np.testing.assert_allclose(found.second_moment, p @ second, atol=near)
     np.testing.assert_allclose(found.marginal, p.sum(axis=0), rtol=near)
     np.testing.assert_allclose(found.entropy, entropy, atol=near)
     np.testing.assert_allclose(found.log_normaliser, log_z, atol=near)
@@ -130,7 +128,7 @@ def test_threads_do_not_change_a_byte_and_blocks_only_rounding(monkeypatch):
     embedding, t = scattered()
     settings = {"resolution": 200.0, "neighbours": 4, "coarse": BOX}
     one, three = (posterior(embedding, t, threads=threads, **settings) for threads in (1, 3))
-    for name in ("mean", "second_moment", "marginal", "entropy", "log_normaliser", "neighbours", "coarse"):
+    for name in ("mean", "central_moment", "marginal", "entropy", "log_normaliser", "neighbours", "coarse"):
         assert getattr(one, name).tobytes() == getattr(three, name).tobytes(), name
     # Room for eight rows: another shape of product, whose sums BLAS may order otherwise (1e-7 N = 2e-5 a
     # logit).

@@ -9,7 +9,7 @@ from hessgeo.free_energies.convex import ConvexProblem
 from hessgeo.free_energies.potentials import POTENTIALS, exact_posterior, posterior_of_matrix
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid, bilinear_weights
-from hessgeo.posterior import Posterior
+from hessgeo.posterior import Posterior, row_moments
 
 GRID = Grid(((-1.0, 1.0), (-1.0, 1.0)), (24, 24))
 SMOOTH = ["quadratic", "log_cosh", "beta_family", "three_phases_soft", "curie_weiss"]
@@ -73,10 +73,11 @@ def test_fit_of_scattered_samples_converges_with_the_nodes_that_carry_them():
     t = np.random.default_rng(1).uniform(-1, 1, (1500, 2))
     points = torch.from_numpy(t)
     p = torch.softmax(20.0 * (truth.gradient(points) @ points.T - truth.value(points)), dim=1).numpy()
+    mean, central = row_moments(p, t)
     posterior = Posterior(
         t=t,
-        mean=p @ t,
-        second_moment=p @ np.stack([t[:, 0] ** 2, t[:, 0] * t[:, 1], t[:, 1] ** 2], axis=1),
+        mean=mean,
+        central_moment=central,
         marginal=p.sum(axis=0),
         entropy=-(p * np.log(p)).sum(axis=1),
         log_normaliser=np.zeros(len(t)),
@@ -110,8 +111,8 @@ def test_error_bars_cover_the_truth():
         deviation = (fit.hessian(t) - truth.hessian(t)).abs() / fit.hessian_error(t)
         covered.append((deviation.numpy()[inside] < 1.96).mean())
     # 4 x 400 correlated nodes: about 100 independent ones, so the share of 0.95 has a standard error near 0.02;
-    # too few splines would bias the ridges and cost coverage.
-    assert 0.90 < np.mean(covered) < 0.99
+    # the error of the basis itself, which the bars also hold, adds to it where it is not small against the noise.
+    assert 0.90 < np.mean(covered) < 0.995
 
 
 def test_dispersion_is_that_of_the_draws_and_error_falls_with_their_root():

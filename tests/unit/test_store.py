@@ -439,7 +439,7 @@ def test_a_shard_that_is_lost_after_an_array_was_opened_is_missed_when_it_is_rea
 
 def make_posterior(**more):
     rng = np.random.default_rng(2)
-    moments = {"mean": rng.random((9, 2)), "second_moment": rng.random((9, 3))}
+    moments = {"mean": rng.random((9, 2)), "central_moment": rng.random((9, 3))}
     rows = {name: rng.random(9) for name in ("marginal", "entropy", "log_normaliser")}
     about = {"resolution": 0.1 + 0.2, "kernel": "laplace", "exclude_self": True}
     return Posterior(t=rng.random((9, 2)), **moments, **rows, **about, **more)

@@ -1,0 +1,127 @@
+"""The error that a spline basis itself makes, which no number of samples or nodes takes away.
+
+A basis that cannot follow a potential leaves a misfit that is the same at every repetition: taken for noise it would
+shrink with more nodes while the error stays. It is measured by what another number of splines makes of the same data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from scipy.ndimage import uniform_filter
+from torch import Tensor
+
+from hessgeo.free_energies.bsplines import SplineBasis
+from hessgeo.grids import Frame
+
+_ORDERS = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))
+_FEWEST = 7  # splines along an axis of which half as many, four, still make a fit
+
+
+def other_count(splines: int) -> int:
+    """Splines along an axis to compare with: half the knot intervals where there are four or more, else twice."""
+    return (splines - 3) // 2 + 3 if splines >= _FEWEST else 2 * (splines - 3) + 3
+
+
+@dataclass(frozen=True)
+class ApproximationError:
+    """Squares of the difference of two spline fits, averaged over the neighbourhood of each place, in box units.
+
+    The error of ``k``-th derivatives of cubic splines falls as the power ``4 - k`` of the knot spacing. Against half
+    the intervals the difference is at least three times the error of second derivatives, of which half is
+    taken; against twice as many it is three quarters of it.
+
+    Attributes:
+        frame: the box.
+        value: mean square of the error of ``F``, the affine part of the difference removed, on a lattice.
+        gradient: the same of both components of its gradient.
+        hessian: mean products of the errors of ``(F_aa, F_ab, F_bb)``.
+    """
+
+    frame: Frame
+    value: Float[Tensor, "na nb"]
+    gradient: Float[Tensor, "na nb 2"]
+    hessian: Float[Tensor, "na nb 3 3"]
+
+    @classmethod
+    def between(
+        cls,
+        frame: Frame,
+        first: tuple[SplineBasis, Float[Tensor, "size"]],
+        second: tuple[SplineBasis, Float[Tensor, "other"]],
+    ) -> ApproximationError:
+        """The error of the first fit as its difference to the second tells it; both over ``[-1, 1]^2``."""
+        factors = [0.5 if b < a else 4 / 3 for a, b in zip(first[0].shape, second[0].shape, strict=True)]
+        axes, reach = zip(
+            *(_lattice(a, b) for a, b in zip(first[0].shape, second[0].shape, strict=True)), strict=True
+        )
+        t = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+        parts = [
+            torch.stack([basis.evaluate(c.reshape(basis.shape), t, order) for order in _ORDERS], dim=-1)
+            for basis, c in (first, second)
+        ]
+        off = max(factors) * (parts[0] - parts[1])
+        plane = torch.cat([torch.ones_like(t[..., :1]), t], dim=-1).reshape(-1, 3)
+        affine = torch.linalg.lstsq(plane, off[..., 0].reshape(-1, 1)).solution[:, 0]
+        off[..., 0] -= (plane @ affine).reshape(off.shape[:2])
+        off[..., 1:3] -= affine[1:]
+
+        def smooth(values: Tensor) -> Tensor:
+            size = (*reach, *(1,) * (values.ndim - 2))
+            return torch.from_numpy(uniform_filter(values.numpy(), size=size, mode="nearest"))
+
+        second_order = off[..., 3:]
+        return cls(
+            frame,
+            smooth(off[..., 0] ** 2),
+            smooth(off[..., 1:3] ** 2),
+            smooth(second_order[..., :, None] * second_order[..., None, :]),
+        )
+
+    def of_value(self, t: Float[Tensor, "point 2"]) -> Float[Tensor, "point"]:
+        """Squared error of ``F``."""
+        return self._at(self.value, t)
+
+    def of_gradient(self, t: Float[Tensor, "point 2"]) -> Float[Tensor, "point 2"]:
+        """Squared errors of the gradient."""
+        return self._at(self.gradient, t) / self.frame.scale(t) ** 2
+
+    def of_hessian(
+        self, t: Float[Tensor, "point 2"], weights: Float[Tensor, "point 3"]
+    ) -> Float[Tensor, "point"]:
+        """Squared error of ``<weights, (F_aa, F_ab, F_bb)>``."""
+        a, b = self.frame.scale(t)
+        scaled = weights / torch.stack([a * a, a * b, b * b])
+        return torch.einsum("pi,pij,pj->p", scaled, self._at(self.hessian, t), scaled)
+
+    def _at(self, values: Float[Tensor, "na nb *item"], t: Float[Tensor, "point 2"]) -> Tensor:
+        """Bilinear between the places of the lattice, constant outside of it."""
+        last = torch.tensor(values.shape[:2]) - 1
+        position = ((self.frame.into(t) + 1) / 2 * last).clamp(min=torch.zeros(2), max=last)
+        cell = torch.minimum(position.long(), last - 1)
+        share = position - cell
+        total: Tensor | float = 0.0
+        for da in (0, 1):
+            for db in (0, 1):
+                weight = (share[:, 0] if da else 1 - share[:, 0]) * (share[:, 1] if db else 1 - share[:, 1])
+                corner = values[cell[:, 0] + da, cell[:, 1] + db]
+                total = total + weight.reshape(-1, *(1,) * (corner.ndim - 1)) * corner
+        return torch.as_tensor(total)
+
+
+def project(basis: SplineBasis, c: Float[Tensor, "size"], onto: SplineBasis) -> Float[Tensor, "other"]:
+    """Coefficients in another basis over the same box that come nearest, by least squares along each axis."""
+    sides = []
+    for axis, other in ((basis.a, onto.a), (basis.b, onto.b)):
+        x = torch.linspace(axis.low, axis.high, 4 * max(axis.count, other.count), dtype=c.dtype)
+        sides.append(torch.linalg.lstsq(other.matrix(x), axis.matrix(x)).solution)
+    return (sides[0] @ c.reshape(basis.shape) @ sides[1].T).flatten()
+
+
+def _lattice(first: int, second: int) -> tuple[Float[Tensor, "place"], int]:
+    """Places at both knots and middles of the finer basis, and how many of them span two intervals of the coarser."""
+    fine, coarse = max(first, second) - 3, min(first, second) - 3
+    places = 2 * max(fine, 2) + 1
+    return torch.linspace(-1, 1, places, dtype=torch.float64), min(2 * round(2 * fine / coarse) + 1, places)
