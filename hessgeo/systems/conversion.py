@@ -12,7 +12,7 @@ from safetensors import safe_open
 from torch.utils._pytree import tree_leaves
 
 from hessgeo.files import read_json
-from hessgeo.systems.families import Checkpoint
+from hessgeo.systems.families import Checkpoint, part_folder
 from hessgeo.systems.folders import read_index
 from hessgeo.systems.tensor_names import EIGHT_BIT_ONLY, NETWORK, PREFIXES, is_harmless, part_of, scales
 from hessgeo.weights import tensor_header
@@ -193,12 +193,12 @@ def load_folder_part(checkpoint: Checkpoint, folder: Path, name: str, dtype: tor
     kind = read_index(folder)[1][name]
     variant = checkpoint.variant
     if variant and not any(
-        f".{variant}." in file.name for file in checkpoint.files if file.parent == folder / name
+        f".{variant}." in file.name for file in checkpoint.files if file.parent == part_folder(folder, name)
     ):
         variant = None
     library = diffusers if hasattr(diffusers, kind) else transformers
     network, report = getattr(library, kind).from_pretrained(
-        folder / name,
+        part_folder(folder, name),
         variant=variant,
         dtype=dtype,
         use_safetensors=True,
@@ -206,7 +206,9 @@ def load_folder_part(checkpoint: Checkpoint, folder: Path, name: str, dtype: tor
         output_loading_info=True,
     )
     if report.get("error_msgs"):
-        raise ValueError(f"{folder / name} does not fit: {' '.join(map(str, report['error_msgs']))[:300]}")
+        raise ValueError(
+            f"{part_folder(folder, name)} does not fit: {' '.join(map(str, report['error_msgs']))[:300]}"
+        )
     for key, what in (
         ("missing_keys", "does not hold all weights of its network"),
         ("mismatched_keys", "holds weights of another shape"),
@@ -216,5 +218,5 @@ def load_folder_part(checkpoint: Checkpoint, folder: Path, name: str, dtype: tor
             str(found) for found in report.get(key) or () if not str(found).endswith("position_ids")
         )
         if names:
-            raise ValueError(f"{folder / name} {what}: {names[0]}")
+            raise ValueError(f"{part_folder(folder, name)} {what}: {names[0]}")
     return network

@@ -124,8 +124,20 @@ class Checkpoint:
             stated = dict(self.schedule) if part == "scheduler" else {}
             return ARCHITECTURES[self.architecture].get(part, {}) | stated
         file = "scheduler_config.json" if part == "scheduler" else "config.json"
-        path = (self.config or self.path) / part / file
+        path = part_folder(self.config or self.path, part) / file
         return read_json(path) if path.is_file() else {}
+
+
+def part_folder(folder: Path, part: str) -> Path:
+    """Where a part of a pipeline folder lies: in a folder of its name, or in the root.
+
+    There the first pipelines (``google/ddpm-cifar10-32``, say) have ``config.json`` and the weights of their one
+    network, and ``scheduler_config.json``.
+    """
+    is_old = (
+        part in ("unet", "scheduler") and (folder / "config.json").is_file() and not (folder / part).is_dir()
+    )
+    return folder if is_old else folder / part
 
 
 def scheduler_names(family: str) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from hessgeo.systems.families import (
     REQUIRED,
     TEXT_ENCODERS,
     Checkpoint,
+    part_folder,
 )
 from hessgeo.systems.tensor_names import check_part
 from hessgeo.weights import PICKLES, refuse_pickle, tensor_header
@@ -38,6 +39,8 @@ def describe_folder(folder: Path, size: tuple[int, int] | None) -> Checkpoint:
 
 def read_index(folder: Path) -> tuple[str, dict[str, str]]:
     """Family of a pipeline folder, and the class of each part that its ``model_index.json`` names."""
+    if is_bare(folder):
+        return "unconditional", {"unet": "UNet2DModel", "scheduler": "DDPMScheduler"}
     if not (folder / "model_index.json").is_file():
         raise ValueError(f"{folder} has no model_index.json, must be a pipeline folder of diffusers")
     index = read_json(folder / "model_index.json")
@@ -63,33 +66,45 @@ def read_index(folder: Path) -> tuple[str, dict[str, str]]:
     return family, parts
 
 
+def is_bare(folder: Path) -> bool:
+    """Whether a folder holds an unconditional network and its scheduler alone, without the index of a pipeline."""
+    if any((folder / name).exists() for name in ("model_index.json", "unet")):
+        return False
+    files = [folder / name for name in ("config.json", "scheduler_config.json")]
+    return all(file.is_file() for file in files) and read_json(files[0]).get("_class_name") == "UNet2DModel"
+
+
 def read_configs(folder: Path, family: str, index: Mapping[str, str]) -> dict[str, dict]:
     """Configurations of the network and the autoencoder of a pipeline folder."""
     part, kind, _ = NETWORKS[family]
     kinds = {part: kind, "vae": "AutoencoderKL"} if "vae" in index else {part: kind}
-    configs = {name: read_json(folder / name / "config.json") for name in kinds}
+    configs = {name: read_json(part_folder(folder, name) / "config.json") for name in kinds}
     for name, expected in kinds.items():
         found = configs[name].get("_class_name")
         if found != expected:
-            raise ValueError(f"{folder / name} is a {found}, must be a {expected}")
+            raise ValueError(f"{part_folder(folder, name)} is a {found}, must be a {expected}")
     for name in parts_with_weights(index):
-        config = configs[name] if name in configs else read_json(folder / name / "config.json")
+        config = configs[name] if name in configs else read_json(part_folder(folder, name) / "config.json")
         if config.get("quantization_config"):
             raise ValueError(
                 f"{folder / name} has a quantization_config, must be of weights as they were trained"
             )
-    scheduler = read_json(folder / "scheduler" / "scheduler_config.json").get("_class_name")
+    place = part_folder(folder, "scheduler")
+    scheduler = read_json(place / "scheduler_config.json").get("_class_name")
     allowed = FLOW_SCHEDULERS.get(family, NOISE_SCHEDULES)
     if scheduler not in allowed:
-        raise ValueError(f"{folder / 'scheduler'} is a {scheduler}, must be one of {', '.join(allowed)}")
+        raise ValueError(f"{place} is a {scheduler}, must be one of {', '.join(allowed)}")
     return configs
 
 
 def text_files(folder: Path, index: Mapping[str, str]) -> list[Path]:
     """The files of a pipeline folder that are no weights."""
     kept = (".json", ".txt", ".model")
-    files = [folder / "model_index.json"]
+    files = [] if is_bare(folder) else [folder / "model_index.json"]
     for name in index:
+        if part_folder(folder, name) == folder:
+            files.append(folder / ("scheduler_config.json" if name == "scheduler" else "config.json"))
+            continue
         if not (folder / name).is_dir():
             raise ValueError(f"{folder} has no folder {name}, which its model_index.json names")
         found = sorted(path for path in (folder / name).iterdir() if path.suffix in kept)
@@ -111,22 +126,27 @@ def parts_with_weights(index: Mapping[str, str]) -> dict[str, str]:
 
 def find_weights(folder: Path, parts: Mapping[str, str]) -> tuple[str | None, list[Path]]:
     """The variant to ask for, and the files of weights of each part."""
-    plain = {name: _weight_files(folder / name, stem, None) for name, stem in parts.items()}
+    plain = {name: _weight_files(part_folder(folder, name), stem, None) for name, stem in parts.items()}
     lacking = [name for name, files in plain.items() if not files]
     if not lacking:
         return None, [file for files in plain.values() for file in files]
     # Half precision first: where a folder has only variants, that is the one that others are made from.
-    for variant in sorted(_variants(folder / lacking[0], parts[lacking[0]]), key=lambda name: name != "fp16"):
+    for variant in sorted(
+        _variants(part_folder(folder, lacking[0]), parts[lacking[0]]), key=lambda name: name != "fp16"
+    ):
         chosen = {
-            name: _weight_files(folder / name, stem, variant) or plain[name] for name, stem in parts.items()
+            name: _weight_files(part_folder(folder, name), stem, variant) or plain[name]
+            for name, stem in parts.items()
         }
         if all(chosen.values()):
             return variant, [file for files in chosen.values() for file in files]
     for name in lacking:
-        for file in sorted((folder / name).iterdir()):
+        for file in sorted(part_folder(folder, name).iterdir()):
             if file.suffix in PICKLES:
                 refuse_pickle(file)
-    expected = " or ".join(f"{parts[name]}.safetensors in {folder / name}" for name in lacking[:1])
+    expected = " or ".join(
+        f"{parts[name]}.safetensors in {part_folder(folder, name)}" for name in lacking[:1]
+    )
     raise ValueError(f"{folder} has no weights of {', '.join(lacking)}: there is no {expected}")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from hessgeo.files import open_file
 from hessgeo.headers import Header, TensorEntry, shown_name
-from hessgeo.systems.families import NOISE_SCHEDULERS, Checkpoint
+from hessgeo.systems.families import NOISE_SCHEDULERS, Checkpoint, part_folder
 
 Said = dict[str, tuple[Any, str]]
 """What a file says of its schedule: for each setting of a scheduler a value, and where it says so."""
@@ -92,7 +92,7 @@ def check_schedule(checkpoint: Checkpoint, scheduler: str = "auto") -> None:
 def _place(checkpoint: Checkpoint) -> Path:
     if checkpoint.architecture:
         return checkpoint.path
-    return (checkpoint.config or checkpoint.path) / "scheduler" / "scheduler_config.json"
+    return part_folder(checkpoint.config or checkpoint.path, "scheduler") / "scheduler_config.json"
 
 
 def _problems(config: Mapping[str, Any], name: str, *, latent: bool, flow: bool) -> Iterator[tuple[str, str]]:
