@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hessgeo.workflow.schema import shown
+from hessgeo.workflow.schema import listed, nearest, shown
 
 # The results that each figure shows, in the order that its module takes them.
 DENSITY_FIGURES: Mapping[str, tuple[str, ...]] = {
@@ -29,13 +28,17 @@ def generative_errors(settings: Mapping[str, Any], models: Mapping[str, Any]) ->
         models: the embedded models, by name.
     """
     if settings["model"] not in models:
-        near = difflib.get_close_matches(settings["model"], list(models), n=1, cutoff=0.0)
-        hint = f"; nearest: {near[0]}" if near else ""
-        allowed = f"an entry of models ({', '.join(sorted(models)) or 'none here'})"
-        yield f"generative.model: {shown(settings['model'])} is not allowed; allowed: {allowed}{hint}"
-    points, neighbours = settings["clustering"]["points"], settings["clustering"]["neighbours"]
-    if neighbours >= points:
-        yield f"generative.clustering.neighbours: {neighbours} is not allowed; allowed: fewer than points, {points}"
+        allowed = f"an entry of models ({listed(sorted(models))}){nearest(settings['model'], models)}"
+        yield f"generative.model: {shown(settings['model'])} is not allowed; allowed: {allowed}"
+    # A picture's trustworthiness is defined for fewer neighbours than half of its points.
+    for section, key, share, words in (
+        ("clustering", "points", 1, ""),
+        ("digits", "embedded", 2, "half of "),
+    ):
+        most, neighbours = settings[section][key], settings[section]["neighbours"]
+        if neighbours * share >= most:
+            allowed = f"fewer than {words}{key}, {most}"
+            yield f"generative.{section}.neighbours: {neighbours} is not allowed; allowed: {allowed}"
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
+from hessgeo.workflow.checks.results import name_errors, results_errors
 from hessgeo.workflow.config_files import SettingsError, confirm_config, merge_config
 from hessgeo.workflow.derived import image_shape, latent_shape, merged, sample_count
 from hessgeo.workflow.generative import generative_errors
-from hessgeo.workflow.schema import fill_defaults, schema_errors, shown
+from hessgeo.workflow.schema import fill_defaults, listed, nearest, schema_errors, shown
 from hessgeo.workflow.solvable import solvable_errors
 from hessgeo.workflow.study import StudyCheck
 
@@ -76,36 +75,16 @@ def _run_errors(config: Mapping[str, Any]) -> Iterator[str]:
     known = list(config["studies"])
     for place, name in enumerate(config["run"]):
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-            hint = f"; nearest: {near[0]}" if near else ""
-            allowed = ", ".join(known) or "none here"
-            line = (
-                f"run[{place}]: {shown(name)} is not allowed; allowed: an entry of studies ({allowed}){hint}"
-            )
-            yield line
+            allowed = f"an entry of studies ({listed(known)}){nearest(name, known)}"
+            yield f"run[{place}]: {shown(name)} is not allowed; allowed: {allowed}"
 
 
 def _comparison_errors(comparisons: Mapping[str, Any], run: tuple[str, ...]) -> Iterator[str]:
     for name, entries in comparisons.items():
         for place, study in enumerate(entries):
             if study not in run:
-                allowed = f"a study that is built ({', '.join(run)})"
+                allowed = f"a study that is built ({listed(run)})"
                 yield f"comparisons.{name}[{place}]: {shown(study)} is not allowed; allowed: {allowed}"
-
-
-def _results_errors(results: str) -> Iterator[str]:
-    folder = Path(results).absolute()
-    while not folder.exists() and not folder.is_symlink():
-        folder = folder.parent
-    try:
-        # A nameless file: the one test that holds for root and on a read-only disk too, and leaves nothing.
-        with tempfile.TemporaryFile(dir=folder):
-            return
-    except OSError as error:
-        yield (
-            f"results: {shown(results)} is not allowed; allowed: a folder that can be written to "
-            f"({error.strerror} at {folder})"
-        )
 
 
 def read_configuration(
@@ -148,7 +127,7 @@ def read_settings(config: Mapping[str, Any], schema: Path) -> Settings:
     for key in ("defaults", "models", "solvable"):
         complete[key] = fill_defaults(complete[key], {"type": "object", **rules["properties"][key]}, rules)
     complete["generative"] = fill_defaults(complete["generative"], rules["properties"]["generative"], rules)
-    errors = [*_results_errors(complete["results"]), *_run_errors(complete)]
+    errors = [*results_errors(complete["results"]), *name_errors(complete), *_run_errors(complete)]
     errors += list(generative_errors(complete["generative"], complete["models"]))
     checks = {
         name: StudyCheck(name, complete, rules) for name in complete["run"] if name in complete["studies"]
@@ -161,16 +140,17 @@ def read_settings(config: Mapping[str, Any], schema: Path) -> Settings:
         if complete[key] is not None and not any(part in check.general for check in checks.values()):
             allowed = f"null where no study that is built leaves its {part} to it by null"
             errors.append(f"{key}: {shown(complete[key])} is not allowed; allowed: {allowed}")
-    studies = {name: settings for check in checks.values() for name, settings in check.variants}
+    variants = [variant for check in checks.values() for variant in check.variants]
+    studies = dict(variants)
     run = tuple(name for entry in complete["run"] if entry in checks for name, _ in checks[entry].variants)
-    if len(studies) < sum(len(list(check.variants)) for check in checks.values()):
+    if len({name.casefold() for name, _ in variants}) < len(variants):
         errors.append("studies: two studies have the same name once their triplets are numbered")
     errors += list(_comparison_errors(complete["comparisons"], run))
     errors += list(solvable_errors(complete["solvable"]))
     if errors:
         raise SettingsError(list(dict.fromkeys(errors)))
     return Settings(
-        results=complete["results"],
+        results=str(PurePosixPath(complete["results"])),
         models=complete["models"],
         studies=studies,
         run=run,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hessgeo.workflow.checks.sampling import MOST_SHARDS, has_nodes
 from hessgeo.workflow.derived import merged
-from hessgeo.workflow.schema import shown
+from hessgeo.workflow.lattices import clusters_can
+from hessgeo.workflow.schema import listed, nearest, shown
 
 # Settings that name what is scored.
 SCORED = ("table1", "fisher", "convergence")
@@ -14,6 +16,9 @@ SCORED = ("table1", "fisher", "convergence")
 PARAMETERS = {"ising": ("temperature",), "ising-chain": ("temperature",), "curie-weiss": ("temperature",),
               "isnnn": ("mixture",), "tasep": ()}  # fmt: skip
 LATTICES = ("ising", "isnnn")
+# Sides to which they are solved exactly, and sampled whatever the sign of their couplings.
+LARGEST, LARGEST_TURNED = {"ising": 18, "isnnn": 10}, 10
+LEAST_RATE = 1e-3  # of entry and exit, and the lowest temperature
 
 
 def solvable_errors(solvable: Mapping[str, Any]) -> Iterator[str]:
@@ -27,13 +32,19 @@ def solvable_errors(solvable: Mapping[str, Any]) -> Iterator[str]:
         entry = solvable[table]
         for place, name in enumerate(entry["systems"]):
             if name not in systems:
-                known = ", ".join(systems) or "none here"
-                yield _line(
-                    f"solvable.{table}.systems[{place}]", name, f"an entry of solvable.systems ({known})"
-                )
+                allowed = f"an entry of solvable.systems ({listed(systems)}){nearest(name, systems)}"
+                yield _line(f"solvable.{table}.systems[{place}]", name, allowed)
         for place, name in enumerate(entry["estimators"]):
             if name not in ESTIMATORS:
                 yield _line(f"solvable.{table}.estimators[{place}]", name, ", ".join(ESTIMATORS))
+    for key in ("estimator", "tasep_estimator"):
+        name = solvable["figures"][key]
+        known = [one for one in ESTIMATORS if key == "estimator" or not ESTIMATORS[one].exact]
+        if name not in known:
+            yield _line(f"solvable.figures.{key}", name, ", ".join(known))
+    if solvable["convergence"]["seeds"] > len(solvable["seeds"]):
+        allowed = f"at most the number of solvable.seeds, {len(solvable['seeds'])}"
+        yield _line("solvable.convergence.seeds", solvable["convergence"]["seeds"], allowed)
     yield from _debias_errors(solvable)
     for place, count in enumerate(solvable["convergence"]["samples"]):
         for name in solvable["convergence"]["systems"]:
@@ -59,27 +70,43 @@ def _debias_errors(solvable: Mapping[str, Any]) -> Iterator[str]:
 def _system_errors(key: str, system: Mapping[str, Any]) -> Iterator[str]:
     kind = system["kind"]
     parameters = ("natural", *PARAMETERS[kind])
+    if system["parameters"] not in parameters:
+        yield _line(f"{key}.parameters", system["parameters"], f"{', '.join(parameters)} for the kind {kind}")
+    else:
+        yield from _extent_errors(key, system)
+    largest = LARGEST.get(kind)
+    if largest is not None and system["size"] > largest:
+        words = f"at most {largest} for the kind {kind}, whose exact solution ends there"
+        yield _line(f"{key}.size", system["size"], words)
+    if system["samples"] % system["shard"]:
+        allowed = f"a divisor of the number of samples, {system['samples']}"
+        yield _line(f"{key}.shard", system["shard"], allowed)
+    elif system["samples"] // system["shard"] > MOST_SHARDS:
+        allowed = f"at most {MOST_SHARDS:,} shards; these are {system['samples'] // system['shard']:,}"
+        yield _line(f"{key}.shard", system["shard"], allowed)
+    if system["truth_samples"] and kind != "tasep":
+        allowed = f"0 for the kind {kind}, whose metric is known"
+        yield _line(f"{key}.truth_samples", system["truth_samples"], allowed)
+    elif system["truth_samples"] == 1:
+        yield _line(f"{key}.truth_samples", 1, "0, or at least 2: one sample has no variance")
+
+
+def _extent_errors(key: str, system: Mapping[str, Any]) -> Iterator[str]:
+    kind, extent = system["kind"], system["extent"]
     positive = {"temperature": (0,), "mixture": (1,)}.get(
         system["parameters"], (0, 1) if kind == "tasep" else ()
     )
-    if system["parameters"] not in parameters:
-        yield _line(f"{key}.parameters", system["parameters"], f"{', '.join(parameters)} for the kind {kind}")
-    elif any(system["extent"][axis][0] <= 0 for axis in positive):
-        yield _line(f"{key}.extent", system["extent"], "bounds above 0 for temperatures and rates")
-    if any(low >= high for low, high in system["extent"]):
-        yield _line(f"{key}.extent", system["extent"], "[[a_min, a_max], [b_min, b_max]], each increasing")
-    if kind == "isnnn" and system["size"] > 10:
+    if any(low >= high for low, high in extent):
+        yield _line(f"{key}.extent", extent, "[[a_min, a_max], [b_min, b_max]], each increasing")
+    elif any(extent[axis][0] < LEAST_RATE for axis in positive):
         yield _line(
-            f"{key}.size", system["size"], "at most 10 for the kind isnnn, whose exact solution ends there"
+            f"{key}.extent", extent, f"bounds above 0, {LEAST_RATE} at least, for temperatures and rates"
         )
-    if kind == "ising" and system["size"] > 18:
-        yield _line(
-            f"{key}.size", system["size"], "at most 18 for the kind ising, whose exact solution ends there"
-        )
-    if system["samples"] % system["shard"]:
-        yield _line(
-            f"{key}.shard", system["shard"], f"a divisor of the number of samples, {system['samples']}"
-        )
+    elif not all(map(has_nodes, extent, system["grid"])):
+        yield _line(f"{key}.extent", extent, f"a box in which nodes of the grid {system['grid']} differ")
+    elif kind in LATTICES and not clusters_can(system) and system["size"] > LARGEST_TURNED:
+        words = f"couplings of at least 0 for a side above {LARGEST_TURNED}: no clusters sample others"
+        yield _line(f"{key}.extent", extent, words)
 
 
 def _line(key: str, value: Any, allowed: str) -> str:

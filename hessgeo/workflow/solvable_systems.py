@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from hessgeo.workflow.lattices import clusters_can
+
 if TYPE_CHECKING:
     from hessgeo.estimators.base import Geometry, Samples
     from hessgeo.systems.solvable import Coordinates, SolvableSystem
@@ -39,10 +41,11 @@ def load_system(settings: Mapping[str, Any]) -> SolvableSystem | Tasep:
     kind, size, own = settings["kind"], settings["size"], coordinates(settings)
     # Only samplers have sweeps: an exact solution does without.
     sweeps = settings.get("sweeps", 1)
+    method = "cluster" if clusters_can(settings) else "exact"
     if kind == "ising":
-        return Ising(size, coordinates=own, sweeps=sweeps)
+        return Ising(size, coordinates=own, method=method, sweeps=sweeps)
     if kind == "isnnn":
-        return IsingNextNearest(size, coordinates=own, method="cluster", sweeps=sweeps)
+        return IsingNextNearest(size, coordinates=own, method=method, sweeps=sweeps)
     if kind == "ising-chain":
         return IsingChain(size, coordinates=own)
     if kind == "curie-weiss":

@@ -10,6 +10,7 @@ from hessgeo import store
 from hessgeo.estimators import registry
 from hessgeo.estimators.registry import ESTIMATORS, NETWORKS
 from hessgeo.systems.ising import Ising
+from hessgeo.systems.isnnn import IsingNextNearest
 from hessgeo.systems.tasep import Tasep
 from hessgeo.workflow.layout import Layout
 from hessgeo.workflow.settings import SettingsError, merged, read_settings
@@ -126,10 +127,12 @@ def test_a_store_has_a_name_of_its_own_for_all_that_its_samples_depend_on(read):
     # The nodes at which estimates are scored are no matter of the samples.
     assert read(**system(grid=[9, 9])).digest("ising-8") == base.digest("ising-8")
     # Nor is anything but them a matter of jobs that draw samples, train and estimate: none is due again for it.
-    own = {"networks": {"u2net": {"epochs": 9}}, "estimators": {"u2net": {"draws": 2}}, "truth_samples": 500}
-    other = read(**system(**own))
-    for read_by in ("sampling", "seen"):
-        assert getattr(other, read_by)("ising-8") == getattr(base, read_by)("ising-8")
+    own = {"networks": {"u2net": {"epochs": 9}}, "estimators": {"u2net": {"draws": 2}}}
+    changes = {"ising-8": own, "tasep-64": {**own, "truth_samples": 500}}
+    other = read(systems=changes)
+    for name in changes:
+        for read_by in ("sampling", "seen"):
+            assert getattr(other, read_by)(name) == getattr(base, read_by)(name)
     # No sampler of this kind has sweeps.
     other = read(systems={"tasep-64": {"sweeps": 7}})
     assert other.digest("tasep-64") == base.digest("tasep-64")
@@ -211,3 +214,30 @@ def test_samples_do_not_depend_on_the_size_of_a_shard(tmp_path, repository):
             sample_states(path, k, settings, 3, {})
         states.append(store.read_array(path, "state"))
     np.testing.assert_array_equal(*states)
+
+
+@pytest.mark.parametrize(
+    ("entries", "method"),
+    [
+        ({"kind": "ising", "size": 6, "extent": [[0, 0.4], [-1, 1]]}, "cluster"),
+        ({"kind": "ising", "size": 6, "extent": [[-0.5, 0.4], [-1, 1]]}, "exact"),
+        ({"kind": "ising", "size": 6, "extent": [[1, 2], [-1, 1]], "parameters": "temperature"}, "cluster"),
+        ({"kind": "isnnn", "size": 4, "extent": [[-0.5, 0.5], [0, 1]]}, "cluster"),
+        ({"kind": "isnnn", "size": 5, "extent": [[-0.5, 0.5], [0, 1]]}, "exact"),
+        ({"kind": "isnnn", "size": 4, "extent": [[0, 0.5], [-0.2, 1]]}, "exact"),
+        ({"kind": "isnnn", "size": 4, "extent": [[0.5, 1.2], [1, 2]], "parameters": "mixture"}, "exact"),
+        ({"kind": "isnnn", "size": 4, "extent": [[-0.5, 1], [1, 2]], "parameters": "mixture"}, "cluster"),
+    ],
+)
+def test_a_lattice_with_couplings_of_either_sign_is_sampled_exactly(read, entries, method):
+    layout = read(systems={"mine": entries})
+    system = load_system(layout.systems["mine"])
+    assert isinstance(system, Ising if entries["kind"] == "ising" else IsingNextNearest)
+    assert system.method == method
+    corners = np.array([(a, b) for a in entries["extent"][0] for b in entries["extent"][1]], dtype=float)
+    states = system.sample(np.repeat(corners, 4, axis=0), np.arange(16), 3)
+    assert set(np.unique(states)) <= {-1, 1}
+    if entries["extent"][0][0] < 0 and entries["kind"] == "ising":
+        # The energy of bonds falls where K is negative: (-.5, -1) against (.4, -1).
+        bonds = system.sufficient_statistics(states)[:, 0]
+        assert bonds[:4].mean() < bonds[8:12].mean()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +69,11 @@ def _diffusion_errors(check: StudyCheck, system: Mapping[str, Any]) -> Iterator[
     for key, neutral in (("latent", None), ("channels", 3), ("output_range", [-1, 1])):
         if system[key] != neutral:
             yield check.line(f"system.{key}", system[key], f"{shown(neutral)} for the kind diffusion")
+    if system["compile"] and not (compiler := cpp_compiler())[1]:
+        allowed = (
+            f"false where there is no C++ compiler: {compiler[0]}, which CXX may name, is not to be found"
+        )
+        yield check.line("system.compile", True, allowed)
     embedded = system["checkpoint"] in check.models
     try:
         checkpoint = None if embedded else checkpoint_of(system)
@@ -84,3 +92,9 @@ def _diffusion_errors(check: StudyCheck, system: Mapping[str, Any]) -> Iterator[
     except ValueError as error:  # of a configuration among its files
         lines = [check.line("system.checkpoint", system["checkpoint"], f"a complete checkpoint ({error})")]
     yield from lines
+
+
+def cpp_compiler() -> tuple[str, str | None]:
+    """The C++ compiler that ``torch.compile`` calls, and the path where it is, if it is there."""
+    name = os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++")
+    return name, shutil.which(name)
