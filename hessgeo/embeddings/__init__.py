@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from hessgeo.embeddings.base import Embedding, EmbeddingCheckpoint, embed
+from hessgeo.embeddings.shrunk import ShrunkEmbedding, shrunk
 
 __all__ = [
     "EMBEDDINGS",
@@ -57,7 +58,7 @@ def load_embedding(
     """The embedding that the settings ``embedding`` of a study describe, of images (height, width, channels).
 
     Args:
-        settings: ``kind``, ``model`` and ``dtype``.
+        settings: ``kind``, ``model``, ``size`` and ``dtype``.
         checkpoint: folder or file of its model.
         image_shape: of the images.
         device: where to run it.
@@ -66,19 +67,34 @@ def load_embedding(
         ValueError: on an unknown kind, and what the loader of the kind refuses.
     """
     options = {key: settings[key] for key in ("model", "dtype")}
-    load = embedding_loader(settings["kind"])
-    return load(checkpoint, **options, device=device, image_shape=tuple(image_shape))
+    load, (height, width, channels) = embedding_loader(settings["kind"]), image_shape
+    size = shrunk((height, width), settings["size"])
+    embedding = load(checkpoint, **options, device=device, image_shape=(*size, channels))
+    return embedding if size == (height, width) else ShrunkEmbedding(embedding, size)
 
 
 def embedding_dimension(
-    kind: str, checkpoint: str | None, model: str | None, image_shape: tuple[int, int, int]
+    kind: str,
+    checkpoint: str | None,
+    model: str | None,
+    image_shape: tuple[int, int, int],
+    *,
+    size: int | None = None,
 ) -> int:
     """Dimension of an embedding of images (height, width, channels), without reading any weights.
+
+    Args:
+        kind: of the embedding.
+        checkpoint: folder or file of its model.
+        model: name of the architecture in a file.
+        image_shape: of the images.
+        size: pixels along the shorter side that they are shrunk to, see ``ShrunkEmbedding``.
 
     Raises:
         ValueError: on an unknown kind, or a checkpoint that its own files do not describe.
     """
-    return _checkpoint(kind, checkpoint, model).dimension(image_shape)
+    height, width, channels = image_shape
+    return _checkpoint(kind, checkpoint, model).dimension((*shrunk((height, width), size), channels))
 
 
 def check_embedding(kind: str, checkpoint: str | None, model: str | None) -> None:

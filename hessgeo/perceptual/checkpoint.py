@@ -6,6 +6,7 @@ import re
 from math import prod
 from pathlib import Path
 
+from hessgeo.embeddings.shrunk import shrunk
 from hessgeo.weights import tensor_shapes
 
 # Where the thirteen convolutions stand among the layers of torchvision's VGG-16, in its five blocks.
@@ -99,13 +100,6 @@ def check_linear(path: str | Path, network: str | Path) -> None:
         raise ValueError(f"{path} has no tensor lin0.model.1.weight, no linear weights of LPIPS")
     if linear_names(network, channels):
         raise ValueError(f"{network} has linear weights of its own")
-
-
-def shrunk(shape: tuple[int, int], size: int | None) -> tuple[int, int]:
-    """Height and width of images once the shorter side is at most ``size``; None leaves all as they are."""
-    height, width = shape
-    share = 1.0 if size is None else min(1.0, size / min(shape))
-    return round(height * share), round(width * share)
 
 
 def feature_count(path: str | Path, shape: tuple[int, int], size: int | None) -> int:

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional
 
+from hessgeo.embeddings.shrunk import shrunk
 from hessgeo.perceptual.checkpoint import (
     BLOCKS,
     SMALLEST,
@@ -20,7 +21,6 @@ from hessgeo.perceptual.checkpoint import (
     check_linear,
     convolution_names,
     linear_names,
-    shrunk,
 )
 
 # Mean and deviation of pixels from -1 to 1 that lpips takes off and divides by.

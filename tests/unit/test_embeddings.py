@@ -23,9 +23,11 @@ from hessgeo.embeddings import (
     embedding_dimension,
     embedding_files,
     embedding_loader,
+    load_embedding,
 )
 from hessgeo.embeddings.open_clip import load_open_clip, open_clip_dimension
 from hessgeo.embeddings.pixels import PixelEmbedding, load_pixels
+from hessgeo.embeddings.shrunk import shrunk
 from hessgeo.embeddings.timm import load_timm
 from hessgeo.embeddings.timm_checkpoint import architectures
 from hessgeo.models.digit_clip import build_clip, save_clip
@@ -536,3 +538,32 @@ def test_checks_need_no_torch(checkpoint, network):
         [sys.executable, "-c", code, checkpoint, network[0], TIMM], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["12", "False"]
+
+
+# --- images made smaller first ---
+
+
+def test_images_are_shrunk_as_pillow_does_it():
+    images = np.random.default_rng(0).integers(0, 256, (3, 48, 32, 3), dtype=np.uint8)
+    embedding = load_embedding(
+        {"kind": "pixels", "model": None, "dtype": "float32", "size": 8}, None, (48, 32, 3), device="cpu"
+    )
+    expected = np.stack(
+        [np.asarray(Image.fromarray(image).resize((8, 12), Image.Resampling.BILINEAR)) for image in images]
+    )
+    found = embedding.shrink(images)
+    assert found.shape == (3, 12, 8, 3)
+    assert found.dtype == np.uint8
+    assert np.abs(found.astype(int) - expected).max() <= 1, "both round to eight bits, in fixed point"
+    assert embedding.dimension == 12 * 8 * 3
+    assert np.array_equal(embedding(images), load_pixels(image_shape=(12, 8, 3))(found))
+
+
+def test_images_that_are_small_already_are_left_alone():
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 1), dtype=np.uint8)
+    settings = {"kind": "pixels", "model": None, "dtype": "float32"}
+    plain, same = (
+        load_embedding({**settings, "size": size}, None, (8, 8, 1), device="cpu") for size in (None, 8)
+    )
+    assert np.array_equal(plain(images), same(images))
+    assert shrunk((512, 768), 128) == (128, 192)

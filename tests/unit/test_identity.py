@@ -112,6 +112,7 @@ OF_EMBEDDING = [
     ("checkpoint", "copy.safetensors", SAME),
     ("checkpoint", "other.safetensors", DIFFERENT),
     ("model", None, None),
+    ("size", 4, DIFFERENT),
     ("dtype", "float16", DIFFERENT),
     ("batch_size", 7, SAME),
 ]

@@ -14,5 +14,6 @@ if __name__ == "__main__":
         params, source = step.params, step.params.embedder
         array = f"embedding/{step.wildcards.key}"
         model = (source.settings["kind"], source.path, source.settings["model"])
-        dimension = embedding_dimension(*model, tuple(params.image_shape))
+        shape, smaller = tuple(params.image_shape), source.settings["size"]
+        dimension = embedding_dimension(*model, shape, size=smaller)
         main(params.store, array, params.size, dimension, params.shard)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from hessgeo.workflow.schema import shown
+
 if TYPE_CHECKING:
     from hessgeo.workflow.study import StudyCheck
 
@@ -15,6 +17,16 @@ def embedding_errors(check: StudyCheck) -> Iterator[str]:
 
     embedding, system = check.settings["embedding"], check.settings["system"]
     if embedding["kind"] == "pixels":
+        if embedding["model"] is not None:
+            yield check.line("embedding.model", embedding["model"], "null for the kind pixels")
+        # The defaults are for studies of every kind.
+        for key, neutral in (("checkpoint", None), ("dtype", "float32")):
+            if check.sets(f"embedding.{key}") and embedding[key] != neutral:
+                yield check.line(
+                    f"embedding.{key}",
+                    embedding[key],
+                    f"{shown(neutral)} for the kind pixels, which has no network",
+                )
         return
     if embedding["kind"] == "open_clip" and embedding["checkpoint"] in check.models:
         if system["kind"] != "diffusion" or system["checkpoint"] not in check.models:
@@ -22,6 +34,8 @@ def embedding_errors(check: StudyCheck) -> Iterator[str]:
                 "the files of a model, or null beside --config clip=FILE: an embedded CLIP knows digits alone"
             )
             yield check.line("embedding.checkpoint", embedding["checkpoint"], allowed)
+        if embedding["model"] is not None:
+            yield check.line("embedding.model", embedding["model"], "null for an embedded CLIP")
         return
     if missing := check.missing("embedding", "clip", "a weights file or a model folder"):
         yield from missing
