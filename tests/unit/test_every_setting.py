@@ -105,17 +105,21 @@ def loras(checkpoints, tmp_path_factory):
     return get
 
 
+@pytest.fixture(scope="module")
+def defaults(repository):
+    return yaml.safe_load((repository / "config.yaml").read_text(encoding="utf-8"))
+
+
 @pytest.fixture
-def read(schema, repository, tmp_path, monkeypatch):
+def read(schema, defaults, tmp_path, monkeypatch):
     """The complete settings of one study, or the lines that refuse it."""
     monkeypatch.chdir(tmp_path)
-    config = yaml.safe_load((repository / "config.yaml").read_text(encoding="utf-8"))
 
     def complete(**study):
         embedding = {"kind": "pixels"}
         change = {"studies": {"digits": {"embedding": embedding, **study}}}
         try:
-            return read_settings(merged(config, change), schema).studies["digits"]
+            return read_settings(merged(defaults, change), schema).studies["digits"]
         except SettingsError as error:
             return str(error).splitlines()
 
