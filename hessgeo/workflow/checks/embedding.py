@@ -19,9 +19,10 @@ def embedding_errors(check: StudyCheck) -> Iterator[str]:
     if embedding["kind"] == "pixels":
         if embedding["model"] is not None:
             yield check.line("embedding.model", embedding["model"], "null for the kind pixels")
-        # The defaults are for studies of every kind.
+        # The defaults are for studies of every kind, and a study's checkpoint may be for that of the defaults.
         for key, neutral in (("checkpoint", None), ("dtype", "float32")):
-            if check.sets(f"embedding.{key}") and embedding[key] != neutral:
+            set_here = check.sets("embedding.kind") and check.sets(f"embedding.{key}")
+            if set_here and embedding[key] != neutral:
                 yield check.line(
                     f"embedding.{key}",
                     embedding[key],
