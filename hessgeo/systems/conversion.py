@@ -20,7 +20,9 @@ from hessgeo.weights import tensor_header
 # The condition of Stable Diffusion 2 is the last layer but one, and no projection.
 _SECOND_VERSION = r"cond_stage_model\.model\.(transformer\.resblocks\.{layers}\..+|text_projection)"
 # A projection that a text encoder without one leaves.
-_UNPROJECTED = r"text_encoders\.clip_l\.transformer\.text_projection\.weight"
+_UNPROJECTED = (
+    r"(cond_stage_model|conditioner\.embedders\.0|text_encoders\.clip_l)\.transformer\.text_projection\..+"
+)
 
 
 class TracedTensor(torch.Tensor):
@@ -57,20 +59,22 @@ def load_file_parts(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype) ->
         part = part_of(name, checkpoint.family)
         if part is not None:
             found.setdefault(part, {})[name] = tensor
-    parts, used = {}, set[str]()
+    parts = {}
     for part, tensors in found.items():
         if part not in classes:
             raise ValueError(f"{checkpoint.path} holds {next(iter(tensors))}, but {folder} has no {part}")
         network = _empty(classes[part], folder / part)
+        left = "|".join((_UNPROJECTED, _SECOND_VERSION.replace("{layers}", str(_depth(network)))))
+        if "text_projection.weight" not in dict(network.named_parameters()):
+            tensors = {name: tensor for name, tensor in tensors.items() if not re.fullmatch(left, name)}
         converted = _converted(
             checkpoint.family, part, network, tensors, read_json(folder / part / "config.json")
         )
-        used |= _fill(network, converted, dtype, f"{checkpoint.path} as {part}")
-        parts[part] = network
-        tolerated = "|".join((_UNPROJECTED, _SECOND_VERSION.replace("{layers}", str(_depth(network)))))
+        used = _fill(network, converted, dtype, f"{checkpoint.path} as {part}")
         for name in tensors:
-            if name not in used and not re.fullmatch(tolerated, name):
+            if name not in used:
                 raise ValueError(f"{checkpoint.path} holds {name}, which its {part} has no place for")
+        parts[part] = network
     return parts
 
 
@@ -131,8 +135,6 @@ def _converted(
         expected = dict(network.named_parameters())
         if "text_projection.weight" in expected and "text_projection.weight" not in result:
             result["text_projection.weight"] = torch.eye(len(expected["text_projection.weight"]))
-        elif "text_projection.weight" not in expected:
-            result.pop("text_projection.weight", None)
     # The class without a projection has lost this prefix in transformers 5.
     return (
         result
@@ -157,18 +159,18 @@ def _fill(network: Any, state: Mapping[str, torch.Tensor], dtype: torch.dtype, p
         kept = torch.float32 if any(part in name.split(".") for part in exact) else dtype
         plain[name] = tensor.as_subclass(torch.Tensor).to(kept)
     try:
-        missing, unexpected = network.load_state_dict(plain, strict=False, assign=True)
+        _, unexpected = network.load_state_dict(plain, strict=False, assign=True)
     except RuntimeError as error:
         raise ValueError(f"{place} does not fit: {' '.join(str(error).split())[:300]}") from error
     if unexpected:
-        raise ValueError(f"{place} holds {unexpected[0]}, which the network has no place for")
+        found = min(getattr(state[unexpected[0]], "sources", ()), default=unexpected[0])
+        raise ValueError(f"{place} holds {found}, which the network has no place for")
     if hasattr(network, "tie_weights"):
         network.tie_weights()
     empty = [name for name, value in network.named_parameters() if value.is_meta]
     empty += [name for name, value in network.named_buffers() if value.is_meta]
     if empty:
         raise ValueError(f"{place} does not hold all weights: {empty[0]} is missing")
-    del missing  # those that are tied to others
     return used
 
 

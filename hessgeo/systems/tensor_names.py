@@ -62,9 +62,9 @@ HARMLESS = {
     r"(sqrt_|log_)?(one_minus_)?alphas_cumprod(_prev)?|betas|sqrt_recip(m1)?_alphas_cumprod|posterior_\w+"
     r"|denoiser\.sigmas": "the noise schedule, which a configuration says too (see check_agreement)",
     r"logvar|lvlb_weights|global_step": "weights of the loss and counters of the training",
-    r"first_stage_model\.loss\..+": "the discriminator that the autoencoder was trained against",
+    r"first_stage_model\.(loss|model_ema)\..+": "what the autoencoder was trained against, and its running average",
     r"(cond_stage_model|conditioner)\..*position_ids": "the numbers from 0 on",
-    r"(cond_stage_model|conditioner)\..*(logit_scale|attn_mask)": "of the comparison with images, and a causal mask",
+    r"(cond_stage_model|conditioner)\.(.*\.)?(logit_scale|attn_mask)": "of the comparison with images; a causal mask",
     r"text_encoders\..*(logit_scale|position_ids)": "of the comparison with images, and the numbers from 0 on",
     r"text_encoders\.t5xxl\.spiece_model": "the tokenizer, which a folder of configurations has too",
     r"v_pred|ztsnr": "marks, which said_by_file reads",
@@ -74,6 +74,7 @@ HARMLESS = {
 # Scaled eight-bit weights: what a weight is multiplied by, and what belongs to arithmetic in eight bits alone.
 SCALE = re.compile(r"(?P<layer>.+)\.(scale_weight|weight_scale)")
 EIGHT_BIT_ONLY = re.compile(r".+\.(scale_input|input_scale|comfy_quant)|(.+\.)?scaled_fp8")
+ADAPTERS = re.compile(r"lora_|hada_|lokr_|adapter|_ip\.")
 EIGHT_BIT = ("F8_E4M3", "F8_E5M2")
 FLOATS = ("F64", "F32", "F16", "BF16", *EIGHT_BIT)
 
@@ -106,9 +107,9 @@ def check_single_file(header: Header, family: str) -> None:
     for name, entry in header.tensors.items():
         if name in scaled or EIGHT_BIT_ONLY.fullmatch(name) or is_harmless(name):
             continue
-        if part_of(name, family) is None:
+        if part_of(name, family) is None or ADAPTERS.search(name):
             raise ValueError(
-                f"{header.path} holds a tensor {shown_name(name)}{kind_of(name)}, which nothing here reads"
+                f"{header.path} holds {shown_name(name)}{kind_of(name)}, which nothing here reads"
             )
         if entry.dtype not in FLOATS:
             raise ValueError(
@@ -187,7 +188,7 @@ def check_part(header: Header) -> None:
     for name, entry in header.tensors.items():
         if not PARAMETERS.fullmatch(name):
             raise ValueError(
-                f"{header.path} holds a tensor {shown_name(name)}{kind_of(name)}, which nothing here reads"
+                f"{header.path} holds {shown_name(name)}{kind_of(name)}, which nothing here reads"
             )
         if entry.dtype not in FLOATS and not name.endswith("position_ids"):
             raise ValueError(
