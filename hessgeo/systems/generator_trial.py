@@ -19,8 +19,9 @@ USUAL = ((0.0, 1.0), (-0.5, 0.5), (-1.0, 1.0), (0.0, 255.0), (-127.5, 127.5))
 LEAST_SPREAD = 0.02  # five grey levels, less than any picture has
 OVERSHOOT, MOST_OVERSHOT = 0.05, 0.2  # what passes for overshoot, and the share of values that may go beyond
 FARTHEST = 0.25  # beyond which no more than a thousandth of the values may go
-# A range that is half used from its black on is a set of dark pictures; one that never comes near its black is wrong.
-HALF, NEAR_BLACK = 0.55, 0.1
+# Values that reach black and little more are dark pictures; those that never come near it, where another usual range
+# holds them too, are of that one.
+NEAR_BLACK = 0.1
 LEAST_FILLED = 0.25  # of a usual range, by values that it is named for
 SAMPLED = 100_000  # values of an image that are looked at
 AT_ONCE = 2  # images, few enough for any memory and enough to see one depend on the others
@@ -34,8 +35,8 @@ def try_generator(system: GeneratorSystem) -> None:
 
     Raises:
         ValueError: one line, if an image depends on the others of its batch or on chance, all images are one, or
-            their values are constant, clipped, or lie in the brighter half of the range, with the range that would
-            fit; and as ``GeneratorSystem.outputs``.
+            their values are constant, clipped, or better held by a narrower range, which is then named; and as
+            ``GeneratorSystem.outputs``.
         FloatingPointError: as ``GeneratorSystem.outputs``.
     """
     latents = trial_latents(system.latent_slice)
@@ -56,11 +57,11 @@ def try_generator(system: GeneratorSystem) -> None:
             f"{system.generator.name} gives two images of one latent: it draws its own noise, or mixes those of a "
             "batch; export it in evaluation mode with the noise fixed"
         )
-    if apart < (high - low) / 510:
-        raise ValueError(f"{system.generator.name} gives one image whatever the latent, must follow it")
     fault = range_fault(np.concatenate(values), low, high, eight_bits=first.dtype == np.uint8)
     if fault:
         raise ValueError(f"{system.generator.name} {fault}")
+    if apart < (high - low) / 510:
+        raise ValueError(f"{system.generator.name} gives one image whatever the latent, must follow it")
 
 
 def trial_latents(latent_slice: LatentSlice) -> Float[np.ndarray, "12 *latent"]:
@@ -92,7 +93,7 @@ def range_fault(
     least, most = float(values.min()), float(values.max())
     clipped = np.mean((values < low - OVERSHOOT * span) | (values > high + OVERSHOOT * span))
     found = f"gives values from {least:.3g} to {most:.3g}"
-    fit = f"output_range {_fitting(bottom, top, (low, high))} would fit"
+    fit = f"output_range {_usual(bottom, top) or f'[{bottom:.3g}, {top:.3g}]'} would fit"
     if most - least < LEAST_SPREAD * span:
         advice = "" if eight_bits else f"; {fit}"
         return f"{found}, a constant to output_range [{low:g}, {high:g}]{advice}"
@@ -101,21 +102,22 @@ def range_fault(
     if clipped > MOST_OVERSHOT or max(low - bottom, top - high) > FARTHEST * span:
         share = np.mean((values < low) | (values > high))
         return f"{found}, of which output_range [{low:g}, {high:g}] clips {100 * share:.0f} %; {fit}"
-    if top - bottom <= HALF * span and bottom > low + NEAR_BLACK * span:
+    if bottom > low + NEAR_BLACK * span and (narrower := _usual(bottom, top, span * (1 - OVERSHOOT))):
         return (
             f"{found}, which uses {100 * (top - bottom) / span:.0f} % of output_range [{low:g}, {high:g}] and has no "
-            f"black; {fit} (of images that are so pale, export uint8, which is taken as it is)"
+            f"black; output_range {narrower} would fit (of images that are so pale, export uint8, which is taken as it "
+            "is)"
         )
     return ""
 
 
-def _fitting(bottom: float, top: float, present: tuple[float, float]) -> str:
-    """The narrowest usual range that holds values from ``bottom`` to ``top``, or else these themselves."""
+def _usual(bottom: float, top: float, widest: float = np.inf) -> str:
+    """The narrowest usual range that holds values from ``bottom`` to ``top``, '' if none does."""
     for low, high in sorted(USUAL, key=lambda pair: pair[1] - pair[0]):
         slack, filled = OVERSHOOT * (high - low), (top - bottom) / (high - low) >= LEAST_FILLED
-        if (low, high) != present and filled and low - slack <= bottom and top <= high + slack:
+        if high - low <= widest and filled and low - slack <= bottom and top <= high + slack:
             return f"[{low:g}, {high:g}]"
-    return f"[{bottom:.3g}, {top:.3g}]"
+    return ""
 
 
 def _distance(images: np.ndarray, image: np.ndarray) -> float:

@@ -41,6 +41,8 @@ def unit(x):
 RIGHT = {
     "tanh": (lambda x: x, (-1, 1)),
     "sigmoid": (unit, (0, 1)),
+    "a sigmoid that stays away from its ends": (lambda x: 0.27 + 0.46 * unit(x), (0, 1)),
+    "grey pictures": (lambda x: 255 * (0.4 + 0.4 * unit(x)), (0, 255)),
     "bytes as numbers": (lambda x: 255 * unit(x), (0, 255)),
     "dark pictures": (lambda x: -1 + 0.3 * unit(x), (-1, 1)),
     "dark pictures of a sigmoid": (lambda x: 0.2 * unit(x), (0, 1)),
@@ -105,7 +107,7 @@ WRONG = {
     "eight bits of a sigmoid": (
         lambda x: unit(x).astype(np.uint8),
         (-1, 1),
-        r"gives (one image whatever|values from 0 to 1, a constant)",
+        r"gives values from 0 to [01], a constant",
     ),
     "eight bits with a range": (
         lambda x: np.round(255 * unit(x)).astype(np.uint8),

@@ -136,6 +136,8 @@ def test_pickles_are_refused_with_the_way_out(refused, tmp_path_factory):
         ({"latent": None, "size": [8, 8]}, "latent"),
         ({"latent": [4], "size": None}, "size"),
         ({"latent": [4], "size": [8, 8], "prompt": "a house"}, "prompt"),
+        ({"latent": [4], "size": [8, 8], "output_range": [1, -1]}, "output_range"),
+        ({"latent": [4], "size": [8, 8], "output_range": [0, 0]}, "output_range"),
     ],
 )
 def test_a_generator_says_its_shapes_and_nothing_of_a_sampler(refused, tmp_path_factory, system, key):
@@ -441,7 +443,8 @@ def test_anchors_as_torch_saves_them(read, sd, tmp_path):
     torch.save({"z": torch.from_numpy(noise(1, 4, 8, 8, seed=1))}, "one.pth")
     settings = read(sd, digits(slice={"triplets": ["stable_version_latents.pt", ["one.pth", 1, 2]]}))
     studies = Layout(settings, tmp_path).studies
-    assert [study.anchor_files for study in studies] == [["stable_version_latents.pt"], ["one.pth"]]
+    files = [list(study.anchors.files.values()) for study in studies]
+    assert files == [["stable_version_latents.pt"], ["one.pth"]]
 
 
 def collinear(first, second):

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from hessgeo.workflow.checks.anchors import anchor_errors
@@ -57,6 +58,9 @@ def _generator_errors(check: StudyCheck, system: Mapping[str, Any]) -> Iterator[
     for key, allowed in IDLE_KEYS.items():
         if check.sets(f"system.{key}") and (key, system[key]) != ("dtype", "float32"):
             yield check.line(f"system.{key}", system[key], allowed)
+    low, high = system["output_range"]
+    if not -inf < low < high < inf:
+        yield check.line("system.output_range", system["output_range"], "[low, high] with low < high")
     described = {key: system[key] for key in ("latent", "size", "channels", "output_range")}
     try:
         check_generator(system["checkpoint"], **described)
