@@ -9,7 +9,8 @@ from typing import Any
 
 from hessgeo.embeddings.base import EmbeddingCheckpoint
 from hessgeo.files import check_file, read_json
-from hessgeo.weights import refuse_pickle
+from hessgeo.tensor_kinds import refuse_kinds
+from hessgeo.weights import refuse_pickle, tensor_header
 
 
 class FileCheckpoint(EmbeddingCheckpoint):
@@ -62,7 +63,7 @@ class FileCheckpoint(EmbeddingCheckpoint):
             )
 
     def check_weights(self) -> None:
-        """Refuse a folder without weights, and weights in a pickle.
+        """Refuse a folder without weights, and weights in a pickle, quantised or with an adapter.
 
         Raises:
             ValueError: one line that names the file.
@@ -71,7 +72,7 @@ class FileCheckpoint(EmbeddingCheckpoint):
             raise ValueError(
                 f"{self.path} has no {self.weights_name}; pickled weights (.bin, .pt, .pth) are refused"
             )
-        refuse_pickle(self.weights)
+        refuse_kinds(tensor_header(self.weights))
 
     def check_known(self, name: str, known: Iterable[str]) -> None:
         """Refuse an architecture that the library does not have, with those nearest in name.

@@ -12,10 +12,16 @@ from typing import Any
 
 from hessgeo.embeddings.checkpoint import FileCheckpoint
 from hessgeo.files import read_json
+from hessgeo.headers import shown_name
 from hessgeo.weights import tensor_shapes
 
 # Beginnings of the names by which transformers calls the same tensors.
 TRANSFORMERS = ("vision_model.", "text_model.", "visual_projection.")
+# Beginnings of the names of both towers, of which the text's may lie unread.
+TOWERS = (
+    "visual.", "text.", "text_decoder.", "transformer.", "token_embedding.", "positional_embedding", "ln_final.",
+    "text_projection", "logit_scale", "logit_bias", "attn_mask", "input_resolution", "context_length", "vocab_size",
+)  # fmt: skip
 # MobileCLIP's own files, whose names open_clip translates itself.
 MOBILE_CLIP = "image_encoder.model."
 
@@ -59,6 +65,11 @@ class OpenClipCheckpoint(FileCheckpoint):
             return
         if not any(name.startswith("visual.") for name in shapes):
             raise ValueError(f"{self.weights} has no tensor visual.*: not a model of open_clip")
+        for name in shapes:
+            if not name.startswith(TOWERS):
+                raise ValueError(
+                    f"{self.weights} holds {shown_name(name)}, which no CLIP of open_clip has a place for"
+                )
         for name, expected in _expected_shapes(config):
             found = shapes.get(name)
             if found is None or tuple(found) != expected:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,17 @@ from torch import nn
 
 from hessgeo.embeddings.network import NetworkEmbedding, Preprocessing, network_dtype
 from hessgeo.embeddings.timm_checkpoint import TimmCheckpoint
+from hessgeo.tracing import sources_of, traced
 
 # Sides of a convolutional network's input are multiples of the stride of its last stage.
 STRIDE = 32
+# What translations of names leave out: the mark of a hidden patch in training, tables of places that follow from the
+# size of the input, heads, and the text tower of a CLIP.
+UNREAD = re.compile(
+    r"(.*\.)?(mask_token|relative_position_index|relative_coords_table|attn_mask|num_batches_tracked|logit_scale)"
+    r"|(head|fc|classifier|dino_head|ibot_head)\..+|(text|transformer|token_embedding|ln_final)\..+"
+    r"|positional_embedding|text_projection|logit_bias"
+)
 
 
 class TimmEmbedding(NetworkEmbedding):
@@ -82,20 +91,29 @@ def load_timm(
 
 def _load_weights(network: Any, files: TimmCheckpoint) -> None:
     """Fill a network by its family's own translation of names; a tensor too few or too many is an error."""
-    state: dict[str, Any] = load_state_dict(str(files.weights), weights_only=True)
+    loaded: dict[str, Any] = load_state_dict(str(files.weights), weights_only=True)
+    state = {name: traced(tensor, name) for name, tensor in loaded.items()}
     architecture = network.pretrained_cfg["architecture"]
     family = sys.modules[timm.models.model_entrypoint(architecture).__module__]
     translate = getattr(family, "checkpoint_filter_fn", None)
     try:
-        state = translate(state, network) if translate else state
+        state = translate(dict(state), network) if translate else state
         classifiers = network.pretrained_cfg.get("classifier") or ()
         heads = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
-        kept = {key: value for key, value in state.items() if key.rpartition(".")[0] not in heads}
+        kept = {
+            key: value.as_subclass(torch.Tensor)
+            for key, value in state.items()
+            if key.rpartition(".")[0] not in heads
+        }
         network.load_state_dict(kept, strict=True)
     # What a translation of names meets in a file of another model.
     except (RuntimeError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(f"{files.weights} does not fit {files.name}: {reason}") from error
+    used = frozenset[str]().union(*map(sources_of, state.values()))
+    unread = [name for name in loaded if name not in used and not UNREAD.fullmatch(name)]
+    if unread:
+        raise ValueError(f"{files.weights} holds {unread[0]}, which {files.name} has no place for")
 
 
 def _own_size(network: Any) -> tuple[int, int]:

@@ -7,7 +7,9 @@ from math import prod
 from pathlib import Path
 
 from hessgeo.embeddings.shrunk import shrunk
-from hessgeo.weights import tensor_shapes
+from hessgeo.headers import shown_name
+from hessgeo.tensor_kinds import refuse_kinds
+from hessgeo.weights import tensor_header
 
 # Where the thirteen convolutions stand among the layers of torchvision's VGG-16, in its five blocks.
 BLOCKS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
@@ -16,6 +18,10 @@ SMALLEST = 16  # pixels along a side: images are halved four times before the la
 # Names of torchvision, of its features alone, and of the package lpips.
 _CONVOLUTION = re.compile(r"(?:features\.|net\.slice[1-5]\.)?(\d+)\.(weight|bias)")
 _LINEAR = re.compile(r"lin([0-4])\.model\.1\.weight")
+# The classifier of VGG-16, and what lpips keeps twice or as constants.
+_UNREAD = re.compile(
+    r"classifier\.\d\.(weight|bias)|lins\.[0-4]\.model\.1\.weight|scaling_layer\.(shift|scale)"
+)
 
 Names = dict[str, str]
 
@@ -25,17 +31,25 @@ def convolution_names(path: str | Path) -> tuple[Names, tuple[int, ...]]:
 
     Args:
         path: weights of VGG-16 in safetensors, by the names of torchvision (``features.0.weight``), of its features
-            alone (``0.weight``), or of the package lpips (``net.slice1.0.weight``); other tensors are ignored.
+            alone (``0.weight``), or of the package lpips (``net.slice1.0.weight``), with or without the
+            classifier and the linear weights; nothing else may be there.
 
     Returns:
         Name in the file of each ``<layer>.weight`` and ``<layer>.bias``, and the channels, 64 to 512 in the published
         network.
 
     Raises:
-        ValueError: as ``tensor_shapes``; one line that names the tensor that is missing or has another shape.
+        ValueError: as ``tensor_header``; one line that names the tensor that is missing or has another shape.
     """
-    shapes = tensor_shapes(path)
-    names = {f"{m[1]}.{m[2]}": name for name in shapes if (m := _CONVOLUTION.fullmatch(name))}
+    shapes = _shapes(path)
+    used = {f"{layer}.{part}" for block in BLOCKS for layer in block for part in ("weight", "bias")}
+    names: dict[str, str] = {}
+    for name in shapes:
+        key = ".".join(match.groups()) if (match := _CONVOLUTION.fullmatch(name)) else None
+        if key not in used and not _LINEAR.fullmatch(name) and not _UNREAD.fullmatch(name):
+            raise ValueError(f"{path} holds {shown_name(name)}, which neither VGG-16 nor LPIPS has")
+        if key is not None and names.setdefault(key, name) != name:
+            raise ValueError(f"{path} holds {shown_name(name)} beside {shown_name(names[key])}")
     widths: list[int] = []
     for layer in (layer for block in BLOCKS for layer in block):
         for part in ("weight", "bias"):
@@ -47,8 +61,13 @@ def convolution_names(path: str | Path) -> tuple[Names, tuple[int, ...]]:
             name = names[f"{layer}.weight"]
             raise ValueError(f"{path} holds a {weight} tensor {name} with a bias {bias}, not that of VGG-16")
         widths.append(weight[0])
-    used = {f"{layer}.{part}" for block in BLOCKS for layer in block for part in ("weight", "bias")}
-    return {key: name for key, name in names.items() if key in used}, tuple(widths)
+    return names, tuple(widths)
+
+
+def _shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
+    header = tensor_header(path)
+    refuse_kinds(header)
+    return header.shapes
 
 
 def linear_names(path: str | Path, channels: tuple[int, ...]) -> list[str]:
@@ -59,9 +78,12 @@ def linear_names(path: str | Path, channels: tuple[int, ...]) -> list[str]:
         channels: of the five blocks.
 
     Raises:
-        ValueError: as ``tensor_shapes``; one line that names the tensor that is missing or has another shape.
+        ValueError: as ``tensor_header``; one line that names the tensor that is missing or has another shape.
     """
-    shapes = tensor_shapes(path)
+    shapes = _shapes(path)
+    for name in shapes:
+        if not any(pattern.fullmatch(name) for pattern in (_LINEAR, _CONVOLUTION, _UNREAD)):
+            raise ValueError(f"{path} holds {shown_name(name)}, which LPIPS has not")
     if not any(map(_LINEAR.fullmatch, shapes)):
         return []
     names = [f"lin{k}.model.1.weight" for k in range(len(BLOCKS))]

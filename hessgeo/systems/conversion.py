@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from torch.utils._pytree import tree_leaves
 
 from hessgeo.files import read_json
 from hessgeo.systems.families import Checkpoint, part_folder
 from hessgeo.systems.folders import read_index
-from hessgeo.systems.tensor_names import EIGHT_BIT_ONLY, NETWORK, PREFIXES, is_harmless, part_of, scales
+from hessgeo.systems.tensor_names import NETWORK, PREFIXES, is_harmless, part_of, scales
+from hessgeo.tensor_kinds import EIGHT_BIT_ONLY
+from hessgeo.tracing import sources_of, traced
 from hessgeo.weights import tensor_header
 
 # The condition of Stable Diffusion 2 is the last layer but one, and no projection.
@@ -23,23 +24,6 @@ _SECOND_VERSION = r"cond_stage_model\.model\.(transformer\.resblocks\.{layers}\.
 _UNPROJECTED = (
     r"(cond_stage_model|conditioner\.embedders\.0|text_encoders\.clip_l)\.transformer\.text_projection\..+"
 )
-
-
-class TracedTensor(torch.Tensor):
-    """A tensor that knows the names of the tensors of a file that it was made of, through whatever is done with it."""
-
-    sources: frozenset[str] = frozenset()
-
-    @classmethod
-    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Do as a tensor does, and hand the names on."""
-        result = super().__torch_function__(func, types, args, kwargs or {})
-        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, cls)]
-        sources = frozenset[str]().union(*(leaf.sources for leaf in inputs))
-        for leaf in tree_leaves(result):
-            if isinstance(leaf, cls):
-                leaf.sources = leaf.sources | sources
-        return result
 
 
 def load_file_parts(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype) -> dict[str, torch.nn.Module]:
@@ -92,9 +76,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
                 tensor = tensor.to(torch.float32) * file.get_tensor(scaled[name]).to(torch.float32).reshape(
                     ()
                 )
-            traced = tensor.as_subclass(TracedTensor)
-            traced.sources = frozenset([name])
-            state[name] = traced
+            state[name] = traced(tensor, name)
     return state
 
 
@@ -155,7 +137,7 @@ def _fill(network: Any, state: Mapping[str, torch.Tensor], dtype: torch.dtype, p
         exact = ()
     used, plain = set[str](), {}
     for name, tensor in state.items():
-        used |= getattr(tensor, "sources", frozenset())
+        used |= sources_of(tensor)
         kept = torch.float32 if any(part in name.split(".") for part in exact) else dtype
         plain[name] = tensor.as_subclass(torch.Tensor).to(kept)
     try:
@@ -163,7 +145,7 @@ def _fill(network: Any, state: Mapping[str, torch.Tensor], dtype: torch.dtype, p
     except RuntimeError as error:
         raise ValueError(f"{place} does not fit: {' '.join(str(error).split())[:300]}") from error
     if unexpected:
-        found = min(getattr(state[unexpected[0]], "sources", ()), default=unexpected[0])
+        found = min(sources_of(state[unexpected[0]]), default=unexpected[0])
         raise ValueError(f"{place} holds {found}, which the network has no place for")
     if hasattr(network, "tie_weights"):
         network.tie_weights()

@@ -13,7 +13,8 @@ from pathlib import Path
 from hessgeo.headers import Header, shown_name
 from hessgeo.systems.families import Checkpoint
 from hessgeo.systems.schedules import check_agreement
-from hessgeo.systems.tensor_names import FLOATS, KINDS, NETWORK, kind_of
+from hessgeo.systems.tensor_names import NETWORK
+from hessgeo.tensor_kinds import FLOATS, KINDS, kind_of
 from hessgeo.weights import tensor_header
 
 # The two matrices of a layer as diffusers, peft, kohya and the first attention processors name them.

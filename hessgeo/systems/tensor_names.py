@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from math import prod
 
 from hessgeo.headers import Header, shown_name
+from hessgeo.tensor_kinds import ADAPTERS, EIGHT_BIT, EIGHT_BIT_ONLY, FLOATS, SCALE, kind_of
 
 NETWORK = "model.diffusion_model."
 PREFIXES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -70,31 +70,6 @@ HARMLESS = {
     r"v_pred|ztsnr": "marks, which said_by_file reads",
 }
 """Names that may lie unread in a single file, and why."""
-
-# Scaled eight-bit weights: what a weight is multiplied by, and what belongs to arithmetic in eight bits alone.
-SCALE = re.compile(r"(?P<layer>.+)\.(scale_weight|weight_scale)")
-EIGHT_BIT_ONLY = re.compile(r".+\.(scale_input|input_scale|comfy_quant)|(.+\.)?scaled_fp8")
-ADAPTERS = re.compile(r"lora_|hada_|lokr_|adapter|_ip\.")
-EIGHT_BIT = ("F8_E4M3", "F8_E5M2")
-FLOATS = ("F64", "F32", "F16", "BF16", *EIGHT_BIT)
-
-# What people keep in such files besides, by a pattern in the name.
-_BITS_AND_BYTES = "weights of bitsandbytes"
-KINDS = {
-    "quant_state": _BITS_AND_BYTES, "absmax": _BITS_AND_BYTES, "quant_map": _BITS_AND_BYTES, "SCB": _BITS_AND_BYTES,
-    "qweight": "weights of GPTQ or AWQ", "qzeros": "weights of GPTQ or AWQ", "weight_scale_2": "weights in four bits",
-    "svdq": "weights in four bits", "smooth_factor": "weights in four bits",
-    "_scale": "a scale of quantised weights", "scale_": "a scale of quantised weights",
-    "control": "a ControlNet", "ip_adapter": "an IP-Adapter", "image_proj": "an IP-Adapter", "adapter": "an adapter",
-    "lora_": "a LoRA", "hada_": "a LoHa", "lokr_": "a LoKr", "dora": "a DoRA",
-    "string_to_param": "a textual inversion", "emb_params": "a textual inversion",
-    "embedding_manager": "a textual inversion", "motion_modules": "a motion module",
-}  # fmt: skip
-
-
-def kind_of(name: str, kinds: Mapping[str, str] = KINDS) -> str:
-    """What a tensor belongs to by its name, for a message."""
-    return next((f" ({kind})" for pattern, kind in kinds.items() if re.search(pattern, name)), "")
 
 
 def check_single_file(header: Header, family: str) -> None:

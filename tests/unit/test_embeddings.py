@@ -493,6 +493,64 @@ def test_a_missing_tensor_is_an_error_when_loading(kind, missing, message, tiny,
     assert "\n" not in str(raised.value)
 
 
+def add(path, **tensors):
+    from safetensors.torch import load_file
+
+    save_file(load_file(path) | tensors, path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["open_clip", "timm"])
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        ("scale_weight", torch.ones(()), "a scale of quantised weights., which nothing here reads"),
+        ("weight.absmax", torch.zeros(4, dtype=torch.uint8), "weights of bitsandbytes"),
+        ("SCB", torch.zeros(4), "weights of bitsandbytes"),
+        ("lora_A.weight", torch.zeros(2, 4), "a LoRA"),
+        ("weight", torch.zeros(4, dtype=torch.int8), "as I8, must be one of F64"),
+    ],
+)
+def test_quantised_weights_and_adapters_are_refused_from_the_header(
+    kind, name, tensor, message, tiny, network
+):
+    (path, model), layer = (
+        ((tiny[0], TINY), "visual.x") if kind == "open_clip" else ((network[0], TIMM), "blocks.0.x")
+    )
+    with pytest.raises(ValueError, match=message):
+        check_embedding(kind, str(add(path, **{f"{layer}.{name}": tensor})), model)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("open_clip", "visual.extra.weight", "does not fit ViT-tiny-test.*visual.extra|extra.weight"),
+        ("open_clip", "gate.weight", "holds gate.weight, which no CLIP of open_clip has a place for"),
+        ("timm", "blocks.0.extra.weight", "does not fit test_vit2.*blocks.0.extra.weight"),
+    ],
+)
+def test_a_tensor_that_nothing_reads_is_an_error_when_loading(kind, name, message, tiny, network):
+    path, model = (tiny[0], TINY) if kind == "open_clip" else (network[0], TIMM)
+    with pytest.raises(ValueError, match=message):
+        embedding_loader(kind)(add(path, **{name: torch.ones(3)}), model=model)
+
+
+def test_what_a_translation_of_names_drops_is_named(network, monkeypatch):
+    family = sys.modules[timm.models.model_entrypoint(TIMM).__module__]
+    translate = family.checkpoint_filter_fn
+
+    def forgetful(state, model):
+        return {k: v for k, v in translate(state, model).items() if not k.endswith("forgotten")}
+
+    monkeypatch.setattr(family, "checkpoint_filter_fn", forgetful)
+    assert embedding_loader("timm")(network[0], model=TIMM).dimension > 1
+    add(network[0], **{"blocks.0.mlp.forgotten": torch.ones(3), "mask_token": torch.ones(1, 3)})
+    with pytest.raises(
+        ValueError, match=r"holds blocks\.0\.mlp\.forgotten, which test_vit2 has no place for"
+    ):
+        embedding_loader("timm")(network[0], model=TIMM)
+
+
 @pytest.mark.parametrize("kind", ["open_clip", "timm"])
 def test_unknown_dtype_is_refused(kind, tiny, network):
     with pytest.raises(ValueError, match="dtype is 'int8', must be one of float32, float16, bfloat16"):

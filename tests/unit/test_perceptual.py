@@ -163,6 +163,34 @@ def test_a_tensor_that_is_missing_or_of_another_shape_is_named(network, linear, 
         load_lpips(files["lpips"], linear=files["linear"])
 
 
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        ("features.0.scale_weight", torch.ones(()), "a scale of quantised weights"),
+        ("features.1.weight", torch.ones(4), "holds features.1.weight, which neither VGG-16 nor LPIPS has"),
+        ("features.34.bias", torch.ones(4), "holds features.34.bias, which neither"),
+        ("extra", torch.ones(4), "holds extra, which neither"),
+        ("net.slice1.0.weight", torch.ones(4, 3, 3, 3), "weight beside .*0.weight"),
+    ],
+)
+def test_a_tensor_that_nothing_reads_is_refused(network, tmp_path, name, tensor, message):
+    layers = {f"features.{key}": value for key, value in network.state_dict().items()}
+    save_file(layers | {"classifier.6.bias": torch.ones(2)}, tmp_path / "x.safetensors")
+    convolution_names(tmp_path / "x.safetensors")
+    save_file(layers | {name: tensor}, tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match=message):
+        convolution_names(tmp_path / "x.safetensors")
+
+
+def test_linear_weights_come_with_nothing_else(files, linear, tmp_path):
+    twice = {f"lins.{name[3:]}": value.clone() for name, value in linear.items()}
+    save_file(linear | twice | {"scaling_layer.shift": torch.ones(1, 3, 1, 1)}, tmp_path / "x.safetensors")
+    load_lpips(files["features"], linear=tmp_path / "x.safetensors")
+    save_file(linear | {"lin5.model.1.weight": torch.ones(1, 4, 1, 1)}, tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match=r"holds lin5\.model\.1\.weight, which LPIPS has not"):
+        load_lpips(files["features"], linear=tmp_path / "x.safetensors")
+
+
 def test_a_pickle_is_refused(tmp_path):
     path = tmp_path / "vgg16.pth"
     torch.save({"features.0.weight": torch.zeros(2)}, path)
