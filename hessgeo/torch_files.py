@@ -24,7 +24,7 @@ import numpy as np
 
 from hessgeo.files import open_file
 
-LARGEST_PICKLE = 64_000_000  # bytes; that of a network of ten thousand layers has a hundredth of it
+LARGEST_PICKLE = 8_000_000  # bytes; those of the largest networks have an eighth of it
 MOST_ENTRIES = 1_000_000
 MOST_NESTED = 50
 # What a damaged archive or pickle ends in.
@@ -57,17 +57,25 @@ class Tensor:
         shape: its shape.
         stride: how far each axis steps, in numbers.
         start: of its first number in its storage, in numbers.
-        storage: reads the bytes of its storage.
+        storage: reads the first bytes of its storage, as many as asked for.
     """
 
     dtype: str
     shape: tuple[int, ...]
     stride: tuple[int, ...]
     start: int
-    storage: Callable[[], bytes]
+    storage: Callable[[int], bytes]
 
     def __setstate__(self, _: Any) -> None:
         raise ValueError("a tensor that is changed after it was made")
+
+    @property
+    def reach(self) -> int:
+        """Bytes of its storage from the first to the last that it uses."""
+        if min(self.shape, default=1) == 0:
+            return 0
+        last = self.start + sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True))
+        return (last + 1) * _width(self.dtype)
 
     def read(self) -> np.ndarray:
         """Its numbers; those of bfloat16 as float32, which has all of them.
@@ -75,15 +83,12 @@ class Tensor:
         Raises:
             ValueError: if its storage is shorter than its shape and strides ask.
         """
-        content = self.storage()
-        stored = np.frombuffer(
-            content, np.dtype("<u2" if self.dtype == "bfloat16" else f"<{TYPES[self.dtype]}")
-        )
-        last = self.start + sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True))
-        if min(self.shape, default=1) > 0 and last >= len(stored):
+        content = self.storage(self.reach)
+        if len(content) < self.reach:
             raise ValueError(
                 f"a tensor of shape {self.shape} goes beyond the {len(content)} bytes of its storage"
             )
+        stored = np.frombuffer(content, "<u2" if self.dtype == "bfloat16" else f"<{TYPES[self.dtype]}")
         steps = [stored.itemsize * step for step in self.stride]
         view = np.lib.stride_tricks.as_strided(stored[self.start :], self.shape, steps, writeable=False)
         if self.dtype == "bfloat16":
@@ -110,8 +115,12 @@ def is_torchscript(path: str | Path) -> bool:
     return "constants.pkl" in inner and any(name.startswith("code/") for name in inner)
 
 
-def read_torch_file(path: str | Path) -> Any:
+def read_torch_file(path: str | Path, *, largest: int = LARGEST_PICKLE) -> Any:
     """What a file holds: tensors, mappings, lists, numbers, texts and, of a TorchScript archive, modules.
+
+    Args:
+        path: the file.
+        largest: most bytes of its pickle, a million of which may take a second.
 
     Raises:
         ValueError: one line, if it is no such file, is damaged, or holds what only code can make.
@@ -120,7 +129,7 @@ def read_torch_file(path: str | Path) -> Any:
         try:
             is_zip = file.read(4) == b"PK\3\4"
             file.seek(0)
-            return _read_zip(Path(path), file) if is_zip else _read_legacy(Path(path), file)
+            return (_read_zip if is_zip else _read_legacy)(Path(path), file, largest)
         except _CannotError as error:
             raise ValueError(f"{path} cannot be read without running code: {error}") from None
         except DAMAGE as error:
@@ -157,24 +166,26 @@ def _walk(content: Any, names: tuple[str, ...], left: list[int]) -> Iterator[tup
 # --- the two layouts ---
 
 
-def _read_zip(path: Path, file: BinaryIO) -> Any:
+def _read_zip(path: Path, file: BinaryIO, largest: int) -> Any:
     with zipfile.ZipFile(file) as archive:
         members = {name.partition("/")[2]: name for name in archive.namelist()}
         if "data.pkl" not in members:
             raise ValueError("an archive without data.pkl")
-        if "byteorder" in members and archive.read(members["byteorder"])[:6] != b"little":
-            raise ValueError("its numbers are big-endian")
+        if "byteorder" in members:
+            with archive.open(members["byteorder"]) as inner:
+                if inner.read(6) != b"little":
+                    raise ValueError("its numbers are big-endian")
         with archive.open(members["data.pkl"]) as inner:
-            content = inner.read(LARGEST_PICKLE + 1)
+            content = inner.read(largest + 1)
         sizes = {key: archive.getinfo(name).file_size for key, name in members.items()}
-    if len(content) > LARGEST_PICKLE:
-        raise ValueError(f"its pickle has more than {LARGEST_PICKLE:,} bytes")
+    if len(content) > largest:
+        raise ValueError(f"its pickle has more than {largest:,} bytes")
 
-    def storage(key: str, size: int) -> Callable[[], bytes]:
+    def storage(key: str, size: int) -> Callable[[int], bytes]:
         member = f"data/{key}"
         if member not in sizes or sizes[member] < size:
             raise ValueError(f"{member} is missing or cut short")
-        return lambda: _read_member(path, members[member], size)
+        return lambda reach: _read_member(path, members[member], min(size, reach))
 
     return _Unpickler(io.BytesIO(content), storage).load()
 
@@ -192,21 +203,22 @@ def _read_member(path: Path, member: str, size: int) -> bytes:
     return content
 
 
-def _read_legacy(path: Path, file: BinaryIO) -> Any:
+def _read_legacy(path: Path, file: BinaryIO, largest: int) -> Any:
     wanted: dict[str, int] = {}
     places: dict[str, tuple[int, int]] = {}
 
-    def storage(key: str, size: int) -> Callable[[], bytes]:
+    def storage(key: str, size: int) -> Callable[[int], bytes]:
         wanted[key] = max(size, wanted.get(key, 0))
-        return lambda: _read_place(path, *places[key])
+        return lambda reach: _read_place(path, places[key][0], min(places[key][1], reach))
 
     if file.read(len(LEGACY)) != LEGACY:
         raise ValueError("neither layout begins so")
+    pickles = io.BytesIO(file.read(largest))
     # One reads no further than its pickle goes.
-    version, system, content, keys = (_Unpickler(file, storage).load() for _ in range(4))
+    version, system, content, keys = (_Unpickler(pickles, storage).load() for _ in range(4))
     if version != 1001 or not system.get("little_endian", True):
         raise ValueError("another version, or numbers that are big-endian")
-    place = file.tell()
+    place = len(LEGACY) + pickles.tell()
     end = file.seek(0, io.SEEK_END)
     for key in keys:
         # Before its bytes each storage has its length, in numbers.
@@ -238,7 +250,7 @@ class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined] # the one in 
         storage: of a key and a number of bytes, what reads them.
     """
 
-    def __init__(self, file: Any, storage: Callable[[str, int], Callable[[], bytes]]) -> None:
+    def __init__(self, file: Any, storage: Callable[[str, int], Callable[[int], bytes]]) -> None:
         super().__init__(file, encoding="utf-8")
         self.storage = storage
 
@@ -271,19 +283,18 @@ class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined] # the one in 
         make = known[module, name]
         return lambda *arguments: make(*arguments)
 
-    def persistent_load(self, saved: Any) -> tuple[str, Callable[[], bytes]]:
+    def persistent_load(self, saved: Any) -> tuple[str, Callable[[int], bytes]]:
         """A storage: its type and what reads it."""
         kind, dtype, key, _, count = saved[:5]
         if kind != "storage" or dtype not in TYPES:
             raise _CannotError("it holds something else than tensors")
         if len(saved) > 5 and saved[5] is not None:
             raise ValueError("a storage that is part of another")
-        width = 2 if dtype == "bfloat16" else np.dtype(TYPES[dtype]).itemsize
-        return dtype, self.storage(key, _count(count) * width)
+        return dtype, self.storage(key, _count(count) * _width(dtype))
 
 
 def _tensor(
-    storage: tuple[str, Callable[[], bytes]], start: int, shape: Any, stride: Any, *more: Any
+    storage: tuple[str, Callable[[int], bytes]], start: int, shape: Any, stride: Any, *more: Any
 ) -> Tensor:
     dtype, read = storage
     # The third version of the function has the type of the tensor after its gradient and its hooks.
@@ -292,6 +303,11 @@ def _tensor(
     if len(lengths) != len(steps) or math.prod(lengths) > sys.maxsize:
         raise ValueError("a tensor whose strides do not fit its shape")
     return Tensor(dtype, lengths, steps, _count(start), read)
+
+
+def _width(dtype: str) -> int:
+    """Bytes of a number."""
+    return 2 if dtype == "bfloat16" else np.dtype(TYPES[dtype]).itemsize
 
 
 def _first(content: Any, *_: Any) -> Any:

@@ -20,6 +20,8 @@ SAFE_TYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1", "U64": "<u8",
     "U32": "<u4", "U16": "<u2", "U8": "<u1",
 }  # fmt: skip
+LARGEST_PICKLE = 100_000  # bytes; that of one tensor has some hundred
+LARGEST_STORAGE = 2**30  # bytes, of which the latents may be a part
 PRECISIONS = {"float16": 2.0**-10, "bfloat16": 2.0**-7}  # of numbers that are not kept to those of float32
 FLOAT32 = 2.0**-23
 
@@ -109,12 +111,16 @@ def _find_safetensors(path: Path, must: str) -> Latents:
 
 def _find_torch(path: Path, must: str) -> Latents:
     try:
-        tensors = named_tensors(read_torch_file(path))
+        tensors = named_tensors(read_torch_file(path, largest=LARGEST_PICKLE))
     except ValueError as error:
         raise ValueError(f"latent file {error}, must be {must}") from error
     if len(tensors) != 1:
         raise ValueError(f"latent file {path} holds {len(tensors)} tensors, must hold one, {must}")
     (tensor,) = tensors.values()
+    if tensor.reach > LARGEST_STORAGE:
+        raise ValueError(
+            f"latent file {path} is a view of {tensor.reach:,} bytes, must be saved as a copy, {must}"
+        )
     return Latents(tensor.dtype, tensor.shape, tensor.read)
 
 

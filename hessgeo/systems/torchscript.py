@@ -20,7 +20,8 @@ from pathlib import Path
 
 from hessgeo.files import check_file, open_file
 
-LARGEST_CODE = 64_000_000  # bytes, of all code or all pickles; StyleGAN's has a thousandth
+LARGEST_CODE = 4_000_000  # bytes of text; StyleGAN's has a tenth
+LARGEST_PICKLES = 64_000_000  # bytes
 # Operators of torch that reach outside.
 OUTSIDE = ("save", "from_file")
 # Other operators stand behind the name of their library; those of these compute.
@@ -48,7 +49,8 @@ def _fault(path: Path, size: int, changed: int) -> str:
     """What is wrong with an archive, found once while it stays as long and as old as it is."""
     try:
         with open_file(path) as file, zipfile.ZipFile(file) as archive:
-            code, pickles = _texts(archive, ".py"), _texts(archive, ".pkl")
+            code = _texts(archive, ".py", LARGEST_CODE)
+            pickles = _texts(archive, ".pkl", LARGEST_PICKLES)
         trees = {name: ast.parse(text) for name, text in code.items()}
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError) as error:
         return f"is damaged ({' '.join(str(error).split())})"
@@ -67,15 +69,15 @@ def _fault(path: Path, size: int, changed: int) -> str:
     return "has no method forward" if forward is None else _signature_fault(forward)
 
 
-def _texts(archive: zipfile.ZipFile, suffix: str) -> dict[str, bytes]:
-    texts, left = {}, LARGEST_CODE
+def _texts(archive: zipfile.ZipFile, suffix: str, largest: int) -> dict[str, bytes]:
+    texts, left = {}, largest
     for name in archive.namelist():
         if name.endswith(suffix):
             with archive.open(name) as file:
                 texts[name] = file.read(left + 1)
             left -= len(texts[name])
             if left < 0:
-                raise ValueError(f"more than {LARGEST_CODE:,} bytes")
+                raise ValueError(f"more than {largest:,} bytes")
     return texts
 
 

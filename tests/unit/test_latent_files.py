@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from hessgeo.systems import latent_files
 from hessgeo.systems.latent_files import find_latents, latent_fault, load_latents, plane_fault
 
 SHAPE = (3, 4, 6, 5)
@@ -90,6 +91,15 @@ def test_several_tensors_are_refused(tmp_path):
         find_latents(tmp_path / "x.pt", SHAPE)
     torch.save({"step": 3}, tmp_path / "x.pt")
     with pytest.raises(ValueError, match="holds 0 tensors, must hold one"):
+        find_latents(tmp_path / "x.pt", SHAPE)
+
+
+def test_a_view_of_a_small_batch_is_read_and_of_a_huge_one_refused(tmp_path, monkeypatch):
+    batch = torch.from_numpy(noise(7, *SHAPE))
+    torch.save(batch[3], tmp_path / "x.pt")
+    assert np.array_equal(load_latents(tmp_path / "x.pt", SHAPE), batch[3].numpy())
+    monkeypatch.setattr(latent_files, "LARGEST_STORAGE", 4 * batch[0].nbytes - 1)
+    with pytest.raises(ValueError, match="must be saved as a copy"):
         find_latents(tmp_path / "x.pt", SHAPE)
 
 

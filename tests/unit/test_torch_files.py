@@ -231,3 +231,11 @@ def test_reading_needs_no_torch(tmp_path):
     command = [sys.executable, "-c", code, save(tmp_path / "x.pt", torch.zeros(3))]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@LAYOUTS
+def test_a_pickle_is_read_with_a_bound(tmp_path, is_zip):
+    path = save(tmp_path / "x.pt", {"x" * 5000: torch.zeros(2)}, is_zip)
+    assert len(named_tensors(read_torch_file(path))) == 1
+    with pytest.raises(ValueError, match=r"more than 1,000 bytes|damaged"):
+        read_torch_file(path, largest=1000)

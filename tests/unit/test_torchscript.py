@@ -186,6 +186,11 @@ def test_an_object_of_another_library_is_refused(tmp_path):
     assert "its code uses torch.classes.aoti" in refused(path)
 
 
+def test_code_without_end_is_not_parsed(tmp_path):
+    path = rewritten(tmp_path / "g.pt", lambda text: text + b"\n" * 5_000_000)
+    assert "cannot be checked before it is run (more than 4,000,000 bytes)" in refused(path)
+
+
 @pytest.mark.parametrize("code", [b"lambda", b"((((" * 200, b"\0", b"-" * 100_000 + b"1"])
 def test_code_that_cannot_be_read_is_refused(tmp_path, code):
     path = rewritten(tmp_path / "g.pt", lambda text: text.replace(b"torch.tanh(z)", code))
