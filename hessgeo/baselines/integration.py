@@ -204,7 +204,7 @@ def integrate_statistics(
     field = mean(t)
     # Statistics without noise are all of the same weight.
     noise = np.sqrt(np.mean((statistics - field) ** 2, axis=0))
-    weight = 1 / np.maximum(noise, max(1e-9 * np.ptp(statistics, axis=0).max(), np.finfo(float).tiny))
+    weight = 1 / np.maximum(noise, np.maximum(1e-9 * np.ptp(statistics, axis=0), np.finfo(float).tiny))
     basis = spline_basis(extent, splines)
     parts = [design_matrix(basis, t, order) for order in _GRADIENT]
     problem = _Penalised.of(vstack([w * part for w, part in zip(weight, parts, strict=True)]).tocsr(), basis)
@@ -238,7 +238,8 @@ def check_samples(values: np.ndarray, t: np.ndarray, extent: Extent) -> None:
     if not (np.isfinite(values).all() and np.isfinite(t).all()):
         raise ValueError("values or t are not finite")
     low, high = np.array(extent, dtype=float).T
-    if (t < low - 1e-9).any() or (t > high + 1e-9).any():
+    near = 1e-9 * (high - low)
+    if (t < low - near).any() or (t > high + near).any():
         raise ValueError(f"samples lie outside the extent {extent}")
 
 

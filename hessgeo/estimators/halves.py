@@ -67,7 +67,10 @@ def pooled(first: Estimate, second: Estimate) -> Estimate:
     metric = _mean(first.metric, second.metric)
     error = None
     if first.metric is not None and second.metric is not None and metric is not None:
-        root = np.linalg.cholesky(repair(metric, floor=relative_floor(metric)).metric)
+        diagonal = np.median(np.einsum("nii->ni", metric), axis=0)
+        units = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+        floor = relative_floor(metric, units=units)
+        root = np.linalg.cholesky(repair(metric, floor=floor, units=units).metric)
         inverse = np.linalg.inv(root)
         change = inverse @ (first.metric - second.metric) @ np.swapaxes(inverse, 1, 2)
         moment = np.einsum("nij,nkl->ijkl", change, change) / (4 * len(change))

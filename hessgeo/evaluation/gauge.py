@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 
 from hessgeo.free_energies.base import FreeEnergy
+from hessgeo.grids import Frame
 from hessgeo.systems.solvable import Coordinates
 
 Gauge = Literal["shift+slope", "shift+slope+scale"]
@@ -38,6 +39,9 @@ class GaugeErrors:
 @dataclass(frozen=True)
 class AffineFunctions:
     """The functions that span the gauge, at points: one and two coordinates, with derivatives by the parameters.
+
+    Coordinates are in units of their own range and about its middle: raw ones far from the origin, or of very
+    different sizes, would be told apart from the constant by rounding alone.
 
     Attributes:
         values: columns ``1``, first and second coordinate.
@@ -65,20 +69,27 @@ class Aligned:
 
 def affine_in_parameters(t: Float[np.ndarray, "n 2"]) -> AffineFunctions:
     """The affine functions of the parameters themselves."""
-    slopes = np.concatenate([np.zeros((1, 2)), np.eye(2)])
-    return AffineFunctions(np.column_stack([np.ones(len(t)), t]), np.tile(slopes, (len(t), 1, 1)))
+    return _affine(t, np.broadcast_to(np.eye(2), (len(t), 2, 2)))
 
 
 def affine_in_natural(t: Float[np.ndarray, "n 2"], coordinates: Coordinates) -> AffineFunctions:
     """The affine functions of the natural parameters, with derivatives by those of the study: the Jacobian."""
-    natural, jacobian = coordinates.natural(t), coordinates.jacobian(t)
-    values = np.column_stack([np.ones(len(t)), natural])
-    return AffineFunctions(values, np.concatenate([np.zeros((len(t), 1, 2)), jacobian], axis=1))
+    return _affine(coordinates.natural(t), coordinates.jacobian(t))
+
+
+def _affine(coordinates: Float[np.ndarray, "n 2"], jacobian: Float[np.ndarray, "n 2 2"]) -> AffineFunctions:
+    frame = Frame.around(coordinates)
+    values = np.column_stack([np.ones(len(coordinates)), frame.into(coordinates)])
+    slopes = jacobian / np.array(frame.half)[:, None]
+    return AffineFunctions(values, np.concatenate([np.zeros((len(coordinates), 1, 2)), slopes], axis=1))
 
 
 def affine_part(t: Float[np.ndarray, "n 2"], values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "3"]:
     """Least-squares coefficients ``(c, u_a, u_b)`` of ``c + <u, t>``."""
-    return _coefficients(affine_in_parameters(t), values)
+    level, *slope = _coefficients(affine_in_parameters(t), values)
+    frame = Frame.around(t)
+    u = np.array(slope) / frame.half
+    return np.array([level - u @ np.array(frame.centre), *u])
 
 
 def remove_affine_part(t: Float[np.ndarray, "n 2"], values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
@@ -97,21 +108,23 @@ def align(
     """Bring a potential into the gauge of another, by least squares on the values alone.
 
     Minimises ``sum_n (s F_n + <c, A_n> - truth_n)^2`` over ``c``, and over ``s`` with ``scale`` (else ``s = 1``). The
-    same ``s`` and ``c`` then apply to the gradient, ``s grad F + <c, grad A>``: nothing is fitted to it.
+    same ``s`` and ``c`` then apply to the gradient, ``s grad F + <c, grad A>``: nothing is fitted to it. An unknown
+    resolution number is positive, so ``s >= 0``: an estimate upside down has no skill, and not a perfect one.
 
     Args:
         value: the potential.
         gradient: its gradient, if it has one.
         truth: the values to meet.
         functions: what spans the gauge, at the same points.
-        scale: whether a factor is free too; it is 0 where the potential is a function of the gauge itself.
+        scale: whether a factor is free too; it is 0 where the potential is a function of the gauge itself, or falls
+            where the truth rises.
     """
     shape = _remove(functions, value)
     factor = 1.0
     if scale:
         # Up to rounding there is nothing left to scale: a factor would blow the rounding up.
         flat = np.abs(shape).max() <= 1e-12 * max(np.abs(value).max(), np.finfo(float).tiny)
-        factor = 0.0 if flat else float(shape @ _remove(functions, truth) / (shape @ shape))
+        factor = 0.0 if flat else max(0.0, float(shape @ _remove(functions, truth) / (shape @ shape)))
     c = _coefficients(functions, truth - factor * value)
     moved = None if gradient is None else factor * gradient + np.einsum("k,nkj->nj", c, functions.gradients)
     return Aligned(factor * value + functions.values @ c, moved, factor)
@@ -155,7 +168,7 @@ def check_not_affine(functions: AffineFunctions, truth: Float[np.ndarray, "n"]) 
     Raises:
         ValueError: if nothing is left of it to compare with.
     """
-    if np.ptp(_remove(functions, truth)) < 1e-12 * max(1.0, np.ptp(truth)):
+    if not np.ptp(_remove(functions, truth)) > 1e-12 * np.abs(truth).max():
         raise ValueError(
             "the true potential is affine on these points: nothing is left once its gauge is removed"
         )

@@ -27,7 +27,7 @@ class MetricScores:
     """How far a metric is from the truth; NaN of what the estimate does not say.
 
     Attributes:
-        median: of the relative Frobenius error ``|g - g*| / |g*|`` over the interior nodes.
+        median: of the relative Frobenius error ``|g - g*| / |g*|`` over the interior nodes, the box made a square.
         percentile_90: of the same.
         coverage: share of the entries ``g_11, g_12, g_22`` of interior nodes within 1.96 standard errors of the truth.
         indefinite: share of all nodes where the metric is not positive definite.
@@ -73,7 +73,7 @@ def metric_scores(
     if estimate.metric is None:
         return MetricScores(*[math.nan] * 7)
     _check("estimate", estimate.metric, grid)
-    errors = relative_difference(estimate.metric, truth)[inside]
+    errors = relative_difference(estimate.metric, truth, units=grid.square)[inside]
     found, true = (segment_lengths(g, grid, interpolation=interpolation) for g in (estimate.metric, truth))
     return MetricScores(
         median=float(np.median(errors)),

@@ -51,7 +51,8 @@ class SplineAxis:
         Outside the interval the outermost cubic pieces are continued.
         """
         u = (x - self.low) / self.spacing
-        first = u.detach().floor().long().clamp(0, self.count - 4)
+        # A point on a knot belongs to the piece on its right, also where its coordinate is off by a rounding.
+        first = (u.detach() + 1e-9).floor().long().clamp(0, self.count - 4)
         r = u - first
         powers = []
         for p in range(4):

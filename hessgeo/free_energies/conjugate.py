@@ -20,6 +20,7 @@ from torch import Tensor
 
 from hessgeo.free_energies.influence import NodeInverse
 from hessgeo.free_energies.reweighting import Reweighting, minimise, reweighting_nodes
+from hessgeo.grids import Frame
 
 _STEPS, _HALVINGS = 20, 12
 _LARGEST = 30.0  # entry of a map that is not far from the identity
@@ -58,11 +59,17 @@ def fit_conjugate_map(
     """
     if statistics.ndim != 2 or statistics.shape != t.shape or t.shape[1:] != (2,):
         raise ValueError(f"statistics {statistics.shape} and t {t.shape} must both have shape (n, 2)")
-    profile = _Profile(statistics, t, nodes, device)
+    frame = Frame.around(t)
+    half = np.array(frame.half)
+    profile = _Profile(statistics * half, frame.into(np.asarray(t, dtype=float)), nodes, device)
     try:
-        return _newton(profile, tolerance)
-    except ArithmeticError as error:
+        found = _newton(profile, tolerance)
+    except (ArithmeticError, np.linalg.LinAlgError) as error:
         raise ArithmeticError(f"no conjugate map: {error}") from error
+    # In box units the statistics are W f, and their map W B W^-1.
+    back = half / half[:, None]
+    scale = back.ravel()
+    return ConjugateMap(found.matrix * back, found.covariance * np.outer(scale, scale), found.decrement)
 
 
 def _newton(profile: _Profile, tolerance: float) -> ConjugateMap:

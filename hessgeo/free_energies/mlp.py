@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from hessgeo.free_energies.base import FreeEnergy
-from hessgeo.grids import Grid
+from hessgeo.grids import Frame, Grid
 
 _ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU, "softplus": nn.Softplus}
 
@@ -25,7 +25,8 @@ class MlpFreeEnergy(FreeEnergy):
     # derivatives are central differences of the gradient over ``step``, one cell of the grid it was trained on.
 
     Attributes:
-        network: ``t -> F(t)``.
+        network: ``u -> F``, with ``u`` the parameters in the units of ``frame``: a network sees single precision alone.
+        frame: the box in whose units the network was trained.
         step: step of the differences along each parameter.
     """
 
@@ -33,11 +34,13 @@ class MlpFreeEnergy(FreeEnergy):
         self,
         network: nn.Module,
         *,
+        frame: Frame,
         step: tuple[float, float],
         resolution: float,
         certificate: dict[str, float | int | bool | str],
     ) -> None:
         self.network = network
+        self.frame = frame
         self.step = step
         self.resolution = resolution
         self.certificate = certificate
@@ -45,7 +48,7 @@ class MlpFreeEnergy(FreeEnergy):
     def value(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
         """``F(t)`` in nats per ``N``."""
         dtype = next(self.network.parameters()).dtype
-        return self.network(t.to(dtype)).squeeze(-1).to(t.dtype)
+        return self.network(self.frame.into(t).to(dtype)).squeeze(-1).to(t.dtype)
 
     def gradient(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
         """``grad F(t)`` by automatic differentiation."""
@@ -130,10 +133,12 @@ def fit_mlp(
         raise ValueError(f"activation {activation!r} is not one of {', '.join(_ACTIVATIONS)}")
     generator = torch.Generator().manual_seed(seed)
     network = _perceptron(width, depth, activation, layer_norm, generator).to(device)
-    fit = MlpFreeEnergy(network, step=grid.spacing, resolution=resolution, certificate={})
+    fit = MlpFreeEnergy(network, frame=grid.frame, step=grid.spacing, resolution=resolution, certificate={})
     log_p = torch.as_tensor(posterior_matrix, dtype=torch.float32, device=device).log()
-    source = torch.as_tensor(sources, dtype=torch.float32, device=device)
-    nodes = torch.as_tensor(grid.points, dtype=torch.float32, device=device)
+    source = torch.as_tensor(
+        grid.frame.into(np.asarray(sources, dtype=float)), dtype=torch.float32, device=device
+    )
+    nodes = torch.as_tensor(grid.unit.points, dtype=torch.float32, device=device)
     optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     start, loss, step = time.perf_counter(), torch.tensor(math.nan), 0

@@ -17,10 +17,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from hessgeo.free_energies.bsplines import SplineAxis, SplineBasis
+from hessgeo.free_energies.bsplines import SplineBasis
 from hessgeo.free_energies.factor import cholesky
 from hessgeo.free_energies.smoothness import evidence_weight
 from hessgeo.free_energies.spline import SplineFreeEnergy
+from hessgeo.grids import Frame
 
 ROWS = 16_384  # samples whose contributions are in memory at once
 _ROUGH = 1e-3  # decrement, in nats over all samples, that is enough before the weight changes
@@ -85,7 +86,10 @@ def fit_moments(
         NotConvexError: if the statistics do not grow along the parameters, so that no convex start exists.
     """
     _check(statistics, t, extent)
-    basis = SplineBasis(*(SplineAxis(*side, count) for side, count in zip(extent, splines, strict=True)))
+    # In box units, to which the statistics are conjugate when they are multiplied by its half sides.
+    frame = Frame.of(extent)
+    statistics, t = statistics * np.array(frame.half), frame.into(np.asarray(t, dtype=float))
+    basis = SplineBasis.over(((-1.0, 1.0), (-1.0, 1.0)), splines)
     problem = _Problem.of(basis, t, statistics)
     penalty = basis.third_difference_penalty()
     c = _convex_start(basis, t, statistics)
@@ -129,8 +133,9 @@ def fit_moments(
         "gauge": "coefficients without constant",
     }
     c = c - one[:, 0] * (one[:, 0] @ c)
+    there = SplineBasis.over(extent, splines)
     return SplineFreeEnergy(
-        basis, c.reshape(basis.shape), covariance, resolution=1.0, certificate=certificate
+        there, c.reshape(basis.shape), covariance, resolution=1.0, certificate=certificate
     )
 
 

@@ -24,8 +24,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hessgeo.free_energies.base import FreeEnergy
+from hessgeo.free_energies.factor import DegenerateError
 from hessgeo.free_energies.influence import Accuracy, NodeInverse
 from hessgeo.free_energies.strata import Strata
+from hessgeo.grids import Frame
 
 # Numbers in memory at once; distinct statistics that carry second derivatives and errors; samples that are checked.
 BLOCK, LARGEST_CARRIED, CHECKED = 2**23, 2**13, 1024
@@ -36,6 +38,7 @@ class ReweightedFreeEnergy(FreeEnergy):
     """``F(t) = log sum_b rho_b exp <f_b, t>`` with the density ``rho`` of the states' statistics, and its errors.
 
     Attributes:
+        frame: the box of the samples' parameters; all else is in its units, those of statistics their inverses.
         centre: the mean statistic; the others are counted from it.
         statistics: distinct values of ``f`` less ``centre``.
         log_density: ``log rho`` of each.
@@ -44,6 +47,7 @@ class ReweightedFreeEnergy(FreeEnergy):
 
     def __init__(
         self,
+        frame: Frame,
         centre: Float[Tensor, "2"],
         statistics: Float[Tensor, "bin 2"],
         log_density: Float[Tensor, "bin"],
@@ -51,7 +55,7 @@ class ReweightedFreeEnergy(FreeEnergy):
         *,
         certificate: dict[str, float | int | bool | str],
     ) -> None:
-        self.centre, self.statistics, self.log_density = centre, statistics, log_density
+        self.frame, self.centre, self.statistics, self.log_density = frame, centre, statistics, log_density
         self.accuracy = accuracy
         self.resolution = 1.0
         self.certificate = certificate
@@ -59,28 +63,28 @@ class ReweightedFreeEnergy(FreeEnergy):
     def value(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
         """``F(t)`` in nats, zero on average over the samples' parameters."""
         return self._by_block(
-            lambda part: torch.logsumexp(self._log_weights(part), 1) + part @ self.centre, t
+            lambda part: torch.logsumexp(self._log_weights(part), 1) + part @ self.centre, self.frame.into(t)
         )
 
     def gradient(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
         """``grad F(t)``, the mean of the statistics."""
-        return self._cumulants(t, 1) + self.centre
+        return (self._cumulants(t, 1) + self.centre) / self.frame.scale(t)
 
     def hessian(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2"]:
         """``grad^2 F(t)``, the covariance of the statistics: never indefinite."""
-        return self._cumulants(t, 2)
+        return self._cumulants(t, 2) / self._product(t, 2)
 
     def third(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2 2"]:
         """Third derivatives, the third cumulants of the statistics."""
-        return self._cumulants(t, 3)
+        return self._cumulants(t, 3) / self._product(t, 3)
 
     def value_error(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
         """Standard error of ``F(t)``, in the gauge of ``value``."""
-        return self._by_block(self.accuracy.value_error, t)
+        return self._by_block(self.accuracy.value_error, self.frame.into(t))
 
     def gradient_error(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
         """Standard errors of the gradient."""
-        return self._by_block(self.accuracy.gradient_error, t)
+        return self._by_block(self.accuracy.gradient_error, self.frame.into(t)) / self.frame.scale(t)
 
     def hessian_error(
         self, t: Float[Tensor, "*batch 2"], jacobian: Float[Tensor, "*batch 2 2"] | None = None
@@ -93,16 +97,25 @@ class ReweightedFreeEnergy(FreeEnergy):
         """
         if jacobian is None:
             jacobian = torch.eye(2).to(t).expand(*t.shape, 2)
-        both = torch.cat([t, jacobian.flatten(-2)], dim=-1)
+        inner = jacobian / self.frame.scale(t)[:, None]
+        both = torch.cat([self.frame.into(t), inner.flatten(-2)], dim=-1)
         return self._by_block(lambda part: self.accuracy.hessian_error(part[:, :2], part[:, 2:]), both)
 
     def hessian_response(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2 2 2"]:
         """``[i, j, k, c] = d g_ij / d E_kc``: the metric of a fit to ``f + E f`` in place of ``f``, to first order."""
-        return self._by_block(self.accuracy.hessian_response, t)
+        half = self.frame.scale(t)
+        response = self._by_block(self.accuracy.hessian_response, self.frame.into(t))
+        return response * (half[:, None] / half) / self._product(t, 2)[..., None, None]
 
     def effective_samples(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
         """Samples that speak of ``t`` (Kish), ``1 / sum_i p_i^2`` for their weights ``p_i`` under ``t``."""
-        return self._by_block(self.accuracy.effective_samples, t)
+        return self._by_block(self.accuracy.effective_samples, self.frame.into(t))
+
+    def _product(self, t: Tensor, rank: int) -> Tensor:
+        """Half sides to the power of a tensor's rank, two or three: what box units multiply it by."""
+        half = self.frame.scale(t)
+        square = half[:, None] * half
+        return square if rank == 2 else square[..., None] * half
 
     def _log_weights(self, t: Float[Tensor, "point 2"]) -> Float[Tensor, "point bin"]:
         return t @ self.statistics.T.to(t) + self.log_density.to(t)
@@ -113,7 +126,7 @@ class ReweightedFreeEnergy(FreeEnergy):
         return torch.cat(results).reshape(t.shape[:-1] + results[0].shape[1:])
 
     def _cumulants(self, t: Float[Tensor, "*batch 2"], order: int) -> Tensor:
-        """The symmetric tensor of cumulants of one order, by moments about ``centre``."""
+        """The symmetric tensor of cumulants of one order in box units, by moments about ``centre``."""
         a, b = self.statistics.to(t).unbind(1)
         powers = torch.stack([a**i * b**j for i, j in _EXPONENTS if i + j <= order], dim=1)
 
@@ -131,7 +144,7 @@ class ReweightedFreeEnergy(FreeEnergy):
             cubes = m[:, [5, 6, 6, 7, 6, 7, 7, 8]].reshape(-1, 2, 2, 2)
             return cubes - mixed + 2 * torch.einsum("nij,nk->nijk", square, mean)
 
-        return self._by_block(cumulants, t)
+        return self._by_block(cumulants, self.frame.into(t))
 
 
 def fit_reweighted(
@@ -175,10 +188,13 @@ def fit_reweighted(
 
     Raises:
         ValueError: on shapes that do not match, values that are not finite, or statistics that fall along ``t``.
+        DegenerateError: if the statistics are constant or linearly dependent.
     """
     _check(statistics, t)
-    statistics, t = np.asarray(statistics, dtype=float), np.asarray(t, dtype=float)
-    centre = statistics.mean(axis=0)
+    frame, t = Frame.around(t), np.asarray(t, dtype=float)
+    # In box units, to which the statistics are conjugate when they are multiplied by its half sides.
+    places, statistics = torch.from_numpy(t), np.asarray(statistics, dtype=float) * np.array(frame.half)
+    t, centre = frame.into(t), statistics.mean(axis=0)
     placed = reweighting_nodes(statistics, t, nodes)
     distinct, counts = np.unique(statistics, axis=0, return_counts=True)
 
@@ -192,6 +208,7 @@ def fit_reweighted(
     fit, iterations, decrement = minimise(problem, start, tolerance, max_iterations, progress)
     problem, fit = _on_cpu(problem), _on_cpu(fit)
     free_energy = ReweightedFreeEnergy(
+        frame,
         torch.from_numpy(centre),
         problem.statistics,
         # <centre, t> is on average over the samples what it is at their mean.
@@ -200,9 +217,15 @@ def fit_reweighted(
         certificate={},
     )
     few = slice(None, None, max(1, len(t) // CHECKED))
-    places = torch.from_numpy(t[few])
-    residual = torch.from_numpy(statistics[few]) - free_energy.gradient(places)
-    square = (residual * torch.linalg.solve(free_energy.hessian(places), residual)).sum(1)
+    places, half = places[few], frame.scale(places)
+    residual = torch.from_numpy(statistics[few]) - free_energy.gradient(places) * half
+    metric = free_energy.hessian(places) * half[:, None] * half
+    white, singular = torch.linalg.solve_ex(metric, residual)
+    if bool((singular != 0).any()):
+        raise DegenerateError(
+            "reweighting: the statistics are constant or linearly dependent where samples are"
+        )
+    square = (residual * white).sum(1)
     free_energy.certificate = {
         "converged": decrement <= tolerance,
         "iterations": iterations,
@@ -250,7 +273,9 @@ def _check(statistics: np.ndarray, t: np.ndarray) -> None:
         raise ValueError(f"statistics {statistics.shape} and t {t.shape} must both have shape (n, 2)")
     if not (np.isfinite(statistics).all() and np.isfinite(t).all()):
         raise ValueError("statistics or t hold values that are not finite")
-    slope = np.linalg.lstsq(t - t.mean(axis=0), statistics - statistics.mean(axis=0), rcond=None)[0]
+    frame = Frame.around(t)
+    u, f = frame.into(np.asarray(t, dtype=float)), statistics * np.array(frame.half)
+    slope = np.linalg.lstsq(u - u.mean(axis=0), f - f.mean(axis=0), rcond=None)[0]
     # The likelihood of the pooled statistics alone cannot tell f from -f.
     if np.linalg.eigvalsh(slope + slope.T)[-1] < 0:
         raise ValueError("the statistics fall along every parameter: their sign is not that of f")

@@ -12,12 +12,30 @@ def eigenvalues(g: Float[np.ndarray, "*batch 2 2"]) -> Float[np.ndarray, "*batch
     """Eigenvalues of symmetric 2 x 2 matrices, ascending."""
     half_trace = (g[..., 0, 0] + g[..., 1, 1]) / 2
     radius = np.hypot((g[..., 0, 0] - g[..., 1, 1]) / 2, g[..., 0, 1])
-    return np.stack([half_trace - radius, half_trace + radius], axis=-1)
+    # The one that is nearer to zero is the determinant over the other: a difference would lose its digits.
+    far = half_trace + np.copysign(radius, half_trace)
+    safe = np.where(far == 0, 1.0, far)
+    near = np.where(
+        far == 0, 0.0, g[..., 0, 0] * (g[..., 1, 1] / safe) - g[..., 0, 1] * (g[..., 1, 0] / safe)
+    )
+    return np.where(
+        half_trace[..., None] >= 0, np.stack([near, far], axis=-1), np.stack([far, near], axis=-1)
+    )
 
 
 def positive_definite(g: Float[np.ndarray, "*batch 2 2"]) -> Bool[np.ndarray, "*batch"]:
-    """Whether the smallest eigenvalue is above zero (False for NaN)."""
-    return eigenvalues(g)[..., 0] > 0
+    """Whether the smallest eigenvalue is above zero (False for NaN); the same in whatever units."""
+    aa, bb = g[..., 0, 0], g[..., 1, 1]
+    good = (aa > 0) & (bb > 0)
+    root = np.sqrt(np.where(good, aa, 1.0)) * np.sqrt(np.where(good, bb, 1.0))
+    return good & (np.abs(g[..., 0, 1]) < root)
+
+
+def in_units(
+    g: Float[np.ndarray, "*batch 2 2"], units: Float[np.ndarray, "2"] | tuple[float, float]
+) -> Float[np.ndarray, "*batch 2 2"]:
+    """The metric in parameters that are counted in units ``w``: ``W g W``."""
+    return g * np.outer(units, units)
 
 
 def codazzi_residual(g: Float[np.ndarray, "na nb 2 2"], grid: Grid) -> float:
@@ -25,7 +43,8 @@ def codazzi_residual(g: Float[np.ndarray, "na nb 2 2"], grid: Grid) -> float:
 
     A metric is a Hessian in the coordinates given if and only if ``d_k g_ij`` is symmetric in all three indices. The
     residual is the share of ``sum_ijk (d_k g_ij)^2`` outside the totally symmetric part, as a root: 0 for a Hessian
-    metric; a field with independent random components scores about ``sqrt(1/3) = 0.58``.
+    metric; a field with independent random components scores about ``sqrt(1/3) = 0.58``. The sides of the box are the
+    units, so that those of the parameters do not count.
 
     Args:
         g: metric at the nodes; nodes whose differences meet a NaN are left out.
@@ -34,7 +53,9 @@ def codazzi_residual(g: Float[np.ndarray, "na nb 2 2"], grid: Grid) -> float:
     Raises:
         ValueError: if no node is left, or the metric is constant.
     """
-    slopes = np.stack([np.gradient(g, step, axis=k) for k, step in enumerate(grid.spacing)], axis=-1)
+    scaled = in_units(g, grid.square)
+    slopes = [np.gradient(scaled, 1 / (nodes - 1), axis=k) for k, nodes in enumerate(grid.shape)]
+    slopes = np.stack(slopes, axis=-1)
     slopes = slopes[np.isfinite(slopes).all(axis=(-3, -2, -1))]
     total = float((slopes**2).sum())
     if total == 0:
@@ -44,7 +65,17 @@ def codazzi_residual(g: Float[np.ndarray, "na nb 2 2"], grid: Grid) -> float:
 
 
 def relative_difference(
-    g: Float[np.ndarray, "*batch 2 2"], reference: Float[np.ndarray, "*batch 2 2"]
+    g: Float[np.ndarray, "*batch 2 2"],
+    reference: Float[np.ndarray, "*batch 2 2"],
+    *,
+    units: Float[np.ndarray, "2"] | tuple[float, float] = (1.0, 1.0),
 ) -> Float[np.ndarray, "*batch"]:
-    """Frobenius norm of ``g - reference``, relative to that of ``reference``, per point."""
+    """Frobenius norm of ``g - reference``, relative to that of ``reference``, per point.
+
+    Args:
+        g: the metric.
+        reference: what to hold it against.
+        units: of the parameters, such as ``grid.square``: the norm depends on their ratio.
+    """
+    g, reference = in_units(g, units), in_units(reference, units)
     return np.linalg.norm(g - reference, axis=(-2, -1)) / np.linalg.norm(reference, axis=(-2, -1))

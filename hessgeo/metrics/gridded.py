@@ -10,7 +10,7 @@ from torch import Tensor
 from hessgeo.free_energies.bsplines import SplineAxis, SplineBasis
 from hessgeo.grids import Grid
 from hessgeo.metrics.base import Metric, MetricJet, stack_jet
-from hessgeo.metrics.diagnostics import positive_definite
+from hessgeo.metrics.diagnostics import in_units, positive_definite
 from hessgeo.metrics.repair import repair
 
 _SERIES = (
@@ -27,9 +27,9 @@ class GriddedMetric(Metric):
     """``g(t) = exp S(t)``, with ``S`` the cubic spline (C2, not-a-knot) through the matrix logarithms at the nodes.
 
     Positive definite everywhere, equal to the field at the nodes, the same whichever way the axes of the matrices
-    point (log-Euclidean interpolation, Arsigny et al. 2006); off the nodes its error is of fourth order in the
-    spacing. Outside the grid's box the outermost pieces are continued, which means nothing: ``box`` is that of
-    the grid, and geodesics stay in it.
+    point and in whatever units (log-Euclidean interpolation, Arsigny et al. 2006, the box made a square); off the nodes
+    its error is of fourth order in the spacing. Outside the grid's box the outermost pieces are continued, which means
+    nothing: ``box`` is that of the grid, and geodesics stay in it.
 
     Args:
         values: symmetric positive definite matrices at the nodes, see ``repair.repair`` for one that is not.
@@ -52,7 +52,8 @@ class GriddedMetric(Metric):
                 "repair it first"
             )
         self.grid, self.box = grid, grid.extent
-        logarithm = _matrix_logarithm(values)
+        self._units = torch.from_numpy(np.outer(grid.square, grid.square))
+        logarithm = _matrix_logarithm(in_units(values, grid.square))
         parts = np.stack(
             [
                 (logarithm[..., 0, 0] + logarithm[..., 1, 1]) / 2,
@@ -73,7 +74,8 @@ class GriddedMetric(Metric):
         mean, half, off = self._logarithm(t, 0)[..., 0, 0, :].unbind(-1)
         even, odd, *_ = _hyperbolic(half**2 + off**2)
         scale = mean.exp()
-        return _matrix(scale * (even + odd * half), scale * odd * off, scale * (even - odd * half))
+        g = _matrix(scale * (even + odd * half), scale * odd * off, scale * (even - odd * half))
+        return g / self._units.to(g)
 
     def jet(self, t: Float[Tensor, "*batch 2"]) -> MetricJet:
         """See ``Metric.jet``; by the chain rule."""
@@ -88,7 +90,8 @@ class GriddedMetric(Metric):
         even_jet, odd_jet = _multiply(scale_jet, even_jet), _multiply(scale_jet, odd_jet)
         tilt, cross = _multiply(odd_jet, half), _multiply(odd_jet, off)
         value, in_a, in_b, in_aa, in_ab, in_bb = (
-            _matrix(e + h, o, e - h) for e, h, o in zip(even_jet, tilt, cross, strict=True)
+            _matrix(e + h, o, e - h) / self._units.to(e)
+            for e, h, o in zip(even_jet, tilt, cross, strict=True)
         )
         return stack_jet(value, (in_a, in_b), (in_aa, in_ab, in_bb))
 
@@ -129,14 +132,17 @@ def smooth_metric(metric: Metric, grid: Grid, *, floor: float | None = None) -> 
     Args:
         metric: what to read.
         grid: the nodes; closer than the features of the metric.
-        floor: least eigenvalue, see ``repair.repair``; None refuses a metric that is not positive definite.
+        floor: least eigenvalue with the box made a square, see ``repair.repair``; None refuses a metric that is not
+            positive definite.
 
     Raises:
         ValueError: if the metric is not positive definite at a node and there is no floor.
     """
     with torch.no_grad():
         values = metric(torch.from_numpy(grid.points)).numpy().reshape(*grid.shape, 2, 2)
-    return GriddedMetric(values if floor is None else repair(values, floor=floor).metric, grid)
+    return GriddedMetric(
+        values if floor is None else repair(values, floor=floor, units=grid.square).metric, grid
+    )
 
 
 def _matrix_logarithm(g: Float[np.ndarray, "*batch 2 2"]) -> Float[np.ndarray, "*batch 2 2"]:

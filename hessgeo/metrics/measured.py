@@ -11,6 +11,8 @@ from scipy.ndimage import gaussian_filter1d
 from hessgeo.grids import Grid
 from hessgeo.posterior import Posterior
 
+_LEAST_WIDTH = 1e-7  # of a posterior, share of that of all points: below, rounding
+
 # A function of i: the features of the nodes (i, 0) to (i, nb - 1), in any precision.
 FeatureRows = Callable[[int], Float[np.ndarray, "nb d"]]
 
@@ -69,12 +71,14 @@ def posterior_metric(posterior: Posterior) -> Float[np.ndarray, "n 2 2"]:
     """``(N Cov_P[t | t_i])^-1``: the metric that the width of each source's posterior shows, per unit of ``N``.
 
     Equal to the Fisher metric where the posterior is Gaussian, narrow against the box and wide against a cell
-    (Theorem 3.1 to second order). A source whose posterior sits on one node, or on a line, has none: NaN.
+    (Theorem 3.1 to second order). A source whose posterior sits on one node, or on a line, has none: NaN. That is
+    judged by its correlation, and by its widths against those of all points, in whatever units.
     """
     covariance = posterior.covariance
     aa, bb, ab = covariance[:, 0, 0], covariance[:, 1, 1], covariance[:, 0, 1]
     determinant = aa * bb - ab**2
-    usable = determinant > 1e-12 * np.maximum(aa, bb) ** 2
+    least = (_LEAST_WIDTH * np.ptp(posterior.points, axis=0)) ** 2
+    usable = (determinant > 1e-12 * aa * bb) & (aa > least[0]) & (bb > least[1])
     adjugate = np.stack([np.stack([bb, -ab], axis=-1), np.stack([-ab, aa], axis=-1)], axis=-2)
     safe = np.where(usable, determinant, 1.0)
     inverse = adjugate / (safe * posterior.resolution)[:, None, None]

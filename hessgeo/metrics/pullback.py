@@ -114,5 +114,6 @@ def feature_metric(
         ValueError: if features are not finite, or constant at most nodes.
     """
     field = embedding_metric(features, grid, smoothing=smoothing)
-    repaired = repair(field, floor=relative_floor(field, floor))
+    units = grid.square
+    repaired = repair(field, floor=relative_floor(field, floor, units=units), units=units)
     return FeatureMetric(GriddedMetric(repaired.metric, grid), field, repaired.count, repaired.floor)

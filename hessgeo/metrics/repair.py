@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from hessgeo.metrics.diagnostics import eigenvalues
+from hessgeo.metrics.diagnostics import eigenvalues, in_units
 
 
 @dataclass(frozen=True)
@@ -27,14 +27,18 @@ class Repaired:
     floor: float
 
 
-def repair(g: Float[np.ndarray, "*batch 2 2"], *, floor: float) -> Repaired:
+Units = Float[np.ndarray, "2"] | tuple[float, float]
+
+
+def repair(g: Float[np.ndarray, "*batch 2 2"], *, floor: float, units: Units = (1.0, 1.0)) -> Repaired:
     """Raise the eigenvalues below ``floor`` to it, eigenvectors kept.
 
     The nearest matrix (in the Frobenius norm) among those whose eigenvalues are at least ``floor``.
 
     Args:
         g: symmetric matrices.
-        floor: least eigenvalue, in the units of ``g``, positive; see ``relative_floor``.
+        floor: least eigenvalue of ``in_units(g, units)``, positive; see ``relative_floor``.
+        units: of the parameters, in which eigenvalues are compared, such as ``grid.square``.
 
     Raises:
         ValueError: if an entry is not finite, which no floor repairs, or the floor is not positive.
@@ -46,20 +50,23 @@ def repair(g: Float[np.ndarray, "*batch 2 2"], *, floor: float) -> Repaired:
         raise ValueError(
             f"{bad} of {g[..., 0, 0].size} matrices have entries that are not finite: no floor repairs them"
         )
-    values, vectors = np.linalg.eigh(g)
+    values, vectors = np.linalg.eigh(in_units(g, units))
     low = values[..., 0] < floor
     raised = (vectors * np.maximum(values, floor)[..., None, :]) @ np.swapaxes(vectors, -1, -2)
+    raised = raised / np.outer(units, units)
     # What needs no repair stays as it is to the last bit.
     return Repaired(np.where(low[..., None, None], raised, g), low, int(low.sum()), float(floor))
 
 
-def relative_floor(g: Float[np.ndarray, "*batch 2 2"], fraction: float = 1e-3) -> float:
+def relative_floor(
+    g: Float[np.ndarray, "*batch 2 2"], fraction: float = 1e-3, *, units: Units = (1.0, 1.0)
+) -> float:
     """A floor in proportion to a field: ``fraction`` of the median of its largest eigenvalue.
 
     Raises:
         ValueError: if that median is not positive.
     """
-    median = float(np.median(eigenvalues(g)[..., 1]))
+    median = float(np.median(eigenvalues(in_units(g, units))[..., 1]))
     if not median > 0:
         raise ValueError(
             f"the median of the largest eigenvalue is {median}, must be positive to set a floor by"

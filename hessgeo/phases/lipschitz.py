@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 from scipy.spatial import cKDTree
 
-from hessgeo.grids import Grid
+from hessgeo.grids import Frame, Grid
 
 # Half of the eight neighbours of a node; each pair serves both of its ends.
 _OFFSETS = ((0, 1), (1, 0), (1, 1), (1, -1))
@@ -23,7 +23,8 @@ def lipschitz_field(
 
     A finite difference: a lower bound of the Lipschitz constant near ``t_i``, which it approaches from below
     as the spacing of the samples shrinks where ``E`` is smooth, and which grows as one over the spacing
-    across a jump. Units: embedding distance per parameter unit.
+    across a jump. Units: embedding distance per parameter unit. Which samples are neighbours does not depend on the
+    units: nearness is relative to the sides of the box.
 
     Args:
         embedding: embedding of each sample.
@@ -48,8 +49,8 @@ def _length(difference: Float[np.ndarray, "*shape d"]) -> Float64[np.ndarray, "*
 
 
 def _grid_field(embedding: np.ndarray, t: np.ndarray, grid: Grid) -> np.ndarray:
-    step = min(grid.spacing)
-    if len(t) != grid.size or np.abs(t - grid.points).max() > 1e-6 * step:
+    near = (1e-6 + grid.rounding) * grid.spacing
+    if len(t) != grid.size or (np.abs(t - grid.points) > near).any():
         raise ValueError(f"t of {len(t)} samples must be the nodes of the {grid.shape} grid, in their order")
     field = np.zeros(grid.shape)
     on_grid = embedding.reshape(*grid.shape, -1)
@@ -66,12 +67,13 @@ def _grid_field(embedding: np.ndarray, t: np.ndarray, grid: Grid) -> np.ndarray:
 def _nearest_field(embedding: np.ndarray, t: np.ndarray, neighbours: int) -> np.ndarray:
     if not 1 <= neighbours < len(t):
         raise ValueError(f"neighbours must lie in 1..{len(t) - 1}, not {neighbours}")
-    distance, index = cKDTree(t).query(t, k=neighbours + 1)
+    scaled = Frame.around(t).into(t)
+    distance, index = cKDTree(scaled).query(scaled, k=neighbours + 1)
     if np.any(distance[:, 1] == 0):
         twins = int(np.count_nonzero(distance[:, 1] == 0))
         raise ValueError(f"t must hold distinct points, not {twins} samples that share theirs with another")
     field = np.zeros(len(t))
     for k in range(1, neighbours + 1):
-        slope = _length(embedding[index[:, k]] - embedding) / distance[:, k]
+        slope = _length(embedding[index[:, k]] - embedding) / _length(t[index[:, k]] - t)
         field = np.maximum(field, slope)
     return field

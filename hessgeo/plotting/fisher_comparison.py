@@ -63,7 +63,7 @@ def draw(
         top=0.72,
     )  # fmt: skip
     flat = [axes for row in panels for axes in row]
-    errors = {name: relative_difference(g, exact) for name, g in metrics.items()}
+    errors = {name: relative_difference(g, exact, units=grid.square) for name, g in metrics.items()}
     volumes = {name: _volume(g) for name, g in metrics.items()}
     true_volume = _volume(exact)
     volume_norm = style.log_norm(true_volume)

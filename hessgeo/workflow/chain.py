@@ -17,7 +17,7 @@ from hessgeo.free_energies.mlp import fit_mlp
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid, bilinear_weights
 from hessgeo.metrics.curvature import thermodynamic_curvature
-from hessgeo.metrics.diagnostics import eigenvalues, positive_definite
+from hessgeo.metrics.diagnostics import eigenvalues, in_units, positive_definite
 from hessgeo.phases.segment import PhaseMap, segment_phases
 from hessgeo.posteriors import Posterior, posterior_rows
 
@@ -43,7 +43,8 @@ def to_grid(
 def nearest_node(t: Float[np.ndarray, "n 2"], grid: Grid) -> Int[np.ndarray, "n"]:
     """Row of the node nearest to each point."""
     low = np.array(grid.extent)[:, 0]
-    i, j = np.rint((t - low) / np.array(grid.spacing)).astype(int).T
+    position = np.rint((t - low) / np.array(grid.spacing)).astype(int)
+    i, j = position.clip(0, np.array(grid.shape) - 1).T
     return i * grid.shape[1] + j
 
 
@@ -131,12 +132,13 @@ def fitted_rows(
     """
     resolution = float(free_energy.attrs["resolution"])
     slope = bilinear_weights(t[sources], grid) @ free_energy["gradient"].to_numpy().reshape(-1, 2)
-    value = free_energy["free_energy"].to_numpy()
+    # In box units: what an offset adds to a row is a constant, but for its rounding.
+    value, slope = free_energy["free_energy"].to_numpy(), slope * np.array(grid.frame.half)
     if carrier is not None:
-        on_nodes = RectBivariateSpline(*grid.axes, value)(*carrier.axes).ravel()
-        return softmax(resolution * (slope @ carrier.points.T - on_nodes), axis=1)
+        on_nodes = RectBivariateSpline(*grid.unit.axes, value)(*carrier.unit.axes).ravel()
+        return softmax(resolution * (slope @ carrier.unit.points.T - on_nodes), axis=1)
     samples = np.asarray(bilinear_weights(t, grid).sum(axis=0)).ravel()
-    logit = resolution * (slope @ grid.points.T - value.ravel())
+    logit = resolution * (slope @ grid.unit.points.T - value.ravel())
     with np.errstate(divide="ignore"):  # a node without samples carries no probability
         return softmax(logit + np.log(samples), axis=1)
 
@@ -144,11 +146,16 @@ def fitted_rows(
 def metric_fields(free_energy: xr.Dataset) -> xr.Dataset:
     """Invariants of the Fisher metric ``grad^2 F`` on the grid of a free energy.
 
+    Eigenvalues are those of the metric with the box made a square of the same area: else their ridges would depend on
+    the units of the parameters.
+
     ``largest_eigenvalue``, ``smallest_eigenvalue``, ``positive_definite``, and where that holds (NaN where it
     does not) ``log_determinant`` and ``curvature``.
     """
     metric, third = free_energy["fisher_metric"].to_numpy(), free_energy["third"].to_numpy()
-    low, high = np.moveaxis(eigenvalues(metric), -1, 0)
+    a, b = (free_energy[axis].to_numpy() for axis in ("a", "b"))
+    grid = Grid(((float(a[0]), float(a[-1])), (float(b[0]), float(b[-1]))), (len(a), len(b)))
+    low, high = np.moveaxis(eigenvalues(in_units(metric, grid.square)), -1, 0)
     definite: Bool[np.ndarray, "a b"] = positive_definite(metric)
     log_determinant, curvature = np.full(low.shape, np.nan), np.full(low.shape, np.nan)
     log_determinant[definite] = np.log(low[definite]) + np.log(high[definite])

@@ -77,7 +77,7 @@ def study_metrics(
         grid: the nodes.
         settings: the settings ``geodesics``.
     """
-    floor, mended = settings["floor"], fisher_field(fisher, settings)
+    floor, mended = settings["floor"], fisher_field(fisher, grid, settings)
     metric = GriddedMetric(mended.metric, grid)
     metrics = {"fisher": StudyMetric(metric, mended.count / grid.size, mended.floor)}
     for name, values in features.items():
@@ -88,7 +88,7 @@ def study_metrics(
     return metrics
 
 
-def fisher_field(fisher: Float[np.ndarray, "na nb 2 2"], settings: Mapping[str, Any]) -> Repaired:
+def fisher_field(fisher: Float[np.ndarray, "na nb 2 2"], grid: Grid, settings: Mapping[str, Any]) -> Repaired:
     """The Fisher metric at the resolution that paths are solved at: filtered, then repaired.
 
     A Gaussian filter over a Hessian is the Hessian of the filtered potential. Without it the metric changes by orders
@@ -96,7 +96,8 @@ def fisher_field(fisher: Float[np.ndarray, "na nb 2 2"], settings: Mapping[str, 
     """
     width = settings["smoothing"]
     smooth = gaussian_filter(fisher, (width, width, 0, 0), mode="nearest") if width > 0 else fisher
-    return repair(smooth, floor=relative_floor(smooth, settings["floor"]))
+    units = grid.square
+    return repair(smooth, floor=relative_floor(smooth, settings["floor"], units=units), units=units)
 
 
 def _density_metric(

@@ -30,7 +30,9 @@ def main(free_energy, posterior, on_nodes, grid, output):
     for name, g in measured.items():
         if np.isfinite(g).any():
             numbers[f"{name}_codazzi_residual"] = codazzi_residual(g, grid)
-            numbers[f"{name}_relative_difference_median"] = np.nanmedian(relative_difference(fisher, g))
+            numbers[f"{name}_relative_difference_median"] = np.nanmedian(
+                relative_difference(fisher, g, units=grid.square)
+            )
     store.write_json(output.numbers, numbers)
 
 

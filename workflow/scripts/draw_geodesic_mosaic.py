@@ -4,7 +4,7 @@ import numpy as np
 
 from hessgeo import store
 from hessgeo.grids import Grid
-from hessgeo.metrics.diagnostics import eigenvalues
+from hessgeo.metrics.diagnostics import eigenvalues, in_units
 from hessgeo.plotting import geodesic_mosaic, mosaic, save_figure
 from hessgeo.workflow import script_context
 from hessgeo.workflow.paths import fisher_field, shown_pairs
@@ -17,7 +17,7 @@ def main(images, fisher, paths, scores, boundaries, grid, nodes, settings, outpu
     of_line = scores[scores["method"] == "linear"].set_index("pair").loc[pairs]
     numbers = {"pair": np.array(pairs), "length": of_fisher["fisher"], "length_of_line": of_line["fisher"]}
     numbers |= {name: of_fisher[name] for name in ("certified", "residual", "within_phase")}
-    largest = eigenvalues(fisher_field(fisher, settings).metric)[..., 1]
+    largest = eigenvalues(in_units(fisher_field(fisher, grid, settings).metric, grid.square))[..., 1]
     figure, table = geodesic_mosaic.draw(images, nodes, grid, largest, boundaries, curves, numbers)
     save_figure(figure, table, output.svg, output.png, output.csv)
 
