@@ -17,12 +17,13 @@ Points = Float[np.ndarray, "node 2"]
 
 
 def current_potential(t: Points) -> Estimate:
-    """The current ``J = r (1 - r)``, with which Table 1 of Lobashev et al. compares (Eq. 122).
+    """Minus the current, ``-J = -r (1 - r)``, with which Table 1 of Lobashev et al. compares (Eq. 122).
 
-    PAPER: no potential of the Fisher metric of the process, see ``entropy_potential``.
+    PAPER: no potential of the Fisher metric of the process, see ``entropy_potential``; and up to a factor of either
+    sign. A free energy is convex and the current concave, so its sign is stated here and not left to a fit.
     """
     rate, active = _smaller_rate(t)
-    return Estimate(value=limiting_current(t), gradient=(1 - 2 * rate)[:, None] * active)
+    return Estimate(value=-limiting_current(t), gradient=(2 * rate - 1)[:, None] * active)
 
 
 def entropy_potential(t: Points) -> Estimate:

@@ -23,7 +23,7 @@ def exact_fields(
     Variables on dims ``(a, b)``, all of one sample, not of one site: ``value``, ``gradient (a, b, i)``,
     ``metric (a, b, i, j)`` and ``metric_error``, the standard error of a metric that is an average over exact samples
     (zero where it is exact, NaN where there is none); ``paper_value`` and ``paper_gradient``, what Lobashev et al.
-    compare with: the same, but for the exclusion process its limiting current; ``natural (a, b, i)`` and
+    compare with: the same, but for the exclusion process minus its limiting current; ``natural (a, b, i)`` and
     ``jacobian (a, b, i, j)``, the natural parameters and their derivatives. The attribute ``sites`` is their number.
 
     The potential of the exclusion process is that of the infinite lattice, ``-S(min(alpha, beta, 1/2))`` a site.

@@ -114,7 +114,7 @@ def test_the_oracle_of_tasep_is_not_at_zero():
     assert found.value == pytest.approx(0.0064, abs=2e-4)
     assert found.first == pytest.approx(found.second)
     assert found.first == pytest.approx(0.15, abs=0.01)
-    assert found.scale < 0  # one is convex, the other concave
+    assert found.scale > 0  # both are convex: the current, which is concave, counts with its sign turned
 
 
 def test_the_oracle_pays_for_a_gauge_that_is_not_its_own():

@@ -1,4 +1,4 @@
-"""Draw the free energy of TASEP beside the current that the paper compares it with."""
+"""Draw the free energy of TASEP beside minus the current, which the paper compares it with."""
 
 from hessgeo.evaluation.tables import per_site
 from hessgeo.plotting import save_figure, tasep_free_energy
@@ -11,7 +11,7 @@ def main(record, truth, output):
         per_site(record.estimate, truth.sites),
         truth.potential("paper"),
         truth.grid,
-        quantity="$J$",
+        quantity="$-J$",
         gauge_coordinates=truth.gauge(record.natural),
     )
     save_figure(*figure, output.svg, output.png, output.csv)
