@@ -35,6 +35,8 @@ REQUIRED = {
     "stable-diffusion-3": ("scheduler", "vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
     "flux": ("scheduler", "vae", "text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2"),
 }
+OPTIONAL = {"stable-diffusion-3": ("text_encoder_3", "tokenizer_3")}
+"""Parts that a family may do without."""
 TEXT_ENCODERS = ("CLIPTextModel", "CLIPTextModelWithProjection", "T5EncoderModel")
 """Classes of ``transformers`` that read a prompt."""
 # Parts that a pipeline may name and that have no influence on an image made from a latent and a prompt.

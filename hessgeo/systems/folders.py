@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from hessgeo.files import read_json
+from hessgeo.headers import shown_name
 from hessgeo.systems.families import (
     FLOW_SCHEDULERS,
     IGNORED,
     NETWORKS,
     NOISE_SCHEDULES,
+    OPTIONAL,
     PIPELINES,
     REQUIRED,
     TEXT_ENCODERS,
@@ -45,7 +47,7 @@ def read_index(folder: Path) -> tuple[str, dict[str, str]]:
         raise ValueError(f"{folder} has no model_index.json, must be a pipeline folder of diffusers")
     index = read_json(folder / "model_index.json")
     kind = index.get("_class_name")
-    if kind not in PIPELINES:
+    if not isinstance(kind, str) or kind not in PIPELINES:
         raise ValueError(f"{folder} is a {kind}, must be one of {', '.join(PIPELINES)}")
     family = PIPELINES[kind]
     parts = {
@@ -58,7 +60,10 @@ def read_index(folder: Path) -> tuple[str, dict[str, str]]:
         raise ValueError(
             f"{folder} has no {', '.join(missing)} in its model_index.json, which a {kind} needs"
         )
+    known = (*REQUIRED[family], NETWORKS[family][0], "vae", *OPTIONAL.get(family, ()))
     for name, part in parts.items():
+        if family != "unconditional" and name not in known:
+            raise ValueError(f"{folder} has a part {shown_name(name)}, which no {kind} here has")
         if name.startswith("text_encoder") and part not in TEXT_ENCODERS:
             raise ValueError(f"{folder} has a {part} as {name}, must be one of {', '.join(TEXT_ENCODERS)}")
     if family == "unconditional" and set(parts) != {"unet", "scheduler"}:
@@ -110,6 +115,9 @@ def text_files(folder: Path, index: Mapping[str, str]) -> list[Path]:
         found = sorted(path for path in (folder / name).iterdir() if path.suffix in kept)
         if not found:
             raise ValueError(f"{folder / name} has no configuration")
+        words = {path.name for path in found} & {"tokenizer.json", "vocab.json", "spiece.model"}
+        if name.startswith("tokenizer") and not words:
+            raise ValueError(f"{folder / name} has no words: no tokenizer.json, vocab.json or spiece.model")
         files += [path for path in found if ".index." not in path.name]
     return files
 
@@ -161,6 +169,8 @@ def _weight_files(folder: Path, stem: str, variant: str | None) -> list[Path]:
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict):
         raise ValueError(f"{index} has no weight_map, must be the index of sharded safetensors")
+    if not all(isinstance(name, str) and Path(name).name == name for name in weight_map.values()):
+        raise ValueError(f"{index} names files elsewhere in its weight_map, must be names in the same folder")
     shards = [folder / name for name in sorted(set(weight_map.values()))]
     for shard in shards:
         if not shard.is_file():
@@ -180,6 +190,7 @@ def image_shapes(
     """Shape (channels, height, width) of a latent and (height, width, channels) of an image."""
     part, _, patch = NETWORKS[family]
     network, vae = configs[part], configs.get("vae")
+    _check_numbers(path, network, vae or {})
     try:
         if vae is None:
             _check_unconditional(path, network)
@@ -203,6 +214,20 @@ def image_shapes(
         raise ValueError(f"size is [{height}, {width}], must be at most {largest * step} for {path}")
     latent = (channels, height // scale, width // scale)
     return latent, (height, width, channels if vae is None else vae.get("out_channels", 3))
+
+
+def _check_numbers(path: Path, *configs: Mapping[str, Any]) -> None:
+    """Refuse sizes that are no whole numbers, as settings that are read from elsewhere may be."""
+    for config in configs:
+        for key in ("in_channels", "out_channels", "latent_channels", "sample_size", "block_out_channels"):
+            value = config.get(key)
+            numbers = value if isinstance(value, list) else [value]
+            lengths = {"sample_size": (1, 2), "block_out_channels": range(1, 16)}.get(key, (1,))
+            ok = all(type(number) is int and 0 < number < 2**24 for number in numbers)
+            if value is not None and not (ok and len(numbers) in lengths):
+                raise ValueError(
+                    f"{path} has {key} {shown_name(str(value))}, must be whole numbers from 1 on"
+                )
 
 
 def _scaled(size: int | list[int] | None, factor: float) -> tuple[int, int] | None:

@@ -24,6 +24,7 @@ from hessgeo.systems.tensor_names import NETWORK, check_single_file, part_of
 from hessgeo.weights import refuse_pickle, tensor_header
 
 UNET_INPUT = "model.diffusion_model.input_blocks.0.0.weight"
+VAE_INPUT = "first_stage_model.decoder.conv_in.weight"
 TEXT_ENCODERS = {
     "stable-diffusion": (
         "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight",
@@ -89,14 +90,16 @@ def _family_of(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> str:
 def _check_parts(path: Path, family: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
     parts = {
         "network (model.diffusion_model)": (UNET_INPUT,),
-        "autoencoder (first_stage_model)": ("first_stage_model.decoder.conv_in.weight",),
+        "autoencoder (first_stage_model)": (VAE_INPUT,),
         "text encoder that diffusers can read": TEXT_ENCODERS[family],
     }
     for part, names in parts.items():
         if not any(name in shapes for name in names):
             raise ValueError(f"{path} has no {part}, must be a complete checkpoint")
-    latent = shapes["first_stage_model.decoder.conv_in.weight"][1]
-    check_channels(path, family, {"in_channels": shapes[UNET_INPUT][1]}, latent)
+    for name in (UNET_INPUT, VAE_INPUT):
+        if len(shapes[name]) != 4:
+            raise ValueError(f"{path} holds {name} of shape {shapes[name]}, must be that of a convolution")
+    check_channels(path, family, {"in_channels": shapes[UNET_INPUT][1]}, shapes[VAE_INPUT][1])
 
 
 def _architecture_of(header: Header, family: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
@@ -110,7 +113,7 @@ def _architecture_of(header: Header, family: str) -> tuple[str, tuple[tuple[str,
         found = _second_version(path, said)
     unet = ARCHITECTURES[found]["unet"]
     name = next((name for name in shapes if name.endswith("attn2.to_k.weight")), None)
-    width = shapes[name][1] if name else None
+    width = shapes[name][1] if name and len(shapes[name]) == 2 else None
     if width != unet["cross_attention_dim"] or shapes[UNET_INPUT][0] != unet["block_out_channels"][0]:
         raise ValueError(
             f"{path} has cross-attention of width {width}, not {unet['cross_attention_dim']} as {found}: give the "

@@ -192,6 +192,11 @@ def test_what_is_no_pipeline_is_refused_in_one_line(copy, tmp_path):
         ),
         ("vae", {"_class_name": "AutoencoderTiny"}, "vae is a AutoencoderTiny, must be a AutoencoderKL"),
         ("unet", {"in_channels": None}, "input channels"),
+        ("unet", {"in_channels": "4"}, "in_channels 4, must be whole numbers"),
+        ("unet", {"sample_size": [8, 8, 8]}, "sample_size .8, 8, 8., must be whole numbers"),
+        ("unet", {"sample_size": 1.5}, "sample_size 1.5, must be"),
+        ("vae", {"block_out_channels": 8.0}, "block_out_channels 8.0, must be"),
+        ("vae", {"latent_channels": True}, "latent_channels True, must be"),
         ("vae", {"block_out_channels": None}, "configuration that lacks"),
     ],
 )
@@ -405,3 +410,44 @@ def test_configurations_are_written_by_name(tmp_path):
     assert index["_class_name"] in checkpoints.PIPELINES
     path = header_only(tmp_path / "x.safetensors", original(1024, text="open_clip"))
     assert describe_checkpoint(path, config=tmp_path / "made").image_shape == (768, 768, 3)
+
+
+def test_odd_folders_are_refused_in_one_line(copy):
+    folder = copy()
+    index = json.loads((folder / "model_index.json").read_text())
+    for changes, message in (
+        ({"_class_name": ["StableDiffusionPipeline"]}, "is a ..StableDiffusionPipeline.., must be one of"),
+        (
+            {"controlnet": ["diffusers", "ControlNetModel"]},
+            "has a part controlnet, which no StableDiffusionPipeline",
+        ),
+        (
+            {"text_encoder": ["transformers", "BertModel"]},
+            "has a BertModel as text_encoder, must be one of CLIPText",
+        ),
+        ({"tokenizer": ["transformers", "CLIPTokenizer"]}, "tokenizer has no words"),
+    ):
+        if "tokenizer" in changes:
+            for name in ("vocab.json", "tokenizer.json"):
+                (folder / "tokenizer" / name).unlink(missing_ok=True)
+        (folder / "model_index.json").write_text(json.dumps(index | changes))
+        with pytest.raises(ValueError, match=message) as error:
+            describe_checkpoint(folder)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["../elsewhere.safetensors", 3, ["x"]])
+def test_shards_lie_beside_their_index(copy, name):
+    folder = copy()
+    shard(folder / "unet", "diffusion_pytorch_model")
+    change_json(folder / "unet" / "diffusion_pytorch_model.safetensors.index.json", weight_map={"x": name})
+    with pytest.raises(ValueError, match="names files elsewhere in its weight_map"):
+        describe_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.diffusion_model.input_blocks.0.0.weight", "first_stage_model.decoder.conv_in.weight"]
+)
+def test_layers_of_other_shapes_are_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=r"of shape \(3,\), must be that of a convolution"):
+        describe_checkpoint(header_only(tmp_path / "x.safetensors", original(768) | {name: (3,)}))
