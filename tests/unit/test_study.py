@@ -1,5 +1,6 @@
 """Settings of models in files, anchors of many kinds, triplets, and studies that share samples."""
 
+import json
 import shutil
 
 import numpy as np
@@ -103,6 +104,23 @@ def test_settings_that_a_pipeline_cannot_follow(refused, sd, system, key, reason
     line = refused(sd, digits(system=system))
     assert line.startswith(f"studies.digits.system.{key}: ")
     assert reason in line
+
+
+def test_a_lora_that_is_none_is_refused_before_any_job(refused, sd, small_checkpoint):
+    weights = small_checkpoint("small_stable_diffusion") / "unet" / "diffusion_pytorch_model.safetensors"
+    line = refused(sd, digits(system={"lora": [{"file": str(weights), "weight": 1.0}]}))
+    assert line.startswith("studies.digits.system.lora: ")
+    assert "is no LoRA: it holds " in line
+
+
+def test_a_sampler_that_draws_noise_is_refused_before_any_job(refused, sd, small_checkpoint, tmp_path):
+    folder = shutil.copytree(small_checkpoint("small_stable_diffusion"), tmp_path / "noisy")
+    place = folder / "scheduler" / "scheduler_config.json"
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"algorithm_type": "sde-dpmsolver++"}))
+    system = {"checkpoint": str(folder), "scheduler": "DPMSolverMultistepScheduler"}
+    line = refused(sd, digits(system=system))
+    assert line.startswith("studies.digits.system.scheduler: 'DPMSolverMultistepScheduler' is not allowed")
+    assert "says algorithm_type sde-dpmsolver++, which makes DPMSolverMultistepScheduler draw noise" in line
 
 
 @pytest.mark.parametrize(
