@@ -86,26 +86,29 @@ def _number(value: float) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _list_words(schema: Mapping[str, Any]) -> str:
+def _list_words(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
     least, most = schema.get("minItems", 0), schema.get("maxItems")
     size = f"{least}" if least == most else f"{least} to {most}" if most else f"at least {least}"
     distinct = "different " if schema.get("uniqueItems") else ""
-    return f"a list of {size} {distinct}entries, each {allowed(schema['items'])}"
+    return f"a list of {size} {distinct}entries, each {allowed(schema['items'], root)}"
 
 
-def allowed(schema: Mapping[str, Any]) -> str:
-    """What a schema allows, in words."""
+def allowed(schema: Mapping[str, Any], root: Mapping[str, Any]) -> str:
+    """What a schema, a part of ``root``, allows, in words."""
+    schema = _resolved(schema, root)
     if "enum" in schema:
         return ", ".join(map(str, schema["enum"]))
     if "const" in schema:
         return str(schema["const"])
     if "anyOf" in schema:
-        return " or ".join(allowed(branch) for branch in schema["anyOf"])
-    kind = schema.get("type", "")
+        return " or ".join(allowed(branch, root) for branch in schema["anyOf"])
+    kind = schema["type"]
+    if isinstance(kind, list):
+        return " or ".join(allowed({**schema, "type": one}, root) for one in kind)
     if kind in ("integer", "number"):
         return f"{'a whole number' if kind == 'integer' else 'a number'}{_bounds(schema)}"
     if kind == "array":
-        return _list_words(schema)
+        return _list_words(schema, root)
     if kind == "object":
         return f"a mapping with {', '.join(schema['properties'])}" if "properties" in schema else "a mapping"
     if kind == "string":
@@ -123,11 +126,11 @@ def _is_number_in_text(value: Any) -> bool:
     return True
 
 
-def _lines(error: ValidationError) -> Iterator[str]:
+def _lines(error: ValidationError, root: Mapping[str, Any]) -> Iterator[str]:
     path = list(error.absolute_path)
     if "propertyNames" in error.absolute_schema_path:
         is_taken = error.validator == "not"
-        words = "another name: the workflow has a folder of this one" if is_taken else allowed(_NAME)
+        words = "another name: the workflow has a folder of this one" if is_taken else allowed(_NAME, root)
         key = dotted([*path, str(error.instance)])
         yield f"{key}: {shown(error.instance)} is not allowed as a name; allowed: {words}"
     elif error.validator == "additionalProperties":
@@ -135,7 +138,9 @@ def _lines(error: ValidationError) -> Iterator[str]:
         for key in sorted(set(map(str, error.instance)) - set(known)):
             yield f"{dotted([*path, key])}: unknown key{nearest(key, known)}; allowed: {', '.join(known)}"
     else:
-        line = f"{dotted(path)}: {shown(error.instance)} is not allowed; allowed: {allowed(error.schema)}"
+        line = (
+            f"{dotted(path)}: {shown(error.instance)} is not allowed; allowed: {allowed(error.schema, root)}"
+        )
         if "number" in line.partition("; allowed: ")[2] and _is_number_in_text(error.instance):
             line += (
                 "; it is text, not a number (1e-3 is text in YAML, 1.0e-3 is a number; --config turns "
@@ -149,7 +154,7 @@ def schema_errors(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[
     errors = sorted(
         _Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.absolute_path))
     )
-    return list(dict.fromkeys(line for error in errors for line in _lines(error)))
+    return list(dict.fromkeys(line for error in errors for line in _lines(error, schema)))
 
 
 def fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
