@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -143,8 +144,12 @@ def read_settings(config: Mapping[str, Any], schema: Path) -> Settings:
     variants = [variant for check in checks.values() for variant in check.variants]
     studies = dict(variants)
     run = tuple(name for entry in complete["run"] if entry in checks for name, _ in checks[entry].variants)
-    if len({name.casefold() for name, _ in variants}) < len(variants):
-        errors.append("studies: two studies have the same name once their triplets are numbered")
+    names = Counter(name.casefold() for name, _ in variants)
+    errors += [
+        f"studies.{name}: two studies have this name once their triplets are numbered; allowed: another name"
+        for name, count in names.items()
+        if count > 1
+    ]
     errors += list(_comparison_errors(complete["comparisons"], run))
     errors += list(solvable_errors(complete["solvable"]))
     if errors:

@@ -242,7 +242,10 @@ def test_each_triplet_is_a_study(read, tmp_path):
 def test_triplets_must_not_take_the_name_of_another_study(refused):
     changes = {"run": ["digits", "digits-1"], "studies": {"digits-1": {}}}
     line = refused(digits(slice={"triplets": [1, 2]}), changes)
-    assert line == "studies: two studies have the same name once their triplets are numbered"
+    assert (
+        line
+        == "studies.digits-1: two studies have this name once their triplets are numbered; allowed: another name"
+    )
 
 
 def sharing(**entries):
