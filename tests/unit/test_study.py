@@ -525,6 +525,24 @@ def test_values_of_anchors_are_refused(refused, sd, content, reason, is_whole):
     assert reason in line
 
 
+def test_a_file_that_stands_twice_is_refused_once(refused, sd):
+    np.save("x.npy", np.full((4, 8, 8), np.nan))
+    assert "holds a number that is not finite" in refused(
+        sd, digits(slice={"anchors": ["x.npy", "x.npy", 1]})
+    )
+
+
+@pytest.mark.parametrize("anchors", ["x.npy", 38])
+def test_norms_that_turn_negative_are_refused_before_any_job(read, refused, sd, anchors):
+    np.save("x.npy", noise(3, 4, 8, 8) * np.float32([1, 0.1, 1])[:, None, None, None])
+    by_norms = {"anchors": anchors, "normalisation": "anchors"}
+    far = 3 if anchors == "x.npy" else 300
+    read(sd, digits(slice={**by_norms, "extent": [[-0.5, 1.0], [0.0, 1.0]]}))
+    line = refused(sd, digits(slice={**by_norms, "extent": [[-0.5, far], [-far, 1.0]]}))
+    assert line.startswith("studies.digits.slice.anchors: ")
+    assert "extrapolate to a negative one" in line
+
+
 def test_a_generator_of_one_number_has_no_plane(refused, tmp_path_factory):
     path = tmp_path_factory.mktemp("generator") / "g.pt"
     torch.jit.script(torch.nn.Linear(1, 4)).save(path)

@@ -31,21 +31,18 @@ def _anchors(check: StudyCheck) -> Iterator[tuple[str, Any]]:
 
 
 def _source_errors(check: StudyCheck, key: str, anchors: Any, latents: tuple[int, ...]) -> Iterator[str]:
-    sources = anchor_sources(anchors)
-    if (
-        all(isinstance(source, int) for source in sources)
-        and len({*sources}) == len(sources)
-        and prod(latents) > 2
-    ):
-        return  # independent draws are in general position
-    found, is_bad = [], False
-    for source in sources:
+    sources, whole = anchor_sources(anchors), not isinstance(anchors, list)
+    by_norms = check.settings["slice"]["normalisation"] == "anchors"
+    are_draws = {type(source) for source in sources} == {int} and len({*sources}) == len(sources)
+    if are_draws and prod(latents) > 2 and not by_norms:
+        return  # independent ones are in general position
+    read: dict[int | str, tuple[np.ndarray, float]] = {}
+    for source in dict.fromkeys(sources):
         try:
-            found.append(_read_anchor(check, source, latents, is_whole=not isinstance(anchors, list)))
+            read[source] = _read_anchor(check, source, latents, is_whole=whole)
         except ValueError as error:
-            is_bad = True
             yield check.line(key, source, str(error))
-    if not is_bad and (fault := _common_fault(check, found)):
+    if len(read) == len({*sources}) and (fault := _common_fault(check, [read[source] for source in sources])):
         yield check.line(key, anchors, f"three anchors that span a plane ({fault})")
 
 
@@ -79,6 +76,7 @@ def _read_anchor(
 def _common_fault(check: StudyCheck, found: list[tuple[np.ndarray, float]]) -> str:
     """Why anchors span no plane, '' if they do; of images only that two are one, for their latents are not known."""
     from hessgeo.systems.latent_files import plane_fault
+    from hessgeo.workflow.loading import latent_plane
 
     values = [*found[0][0]] if len(found) == 1 else [value for value, _ in found]
     if any(value.dtype == np.uint8 for value in values):
@@ -87,7 +85,15 @@ def _common_fault(check: StudyCheck, found: list[tuple[np.ndarray, float]]) -> s
                 return f"anchors {first + 1} and {second + 1} are one"
         return ""
     precision = max(precision for _, precision in found)
-    return plane_fault(np.stack(values), check.settings["slice"]["normalisation"], precision)
+    plane = check.settings["slice"]
+    if fault := plane_fault(np.stack(values), plane["normalisation"], precision):
+        return fault
+    if plane["normalisation"] == "anchors" and all(low < high for low, high in plane["extent"]):
+        try:
+            latent_plane(np.stack(values), plane)
+        except ValueError as error:
+            return str(error)
+    return ""
 
 
 def _check_image(check: StudyCheck, source: str) -> np.ndarray:
