@@ -144,20 +144,21 @@ class Source:
     name: str
 
     @contextmanager
-    def reading(self, name: str | None = None) -> Iterator[str | None]:
+    def reading(self, output: str | None = None) -> Iterator[str | None]:
         """Around what reads the files: gives a digest of what they hold; None without files.
 
         Args:
-            name: the store or array that the job was planned for, if it is called by their digest.
+            output: what the job makes, if its path is called by their digest.
 
         Raises:
             ValueError: one line, if a file is not what it was when the run was planned, or changes meanwhile.
         """
         before = contents(self.files)
-        if name not in (None, self.name):
+        # A job on another machine plans anew what it is, but not what it is to make.
+        if output is not None and self.name not in output:
             raise ValueError(
-                f"{', '.join(self.files.values())}: a file changed since the run was planned, which made {name} "
-                f"and would make {self.name}; run it again"
+                f"{', '.join(self.files.values())}: a file changed since the run was planned, so that {output} would "
+                f"be called by {self.name}; run it again"
             )
         self._compare(self.planned or before, before, "since the run was planned")
         yield digest(before, characters=64) if before else None

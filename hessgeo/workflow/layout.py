@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hessgeo.systems.batches import SAMPLED_AT_ONCE
+from hessgeo.workflow.blocks import Block
 from hessgeo.workflow.code import Code
 from hessgeo.workflow.derived import methods_left_out
 from hessgeo.workflow.digest import digest
@@ -108,9 +109,9 @@ class Layout:
 
     # Settings for rules.
 
-    def setting(self, *keys: str) -> Callable[[Any], Any]:
-        """A function of a rule's wildcards: the settings of its study, or an entry of them."""
-        return lambda wildcards: reduce(getitem, keys, self.settings.studies[wildcards.study])
+    def setting(self, *keys: str, study: str | None = None) -> Callable[[Any], Any]:
+        """A function of a rule's wildcards: the settings of its study, or of ``study``, or an entry of them."""
+        return lambda wildcards: reduce(getitem, keys, self.settings.studies[study or wildcards.study])
 
     def model_setting(self, *keys: str) -> Callable[[Any], Any]:
         """A function of a rule's wildcards: the settings of its embedded model, or an entry of them."""
@@ -141,11 +142,11 @@ class Layout:
         """The paths of one study."""
         return self._of[study]
 
-    def of_study(self, name: str, *arguments: str) -> Callable[[Any], Any]:
-        """A function of a rule's wildcards: the paths called ``name`` in its study's layout."""
+    def of_study(self, name: str, *arguments: str, study: str | None = None) -> Callable[[Any], Any]:
+        """A function of a rule's wildcards: the paths called ``name`` in the layout of its study, or of ``study``."""
 
         def read(wildcards: Any) -> Any:
-            value = getattr(self.of(wildcards.study), name)
+            value = getattr(self.of(study or wildcards.study), name)
             return value(*arguments) if arguments or callable(value) else value
 
         return read
@@ -159,6 +160,20 @@ class Layout:
     def studies(self) -> list[StudyLayout]:
         """The paths of every study to build."""
         return [self.of(name) for name in self.settings.run]
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The shards that jobs make, of every store: one by a wildcard, then those of studies that ask for several."""
+        owners = [self.of(name) for name in dict.fromkeys(map(self.settings.owner, self.settings.studies))]
+        single = [study.name for study in owners if study.shards_per_job == 1]
+        several = [
+            Block(self, range(start, min(start + study.shards_per_job, count)), study)
+            for study in owners
+            if study.shards_per_job > 1
+            for count in [study.shard_count("image")]
+            for start in range(0, count, study.shards_per_job)
+        ]
+        return [Block(self, ("{shard}",), None, "|".join(single) or "none"), *several]
 
     @property
     def path_studies(self) -> list[StudyLayout]:
@@ -330,6 +345,11 @@ class StudyLayout(StudyModels):
     def shard_count(self, array: str) -> int:
         """Number of shards of an array; the points are one shard."""
         return 1 if array == "t" else self.count // self._study["sampling"]["shard"]
+
+    @property
+    def shards_per_job(self) -> int:
+        """Shards that a job makes or embeds."""
+        return self._study["sampling"]["shards_per_job"]
 
     def metadata(self, array: str) -> str:
         """Metadata of an array of the sample store."""

@@ -145,7 +145,7 @@ def source(path, planned, name="abcd1234"):
 
 def test_a_job_reads_what_was_planned(weights):
     planned = contents({"weights": str(weights)})
-    with source(weights, planned).reading("abcd1234") as model:
+    with source(weights, planned).reading("samples/grid-abcd1234.zarr/image/c/0") as model:
         assert len(model) == 64
     moved = weights.rename("elsewhere.bin")
     with source(moved, planned).reading() as again:
@@ -158,8 +158,10 @@ def test_a_job_reads_what_was_planned(weights):
 
 
 def test_a_job_of_another_plan_is_refused(weights):
-    reading = source(weights, contents({"weights": str(weights)})).reading("ffff0000")
-    with pytest.raises(ValueError, match="which made ffff0000 and would make abcd1234"):
+    reading = source(weights, contents({"weights": str(weights)})).reading(
+        "samples/grid-ffff0000.zarr/image/c/0"
+    )
+    with pytest.raises(ValueError, match=r"grid-ffff0000\.zarr/image/c/0 would be called by abcd1234"):
         reading.__enter__()
 
 

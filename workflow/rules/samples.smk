@@ -60,38 +60,45 @@ rule create_anchors:
         "../scripts/create_anchors.py"
 
 
-rule generate_samples:
-    input:
-        anchors=rules.create_anchors.output.anchors,
-        metadata=rules.create_samples.output.images_metadata,
-        points=rules.create_samples.output.points,
-        points_sidecar=rules.create_samples.output.points_sidecar,
-        model=of_study("trained_system"),
-    output:
-        shard=samples("image", "c", "{shard}", "0", "0", "0"),
-        sidecar=manifest("image", "{shard}.json"),
-    log:
-        logs("{study}", "{layout}", "generate_samples", "{shard}.log"),
-    benchmark:
-        benchmarks("{study}", "{layout}", "generate_samples", "{shard}.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    # More shards at once beat more threads a shard, and one thread rounds the same way on every machine.
-    threads: 1
-    resources:
-        mem_mb=of_study("system_memory_mb"),
-        runtime="4h",
-    params:
-        seed=setting("seed"),
-        sampling=of_study("sampling"),
-        plane=of_study("plane"),
-        shard=setting("sampling", "shard"),
-        system=of_study("system"),
-        store=subpath(output.shard, ancestor=6),
-    message:
-        "Generate shard {wildcards.shard} of the samples of {wildcards.study}"
-    script:
-        "../scripts/generate_samples.py"
+# One shard a job by a wildcard, or several of a study that asks for them, see ``Block``.
+for block in layout.blocks:
+
+    rule:
+        name:
+            f"generate_samples{block.suffix}"
+        input:
+            anchors=block.path(rules.create_anchors.output.anchors),
+            metadata=block.path(rules.create_samples.output.images_metadata),
+            points=block.path(rules.create_samples.output.points),
+            points_sidecar=block.path(rules.create_samples.output.points_sidecar),
+            model=block.of("trained_system"),
+        output:
+            shards=block.images,
+            sidecars=block.image_sidecars,
+        log:
+            block.path(logs("{study}", "{layout}", "generate_samples", f"{block.log}.log")),
+        benchmark:
+            block.path(benchmarks("{study}", "{layout}", "generate_samples", f"{block.log}.tsv"))
+        wildcard_constraints:
+            study=block.studies,
+        conda:
+            "../../envs/hessgeo.yaml"
+        # More shards at once beat more threads a shard, and one thread rounds the same way on every machine.
+        threads: 1
+        resources:
+            mem_mb=block.of("system_memory_mb"),
+            runtime="4h",
+        params:
+            seed=block.setting("seed"),
+            sampling=block.of("sampling"),
+            plane=block.of("plane"),
+            shard=block.setting("sampling", "shard"),
+            system=block.of("system"),
+            store=block.of("samples"),
+        message:
+            f"Generate {block.words}"
+        script:
+            "../scripts/generate_samples.py"
 
 
 rule check_samples:
@@ -149,31 +156,46 @@ rule create_embedding:
         "../scripts/create_embedding.py"
 
 
-rule embed_samples:
-    input:
-        metadata=rules.create_embedding.output.metadata,
-        shard=rules.generate_samples.output.shard,
-        sidecar=rules.generate_samples.output.sidecar,
-        model=of_study("trained_embedding"),
-    output:
-        shard=samples("embedding", "{key}", "c", "{shard}", "0"),
-        sidecar=manifest("embedding", "{key}", "{shard}.json"),
-    log:
-        logs("{study}", "{layout}", "{key}", "embed_samples", "{shard}.log"),
-    benchmark:
-        benchmarks("{study}", "{layout}", "{key}", "embed_samples", "{shard}.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
-    resources:
-        mem_mb=of_study("embedding_memory_mb"),
-        runtime="60m",
-    params:
-        embedding=of_study("embedding"),
-        embedder=of_study("embedder"),
-        image_shape=of_study("image_shape"),
-        store=subpath(output.shard, ancestor=5),
-    message:
-        "Embed shard {wildcards.shard} of the samples of {wildcards.study}"
-    script:
-        "../scripts/embed_samples.py"
+for block in layout.blocks:
+
+    rule:
+        name:
+            f"embed_samples{block.suffix}"
+        input:
+            metadata=block.path(rules.create_embedding.output.metadata),
+            shards=block.images,
+            sidecars=block.image_sidecars,
+            model=block.of("trained_embedding"),
+        output:
+            shards=block.embeddings,
+            sidecars=block.embedding_sidecars,
+        log:
+            block.path(logs("{study}", "{layout}", "{key}", "embed_samples", f"{block.log}.log")),
+        benchmark:
+            block.path(benchmarks("{study}", "{layout}", "{key}", "embed_samples", f"{block.log}.tsv"))
+        wildcard_constraints:
+            study=block.studies,
+        conda:
+            "../../envs/hessgeo.yaml"
+        threads: 1
+        resources:
+            mem_mb=block.of("embedding_memory_mb"),
+            runtime="60m",
+        params:
+            embedding=block.of("embedding"),
+            embedder=block.of("embedder"),
+            image_shape=block.of("image_shape"),
+            store=block.of("samples"),
+            array=block.of("embedding_array"),
+        message:
+            f"Embed {block.words}"
+        script:
+            "../scripts/embed_samples.py"
+
+
+# What --set-resources and --set-threads say of the rule with a wildcard holds for the others; what they cannot say is
+# a function.
+for block in layout.blocks:
+    for step in map(workflow.get_rule, ("generate_samples", "embed_samples")):
+        given = {name: value for name, value in step.resources.items() if value.raw is not None}
+        workflow.get_rule(f"{step.name}{block.suffix}").resources.update(type(step.resources)(given))

@@ -29,15 +29,15 @@ def main(plane, latent_shape, image_shape, load_model, output):
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
-        params, name = step.params, step.wildcards.layout.rpartition("-")[2]
+        params, made = step.params, step.output.anchors
 
         def load():
             from hessgeo.workflow.loading import load_model
 
             source = params.system
-            with source.reading(name):
+            with source.reading(made):
                 return load_model(source.settings, source.path, device=pick_device())
 
         shapes = tuple(params.latent_shape), tuple(params.image_shape)
-        with params.anchors.reading(name):
+        with params.anchors.reading(made):
             main(params.anchors.settings, *shapes, load, step.output)

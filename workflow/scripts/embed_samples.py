@@ -1,6 +1,7 @@
-"""Embed one shard of a study's samples."""
+"""Embed shards of a study's samples with one model."""
 
 import time
+from pathlib import Path
 
 from hessgeo import store
 from hessgeo.embeddings import embed, load_embedding
@@ -20,18 +21,11 @@ def main(path, array, shard, embedding, batch_size, threads, about):
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
-        params, device, key = step.params, pick_device(), step.wildcards.key
-        source, shape = params.embedder, tuple(params.image_shape)
-        with source.reading(key) as model:
+        params, device, source = step.params, pick_device(), step.params.embedder
+        shape = tuple(params.image_shape)
+        with source.reading(step.output.shards[0]) as model:
             embedding = load_embedding(source.settings, source.path, shape, device=device)
         about = {"device": device, "settings": digest(params.embedding), "model": model}
-        batch_size = source.settings["batch_size"]
-        main(
-            params.store,
-            f"embedding/{key}",
-            int(step.wildcards.shard),
-            embedding,
-            batch_size,
-            step.threads,
-            about,
-        )
+        work = (embedding, source.settings["batch_size"], step.threads, about)
+        for sidecar in step.output.sidecars:
+            main(params.store, params.array, int(Path(sidecar).stem), *work)

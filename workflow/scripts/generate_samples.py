@@ -1,6 +1,7 @@
-"""Generate one shard of a study's samples."""
+"""Generate shards of a study's samples with one model."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -27,9 +28,10 @@ if __name__ == "__main__":
     with script_context(snakemake) as step:
         params, device, source = step.params, pick_device(), step.params.system
         plane, most = latent_plane(store.read_npy(step.input.anchors), params.plane), params.shard
-        with source.reading(step.wildcards.layout.rpartition("-")[2]) as model:
+        with source.reading(step.output.shards[0]) as model:
             options = {"device": device, "most": most, "model": model}
             system = load_system(source.settings, source.path, plane, **options)
         about = {"device": device, "settings": digest(params.sampling), "model": model}
         about["batch_size"] = system.batch_size
-        main(params.store, int(step.wildcards.shard), system, params.seed, about)
+        for sidecar in step.output.sidecars:
+            main(params.store, int(Path(sidecar).stem), system, params.seed, about)
