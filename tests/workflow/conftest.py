@@ -1,5 +1,6 @@
 """Run the workflow as its users do: the snakemake command, in a folder of its own."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -56,6 +57,13 @@ class Workflow:
         schema = self.repository / "workflow" / "schemas" / "config.schema.yaml"
         settings = read_settings(merged(config, self.overrides), schema)
         return Layout(settings, self.repository).studies[0]
+
+    def in_folder(self):
+        """The same where its settings name files, relative to the working directory."""
+        with contextlib.chdir(self.directory):
+            study = self.study
+            study.targets  # noqa: B018 - names are found now, from files as they are
+        return study
 
     def __call__(self, path):
         return self.directory / path
