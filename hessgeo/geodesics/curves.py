@@ -5,24 +5,37 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hessgeo.geodesics.quadrature import TOLERANCE, Integrals, gauss_legendre, integrate
 from hessgeo.metrics.base import Metric, as_metric
 
 MetricLike = Metric | Callable[[Tensor], Tensor]
 Gradient = Callable[[Tensor], Tensor]
 
 
-@cache
-def gauss_legendre(nodes: int) -> tuple[Float[Tensor, "q"], Float[Tensor, "q"]]:
-    """Nodes and weights on [0, 1], exact to polynomials of degree ``2 nodes - 1``."""
-    x, w = np.polynomial.legendre.leggauss(nodes)
-    return torch.from_numpy((x + 1) / 2), torch.from_numpy(w / 2)
+MEASURED = 1e-6  # error of a length, relative, above which it is not called measured
+CELLS = 160  # of a whole curve, at least, each of 15 nodes, before any is halved
+_ROUNDING = 1e-12  # of a squared length or a determinant below zero that is none
+_INVERSE = 8  # nodes of the length from the start of a cell to a place in it
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Lengths of curves, measured to a stated error, and places along them.
+
+    Attributes:
+        length: of each curve; NaN where the metric is negative or not finite on it.
+        error: estimate of its absolute error, from above.
+        cells: that the lengths are sums over.
+    """
+
+    length: Float[Tensor, "m"]
+    error: Float[Tensor, "m"]
+    cells: Integrals
 
 
 @dataclass(frozen=True)
@@ -81,48 +94,97 @@ class Curves:
         speed, weights = self._speed_squared(metric, nodes)
         return self.segments * (speed * weights).sum(dim=(1, 2))
 
-    def length(self, metric: MetricLike, *, nodes: int = 8, strict: bool = True) -> Float[Tensor, "m"]:
-        """``integral sqrt(<x', g(x) x'>) ds``.
+    def measure(
+        self,
+        metric: MetricLike,
+        *,
+        tolerance: float = TOLERANCE,
+        cells: int = CELLS,
+        definite: bool = False,
+    ) -> Lengths:
+        """``integral sqrt(<x', g(x) x'>) ds`` by adaptive quadrature, see ``quadrature.integrate``.
+
+        A wall of the metric is found if one of the first nodes sees it: there are at least ``15 cells`` on a curve, so
+        that what is narrower than about 1/1000 of it, in ``s``, may stay unseen.
 
         Args:
             metric: positive semi-definite along the curves.
-            nodes: of Gauss-Legendre quadrature in each segment.
+            tolerance: of each length, relative.
+            cells: of a whole curve to start with, at least.
+            definite: whether a metric that is negative in any direction counts as none, or along the curve only.
+        """
+        count, segments = self.coefficients.shape[:2]
+        pieces, metric = self.coefficients.flatten(0, 1), as_metric(metric)
+
+        def rate(piece: Tensor, r: Tensor) -> Tensor:
+            own = pieces[piece][:, None]
+            return _speed(metric, _horner(own, r, 0), _horner(own, r, 1), definite)
+
+        curve = torch.arange(count, device=pieces.device).repeat_interleave(segments)
+        found = integrate(
+            rate, curve, count, cells=-(-cells // segments), tolerance=tolerance, like=self.coefficients
+        )
+        return Lengths(found.value, found.error, found)
+
+    def length(
+        self, metric: MetricLike, *, tolerance: float = TOLERANCE, strict: bool = True
+    ) -> Float[Tensor, "m"]:
+        """``integral sqrt(<x', g(x) x'>) ds``, measured as by ``measure``.
+
+        Args:
+            metric: positive semi-definite along the curves.
+            tolerance: of each length, relative.
             strict: whether to refuse a curve along which the metric is negative or not finite, or call it infinite.
 
         Raises:
-            ValueError: if ``strict`` and there is such a curve.
+            ValueError: if ``strict`` and there is such a curve, or one whose length is not found to the tolerance.
         """
-        squared, weights = self._speed_squared(metric, nodes)
-        if not strict:
-            squared = torch.where(squared >= 0, squared, torch.inf)  # what is not a number is not
-        return (_root(squared) * weights).sum(dim=(1, 2))
+        found = self.measure(metric, tolerance=tolerance)
+        if strict:
+            _check_measured(found)
+        return found.length.nan_to_num(torch.inf, torch.inf)
 
-    def equidistant(self, metric: MetricLike, count: int, *, nodes: int = 8) -> Float[Tensor, "m count"]:
+    def equidistant(
+        self, metric: MetricLike, count: int, *, measured: Lengths | None = None
+    ) -> Float[Tensor, "m count"]:
         """Places ``s`` of ``count`` points, ends included, between which the length along the curve is the same.
 
+        Args:
+            metric: positive semi-definite along the curves.
+            count: of points.
+            measured: what ``measure`` gave for the metric, if it has been asked already.
+
         Raises:
-            ValueError: if ``count`` is below two.
+            ValueError: if ``count`` is below two, or the metric is negative or not finite along a curve.
         """
         if count < 2:
             raise ValueError(f"count is {count}; a curve has two ends")
-        ends = torch.cumsum(self._segment_lengths(metric, nodes), dim=1)
-        reached = torch.cat([torch.zeros_like(ends[:, :1]), ends], dim=1)
-        target = torch.linspace(0, 1, count, dtype=ends.dtype, device=ends.device) * reached[:, -1:]
-        segment = torch.searchsorted(ends, target.contiguous()).clamp(max=self.segments - 1)
-        missing = target - reached.gather(1, segment)
-        whole = ends.diff(dim=1, prepend=torch.zeros_like(ends[:, :1])).gather(1, segment)
-        r = torch.where(whole > 0, missing / torch.where(whole > 0, whole, 1.0), torch.zeros_like(whole))
-        low, high = torch.zeros_like(r), torch.ones_like(r)
-        for _ in range(30):  # Newton on the length within the segment, kept inside a shrinking bracket
-            excess = self._partial_length(metric, segment, r, nodes) - missing
-            low, high = torch.where(excess < 0, r, low), torch.where(excess > 0, r, high)
-            speed = self._segment_speed(metric, segment, r)
-            newton = r - excess / torch.where(speed > 0, speed, 1.0)
-            inside = (newton >= low) & (newton <= high)
-            r = torch.where(excess == 0, r, torch.where(inside, newton, (low + high) / 2))
-            if bool((excess.abs() <= 1e-10 * reached[:, -1:]).all()):
-                break
-        return ((segment + r) / self.segments).clamp(0, 1)
+        if measured is None:
+            measured = self.measure(metric)
+        if bool(measured.length.isnan().any()):
+            raise ValueError("the metric is negative or not finite along a curve: repair it first")
+        cells, pieces, metric = measured.cells, self.coefficients.flatten(0, 1), as_metric(metric)
+        m, whole = len(self.coefficients), torch.where(measured.length > 0, measured.length, 1.0)
+        curve = cells.piece // self.segments
+        share = cells.part / whole[curve]
+        ends = torch.cumsum(share, dim=0)
+        last = torch.bincount(curve, minlength=m).cumsum(0)
+        before = torch.cat([ends.new_zeros(1), ends])[torch.cat([last.new_zeros(1), last])]  # of whole curves
+        wanted = torch.linspace(0, 1, count, dtype=ends.dtype, device=ends.device)[1:-1].expand(m, -1)
+        target = before[:-1, None] + wanted * before.diff()[:, None]
+        cell = torch.searchsorted(ends, target.contiguous())
+        cell = torch.minimum(
+            torch.maximum(cell, last[:, None] - last.diff(prepend=last.new_zeros(1))[:, None]),
+            last[:, None] - 1,
+        )
+        missing = (target - (ends[cell] - share[cell])) * whole[:, None]
+        u = _inverse(
+            metric, pieces[cells.piece[cell]], cells.start[cell], cells.width[cell], cells.part[cell], missing
+        )
+        r = cells.start[cell] + u * cells.width[cell]
+        s = ((cells.piece[cell] % self.segments) + r) / self.segments
+        edge = s.new_zeros(m, 1)
+        return torch.cat([edge, s.clamp(0, 1), edge + 1], dim=1)
 
     def _place(self, s: Tensor) -> tuple[Tensor, Tensor]:
         place = (s * self.segments).expand(len(self.coefficients), -1)
@@ -138,24 +200,8 @@ class Curves:
         r, weights = (v.to(self.coefficients) for v in gauss_legendre(nodes))
         pieces = self.coefficients[:, :, None]
         position, velocity = _horner(pieces, r, 0), _horner(pieces, r, 1)
-        return _squared_norm(metric, position, velocity), weights
-
-    def _segment_lengths(self, metric: MetricLike, nodes: int) -> Float[Tensor, "m segment"]:
-        squared, weights = self._speed_squared(metric, nodes)
-        return (_root(squared) * weights).sum(dim=2)
-
-    def _segment_speed(self, metric: MetricLike, segment: Tensor, r: Tensor) -> Float[Tensor, "m k"]:
-        position = self._evaluate(segment, r, derivative=0)
-        return _root(_squared_norm(metric, position, self._evaluate(segment, r, derivative=1)))
-
-    def _partial_length(
-        self, metric: MetricLike, segment: Tensor, r: Tensor, nodes: int
-    ) -> Float[Tensor, "m k"]:
-        """Length from the start of a segment to ``r``."""
-        places, weights = (v.to(r) for v in gauss_legendre(nodes))
-        spread = (r[..., None] * places).flatten(1)
-        speed = self._segment_speed(metric, segment.repeat_interleave(nodes, dim=1), spread)
-        return r * (speed.unflatten(1, (-1, nodes)) * weights).sum(-1)
+        g = as_metric(metric)(position)
+        return torch.einsum("...i,...ij,...j->...", velocity, g, velocity), weights
 
 
 def subdivided(points: Float[Tensor, "m n 2"], step: float) -> Float[Tensor, "m k 2"]:
@@ -190,13 +236,15 @@ def subdivided(points: Float[Tensor, "m n 2"], step: float) -> Float[Tensor, "m 
     return torch.cat([points, between], dim=1)[rows, order]
 
 
-def length(points: Float[Tensor, "m n 2"], metric: MetricLike, *, nodes: int = 8) -> Float[Tensor, "m"]:
-    """Length of polylines, ``sum_k integral sqrt(<d_k, g d_k>)``, by ``nodes`` Gauss-Legendre nodes a segment.
+def length(
+    points: Float[Tensor, "m n 2"], metric: MetricLike, *, tolerance: float = TOLERANCE
+) -> Float[Tensor, "m"]:
+    """Length of polylines, ``sum_k integral sqrt(<d_k, g d_k>)``, by adaptive quadrature.
 
     Raises:
-        ValueError: if a curve has fewer than two points, or the metric is negative along one.
+        ValueError: if a curve has fewer than two points, the metric is negative along one, or the tolerance is not met.
     """
-    return Curves.polyline(points).length(metric, nodes=nodes)
+    return Curves.polyline(points).length(metric, tolerance=tolerance)
 
 
 def energy(points: Float[Tensor, "m n 2"], metric: MetricLike, *, nodes: int = 1) -> Float[Tensor, "m"]:
@@ -278,14 +326,51 @@ def _horner(
     return value
 
 
-def _squared_norm(metric: MetricLike, position: Tensor, velocity: Tensor) -> Tensor:
-    return torch.einsum("...i,...ij,...j->...", velocity, as_metric(metric)(position), velocity)
+def _speed(metric: Metric, position: Tensor, velocity: Tensor, definite: bool) -> Tensor:
+    """``sqrt(<v, g v>)``; NaN where the metric is negative along ``v``, or in any direction if it must be definite."""
+    g = metric(position)
+    aa, ab, bb = g[..., 0, 0], g[..., 0, 1], g[..., 1, 1]
+    a, b = velocity[..., 0], velocity[..., 1]
+    straight, crossed = aa * a * a + bb * b * b, 2 * ab * a * b
+    squared = straight + crossed
+    broken = squared < -_ROUNDING * (straight.abs() + crossed.abs())
+    if definite:
+        broken |= ab.abs() > (1 + _ROUNDING) * aa.sqrt() * bb.sqrt()
+        broken |= torch.minimum(aa, bb) < 0
+    return squared.clamp(min=0).sqrt().masked_fill(broken, torch.nan)
 
 
-def _root(squared: Tensor) -> Tensor:
-    # A rounding below zero is a zero; more means that there is no length.
-    if not bool(
-        (squared >= -1e-12 * squared.abs().amax(dim=tuple(range(1, squared.ndim)), keepdim=True)).all()
-    ):
+def _inverse(
+    metric: Metric, pieces: Tensor, start: Tensor, width: Tensor, part: Tensor, missing: Tensor
+) -> Float[Tensor, "m k"]:
+    """The share of a cell up to which the length is ``missing``: Newton's method inside a shrinking bracket."""
+    nodes, weights = (v.to(start) for v in gauss_legendre(_INVERSE))
+    u = torch.where(part > 0, missing / torch.where(part > 0, part, 1.0), 0.0).clamp(0, 1)
+    low, high = torch.zeros_like(u), torch.ones_like(u)
+    for _ in range(30):
+        r = start[..., None] + (width * u)[..., None] * nodes
+        speed = _speed(
+            metric, _horner(pieces[..., None, :, :], r, 0), _horner(pieces[..., None, :, :], r, 1), False
+        )
+        excess = width * u * (speed @ weights) - missing
+        if bool((excess.abs() <= 1e-10 * part).all()):
+            break
+        low, high = torch.where(excess < 0, u, low), torch.where(excess > 0, u, high)
+        r = start + width * u
+        rate = width * _speed(metric, _horner(pieces, r, 0), _horner(pieces, r, 1), False)
+        newton = u - excess / torch.where(rate > 0, rate, 1.0)
+        inside = (newton >= low) & (newton <= high)
+        u = torch.where(excess == 0, u, torch.where(inside, newton, (low + high) / 2))
+    return u
+
+
+def _check_measured(found: Lengths) -> None:
+    if bool(found.length.isnan().any()):
         raise ValueError("the metric is negative or not finite along a curve: repair it first")
-    return squared.clamp(min=0).sqrt()
+    missed = found.error > MEASURED * found.length
+    if bool(missed.any()):
+        worst = float((found.error / found.length)[missed].max())
+        raise ValueError(
+            f"the lengths of {int(missed.sum())} of {len(missed)} curves are known to {worst:.1e} of themselves only, "
+            f"must be {MEASURED:g}: the metric is singular or broken along them"
+        )

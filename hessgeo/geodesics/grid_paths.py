@@ -13,9 +13,10 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
-from hessgeo.geodesics.curves import gauss_legendre
+from hessgeo.geodesics.curves import MEASURED, Curves
+from hessgeo.geodesics.quadrature import TOLERANCE
 from hessgeo.grids import Grid
-from hessgeo.metrics.base import Metric, as_metric
+from hessgeo.metrics.base import Metric
 
 # Half of each stencil, the other half is its mirror image: steps to neighbours that no other step passes through.
 STENCILS = {8: 1, 16: 2, 32: 3}
@@ -28,7 +29,7 @@ class GridGraph:
     Attributes:
         grid: the nodes.
         graph: costs, symmetric, of ``grid.size`` rows.
-        broken: edges left out because the metric is not positive definite, or not finite, along them.
+        broken: edges left out because the metric is not positive definite, not finite, or singular along them.
     """
 
     grid: Grid
@@ -41,10 +42,10 @@ def grid_graph(
     grid: Grid,
     *,
     neighbours: int = 16,
-    nodes: int = 3,
+    tolerance: float = TOLERANCE,
     device: str | torch.device = "cpu",
 ) -> GridGraph:
-    """The graph of a grid under a metric, each edge costing its length by quadrature.
+    """The graph of a grid under a metric, each edge costing its length by adaptive quadrature.
 
     A shortest path along 16 directions is longer than the geodesic by up to 2.8 % where the metric is constant
     (8: 8.2 %, 32: 1.4 %), however fine the grid.
@@ -53,7 +54,7 @@ def grid_graph(
         metric: where it is not positive definite, edges are left out and counted.
         grid: the nodes.
         neighbours: of each node, 8, 16 or 32.
-        nodes: of Gauss-Legendre quadrature along each edge.
+        tolerance: of the length of each edge, relative.
         device: where the metric is evaluated.
 
     Raises:
@@ -61,33 +62,23 @@ def grid_graph(
     """
     if neighbours not in STENCILS:
         raise ValueError(f"neighbours is {neighbours}, must be one of {', '.join(map(str, STENCILS))}")
-    reach = STENCILS[neighbours]
-    places, weights = gauss_legendre(nodes)
-    index = np.arange(grid.size).reshape(grid.shape)
-    axes = [torch.from_numpy(axis).to(device) for axis in grid.axes]
-    rows, columns, costs, broken = [], [], [], 0
-    for i in range(reach + 1):
-        for j in range(-reach, reach + 1):
+    index, starts, ends = np.arange(grid.size).reshape(grid.shape), [], []
+    for i in range(STENCILS[neighbours] + 1):
+        for j in range(-STENCILS[neighbours], STENCILS[neighbours] + 1):
             if gcd(i, j) != 1 or (i == 0 and j < 0) or max(i, abs(j)) >= min(grid.shape):
                 continue
             first = index[: grid.shape[0] - i, max(0, -j) : grid.shape[1] - max(0, j)].ravel()
-            step = torch.tensor(
-                [i * grid.spacing[0], j * grid.spacing[1]], dtype=torch.float64, device=device
-            )
-            start = torch.stack([axes[0][first // grid.shape[1]], axes[1][first % grid.shape[1]]], dim=-1)
-            with torch.no_grad():
-                g = as_metric(metric)(start[:, None] + places.to(step)[:, None] * step)
-            squared = torch.einsum("i,nqij,j->nq", step, g, step)
-            usable = ((squared > 0) & (torch.linalg.det(g) > 0)).all(dim=1).cpu().numpy()
-            cost = (squared.clamp(min=0).sqrt() @ weights.to(step)).cpu().numpy()
-            usable &= np.isfinite(cost)
-            broken += int((~usable).sum())
-            rows.append(first[usable])
-            columns.append(first[usable] + i * grid.shape[1] + j)
-            costs.append(cost[usable])
-    ends = np.concatenate(rows), np.concatenate(columns)
-    half = coo_array((np.concatenate(costs), ends), shape=(grid.size, grid.size))
-    return GridGraph(grid, csr_array(half + half.T), broken)
+            starts.append(first)
+            ends.append(first + i * grid.shape[1] + j)
+    start, end = np.concatenate(starts), np.concatenate(ends)
+    edges = torch.from_numpy(np.stack([grid.points[start], grid.points[end]], axis=1)).to(device)
+    with torch.no_grad():
+        found = Curves.polyline(edges).measure(metric, tolerance=tolerance, cells=1, definite=True)
+    cost, error = found.length.cpu().numpy(), found.error.cpu().numpy()
+    usable = (cost > 0) & (error <= max(tolerance, MEASURED) * cost)
+    which = start[usable], end[usable]
+    half = coo_array((cost[usable], which), shape=(grid.size, grid.size))
+    return GridGraph(grid, csr_array(half + half.T), int((~usable).sum()))
 
 
 def grid_paths(

@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hessgeo.geodesics import block_tridiagonal
-from hessgeo.geodesics.curves import Curves, gauss_legendre
+from hessgeo.geodesics.curves import Curves
+from hessgeo.geodesics.quadrature import gauss_legendre
 from hessgeo.metrics.base import Box, Metric
 
 _ARMIJO = 1e-4
@@ -351,4 +352,5 @@ def _momenta(metric: Metric, state: _Expansion) -> Float[Tensor, "m n 2"]:
     backward, forward = -state.gradient[..., :1, 0:2], state.gradient[..., -1:, 4:6]
     inner = (state.gradient[:, :-1, 4:6] - state.gradient[:, 1:, 0:2]) / 2
     momentum = torch.cat([backward, inner, forward], dim=1)
-    return torch.linalg.solve(metric(state.points), momentum) / (2 * segments)
+    # Where the metric is singular there is no such tangent, and what comes out is not taken.
+    return torch.linalg.solve_ex(metric(state.points), momentum)[0] / (2 * segments)

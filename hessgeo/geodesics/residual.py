@@ -19,15 +19,19 @@ def geodesic_residual(
     """Residual of the geodesic equation at the inner points, ``L |x'' + Gamma(x', x')| / |x'|^2``, dimensionless.
 
     The acceleration is that of the polynomial through points and tangents of five neighbours (of four beside the ends);
-    lengths and norms are those of the metric. Zero for a geodesic at constant speed; zero where a curve has no length.
+    lengths and norms are those of the metric. Zero for a geodesic at constant speed; zero where a curve has no length;
+    infinite where the metric is not positive definite.
     """
     inner, tangent = points[:, 1:-1], tangents[:, 1:-1]
     second = _second_difference(points, tangents)
     g, first = metric.slope(inner)
-    second = second + torch.einsum("...kij,...i,...j->...k", christoffel_of(g, first), tangent, tangent)
+    regular = torch.isfinite(g).all(dim=-1).all(dim=-1) & (torch.linalg.cholesky_ex(g)[1] == 0)
+    whole = torch.where(regular[..., None, None], g, torch.eye(2).to(g))
+    second = second + torch.einsum("...kij,...i,...j->...k", christoffel_of(whole, first), tangent, tangent)
     norm, speed = (torch.einsum("...i,...ij,...j->...", v, g, v).clamp(min=0) for v in (second, tangent))
     segments = points.shape[1] - 1
-    return torch.where(speed > 0, segments * (norm / torch.where(speed > 0, speed, 1.0)).sqrt(), 0.0)
+    residual = segments * (norm / torch.where(speed > 0, speed, 1.0)).sqrt()
+    return torch.where(regular, torch.where(speed > 0, residual, 0.0), torch.inf)
 
 
 def _second_difference(

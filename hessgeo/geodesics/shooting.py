@@ -119,7 +119,7 @@ def logarithm(
     miss, residual = _miss(metric, starts, velocity, ends, g, solved.length, steps)
     iterations = torch.zeros(len(starts), dtype=torch.long, device=starts.device)
     for _ in range(max_iterations):
-        open_rows = torch.nonzero(residual > tolerance)[:, 0]
+        open_rows = torch.nonzero((residual > tolerance) & ~solved.failed)[:, 0]
         if len(open_rows) == 0:
             break
         a, v = starts[open_rows].double(), velocity[open_rows]
@@ -147,7 +147,8 @@ def _miss(
 ) -> tuple[Float[Tensor, "m 2"], Float[Tensor, "m"]]:
     miss = exponential(metric, starts, velocity, steps=steps) - ends
     norm = torch.einsum("mi,mij,mj->m", miss, g, miss).clamp(min=0).sqrt()
-    return miss, torch.where(length > 0, norm / torch.where(length > 0, length, 1.0), 0.0)
+    relative = torch.where(length > 0, norm / torch.where(length > 0, length, 1.0), 0.0)
+    return miss, torch.where(length.isnan(), torch.inf, relative)
 
 
 def _acceleration(metric: Metric, x: Tensor, v: Tensor) -> Tensor:

@@ -11,6 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 Box = tuple[tuple[float, float], tuple[float, float]]
+_ASYMMETRY = (
+    1e-6  # difference of the off-diagonal entries, share of the largest, that is rounding in single precision
+)
 
 
 class MetricJet(NamedTuple):
@@ -89,7 +92,7 @@ class FunctionMetric(Metric):
                 f"the metric function gave shape {tuple(g.shape)} for points of shape {tuple(t.shape)}, "
                 f"must be {(*t.shape, 2)}"
             )
-        return g
+        return g.to(t.dtype)
 
     def slope(self, t: Float[Tensor, "*batch 2"]) -> tuple[Tensor, Float[Tensor, "*batch 2 2 2"]]:
         """See ``Metric.slope``; by differences if there is a step."""
@@ -103,6 +106,23 @@ class FunctionMetric(Metric):
 def as_metric(metric: Metric | Callable[[Tensor], Tensor]) -> Metric:
     """A metric as it is, a function as a ``FunctionMetric``."""
     return metric if isinstance(metric, Metric) else FunctionMetric(metric)
+
+
+def check_symmetric(metric: Metric, t: Float[Tensor, "*batch 2"]) -> None:
+    """Refuse a metric that is no symmetric matrix at one of the points.
+
+    Raises:
+        ValueError: one line that names the point and both entries.
+    """
+    t = t.reshape(-1, 2)
+    g = metric(t)
+    off, size = (g[:, 0, 1] - g[:, 1, 0]).abs(), g.abs().amax(dim=(1, 2))
+    wrong = torch.nonzero(off > _ASYMMETRY * size)[:, 0]
+    if len(wrong):
+        (a, b), (upper, lower) = t[wrong[0]].tolist(), (float(g[wrong[0], i, 1 - i]) for i in (0, 1))
+        raise ValueError(
+            f"the metric at ({a:g}, {b:g}) is not symmetric: g_ab is {upper:g} and g_ba is {lower:g}"
+        )
 
 
 def stack_jet(

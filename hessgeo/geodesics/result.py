@@ -1,0 +1,133 @@
+"""What the solver returns: shortest paths found, with what certifies each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from hessgeo.geodesics.curves import MEASURED, Curves
+from hessgeo.metrics.base import Metric
+
+RESIDUAL_TOLERANCE = 1e-2  # rad over its length: what a certified curve may miss the geodesic equation by
+JUDGED = 1e-3  # of a length: what the solver's own quadrature may miss of it on a certified curve
+
+
+@dataclass(frozen=True)
+class Geodesics:
+    """Shortest paths found, with what certifies each.
+
+    Attributes:
+        points: of each curve, ends included; the metric distance between neighbours is the same up to the curve's own
+            error (a minimum of the energy has constant speed).
+        tangents: derivatives at the points, per segment (``dx / ds / (n - 1)``): with the points a cubic Hermite
+            spline.
+        length: of that spline, or of the refined one, by adaptive quadrature with nodes of its own: of a curve that
+            exists, so not less than the distance, and not more than that of the straight line; NaN for a pair that
+            failed.
+        length_error: estimate of its absolute error, from above.
+        energy: ``integral <x', g x'> ds`` as the solver sees it, with few nodes a segment: the squared length up to the
+            unevenness of the speed, and what these nodes miss.
+        converged: whether Newton's method reached its tolerance: the curve is the best of its number of segments, which
+            may be too few.
+        iterations: Newton steps, over all resolutions.
+        residual: of the geodesic equation, ``max_k L |D_s x'| / |x'|^2`` over the points: how far the tangent turns, in
+            radians over the whole length, relative to one that is parallel. Points that the box holds, and their
+            neighbours, are left out.
+        minimal: whether the second variation is positive definite, so that no nearby curve is shorter (Jacobi).
+        from_grid: whether the start from the shortest path on the grid won over the straight line at low resolution.
+        held: number of points that the box holds on its edge; a curve that has some is a shortest path within the box.
+        segments: that each curve was solved with; a multiple of ``points - 1`` where it was refined.
+        refined: rows, and the curves of these rows in all their segments, of which ``points`` keeps the ends of every
+            second, fourth, and so on; a later entry stands for an earlier one of the same row.
+        reasons: why pairs failed, by their rows.
+    """
+
+    points: Float[Tensor, "m n 2"]
+    tangents: Float[Tensor, "m n 2"]
+    length: Float[Tensor, "m"]
+    length_error: Float[Tensor, "m"]
+    energy: Float[Tensor, "m"]
+    converged: Bool[Tensor, "m"]
+    iterations: Int[Tensor, "m"]
+    residual: Float[Tensor, "m"]
+    minimal: Bool[Tensor, "m"]
+    from_grid: Bool[Tensor, "m"]
+    held: Int[Tensor, "m"]
+    segments: Int[Tensor, "m"]
+    metric: Metric
+    refined: tuple[tuple[Int[Tensor, "k"], Curves], ...] = ()
+    reasons: dict[int, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Number of curves."""
+        return len(self.points)
+
+    @property
+    def failed(self) -> Bool[Tensor, "m"]:
+        """Pairs without a curve along which the metric is positive definite; ``reasons`` says why."""
+        return self.length.isnan()
+
+    @property
+    def measured(self) -> Bool[Tensor, "m"]:
+        """Whether a length is known to ``curves.MEASURED`` of itself, and the solver saw the metric that it measures.
+
+        Where nodes of the solver's quadrature pass over a wall, its energy is not the squared length: the curve may be
+        far from the shortest one, however well it converged.
+        """
+        missed = (self.energy.clamp(min=0).sqrt() - self.length).abs()
+        return (self.length_error <= MEASURED * self.length) & (missed <= JUDGED * self.length)
+
+    @property
+    def certified(self) -> Bool[Tensor, "m"]:
+        """Whether a curve is a geodesic, its length is measured, and no nearby one is shorter, each to its tolerance.
+
+        It converged, is minimal, its residual is at most ``RESIDUAL_TOLERANCE``, and it is ``measured``. That no curve
+        through another valley is shorter is not certified, nor what is too narrow for the quadrature to see (see
+        ``Curves.measure``).
+        """
+        return self.converged & self.minimal & (self.residual <= RESIDUAL_TOLERANCE) & self.measured
+
+    @property
+    def curves(self) -> Curves:
+        """The curves between the points, too; for those that were refined see ``refined``."""
+        return Curves.hermite(self.points, self.tangents)
+
+    def equidistant(self, count: int) -> Float[Tensor, "m count 2"]:
+        """``count`` points along each curve, ends included, equidistant in the metric, and in its box.
+
+        NaN for pairs that failed.
+        """
+        points = self.points.new_full((len(self), count, 2), torch.nan)
+        every = torch.arange(len(self), device=points.device)
+        for rows, curves in ((every, self.curves), *self.refined):
+            kept = ~self.failed[rows]
+            some = Curves(curves.coefficients[kept])
+            if bool(kept.any()):
+                points[rows[kept]] = some.at(some.equidistant(self.metric, count))
+        # Between points that the box holds a curve may bulge out of it.
+        return points if self.metric.box is None else points.clamp(*points.new_tensor(self.metric.box).T)
+
+    def rows(self, index: Int[Tensor, "k"]) -> Geodesics:
+        """Some of the curves, without their refinement."""
+        reasons = {k: self.reasons[row] for k, row in enumerate(index.tolist()) if row in self.reasons}
+        picked = {name: getattr(self, name)[index] for name in OF_CURVES}
+        return replace(self, **picked, refined=(), reasons=reasons)
+
+
+# What a curve has of its own.
+OF_CURVES = [one.name for one in fields(Geodesics) if one.name not in ("metric", "refined", "reasons")]
+
+
+def join(parts: list[Geodesics]) -> Geodesics:
+    """Batches one after another."""
+    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in OF_CURVES}
+    refined, before = [], 0
+    reasons: dict[int, str] = {}
+    for part in parts:
+        refined += [(rows + before, curves) for rows, curves in part.refined]
+        reasons |= {row + before: reason for row, reason in part.reasons.items()}
+        before += len(part)
+    return Geodesics(**joined, metric=parts[0].metric, refined=tuple(refined), reasons=reasons)
