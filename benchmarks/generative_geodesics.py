@@ -51,7 +51,8 @@ def measure(kind, args):
     end, cpu = time.perf_counter(), time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(
-        f"{kind:7s} {args.points} points, {graph.edge_count} edges, {args.nodes} nodes, {args.sources} sources: "
+        f"{kind:7s} {args.points} points, {graph.edge_count} edges, {args.nodes or 'adaptive'} nodes, {args.sources} "
+        "sources: "
         f"{joined - start:.1f} s edges + {weighed - joined:.1f} s lengths + {end - weighed:.1f} s paths = "
         f"{end - start:.1f} s ({cpu:.1f} s of processor); peak {peak:.2f} GB "
         f"(before {base:.2f}); unreachable {np.isinf(distances).sum()}"
@@ -66,13 +67,19 @@ def main():
     parser.add_argument("densities", nargs="*", help=f"of {', '.join(DENSITIES)}")
     parser.add_argument("--points", type=int, default=10_000)
     parser.add_argument("--sources", type=int, default=100)
-    parser.add_argument("--nodes", type=int, default=3, help="Gauss-Legendre nodes on each edge")
+    parser.add_argument(
+        "--nodes", type=int, help="Gauss-Legendre nodes on each edge, instead of adaptive quadrature"
+    )
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     if len(args.densities) == 1:
         measure(args.densities[0], args)
         return
-    options = [f"--{name}={getattr(args, name)}" for name in ("points", "sources", "nodes", "threads")]
+    options = [
+        f"--{name}={getattr(args, name)}"
+        for name in ("points", "sources", "nodes", "threads")
+        if getattr(args, name)
+    ]
     for kind in args.densities or DENSITIES:
         subprocess.run([sys.executable, __file__, kind, *options], check=True)
 

@@ -26,7 +26,7 @@ def density_graph(
     *,
     quantile: float,
     radius: float = 1.5,
-    nodes: int = 4,
+    nodes: int | None = None,
 ) -> GeodesicGraph:
     """The epsilon-graph of points in the metric of a density, ``epsilon`` as a multiple of the connecting radius.
 
@@ -35,7 +35,7 @@ def density_graph(
         density: ``p``.
         quantile: of ``p`` over the data that becomes ``lam``.
         radius: ``epsilon`` over the least one that connects all points; connected from 1 on.
-        nodes: of the quadrature along each edge.
+        nodes: of the quadrature along each edge; None for adaptive quadrature.
     """
     metric = conformal_metric(density, points, quantile=quantile)
     array = points.cpu().numpy()

@@ -11,9 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hessgeo.generative.base import Density
+from hessgeo.geodesics.curves import MEASURED
+from hessgeo.geodesics.quadrature import integrate
 from hessgeo.metrics.base import Metric
 
 BLOCK = 2**18  # points whose density is asked for at once
+TOLERANCE = 1e-7  # of a length, relative
+_MOST_CELLS = 64  # that a segment starts with
 
 
 @dataclass(frozen=True)
@@ -76,24 +80,81 @@ class ConformalMetric(Metric):
 
     @torch.no_grad()
     def segment_lengths(
-        self, start: Float[Tensor, "m d"], end: Float[Tensor, "m d"], *, nodes: int = 4
+        self,
+        start: Float[Tensor, "m d"],
+        end: Float[Tensor, "m d"],
+        *,
+        nodes: int | None = None,
+        tolerance: float = TOLERANCE,
+        scale: float | None = None,
     ) -> Float[Tensor, "m"]:
-        """Lengths of straight segments by Gauss-Legendre quadrature.
+        """Lengths of straight segments, ``|x - y| int (p0 + lam) / (p(x + s (y - x)) + lam) ds``.
 
-        ``|x - y| sum_q w_q (p0 + lam) / (p(x + s_q (y - x)) + lam)``, the edge cost of Kim et al.; its error
-        falls as the length of a segment to the power ``2 nodes``, relative to the scale of the density.
+        By adaptive quadrature (``geodesics.quadrature``), or by fixed nodes as Kim et al. do: then the error falls as
+        the length of a segment to the power ``2 nodes``, relative to the scale of the density, and nobody knows it.
 
         Args:
             start: one end of each.
             end: the other.
-            nodes: of the quadrature on each segment.
+            nodes: of Gauss-Legendre quadrature on each segment; None for adaptive quadrature.
+            tolerance: of each length by adaptive quadrature, relative.
+            scale: distance on which the density changes: no cell to start with is longer. What is narrower than a
+                seventh of a cell may be passed over; None for four cells a segment.
 
         Returns:
             The lengths; infinite where one is beyond the range of the floating-point type.
 
         Raises:
-            ValueError: on less than one node, or a density that is NaN somewhere.
+            ValueError: on less than one node, a density that is NaN somewhere, or a length that is not found to the
+                tolerance.
         """
+        if nodes is not None:
+            return self._fixed_lengths(start, end, nodes)
+        apart = (end - start).norm(dim=-1)
+        cells = torch.full_like(apart, 4) if scale is None else (apart / scale).ceil().clamp(1, _MOST_CELLS)
+        cells = 2 ** cells.log2().ceil().int()
+        lengths = torch.zeros_like(apart)
+        for count in torch.unique(cells).tolist():
+            rows = torch.nonzero(cells == count)[:, 0]
+            lengths[rows] = self._measured(start[rows], end[rows], count, tolerance)
+        return lengths
+
+    def _measured(
+        self, start: Float[Tensor, "m d"], end: Float[Tensor, "m d"], cells: int, tolerance: float
+    ) -> Float[Tensor, "m"]:
+        """Lengths by adaptive quadrature from so many cells each."""
+        step, share = end - start, torch.linspace(0, 1, 5).to(start)[:, None]
+        unknown = torch.zeros(len(start), dtype=torch.bool, device=start.device)
+
+        def log_speed(x: Tensor) -> Tensor:
+            return torch.cat([self.log_speed(part) for part in x.flatten(0, -2).split(BLOCK)]).reshape(
+                x.shape[:-1]
+            )
+
+        # The logarithm of a large cost is taken out, for the cost itself may be beyond all numbers.
+        large = log_speed(start[:, None] + share * step[:, None]).nan_to_num(0, 0, 0).amax(dim=1)
+
+        def rate(piece: Tensor, s: Tensor) -> Tensor:
+            logarithm = log_speed(start[piece][:, None] + s[..., None] * step[piece][:, None])
+            unknown[piece[logarithm.isnan().any(dim=1)]] = True
+            return (logarithm - large[piece][:, None]).exp()
+
+        every = torch.arange(len(start), device=start.device)
+        found = integrate(rate, every, len(start), cells=cells, tolerance=tolerance, rule=7, like=start)
+        if bool(unknown.any()):
+            raise ValueError(f"{int(unknown.sum())} lengths are NaN: so is the density on their way")
+        missed = (found.error > max(MEASURED, 10 * tolerance) * found.value) & (start.dtype == torch.float64)
+        if bool(missed.any()):
+            raise ValueError(
+                f"{int(missed.sum())} lengths are not found to {MEASURED:g} of themselves: the density is singular or "
+                "broken on their way"
+            )
+        lengths = (found.value.log() + large + step.norm(dim=-1).log()).exp()
+        return lengths.nan_to_num(torch.inf, torch.inf)  # without a number: beyond all of them
+
+    def _fixed_lengths(
+        self, start: Float[Tensor, "m d"], end: Float[Tensor, "m d"], nodes: int
+    ) -> Float[Tensor, "m"]:
         position, log_weight = _quadrature(nodes, start)
         parts = []
         rows = max(1, BLOCK // nodes)
@@ -106,9 +167,11 @@ class ConformalMetric(Metric):
             raise ValueError(f"{int(lengths.isnan().sum())} lengths are NaN: so is the density on their way")
         return lengths
 
-    def length(self, path: Float[Tensor, "n d"], *, nodes: int = 4) -> float:
-        """Length of a chain of straight segments."""
-        return self.segment_lengths(path[:-1], path[1:], nodes=nodes).sum().item()
+    def length(
+        self, path: Float[Tensor, "n d"], *, nodes: int | None = None, tolerance: float = TOLERANCE
+    ) -> float:
+        """Length of a chain of straight segments, see ``segment_lengths``."""
+        return self.segment_lengths(path[:-1], path[1:], nodes=nodes, tolerance=tolerance).sum().item()
 
 
 def _quadrature(nodes: int, like: Tensor) -> tuple[Float[Tensor, "q"], Float[Tensor, "q"]]:

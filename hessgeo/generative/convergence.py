@@ -45,7 +45,7 @@ def point_convergence(
     counts: Sequence[int],
     replicates: int,
     factor: float,
-    nodes: int = 3,
+    nodes: int | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Relative error of the graph distance between two points against the number of points (Kim et al., Fig. 4).
@@ -58,7 +58,7 @@ def point_convergence(
         counts: numbers of points.
         replicates: independent graphs for each.
         factor: of ``shrinking_epsilon``.
-        nodes: of the quadrature along each edge.
+        nodes: of the quadrature along each edge; None for adaptive quadrature.
         seed: of the draws.
 
     Returns:

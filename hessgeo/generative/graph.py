@@ -15,6 +15,10 @@ from scipy.spatial import cKDTree
 
 from hessgeo.generative.conformal import ConformalMetric
 
+_SCALE = (
+    6.0  # median distances of nearest neighbours: what a cell of quadrature is not longer than to start with
+)
+
 
 @dataclass(frozen=True)
 class GeodesicGraph:
@@ -148,7 +152,8 @@ def geodesic_graph(
     edges: Int[np.ndarray, "m 2"],
     metric: ConformalMetric,
     *,
-    nodes: int = 3,
+    nodes: int | None = None,
+    tolerance: float = 1e-6,
     device: str = "cpu",
 ) -> GeodesicGraph:
     """Weigh the edges of a graph by their lengths in a metric (Kim et al. 2024, Algorithm 1).
@@ -157,7 +162,9 @@ def geodesic_graph(
         points: the nodes.
         edges: pairs of them, each once.
         metric: what an edge costs.
-        nodes: of the Gauss-Legendre quadrature along each edge.
+        nodes: of Gauss-Legendre quadrature along each edge; None for adaptive quadrature, from cells no longer than
+            six times the median distance of a point from its nearest neighbour.
+        tolerance: of the length of each edge by adaptive quadrature, relative.
         device: where the density is evaluated.
 
     Returns:
@@ -171,7 +178,14 @@ def geodesic_graph(
         raise ValueError("each edge must join two points, and stand in the list once")
     where = torch.from_numpy(np.ascontiguousarray(points)).to(device)
     start, end = where[torch.from_numpy(low).to(device)], where[torch.from_numpy(high).to(device)]
-    length = metric.segment_lengths(start, end, nodes=nodes).cpu().numpy().astype(float)
+    nearest = cKDTree(points).query(points, k=min(2, len(points)))[0].reshape(len(points), -1)[:, -1]
+    scale = _SCALE * float(np.median(nearest)) or None
+    length = (
+        metric.segment_lengths(start, end, nodes=nodes, tolerance=tolerance, scale=scale)
+        .cpu()
+        .numpy()
+        .astype(float)
+    )
     passable = np.isfinite(length)
     length = np.maximum(length[passable], np.finfo(float).tiny)
     rows, columns = low[passable], high[passable]

@@ -12,6 +12,10 @@ from torch import Tensor
 
 from hessgeo.generative.conformal import ConformalMetric
 
+_STRAIGHT = 1e-6  # of a chord: what a straight path may be off it by
+_APART = 1e-3  # of a length: by what two minima differ that are not one
+_JUDGED = 0.01  # of a length: what the nodes of the energy may miss of it
+
 
 @dataclass(frozen=True)
 class RefinedPath:
@@ -26,6 +30,8 @@ class RefinedPath:
         residual: largest component of the gradient of the energy in the coordinates of the minimiser, as a
             share of the energy: 0 at a discrete geodesic.
         shortened: whether a shorter path was found; where none was, ``points`` are the path it came from.
+        local: whether the minimum is known to be one of several: the straight line between the ends led to another.
+            Where it is False nothing else is known either, but both starts came to the same.
     """
 
     points: Float[Tensor, "n d"]
@@ -35,10 +41,11 @@ class RefinedPath:
     iterations: int
     residual: float
     shortened: bool
+    local: bool
 
 
 def resample(
-    path: Float[Tensor, "m d"], metric: ConformalMetric, count: int, *, nodes: int = 4
+    path: Float[Tensor, "m d"], metric: ConformalMetric, count: int, *, nodes: int | None = 4
 ) -> Float[Tensor, "n d"]:
     """Points at equal distances along a chain of segments, both ends kept.
 
@@ -148,8 +155,10 @@ def refine(
 
     Minimises the energy of ``count`` points (``energy_and_gradient``), started from the path resampled at equal
     distances, by L-BFGS on sine waves; where that ends above the tolerance it starts again from its result,
-    resampled. The length of a chain of segments is a true upper bound of the distance, above it by a share that
-    falls with the square of the step.
+    resampled. Where the path is not straight the straight line between its ends is a second start, and the shorter
+    result counts. The length of a chain of segments, measured by adaptive quadrature, is a true upper bound of the
+    distance, above it by a share that falls with the square of the step. It is a minimum among nearby chains: that no
+    other is shorter nobody knows.
 
     Args:
         path: from end to end, such as a shortest path on a graph.
@@ -168,26 +177,51 @@ def refine(
         raise ValueError(
             f"count is {count} and rounds {rounds}: at least 3 points (the ends are fixed), 1 round"
         )
-    # More nodes than the energy has, so that no path seems short where they miss a ridge of the density.
-    fine = max(2 * nodes, 8)
-    best, least = path, metric.length(path, nodes=fine)
-    start_length, iterations, residual, points = least, 0, np.inf, path
+    start_length = metric.length(path)
+    starts = [path]
+    chord = path[-1] - path[0]
+    off = (
+        path - path[0] - ((path - path[0]) @ chord / chord.square().sum().clamp(min=1e-300))[:, None] * chord
+    )
+    if off.norm(dim=1).max() > _STRAIGHT * chord.norm():
+        starts.append(path[0] + torch.linspace(0, 1, count).to(path)[:, None] * chord)
+    found = [_refined(start, metric, count, nodes, tolerance, max_iterations, rounds) for start in starts]
+    points, least, residual, judged, _ = min(found, key=lambda result: result[1])
+    lengths = [result[1] for result in found]
+    return RefinedPath(
+        points=points if least < start_length else path,
+        length=min(least, start_length),
+        start_length=start_length,
+        converged=residual <= tolerance and judged,
+        iterations=sum(result[4] for result in found),
+        residual=residual,
+        shortened=least < start_length,
+        local=max(lengths) > (1 + _APART) * min(lengths),
+    )
+
+
+def _refined(
+    path: Float[Tensor, "m d"],
+    metric: ConformalMetric,
+    count: int,
+    nodes: int,
+    tolerance: float,
+    max_iterations: int,
+    rounds: int,
+) -> tuple[Float[Tensor, "n d"], float, float, bool, int]:
+    """The shortest chain seen from one start: points, length, last residual, whether its energy was judged, steps."""
+    best, least, points, residual, iterations, judged = path, np.inf, path, np.inf, 0, False
     for _ in range(rounds):
         points, residual, steps = _descend(
             resample(points, metric, count), metric, nodes, tolerance, max_iterations
         )
         iterations += steps
-        length = metric.length(points, nodes=fine)
+        length = metric.length(points)
+        # Where the nodes of the energy miss what is between them, its minimum is none of the length.
+        energy, _ = energy_and_gradient(points, metric, nodes=nodes)
+        judged = abs(np.sqrt(2 * energy) - length) <= _JUDGED * length
         if length < least:
             best, least = points, length
         if residual <= tolerance:
             break
-    return RefinedPath(
-        points=best,
-        length=least,
-        start_length=start_length,
-        converged=residual <= tolerance,
-        iterations=iterations,
-        residual=residual,
-        shortened=least < start_length,
-    )
+    return best, least, residual, judged, iterations

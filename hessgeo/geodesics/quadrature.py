@@ -62,12 +62,21 @@ _KRONROD = (
 )  # fmt: skip
 
 
+_RULES = {
+    15: (_PLACES, _KRONROD),
+    7: (
+        (0.960491268708020283424, 0.774596669241483377036, 0.434243749346802558002, 0.0),
+        (0.104656226026467265194, 0.268488089868333440729, 0.401397414775962222905, 0.450916538658474142345),
+    ),
+}  # fmt: skip
+
+
 @cache
-def gauss_kronrod() -> tuple[Float[Tensor, "15"], Float[Tensor, "15"], Float[Tensor, "7"]]:
-    """15 nodes on [0, 1], their weights, and the weights of every second of them by Gauss's rule of 7."""
-    places, weights = (np.array([*half, *half[-2::-1]]) for half in (_PLACES, _KRONROD))
-    places[:7] *= -1
-    return torch.from_numpy((places + 1) / 2), torch.from_numpy(weights / 2), gauss_legendre(7)[1]
+def gauss_kronrod(count: int = 15) -> tuple[Float[Tensor, "q"], Float[Tensor, "q"], Float[Tensor, "p"]]:
+    """15 (or 7) nodes on [0, 1], their weights, and the weights of every second of them by Gauss's rule."""
+    places, weights = (np.array([*half, *half[-2::-1]]) for half in _RULES[count])
+    places[: count // 2] *= -1
+    return torch.from_numpy((places + 1) / 2), torch.from_numpy(weights / 2), gauss_legendre(count // 2)[1]
 
 
 def integrate(
@@ -77,6 +86,7 @@ def integrate(
     *,
     cells: int,
     tolerance: float = TOLERANCE,
+    rule: int = 15,
     like: Tensor,
 ) -> Integrals:
     """Integrals of a rate over curves, each to ``tolerance`` relative to itself.
@@ -91,6 +101,7 @@ def integrate(
         count: number of curves.
         cells: that each piece starts with.
         tolerance: relative.
+        rule: nodes of a cell, 15 or 7.
         like: a tensor whose type and device are those of the work.
     """
     pieces = torch.bincount(curve, minlength=count)
@@ -101,7 +112,7 @@ def integrate(
     found: list[tuple[Tensor, ...]] = []
     eps = torch.finfo(like.dtype).eps
     for depth in range(DEEPEST + 1):
-        part, error, lost = _cells(rate, piece, start, width, like)
+        part, error, lost = _cells(rate, piece, start, width, gauss_kronrod(rule), like)
         owner = curve[piece]
         total = settled.index_add(0, owner, torch.where(torch.isfinite(part), part, 0.0))
         share = total[owner] * width / pieces[owner]
@@ -133,10 +144,10 @@ def integrate(
 
 
 def _cells(
-    rate: Rate, piece: Tensor, start: Tensor, width: Tensor, like: Tensor
+    rate: Rate, piece: Tensor, start: Tensor, width: Tensor, rule: tuple[Tensor, Tensor, Tensor], like: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Integral over each cell, its error, and whether the integrand is at none of its nodes a number."""
-    nodes, kronrod, gauss = (v.to(like) for v in gauss_kronrod())
+    nodes, kronrod, gauss = (v.to(like) for v in rule)
     parts, errors, lost = [], [], []
     rows = max(1, BLOCK // len(nodes))
     for k, a, h in zip(piece.split(rows), start.split(rows), width.split(rows), strict=True):

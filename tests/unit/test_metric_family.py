@@ -256,8 +256,10 @@ def test_density_metric_has_its_limits():
     t = torch.tensor([[3.0, 4.0], [30.0, 40.0]], dtype=torch.float64)
     sharp = DensityMetric(log_normal, log_lambda=-math.inf)
     close(sharp.log_factor(t), torch.tensor([12.5, 1250.0], dtype=torch.float64))
-    flat = DensityMetric(log_normal, log_lambda=800.0)
-    close(flat(t), torch.eye(2, dtype=torch.float64).expand(2, 2, 2))
+    for flat in (800.0, math.inf):
+        close(
+            DensityMetric(log_normal, log_lambda=flat)(t), torch.eye(2, dtype=torch.float64).expand(2, 2, 2)
+        )
     both = DensityMetric(log_normal, log_lambda=math.log(0.5), log_reference=math.log(0.25))
     expected = ((0.25 + 0.5) / (log_normal(t[:1]).exp() + 0.5)) ** 2
     close(both(t[:1])[:, 0, 0], expected)
@@ -269,4 +271,4 @@ def test_lambda_by_quantile():
     with pytest.raises(ValueError, match="quantile is 2"):
         log_quantile(log_density, 2)
     with pytest.raises(ValueError, match="log_lambda"):
-        DensityMetric(log_normal, log_lambda=math.inf)
+        DensityMetric(log_normal, log_lambda=math.nan)
