@@ -115,6 +115,9 @@ def text_files(folder: Path, index: Mapping[str, str]) -> list[Path]:
         found = sorted(path for path in (folder / name).iterdir() if path.suffix in kept)
         if not found:
             raise ValueError(f"{folder / name} has no configuration")
+        for path in found:
+            if path.name.startswith("adapter_"):  # which transformers would follow to another model
+                raise ValueError(f"{path} belongs to an adapter, which nothing here reads: give it as a LoRA")
         words = {path.name for path in found} & {"tokenizer.json", "vocab.json", "spiece.model"}
         if name.startswith("tokenizer") and not words:
             raise ValueError(f"{folder / name} has no words: no tokenizer.json, vocab.json or spiece.model")
@@ -161,9 +164,11 @@ def find_weights(folder: Path, parts: Mapping[str, str]) -> tuple[str | None, li
 def _weight_files(folder: Path, stem: str, variant: str | None) -> list[Path]:
     """The files of weights of a part: one file, or an index and its shards; empty if there are none."""
     single = folder / f"{stem}{f'.{variant}' if variant else ''}.safetensors"
-    if single.is_file():
-        return [single]
     index = folder / f"{stem}.safetensors.index{f'.{variant}' if variant else ''}.json"
+    if single.is_file():
+        if index.is_file():  # libraries differ in which of them they read
+            raise ValueError(f"{folder} holds both {single.name} and {index.name}, must hold one of them")
+        return [single]
     if not index.is_file():
         return []
     weight_map = read_json(index).get("weight_map")

@@ -93,8 +93,9 @@ def _by_modules(
         options["return_alphas"] = False
     try:
         found = kind.lora_state_dict(dict(matrices), **options)
-    except (RuntimeError, ValueError, KeyError, IndexError, NotImplementedError) as error:
-        raise ValueError(f"{file} cannot be read as a LoRA: {' '.join(str(error).split())[:300]}") from error
+    # What translations raise on names and shapes that they do not know; some assert them.
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        raise ValueError(f"{file} cannot be translated: {' '.join(str(error).split())[:300]}") from error
     return found[0] if isinstance(found, tuple) else found
 
 

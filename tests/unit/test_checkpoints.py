@@ -451,3 +451,18 @@ def test_shards_lie_beside_their_index(copy, name):
 def test_layers_of_other_shapes_are_refused(tmp_path, name):
     with pytest.raises(ValueError, match=r"of shape \(3,\), must be that of a convolution"):
         describe_checkpoint(header_only(tmp_path / "x.safetensors", original(768) | {name: (3,)}))
+
+
+def test_two_sets_of_weights_or_an_adapter_beside_them_are_refused(copy):
+    folder = copy()
+    file = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    whole = file.read_bytes()
+    shard(folder / "unet", "diffusion_pytorch_model")
+    file.write_bytes(whole)
+    with pytest.raises(ValueError, match=r"holds both .*model\.safetensors and .*index\.json, must hold one"):
+        describe_checkpoint(folder)
+    file.with_name("diffusion_pytorch_model.safetensors.index.json").unlink()
+    describe_checkpoint(folder)
+    (folder / "text_encoder" / "adapter_config.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"adapter_config\.json belongs to an adapter, .* give it as a LoRA"):
+        describe_checkpoint(folder)

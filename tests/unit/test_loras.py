@@ -234,3 +234,53 @@ def test_what_the_metadata_says_is_heard(folder, lora, tmp_path, metadata, messa
     accepted = {"modelspec.architecture": "stable-diffusion-v1/lora", "ss_v_parameterization": "False"}
     save_file(lora, tmp_path / "x.safetensors", metadata=accepted)
     check_lora(tmp_path / "x.safetensors", describe_checkpoint(folder))
+
+
+def test_two_text_encoders_are_told_apart(small_checkpoint, tmp_path):
+    checkpoint = describe_checkpoint(small_checkpoint("small_stable_diffusion_xl"))
+    layers, expected, generator = {}, {}, torch.Generator().manual_seed(2)
+    for prefix, part, width in (("lora_te1", "text_encoder", 16), ("lora_te2", "text_encoder_2", 24)):
+        layer = f"{prefix}_text_model_encoder_layers_1_self_attn_q_proj"
+        layers[f"{layer}.lora_down.weight"] = torch.randn(3, width, generator=generator)
+        layers[f"{layer}.lora_up.weight"] = torch.randn(width, 3, generator=generator)
+        layers[f"{layer}.alpha"] = torch.tensor(1.5)
+        expected[part] = 0.5 * layers[f"{layer}.lora_up.weight"] @ layers[f"{layer}.lora_down.weight"]
+    save_file(layers, tmp_path / "x.safetensors")
+    pipelines = (
+        load_pipeline(checkpoint),
+        load_pipeline(checkpoint, loras=[{"file": tmp_path / "x.safetensors", "weight": 1}]),
+    )
+    for part, change in expected.items():
+        before, after = (
+            {k.removeprefix("text_model."): v for k, v in getattr(p, part).state_dict().items()}
+            for p in pipelines
+        )
+        changed = {k: after[k] - before[k] for k in before if not torch.equal(before[k], after[k])}
+        assert list(changed) == ["encoder.layers.1.self_attn.q_proj.weight"]
+        torch.testing.assert_close(*changed.values(), change, rtol=0, atol=1e-5)
+
+
+def test_joint_projections_of_flux_are_split(small_checkpoint, tmp_path):
+    checkpoint = describe_checkpoint(small_checkpoint("small_flux"))
+    generator, layer = torch.Generator().manual_seed(3), "lora_unet_double_blocks_0_img_attn_qkv"
+    down, up = torch.randn(2, 32, generator=generator), torch.randn(3 * 32, 2, generator=generator)
+    layers = {
+        f"{layer}.lora_down.weight": down,
+        f"{layer}.lora_up.weight": up,
+        f"{layer}.alpha": torch.tensor(4.0),
+    }
+    save_file(layers, tmp_path / "x.safetensors")
+    plain, merged = (
+        load_pipeline(checkpoint),
+        load_pipeline(checkpoint, loras=[{"file": tmp_path / "x.safetensors", "weight": 1}]),
+    )
+    before, after = (p.transformer.transformer_blocks[0].attn for p in (plain, merged))
+    change = torch.cat(
+        [getattr(after, n).weight - getattr(before, n).weight for n in ("to_q", "to_k", "to_v")]
+    )
+    torch.testing.assert_close(change, 2 * up @ down, rtol=0, atol=1e-5)
+    odd = layers | {name.replace("img_attn_qkv", "nowhere"): value.clone() for name, value in layers.items()}
+    save_file(odd, tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match=r"x.safetensors cannot be translated|does not fit") as error:
+        load_pipeline(checkpoint, loras=[{"file": tmp_path / "x.safetensors", "weight": 1}])
+    assert "\n" not in str(error.value)
