@@ -25,6 +25,7 @@ SYNTAX = re.compile(
     | (?P<weight>:\s*[-+]?(?:\d+\.?\d*|\.\d+)\s*\)) | (?P<close>[)\]]) | (?P<mark>[:|]) | (?P<text>\w+|.)""",
     re.VERBOSE | re.DOTALL,
 )
+NUMBER = re.compile(r"\s*[-+]?\.?\d")
 # Names under which embeddings are shared, which stand in prompts as plain words.
 EMBEDDINGS = (
     "easynegative", "negativexl", "unaestheticxl", "badhandv4", "bad-hands-5", "bad_prompt", "bad_prompt_version2",
@@ -178,7 +179,7 @@ def _pieces(prompt: str) -> Iterator[tuple[str | None, float]]:
             groups.pop()
             factor = float(found[1:-1]) if kind == "weight" else STRONGER if inside == "(" else 1 / STRONGER
             groups[-1][1].extend((text, weight * factor) for text, weight in pieces)
-        elif found == ":" and inside == "(" and re.match(r"\s*[-+]?\.?\d", prompt[match.end() :]):
+        elif found == ":" and inside == "(" and NUMBER.match(prompt, match.end()):
             raise ValueError(f"no number after ':' that does not end at ')': write (word:1.2){_WAY_OUT}")
         elif kind in ("mark", "weight") and inside == "[":
             raise ValueError(

@@ -223,6 +223,7 @@ def test_a_configuration_acts_on_a_single_file_and_is_refused_beside_a_folder(re
         ("stable-diffusion", {"guidance": 1.0}, "negative_prompt", "which leaves it out"),
         ("stable-diffusion", {"eta_rule": "renewal"}, "eta_rule", "ddim where system.eta is 0"),
         ("stable-diffusion", {"clip_skip": 2}, "clip_skip", "at most 1"),
+        ("stable-diffusion", {"prompt": "a house " * 2000}, "prompt", "a text of at most 10000 characters"),
         ("stable-diffusion-xl", {"clip_skip": 1}, "clip_skip", "at most 0"),
         ("stable-diffusion", {"steps": 1000}, "steps", "at most 999"),
         ("stable-diffusion", {"prompt": "a <lora:x:1> house"}, "prompt", "its file goes into system.lora"),
