@@ -30,11 +30,11 @@ def convert_pickle(source: str | Path, target: str | Path, *, key: str | None = 
     """Convert a pickle of tensors, or a TorchScript archive, to safetensors; code in it is not run.
 
     Training programs wrap weights in mappings, and keep several networks in one file. At each level these are taken:
-    the tensors that lie there; else the mapping whose name says that it is averaged (``ema``: ``params_ema``,
-    ``g_ema``); else the first that is called by a usual name (``state_dict``, ``params``, ``model``,
-    ``netG_state_dict``, ..); else the only one. ``key`` says it in their place. What is not a tensor is left out, and
-    tensors that share memory are written one by one. A bare tensor is called ``tensor``. Of a TorchScript archive all
-    tensors are taken that its modules hold, under their names.
+    the tensors that lie there, unless mappings beside them hold as many; else the mapping whose name says that it is
+    averaged (``ema``: ``params_ema``, ``g_ema``); else the first that is called by a usual name (``state_dict``,
+    ``params``, ``model``, ``netG_state_dict``, ..); else the only one. ``key`` says it in their place. What is not a
+    tensor is left out, and tensors that share memory are written one by one. A bare tensor is called ``tensor``. Of a
+    TorchScript archive all tensors are taken that its modules hold, under their names.
 
     Args:
         source: the pickle, as ``torch.save`` writes it, or the archive, as ``torch.jit.save`` does.
@@ -101,44 +101,36 @@ def _pickled_tensors(source: Path, key: str | None) -> tuple[dict[str, Tensor], 
     way, others = [] if key is None else key.split("."), []
     for name in way:
         content = content.get(name) if isinstance(content, Mapping) else None
-    while isinstance(content, Mapping) and not (tensors := _tensors(content)):
-        held = [name for name, entry in content.items() if _holds_tensors(name, entry)]
-        chosen = _choose(held)
+    while isinstance(content, Mapping):
+        tensors = {str(name): entry for name, entry in content.items() if isinstance(entry, torch.Tensor)}
+        held = {name: count for name, entry in content.items() if (count := _weights(name, entry))}
+        # Where tensors lie beside mappings of as many of them, they are numbers of the training.
+        is_here = (
+            sum(tensor.ndim > 0 for tensor in tensors.values()) > sum(held.values())
+            if held
+            else bool(tensors)
+        )
+        chosen = None if is_here else _choose([*held])
+        others += [".".join([*way, str(name)]) for name in held if name != chosen]
+        if is_here:
+            rest = f" (not {', '.join(others)}, which --key would choose)" if others else ""
+            return tensors, f"{'.'.join(way) or 'all'} of {source}{rest}"
         if chosen is None:
             names = ", ".join(".".join([*way, str(name)]) for name in held)
-            raise ValueError(
-                f"{source} holds the weights {names}; choose with --key"
-                if held
-                else f"{source} holds no named tensors"
-            )
-        others += [".".join([*way, str(name)]) for name in held if name != chosen]
+            problem = f"the weights {names}; choose with --key" if held else "no named tensors"
+            raise ValueError(f"{source} holds {problem}{f' in {key}' if key and not held else ''}")
         way, content = [*way, str(chosen)], content[chosen]
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{source} holds no named tensors{f' in {key}' if key else ''}")
-    rest = f" (not {', '.join(others)}, which --key would choose)" if others else ""
-    return tensors, f"{'.'.join(way) or 'all'} of {source}{rest}"
+    raise ValueError(f"{source} holds no named tensors{f' in {key}' if key else ''}")
 
 
-def _tensors(content: Mapping) -> dict[str, Tensor]:
-    """The named tensors of a mapping itself; none if they are but numbers beside mappings of weights."""
-    import torch
-
-    tensors = {str(name): entry for name, entry in content.items() if isinstance(entry, torch.Tensor)}
-    are_weights = any(tensor.ndim for tensor in tensors.values())
-    nested = any(_holds_tensors(name, entry) for name, entry in content.items())
-    return tensors if are_weights or not nested else {}
-
-
-def _holds_tensors(name: Any, entry: Any, depth: int = 0) -> bool:
-    """Whether an entry is a mapping with named tensors of a network, at some depth."""
+def _weights(name: Any, entry: Any, depth: int = 0) -> int:
+    """Number of named tensors of networks in an entry, if it is a mapping, at any depth."""
     import torch
 
     if not isinstance(entry, Mapping) or str(name).lower().startswith(OTHERS) or depth > 10:
-        return False
-    return any(
-        (isinstance(value, torch.Tensor) and value.ndim > 0) or _holds_tensors(inner, value, depth + 1)
-        for inner, value in entry.items()
-    )
+        return 0
+    here = sum(isinstance(value, torch.Tensor) and value.ndim > 0 for value in entry.values())
+    return here + sum(_weights(inner, value, depth + 1) for inner, value in entry.items())
 
 
 def _choose(names: list[Any]) -> Any | None:

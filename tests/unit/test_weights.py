@@ -227,6 +227,8 @@ FIRST, SECOND, THIRD = ({"a.weight": torch.full((2,), float(k))} for k in range(
         ({"teacher": FIRST, "epoch": torch.tensor(3)}, 0, "teacher of {}"),
         ({"model": FIRST, "ema": {"decay": torch.tensor(0.999)}}, 0, "model of {}"),
         ({"net": {"ema": SECOND, "raw": FIRST}}, 1, "net.ema of {} (not net.raw"),
+        ({"state_dict": {**FIRST, "b": {}}, "mean": torch.ones(1)}, 0, "state_dict of {}"),
+        ({**FIRST, "b": {"state": 3}, "opt": {"c": {"d": torch.ones(2)}}}, 0, "all of {}"),
         ({"cinema": FIRST, "model": SECOND}, 1, "model of {}"),
     ],
 )
