@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from hessgeo.store import shard_file, sidecar_file
-from hessgeo.store.shards import create_array
+from hessgeo.store.shards import create_array, create_samples
 from hessgeo.workflow.digest import digest
 from hessgeo.workflow.layout import Layout
 from hessgeo.workflow.schema import fill_defaults
@@ -348,9 +348,11 @@ def test_a_digest_does_not_depend_on_the_order_of_keys():
 def test_the_layout_and_the_store_agree_on_paths(layout_of):
     study_layout = layout_of({})
     store = study_layout.samples
-    for name, item in (("t", (2,)), ("image", (8, 8, 1)), (study_layout.embedding_array, (32,))):
+    points, images = np.zeros((4096, 2)), {"image": ((8, 8, 1), "u1")}
+    create_samples(store, points=points, arrays=images, shard=1024, attributes={})
+    create_array(store, study_layout.embedding_array, samples=4096, item=(32,), dtype="f4", shard=1024)
+    for name in ("t", "image", study_layout.embedding_array):
         shards = study_layout.shard_count(name)
-        create_array(store, name, samples=4096, item=item, dtype="u1", shard=4096 // shards)
         assert study_layout.shards(name) == [str(shard_file(store, name, k)) for k in range(shards)]
         assert study_layout.sidecars(name) == [str(sidecar_file(store, name, k)) for k in range(shards)]
 

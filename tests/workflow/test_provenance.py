@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 
 def due(workflow, *arguments):
     """The jobs that a run would do, by rule; none if there is nothing to be done."""
-    result = workflow.run("--dry-run", "--quiet", "rules", *arguments)
+    result = workflow.run(*arguments, "--dry-run", "--quiet", "rules")
     if "Nothing to be done" in result.stdout + result.stderr:
         return {}
     table = result.stdout.partition("total")[0].splitlines()
