@@ -7,7 +7,7 @@ from typing import Any
 
 from hessgeo.workflow.checks.sampling import MOST_SHARDS, has_nodes
 from hessgeo.workflow.derived import merged
-from hessgeo.workflow.lattices import clusters_can
+from hessgeo.workflow.lattices import clusters_can, largest_coupling
 from hessgeo.workflow.schema import listed, nearest, shown
 
 # Settings that name what is scored.
@@ -18,6 +18,7 @@ PARAMETERS = {"ising": ("temperature",), "ising-chain": ("temperature",), "curie
 LATTICES = ("ising", "isnnn")
 # Sides to which they are solved exactly, and sampled whatever the sign of their couplings.
 LARGEST, LARGEST_TURNED = {"ising": 18, "isnnn": 10}, 10
+LARGEST_COUPLING = 20  # beyond which a state is certain to 1e-17, and sums of exponentials overflow
 LEAST_RATE = 1e-3  # of entry and exit, and the lowest temperature
 
 
@@ -102,6 +103,9 @@ def _extent_errors(key: str, system: Mapping[str, Any]) -> Iterator[str]:
         yield _line(
             f"{key}.extent", extent, f"bounds above 0, {LEAST_RATE} at least, for temperatures and rates"
         )
+    elif kind != "tasep" and (reached := largest_coupling(system)) > LARGEST_COUPLING:
+        words = f"couplings and fields to {LARGEST_COUPLING} in natural parameters; these reach {reached:.4g}"
+        yield _line(f"{key}.extent", extent, words)
     elif not all(map(has_nodes, extent, system["grid"])):
         yield _line(f"{key}.extent", extent, f"a box in which nodes of the grid {system['grid']} differ")
     elif kind in LATTICES and not clusters_can(system) and system["size"] > LARGEST_TURNED:

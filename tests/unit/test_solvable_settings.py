@@ -12,6 +12,7 @@ from hessgeo.estimators.registry import ESTIMATORS, NETWORKS
 from hessgeo.systems.ising import Ising
 from hessgeo.systems.isnnn import IsingNextNearest
 from hessgeo.systems.tasep import Tasep
+from hessgeo.workflow.lattices import largest_coupling
 from hessgeo.workflow.layout import Layout
 from hessgeo.workflow.settings import SettingsError, merged, read_settings
 from hessgeo.workflow.solvable_layout import FIGURES, TABLES
@@ -241,3 +242,14 @@ def test_a_lattice_with_couplings_of_either_sign_is_sampled_exactly(read, entrie
         # The energy of bonds falls where K is negative: (-.5, -1) against (.4, -1).
         bonds = system.sufficient_statistics(states)[:, 0]
         assert bonds[:4].mean() < bonds[8:12].mean()
+
+
+@pytest.mark.parametrize("parameters", ["natural", "temperature", "mixture"])
+def test_the_largest_coupling_of_a_box_is_that_of_its_corners(parameters):
+    kind = "isnnn" if parameters == "mixture" else "ising"
+    extent = [[-0.5, 1.7], [0.2, 3]] if parameters == "mixture" else [[0.3, 2], [-1.4, 1]]
+    settings = {"kind": kind, "size": 6, "parameters": parameters, "extent": extent}
+    axes = [np.linspace(*bounds, 41) for bounds in extent]
+    box = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+    reached = np.abs(load_system(settings).natural(box)).max()
+    assert largest_coupling(settings) == pytest.approx(reached, rel=1e-12)
