@@ -171,6 +171,8 @@ MISFIT = re.compile(
     r"|not found|no LoRA keys|will be (dropped|replaced)",
     re.IGNORECASE,
 )
+# Where they are raised, when they are not logged.
+OF_LOADERS = re.compile(r"[/\\](diffusers|transformers|peft|accelerate)[/\\]")
 # But these are of samplers, whose settings check_schedule reads, and of what tokenizers say of themselves.
 OF_NO_WEIGHT = re.compile(r"Scheduler|Tokenizer|pad_token|safety_checker|feature_extractor|image_encoder")
 
@@ -217,6 +219,11 @@ def _heard(path: Path) -> Iterator[None]:
         for library, enabled in zip(libraries, bars, strict=True):
             if enabled:
                 library.enable_progress_bar()
-    for message in (*ear.heard, *(str(warning.message) for warning in warned)):
+    for warning in warned:
+        if OF_LOADERS.search(warning.filename):
+            ear.heard.append(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    for message in ear.heard:
         if MISFIT.search(message) and not OF_NO_WEIGHT.search(message):
             raise ValueError(f"{path} was loaded with a warning: {_one_line(message)}")
