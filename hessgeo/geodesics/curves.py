@@ -237,14 +237,28 @@ def subdivided(points: Float[Tensor, "m n 2"], step: float) -> Float[Tensor, "m 
 
 
 def length(
-    points: Float[Tensor, "m n 2"], metric: MetricLike, *, tolerance: float = TOLERANCE
+    points: Float[Tensor, "m n 2"],
+    metric: MetricLike,
+    *,
+    tolerance: float = TOLERANCE,
+    nodes: int | None = None,
 ) -> Float[Tensor, "m"]:
     """Length of polylines, ``sum_k integral sqrt(<d_k, g d_k>)``, by adaptive quadrature.
+
+    Args:
+        points: of each curve.
+        metric: positive semi-definite along the curves.
+        tolerance: of each length, relative.
+        nodes: of Gauss-Legendre quadrature in each segment instead, where what lies between them is known.
 
     Raises:
         ValueError: if a curve has fewer than two points, the metric is negative along one, or the tolerance is not met.
     """
-    return Curves.polyline(points).length(metric, tolerance=tolerance)
+    curves = Curves.polyline(points)
+    if nodes is None:
+        return curves.length(metric, tolerance=tolerance)
+    squared, weights = curves._speed_squared(metric, nodes)
+    return (squared.sqrt() * weights).sum(dim=(1, 2))
 
 
 def energy(points: Float[Tensor, "m n 2"], metric: MetricLike, *, nodes: int = 1) -> Float[Tensor, "m"]:
