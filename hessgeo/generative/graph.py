@@ -163,7 +163,7 @@ def geodesic_graph(
         edges: pairs of them, each once.
         metric: what an edge costs.
         nodes: of Gauss-Legendre quadrature along each edge; None for adaptive quadrature, from cells no longer than
-            six times the median distance of a point from its nearest neighbour.
+            twice the median distance of a point from its nearest neighbour.
         tolerance: of the length of each edge by adaptive quadrature, relative.
         device: where the density is evaluated.
 

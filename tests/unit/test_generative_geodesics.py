@@ -247,6 +247,54 @@ def test_quadrature_blocks_do_not_change_a_graph(monkeypatch):
     )
 
 
+def ridge(width, height):
+    """``p`` falls in a gap of that width about ``x_1 = 0``, and what an edge across it costs beyond its length."""
+
+    class Gap(Density):
+        dimension = 2
+
+        def log_prob(self, x):
+            return -(1 + height * torch.exp(-(x[..., 0] ** 2) / (2 * width**2))).log()
+
+    return ConformalMetric(Gap(), 0.0, -math.inf), height * width * math.sqrt(2 * math.pi)
+
+
+@pytest.mark.parametrize(("width", "height"), [(0.3, 10.0), (0.02, 200.0), (0.01, 1e3)])
+def test_no_edge_costs_less_than_its_integral(width, height):
+    metric, crossing = ridge(width, height)
+    points = np.array([[-1.0, 0.0], [-0.9, 0.1], [1.0, 0.0], [1.1, 0.1], [30.0, 0.0]])  # one far out
+    graph = geodesic_graph(points, epsilon_edges(points, 60.0), metric)
+    exact = np.linalg.norm(points[2] - points[0]) + crossing * math.erf(1 / (width * math.sqrt(2)))
+    assert graph.weights[0, 2] == pytest.approx(exact, rel=1e-5)
+    assert graph.weights[0, 4] == pytest.approx(
+        31 + crossing / 2 * (1 + math.erf(1 / (width * math.sqrt(2)))), rel=1e-5
+    )
+    low, high = torch.from_numpy(points[graph.edges]).unbind(1)
+    fine = metric.segment_lengths(low, high, tolerance=1e-10, scale=0.01)
+    np.testing.assert_allclose(graph.weights[tuple(graph.edges.T)], fine.numpy(), rtol=1e-5)
+
+
+def test_a_minimum_that_is_local_is_called_so():
+    # A low ring around a hill: around it on either side, or straight over.
+    class Hill(Density):
+        dimension = 2
+
+        def log_prob(self, x):
+            return -(1 + 3 * torch.exp(-x.square().sum(-1) / (2 * 0.3**2))).log()
+
+    metric = ConformalMetric(Hill(), 0.0, -math.inf)
+    angle = torch.linspace(math.pi, 0, 30, dtype=torch.float64)
+    far = 3 * torch.stack([angle.cos(), angle.sin()], dim=1)
+    far[0], far[-1] = torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 0.0])
+    around = refine(far, metric, count=33)
+    assert around.local
+    assert around.length <= refine(far[[0, -1]], metric, count=33).length
+    bent = line() + 0.1 * torch.linspace(0, math.pi, 20).sin()[:, None]
+    alone = refine(bent, HALF_PLANE, count=33)
+    assert not alone.local
+    assert alone.converged
+
+
 # Convergence.
 
 
