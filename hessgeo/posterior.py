@@ -116,7 +116,8 @@ class Posterior:
         """Of each source the nearest sample whose row can be had: itself, unless only some rows were kept."""
         if self.row_sources is None:
             return np.asarray(sources)
-        distance = np.linalg.norm(self.t[sources][:, None] - self.t[self.row_sources], axis=-1)
+        u = Frame.around(self.t).into(self.t)
+        distance = np.linalg.norm(u[sources][:, None] - u[self.row_sources], axis=-1)
         return self.row_sources[distance.argmin(axis=1)]
 
     def kept_rows(self, sources: Int[np.ndarray, "s"]) -> Float64[np.ndarray, "s point"]:

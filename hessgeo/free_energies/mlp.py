@@ -162,7 +162,10 @@ def fit_mlp(
         iterations=step,
         jensen_shannon=float(loss.detach()),
         seconds=time.perf_counter() - start,
+        # Adam ends after its steps, wherever it is: there is no measure of how far from a minimum.
         converged=False,
+        resolved=False,
+        verdict="a perceptron's training does not tell how far from its minimum it ends",
     )
     return fit
 

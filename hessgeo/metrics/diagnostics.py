@@ -54,8 +54,8 @@ def codazzi_residual(g: Float[np.ndarray, "na nb 2 2"], grid: Grid) -> float:
         ValueError: if no node is left, or the metric is constant.
     """
     scaled = in_units(g, grid.square)
-    slopes = [np.gradient(scaled, 1 / (nodes - 1), axis=k) for k, nodes in enumerate(grid.shape)]
-    slopes = np.stack(slopes, axis=-1)
+    along = [np.gradient(scaled, 1 / (nodes - 1), axis=k) for k, nodes in enumerate(grid.shape)]
+    slopes = np.stack(along, axis=-1)
     slopes = slopes[np.isfinite(slopes).all(axis=(-3, -2, -1))]
     total = float((slopes**2).sum())
     if total == 0:

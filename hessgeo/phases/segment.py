@@ -12,6 +12,7 @@ from skimage.morphology import local_minima, reconstruction
 from skimage.segmentation import watershed
 
 from hessgeo.grids import Grid
+from hessgeo.phases.significance import noise_level, noise_persistence
 
 _CROSS = ndimage.generate_binary_structure(2, 1)
 _SQUARE = ndimage.generate_binary_structure(2, 2)
@@ -32,10 +33,16 @@ class PhaseMap:
             the boundary (the larger of the two) above the bottom of the shallower of the two phases; the
             largest over the node's unlike neighbours. ``exp(ridge)`` is the factor by which the metric
             exceeds its minimum in that phase.
+        persistence: least rise of a boundary that was asked for, in nats: the one set, or what noise alone would show.
+        noise: standard deviation of the ``log`` eigenvalue from node to node, nats.
+        noise_persistence: rise that noise alone would show, nats; 0 where it is far below the persistence.
     """
 
     label: Int32[np.ndarray, "na nb"]
     ridge: Float64[np.ndarray, "na nb"]
+    persistence: float = 0.0
+    noise: float = 0.0
+    noise_persistence: float = 0.0
 
     @property
     def count(self) -> int:
@@ -66,6 +73,7 @@ def segment_phases(
     persistence: float,
     minimum_area: float,
     smoothing: float,
+    confidence: float = 0.99,
 ) -> PhaseMap:
     """Phases of a metric: the basins between the ridges of its largest eigenvalue.
 
@@ -75,6 +83,9 @@ def segment_phases(
     and phases smaller than ``minimum_area`` are merged, smallest first, with the neighbour across the lowest
     pass. Multiplying the eigenvalue by a constant changes nothing. Nodes are neighbours along the axes only.
 
+    A field of noise has basins too. Its level is measured, see ``significance.noise_level``, and ``persistence`` raised
+    to what all but one in a hundred fields of such noise alone stay below.
+
     Args:
         largest_eigenvalue: at each node of ``grid``; positive.
         grid: the grid.
@@ -82,19 +93,56 @@ def segment_phases(
             ridge counts if the eigenvalue on it is ``exp(persistence)`` times that at the bottom, or more.
         minimum_area: least share of the nodes that a phase covers, in [0, 1).
         smoothing: standard deviation of the Gaussian filter on ``h``, in grid steps; 0 for none.
+        confidence: share of fields of noise that have one phase; 0 to take ``persistence`` as it is.
 
     Raises:
         ValueError: if the shapes differ, an eigenvalue is not positive and finite, or a setting is out of
             range.
     """
     _check(largest_eigenvalue, grid, persistence, minimum_area, smoothing)
-    height = ndimage.gaussian_filter(np.log(largest_eigenvalue, dtype=float), smoothing, mode="nearest")
+    if not 0 <= confidence < 1:
+        raise ValueError(f"confidence must lie in [0, 1), not {confidence}")
+    noise = noise_level(np.log(largest_eigenvalue, dtype=float)) if confidence else 0.0
+    # What noise can show at most, ten deviations, is not worth a simulation where it is below the persistence.
+    by_noise = 0.0
+    if 10 * noise > persistence:
+        by_noise = noise * noise_persistence(grid.shape, float(smoothing), confidence)
+    persistence = max(persistence, by_noise)
+    height = smoothed_height(largest_eigenvalue, smoothing)
     filled = reconstruction(height + persistence, height, method="erosion", footprint=_CROSS)
     markers, count = ndimage.label(local_minima(filled, footprint=_CROSS), structure=_CROSS)
     # A field without any minimum but itself, being flat, has no marker at all.
     label = watershed(height, markers, connectivity=_CROSS) if count else np.ones(grid.shape, np.int32)
     label = _by_area(_merge_small(label, height, minimum_area * label.size))
-    return PhaseMap(label=label, ridge=_ridge(label, height))
+    return PhaseMap(label, ridge_strength(label, height), persistence, noise, by_noise)
+
+
+def smoothed_height(
+    largest_eigenvalue: Float[np.ndarray, "na nb"], smoothing: float
+) -> Float64[np.ndarray, "na nb"]:
+    """``h``, the logarithm of the eigenvalue after a Gaussian filter so many grid steps wide."""
+    return ndimage.gaussian_filter(np.log(largest_eigenvalue, dtype=float), smoothing, mode="nearest")
+
+
+def boundary_places(label: Int[np.ndarray, "na nb"], pair: tuple[int, int]) -> Bool[np.ndarray, "na nb"]:
+    """The nodes of two phases that have a neighbour of the other."""
+    found = np.zeros(label.shape, dtype=bool)
+    for (p, q), (fp, fq) in zip(_sides(label), _sides(found), strict=True):
+        astride = (np.minimum(p, q) == min(pair)) & (np.maximum(p, q) == max(pair))
+        np.logical_or(fp, astride, out=fp)
+        np.logical_or(fq, astride, out=fq)
+    return found
+
+
+def boundary_strengths(phases: PhaseMap) -> dict[tuple[int, int], tuple[float, float]]:
+    """Strength of the boundary of each two neighbouring phases, in nats: at its lowest place, and the median."""
+    found: dict[tuple[int, int], list[np.ndarray]] = {}
+    for (p, q), (rp, rq) in zip(_sides(phases.label), _sides(phases.ridge), strict=True):
+        low, high, rise = np.minimum(p, q), np.maximum(p, q), np.minimum(rp, rq)
+        for one, other in np.unique(np.stack([low, high], axis=-1)[low != high], axis=0).tolist():
+            found.setdefault((one, other), []).append(rise[(low == one) & (high == other)])
+    rises = {pair: np.concatenate(parts) for pair, parts in sorted(found.items())}
+    return {pair: (float(rise.min()), float(np.median(rise))) for pair, rise in rises.items()}
 
 
 def boundary_lines(label: Int[np.ndarray, "na nb"], grid: Grid) -> list[BoundaryLine]:
@@ -209,8 +257,10 @@ def _by_area(label: np.ndarray) -> Int32[np.ndarray, "na nb"]:
     return rank[inverse].reshape(label.shape)
 
 
-def _ridge(label: np.ndarray, height: np.ndarray) -> Float64[np.ndarray, "na nb"]:
-    """Ridge strength, as ``PhaseMap`` defines it."""
+def ridge_strength(
+    label: Int[np.ndarray, "na nb"], height: Float[np.ndarray, "na nb"]
+) -> Float64[np.ndarray, "na nb"]:
+    """Strength of the boundaries between phases at each node, as ``PhaseMap`` defines it, on any ``h``."""
     bottom = ndimage.minimum(height, label, index=np.arange(label.max() + 1))
     ridge = np.zeros(label.shape)
     pairs = zip(_sides(label), _sides(height), _sides(ridge), strict=True)

@@ -24,6 +24,7 @@ from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
+from hessgeo.plotting.marks import RESOLVED, mark_verdict
 from hessgeo.plotting.thumbnails import shrink
 from hessgeo.store import whole, write_table
 
@@ -79,7 +80,13 @@ def theme() -> Iterator[None]:
 
 
 def save_figure(
-    figure: Figure, table: pd.DataFrame, svg: str | Path, png: str | Path, csv: str | Path
+    figure: Figure,
+    table: pd.DataFrame,
+    svg: str | Path,
+    png: str | Path,
+    csv: str | Path,
+    *,
+    verdict: str = RESOLVED,
 ) -> None:
     """Write a figure and its numbers, each file whole or not at all; the same input gives the same bytes.
 
@@ -89,10 +96,12 @@ def save_figure(
         svg: vector file, no date in it; heavy meshes are embedded at 300 dpi.
         png: at ``PNG_DPI``.
         csv: numbers with ten significant digits, no index.
+        verdict: of the fit that the figure is made from; unless ``resolved``, it stands in a line above.
     """
     with theme(), whole(svg) as vectors, whole(png) as pixels:
-        figure.savefig(vectors, format="svg", dpi=300, metadata={"Date": None})
-        figure.savefig(pixels, format="png", dpi=PNG_DPI)
+        box = mark_verdict(figure, verdict)
+        figure.savefig(vectors, format="svg", dpi=300, metadata={"Date": None}, bbox_inches=box)
+        figure.savefig(pixels, format="png", dpi=PNG_DPI, bbox_inches=box)
     write_table(csv, table)
 
 

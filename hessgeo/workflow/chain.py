@@ -18,7 +18,7 @@ from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid, bilinear_weights
 from hessgeo.metrics.curvature import thermodynamic_curvature
 from hessgeo.metrics.diagnostics import eigenvalues, in_units, positive_definite
-from hessgeo.phases.segment import PhaseMap, segment_phases
+from hessgeo.phases.segment import PhaseMap, segment_phases, smoothed_height
 from hessgeo.posteriors import Posterior, posterior_rows
 
 
@@ -48,6 +48,18 @@ def nearest_node(t: Float[np.ndarray, "n 2"], grid: Grid) -> Int[np.ndarray, "n"
     return i * grid.shape[1] + j
 
 
+class NotConvergedError(ArithmeticError):
+    """A fit stopped before its minimum: nothing that follows from it would mean anything."""
+
+
+def verdict(certificate: Mapping[str, Any]) -> str:
+    """What keeps a fit from being trusted, in words, or ``resolved``."""
+    reasons = [] if certificate["resolved"] else [str(certificate["verdict"])]
+    if not certificate["converged"]:
+        reasons.insert(0, "the fit has not converged")
+    return "; ".join(reasons) or "resolved"
+
+
 def fit_free_energy(
     posterior: Posterior,
     embedding: Float[np.ndarray, "n d"],
@@ -56,6 +68,7 @@ def fit_free_energy(
     *,
     seed: int,
     device: str = "cpu",
+    must_converge: bool = True,
 ) -> FreeEnergy:
     """Fit ``F`` as the settings ``free_energy`` of a study say.
 
@@ -66,11 +79,22 @@ def fit_free_energy(
         settings: ``fit`` and its options.
         seed: of the sources, weights and batches of the MLP.
         device: where to fit.
+        must_converge: whether a convex fit that has not converged is an error; else its certificate says so.
+
+    Raises:
+        NotConvergedError: if the convex fit has not converged.
     """
     if settings["fit"] == "spline":
         options = {key: settings[key] for key in ("smoothness", "tolerance", "max_iterations")}
         splines = tuple(settings["splines"])
-        return fit_spline(posterior, grid, splines=splines, **options, device=device, progress=True)
+        fit = fit_spline(posterior, grid, splines=splines, **options, device=device, progress=True)
+        if must_converge and not fit.certificate["converged"]:
+            raise NotConvergedError(
+                f"free_energy: the fit stands at a decrement of {fit.certificate['decrement']:.2g} nats after "
+                f"max_iterations {settings['max_iterations']}, above tolerance {settings['tolerance']:g}: raise "
+                "free_energy.max_iterations, or lower posterior.resolution or free_energy.splines"
+            )
+        return fit
     usable = np.arange(len(posterior.t)) if posterior.row_sources is None else posterior.row_sources
     count = min(settings["mlp"]["sources"], len(usable))
     sources = np.sort(np.random.default_rng(seed).choice(usable, count, replace=False))
@@ -168,7 +192,8 @@ def metric_fields(free_energy: xr.Dataset) -> xr.Dataset:
         "curvature": curvature,
     }
     coordinates = {axis: free_energy[axis] for axis in ("a", "b")}
-    attributes = {key: free_energy.attrs[key] for key in ("resolution", "kernel", "fit")}
+    kept = ("resolution", "kernel", "fit", "verdict")
+    attributes = {key: free_energy.attrs[key] for key in kept if key in free_energy.attrs}
     return xr.Dataset(
         {name: (("a", "b"), values) for name, values in fields.items()}, coordinates, attributes
     )
@@ -185,8 +210,19 @@ def phase_map(
     Raises:
         ValueError: if no eigenvalue is positive.
     """
+    options = {key: settings[key] for key in ("persistence", "minimum_area", "smoothing")}
+    return segment_phases(_positive(largest_eigenvalue), grid, **options)
+
+
+def phase_height(
+    largest_eigenvalue: Float[np.ndarray, "na nb"], settings: Mapping[str, Any]
+) -> Float[np.ndarray, "na nb"]:
+    """The smoothed logarithm of the eigenvalue in which ``phase_map`` finds ridges."""
+    return smoothed_height(_positive(largest_eigenvalue), settings["smoothing"])
+
+
+def _positive(largest_eigenvalue: Float[np.ndarray, "na nb"]) -> Float[np.ndarray, "na nb"]:
     positive = largest_eigenvalue[largest_eigenvalue > 0]
     if positive.size == 0:
         raise ValueError("the metric has no positive eigenvalue, so it has no ridges to part phases")
-    options = {key: settings[key] for key in ("persistence", "minimum_area", "smoothing")}
-    return segment_phases(np.maximum(largest_eigenvalue, positive.min()), grid, **options)
+    return np.maximum(largest_eigenvalue, positive.min())

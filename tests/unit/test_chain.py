@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from hessgeo.grids import Grid, parameter_points
+from hessgeo.phases import boundary_growth
 from hessgeo.posteriors import Posterior, posterior, posterior_rows
 from hessgeo.workflow import chain
 
@@ -126,3 +127,46 @@ def test_a_metric_without_any_positive_eigenvalue_is_refused():
     settings = {"persistence": 1.0, "minimum_area": 0.05, "smoothing": 0.0}
     with pytest.raises(ValueError, match="no positive eigenvalue"):
         chain.phase_map(np.full(GRID.shape, -1.0), GRID, settings)
+
+
+FIT = {"fit": "spline", "splines": [6, 6], "smoothness": "auto", "tolerance": 1e-9, "max_iterations": 100}
+
+
+def test_a_fit_that_has_not_converged_stops_and_names_the_setting():
+    moments = posterior(GRID.points, GRID.points, resolution=5.0)
+    few = {**FIT, "max_iterations": 1}
+    with pytest.raises(chain.NotConvergedError, match=r"free_energy\.max_iterations") as stopped:
+        chain.fit_free_energy(moments, GRID.points, GRID, few, seed=0)
+    assert "\n" not in str(stopped.value)
+    # A scan goes on, and says so.
+    fit = chain.fit_free_energy(moments, GRID.points, GRID, few, seed=0, must_converge=False)
+    assert "has not converged" in chain.verdict(fit.certificate)
+    assert (
+        chain.verdict(chain.fit_free_energy(moments, GRID.points, GRID, FIT, seed=0).certificate)
+        == "resolved"
+    )
+
+
+def test_a_verdict_goes_from_the_fit_to_the_metric():
+    fit = quadratic(GRID).assign_attrs(verdict="posteriors are too narrow")
+    assert chain.metric_fields(fit).attrs["verdict"] == "posteriors are too narrow"
+    both = {"converged": False, "resolved": False, "verdict": "kinks"}
+    assert chain.verdict(both) == "the fit has not converged; kinks"
+
+
+def test_boundaries_are_followed_over_the_resolution():
+    a, _ = np.meshgrid(*GRID.axes, indexing="ij")
+    settings = {"persistence": 1.0, "minimum_area": 0.05, "smoothing": 0.0}
+    wall = np.exp(-(((a - 1) / 0.2) ** 2))
+    growing, saturated = ([1 + top * wall for top in tops] for tops in ([20, 80, 320], [40, 44, 45]))
+    for fields, word in ((growing, "transition"), (saturated, "crossover")):
+        phases = chain.phase_map(fields[1], GRID, settings)
+        (found,) = boundary_growth(
+            phases, [chain.phase_height(f, settings) for f in fields], [10.0, 40.0, 160.0]
+        )
+        assert found["phases"] == [1, 2]
+        assert found["verdict"] == word
+        assert found["shares"][word] == 1
+        np.testing.assert_allclose(
+            found["strengths"][1], np.log(fields[1].max() / fields[1].min()), rtol=1e-6
+        )

@@ -289,6 +289,23 @@ def flat(study, name, *component):
     return study.energy[name].to_numpy()[(..., *component)].ravel()
 
 
+def test_a_verdict_stands_above_the_figure_and_moves_nothing_in_it(study, tmp_path):
+    plain = saved(free_energy.draw(study.energy), tmp_path / "plain")
+    marked = tmp_path / "marked"
+    marked.mkdir()
+    paths = [marked / f"figure.{ending}" for ending in ("svg", "png", "csv")]
+    words = "fitted posteriors differ from the measured ones by 0.15 nats, noise explains 0"
+    save_figure(*free_energy.draw(study.energy), *paths, verdict=words)
+    before, after = (np.asarray(Image.open(path)) / 255 for path in (plain[1], paths[1]))
+    added = after.shape[0] - before.shape[0]
+    assert added > 20
+    assert after.shape[1] == before.shape[1]
+    np.testing.assert_array_equal(after[added:], before)
+    band = after[:added, :, :3]
+    assert ((band[..., 0] > 0.6) & (band[..., 1] < 0.4)).any()  # red words
+    assert plain[2].read_bytes() == paths[2].read_bytes()
+
+
 # The look
 
 

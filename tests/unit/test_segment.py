@@ -3,10 +3,19 @@
 import numpy as np
 import pytest
 from scipy.spatial import Voronoi
+from scipy.special import gammaln, softmax
 from sklearn.metrics import adjusted_rand_score
 
 from hessgeo.grids import Grid
-from hessgeo.phases import boundary_lines, medoids, segment_phases, triple_points
+from hessgeo.phases import (
+    boundary_lines,
+    boundary_strengths,
+    medoids,
+    segment_phases,
+    size_verdict,
+    triple_points,
+)
+from hessgeo.phases.significance import second_persistence
 
 GRID = Grid(((-1.0, 2.0), (0.0, 2.0)), (73, 49))
 SETTINGS = {"persistence": 1.0, "minimum_area": 0.02, "smoothing": 1.0}
@@ -102,7 +111,9 @@ def test_noise_below_the_persistence_adds_no_phase():
     assert phases.count == 3
     # Roughness of the ridge's top moves the boundary by a node.
     assert adjusted_rand_score(truth.ravel(), phases.label.ravel()) > 0.95
-    fine = segment_phases(eigenvalue * noise, GRID, persistence=0.05, minimum_area=0.0, smoothing=0.0)
+    fine = segment_phases(
+        eigenvalue * noise, GRID, persistence=0.05, minimum_area=0.0, smoothing=0.0, confidence=0.0
+    )
     assert fine.count > 10
 
 
@@ -291,3 +302,80 @@ def test_shapes_that_differ_are_refused():
             function(np.ones((4, 4), dtype=int), GRID)
     with pytest.raises(ValueError, match="label_of_sample"):
         medoids(np.zeros((5, 2)), np.ones(4, dtype=int))
+
+
+def test_noise_alone_is_one_phase():
+    """Log-noise of .6, which without a test of significance makes several phases of any field."""
+    rng = np.random.default_rng(7)
+    grid = Grid(((0.0, 1.0), (0.0, 1.0)), (48, 48))
+    settings = {"persistence": 0.5, "minimum_area": 0.02, "smoothing": 1.0}
+    fields = np.exp(0.6 * rng.standard_normal((100, *grid.shape)))
+    alone = [segment_phases(field, grid, **settings) for field in fields]
+    assert sum(phases.count == 1 for phases in alone) >= 95
+    assert np.mean([phases.noise for phases in alone]) == pytest.approx(0.6, rel=0.05)
+    assert alone[0].persistence == alone[0].noise_persistence > 0.5
+    assert np.mean([segment_phases(f, grid, **settings, confidence=0.0).count for f in fields[:20]]) > 2
+
+
+def test_phases_that_stand_out_of_noise_stay():
+    truth, eigenvalue = voronoi(CENTRES[3])
+    noise = np.exp(0.6 * np.random.default_rng(1).standard_normal(GRID.shape))
+    settings = {"persistence": 0.5, "minimum_area": 0.02, "smoothing": 1.0}
+    phases = segment_phases(eigenvalue * noise, GRID, **settings)
+    assert phases.count == 3
+    assert adjusted_rand_score(truth.ravel(), phases.label.ravel()) > 0.9
+    strengths = boundary_strengths(phases)
+    assert set(strengths) == {(1, 2), (1, 3), (2, 3)}
+    assert all(median > lowest > phases.persistence for lowest, median in strengths.values())
+
+
+def test_a_smooth_field_has_no_noise_and_keeps_its_persistence():
+    _, eigenvalue = voronoi(CENTRES[3])
+    phases = segment_phases(eigenvalue, GRID, **SETTINGS)
+    assert phases.persistence == SETTINGS["persistence"]
+    assert phases.noise_persistence < 0.5 * SETTINGS["persistence"]
+
+
+def test_the_second_persistence_is_that_of_the_shallower_basin():
+    # Basins at 0 and 1, a pass of 3 between them: 2; a third at 2.5 ends after a half.
+    height = np.array([[0.0, 3.0, 1.0, 3.0, 2.5]])
+    assert second_persistence(np.repeat(height, 3, axis=0)) == 2.0
+    assert second_persistence(np.add.outer(np.arange(4.0), np.arange(5.0))) == 0.0
+
+
+def curie_weiss_ridge(couplings, spins):
+    """Height in nats of the largest eigenvalue a spin at h = 0 over that of an ordered phase, exact."""
+
+    def largest(coupling, field):
+        m = np.arange(-spins, spins + 1, 2.0)
+        binomial = gammaln(spins + 1) - gammaln((spins + m) / 2 + 1) - gammaln((spins - m) / 2 + 1)
+        statistics = np.stack([m**2 / (2 * spins), m])
+        p = softmax(binomial + coupling * statistics[0] + field * m)
+        return np.linalg.eigvalsh(np.cov(statistics, aweights=p, ddof=0) / spins)[-1]
+
+    return [np.log(largest(coupling, 0.0) / largest(2.0, 0.3)) for coupling in couplings]
+
+
+def test_a_ridge_of_the_susceptibility_is_a_crossover_and_the_coexistence_line_a_transition():
+    """Curie-Weiss: at h = 0 the transition ends at K = 1, the ridge runs on."""
+    sizes, couplings = [64, 128, 256, 512, 1024], [0.4, 0.6, 0.8, 0.9, 1.0, 1.05, 1.2, 1.5, 2.0]
+    strengths = np.array([curie_weiss_ridge(couplings, n) for n in sizes])
+    assert strengths.min() > 2.5  # strong at every size, which says nothing
+    found = size_verdict(sizes, strengths)
+    assert list(found[:4]) == ["crossover"] * 4
+    assert list(found[4:]) == ["transition"] * 5
+    # With fewer and smaller sizes what is near the end of the line is left open, never called wrongly.
+    few = size_verdict(sizes[:3], strengths[:3])
+    assert set(few[:2]) == {"crossover"}
+    assert "crossover" not in few[4:]
+    assert "transition" not in few[:4]
+    two = size_verdict(sizes[-2:], strengths[-2:])
+    assert (two[0], two[4], two[-1]) == ("crossover", "undecided", "transition")
+
+
+def test_errors_leave_a_verdict_open():
+    sizes, strengths = [16, 32, 64], np.array([[1.0, 1.0], [1.5, 1.01], [2.0, 1.02]])
+    assert list(size_verdict(sizes, strengths)) == ["transition", "crossover"]
+    assert list(size_verdict(sizes, strengths, errors=np.full((3, 2), 0.3))) == ["undecided", "undecided"]
+    with pytest.raises(ValueError, match="increasing"):
+        size_verdict([2, 1], strengths[:2])

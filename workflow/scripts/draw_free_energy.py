@@ -6,7 +6,8 @@ from hessgeo.workflow import script_context
 
 
 def main(dataset, output):
-    save_figure(*free_energy.draw(dataset), output.svg, output.png, output.csv)
+    figure, table = free_energy.draw(dataset)
+    save_figure(figure, table, output.svg, output.png, output.csv, verdict=dataset.attrs["verdict"])
 
 
 if __name__ == "__main__":

@@ -10,16 +10,17 @@ from hessgeo.workflow import script_context
 from hessgeo.workflow.paths import fisher_field, shown_pairs
 
 
-def main(images, fisher, paths, scores, boundaries, grid, nodes, settings, output):
+def main(images, free_energy, paths, scores, boundaries, grid, nodes, settings, output):
     pairs = shown_pairs(scores, 2 * settings["shown"])
     curves = paths["points"].sel({"method": "fisher"}).to_numpy()[pairs]
     of_fisher = scores[scores["method"] == "fisher"].set_index("pair").loc[pairs]
     of_line = scores[scores["method"] == "linear"].set_index("pair").loc[pairs]
     numbers = {"pair": np.array(pairs), "length": of_fisher["fisher"], "length_of_line": of_line["fisher"]}
     numbers |= {name: of_fisher[name] for name in ("certified", "residual", "within_phase")}
+    fisher = free_energy["fisher_metric"].to_numpy()
     largest = eigenvalues(in_units(fisher_field(fisher, grid, settings).metric, grid.square))[..., 1]
     figure, table = geodesic_mosaic.draw(images, nodes, grid, largest, boundaries, curves, numbers)
-    save_figure(figure, table, output.svg, output.png, output.csv)
+    save_figure(figure, table, output.svg, output.png, output.csv, verdict=free_energy.attrs["verdict"])
 
 
 if __name__ == "__main__":
@@ -28,7 +29,7 @@ if __name__ == "__main__":
         shape = store.open_array(params.store, "image").shape[1:]
         nodes = mosaic.tile_nodes(grid, shape, tiles=params.tiles)
         images = store.read_rows(params.store, "image", nodes.ravel())
-        fisher = store.read_dataset(step.input.free_energy)["fisher_metric"].to_numpy()
+        free_energy = store.read_dataset(step.input.free_energy)
         paths, scores = store.read_dataset(step.input.paths), store.read_table(step.input.scores)
         boundaries = store.read_json(step.input.phases)["boundaries"]
-        main(images, fisher, paths, scores, boundaries, grid, nodes, params.geodesics, step.output)
+        main(images, free_energy, paths, scores, boundaries, grid, nodes, params.geodesics, step.output)

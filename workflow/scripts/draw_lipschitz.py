@@ -6,7 +6,8 @@ from hessgeo.workflow import script_context
 
 
 def main(fields, boundaries, output):
-    save_figure(*lipschitz.draw(fields, boundaries), output.svg, output.png, output.csv)
+    figure, table = lipschitz.draw(fields, boundaries)
+    save_figure(figure, table, output.svg, output.png, output.csv, verdict=fields.attrs["verdict"])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from hessgeo.workflow import script_context
 
 
 def main(dataset, boundaries, output):
-    save_figure(*metric.draw(dataset, boundaries), output.svg, output.png, output.csv)
+    figure, table = metric.draw(dataset, boundaries)
+    save_figure(figure, table, output.svg, output.png, output.csv, verdict=dataset.attrs["verdict"])
 
 
 if __name__ == "__main__":

@@ -18,19 +18,19 @@ def read_tiles(path, samples, side):
         yield shrink(store.read_rows(path, "image", block), side)
 
 
-def main(path, t, boundaries, grid, tiles, output):
+def main(path, t, found, grid, tiles, output):
     image_shape = store.open_array(path, "image").shape[1:]
     nodes = mosaic.tile_nodes(grid, image_shape, tiles=tiles)
     # On a grid the nearest sample of a node is its own; of a scattered design it stands for it.
-    _, samples = cKDTree(t).query(grid.points[nodes.ravel()])
+    _, samples = cKDTree(grid.frame.into(t)).query(grid.unit.points[nodes.ravel()])
     images = np.concatenate(list(read_tiles(path, samples, mosaic.tile_side(nodes))))
-    figure, table = mosaic.draw(images, nodes, grid, boundaries)
+    figure, table = mosaic.draw(images, nodes, grid, found["boundaries"])
     table["sample"] = samples
-    save_figure(figure, table, output.svg, output.png, output.csv)
+    save_figure(figure, table, output.svg, output.png, output.csv, verdict=found["verdict"])
 
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
-        params, boundaries = step.params, store.read_json(step.input.phases)["boundaries"]
+        params, found = step.params, store.read_json(step.input.phases)
         t = store.read_array(params.store, "t")
-        main(params.store, t, boundaries, Grid(**params.grid), params.tiles, step.output)
+        main(params.store, t, found, Grid(**params.grid), params.tiles, step.output)

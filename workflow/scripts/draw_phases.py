@@ -10,7 +10,8 @@ from hessgeo.workflow import script_context
 def main(fields, found, path, output):
     medoids = np.array([phase["medoid"] for phase in phases.largest(found)])
     images = store.read_rows(path, "image", medoids)
-    save_figure(*phases.draw(fields, found, images), output.svg, output.png, output.csv)
+    figure, table = phases.draw(fields, found, images)
+    save_figure(figure, table, output.svg, output.png, output.csv, verdict=found["verdict"])
 
 
 if __name__ == "__main__":

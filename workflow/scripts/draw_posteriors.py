@@ -23,12 +23,12 @@ def main(path, embedding, posterior, free_energy, phases, grid, count, output):
     # A network's posterior has nodes of its own, and the rows of some sources: of each choice the nearest of these.
     own = None if posterior.support is None else posterior.carrier(grid)
     nodes = own or grid
-    chosen = posterior.sources_with_rows(choose_sources(phases, posterior.t, count))
+    chosen = posterior.sources_with_rows(choose_sources(phases, grid.frame.into(posterior.t), count))
     measured = measured_rows(posterior, embedding, chosen, nodes).reshape(-1, *nodes.shape)
     fitted = fitted_rows(free_energy, posterior.t, chosen, grid, carrier=own).reshape(-1, *nodes.shape)
     images = store.read_rows(path, "image", chosen)
     figure, table = posteriors.draw(images, measured, fitted, posterior.t[chosen], nodes)
-    save_figure(figure, table, output.svg, output.png, output.csv)
+    save_figure(figure, table, output.svg, output.png, output.csv, verdict=free_energy.attrs["verdict"])
 
 
 if __name__ == "__main__":

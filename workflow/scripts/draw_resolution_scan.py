@@ -6,7 +6,10 @@ from hessgeo.workflow import script_context
 
 
 def main(table, output):
-    save_figure(*resolution_scan.draw(table), output.svg, output.png, output.csv)
+    poor = table.loc[~(table["converged"] & table["resolved"]), "N"]
+    verdict = "at N = " + ", ".join(f"{n:.4g}" for n in poor) if len(poor) else "resolved"
+    figure, shown = resolution_scan.draw(table)
+    save_figure(figure, shown, output.svg, output.png, output.csv, verdict=verdict)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,10 @@ def main(labels, free_energies, metrics, phases, output):
         )
         for label, free_energy, metric, phase in zip(labels, free_energies, metrics, phases, strict=True)
     ]
-    save_figure(*routes.draw(rows), output.svg, output.png, output.csv)
+    verdicts = {row.label: row.free_energy.attrs["verdict"] for row in rows}
+    verdict = "; ".join(f"{label}: {words}" for label, words in verdicts.items() if words != "resolved")
+    figure, table = routes.draw(rows)
+    save_figure(figure, table, output.svg, output.png, output.csv, verdict=verdict or "resolved")
 
 
 if __name__ == "__main__":

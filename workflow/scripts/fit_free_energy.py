@@ -3,13 +3,14 @@
 from hessgeo import store
 from hessgeo.grids import Grid
 from hessgeo.workflow import pick_device, script_context
-from hessgeo.workflow.chain import fit_free_energy
+from hessgeo.workflow.chain import fit_free_energy, verdict
 
 
 def main(posterior, embedding, grid, settings, seed, output):
     fit = fit_free_energy(posterior, embedding, grid, settings, seed=seed, device=pick_device())
     about = {"fit": settings["fit"], "kernel": posterior.kernel}
-    store.write_dataset(output.free_energy, store.free_energy_dataset(fit, grid, attributes=about))
+    marked = {**about, "verdict": verdict(fit.certificate)}
+    store.write_dataset(output.free_energy, store.free_energy_dataset(fit, grid, attributes=marked))
     store.write_json(output.numbers, {**about, **fit.certificate})
 
 

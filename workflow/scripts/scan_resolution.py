@@ -8,6 +8,7 @@ import pandas as pd
 from hessgeo import store
 from hessgeo.evaluation.gauge import remove_affine_part
 from hessgeo.grids import Grid
+from hessgeo.phases.scaling import boundary_growth
 from hessgeo.posteriors import posterior
 from hessgeo.workflow import chain, pick_device, script_context
 
@@ -16,7 +17,7 @@ def scan_row(embedding, t, grid, resolution, params, threads):
     kind = {key: params.posterior[key] for key in ("kernel", "exclude_self", "memory_mb")}
     result = posterior(embedding, t, **kind, resolution=resolution, threads=threads)
     free_energy = chain.fit_free_energy(
-        result, embedding, grid, params.fit, seed=params.seed, device=pick_device()
+        result, embedding, grid, params.fit, seed=params.seed, device=pick_device(), must_converge=False
     )
     about = {"fit": params.fit["fit"], "kernel": result.kernel}
     fields = store.free_energy_dataset(free_energy, grid, attributes=about)
@@ -25,7 +26,7 @@ def scan_row(embedding, t, grid, resolution, params, threads):
     largest = metric["largest_eigenvalue"].to_numpy()
     sources = np.unique(np.linspace(0, len(t) - 1, min(len(t), 256)).astype(int))
     rows = chain.measured_rows(result, embedding, sources, grid), chain.fitted_rows(fields, t, sources, grid)
-    return {
+    row = {
         "N": resolution,
         "range_free_energy": np.ptp(remove_affine_part(grid.points, value.ravel())),
         "rms_gradient": np.sqrt(((gradient - gradient.mean(axis=(0, 1))) ** 2).sum(axis=-1).mean()),
@@ -35,24 +36,26 @@ def scan_row(embedding, t, grid, resolution, params, threads):
         "phases": chain.phase_map(largest, grid, params.phases).count,
         "positive_definite_share": float(metric["positive_definite"].mean()),
         "total_variation": np.abs(rows[0] - rows[1]).sum(axis=1).mean() / 2,
-        "converged": free_energy.certificate["converged"],
+        "converged": bool(free_energy.certificate["converged"]),
+        "resolved": bool(free_energy.certificate["resolved"]),
     }
+    return row, largest
 
 
 def main(embedding, t, grid, resolution, params, threads, output):
-    rows = []
+    rows, fields = [], []
     for factor in sorted(params.factors):
-        rows.append(
-            {
-                "factor": factor,
-                "chosen": factor == 1,
-                **scan_row(embedding, t, grid, factor * resolution, params, threads),
-            }
-        )
+        row, largest = scan_row(embedding, t, grid, factor * resolution, params, threads)
+        rows.append({"factor": factor, "chosen": factor == 1, **row})
+        fields.append(largest)
         logging.info("factor %g: N = %.6g, %d phases", factor, rows[-1]["N"], rows[-1]["phases"])
     store.write_table(output.table, pd.DataFrame(rows))
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    store.write_json(output.numbers, columns)
+    # The boundaries of the study itself, followed over all N.
+    phases = chain.phase_map(fields[int(np.argmin(np.abs(np.log(columns["factor"]))))], grid, params.phases)
+    heights = [chain.phase_height(field, params.phases) for field in fields]
+    boundaries = boundary_growth(phases, heights, columns["N"])
+    store.write_json(output.numbers, {**columns, "boundaries": boundaries})
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from scipy.spatial import cKDTree
 from hessgeo import store
 from hessgeo.grids import Grid
 from hessgeo.phases.lipschitz import lipschitz_field
-from hessgeo.phases.segment import boundary_lines, medoids, triple_points
+from hessgeo.phases.segment import boundary_lines, boundary_strengths, medoids, triple_points
 from hessgeo.workflow import script_context
 from hessgeo.workflow.chain import nearest_node, phase_map, to_grid
 
@@ -14,14 +14,23 @@ from hessgeo.workflow.chain import nearest_node, phase_map, to_grid
 def describe(label, gradient, embedding, t, grid):
     """Area, typical sample and mean gradient of each phase, largest first."""
     of_sample = label.ravel()[nearest_node(t, grid)]
-    typical, tree = medoids(embedding, of_sample), cKDTree(t)
+    typical, tree = medoids(embedding, of_sample), cKDTree(grid.frame.into(t))
     for phase in range(1, label.max() + 1):
         inside = label == phase
         # A small phase of a scattered design may hold no sample: the one nearest to it stands for it.
-        distance, nearest = tree.query(grid.points[inside.ravel()])
+        distance, nearest = tree.query(grid.unit.points[inside.ravel()])
         medoid = typical.get(phase, int(nearest[np.argmin(distance)]))
         counts = {"area": inside.mean(), "samples": int(np.sum(of_sample == phase)), "medoid": medoid}
         yield {"label": phase, **counts, "mean_gradient": gradient[inside].mean(axis=0)}
+
+
+def describe_boundaries(phases, grid):
+    """Each line with the strength of its boundary, at the lowest place and the median, and that over noise's."""
+    strengths = boundary_strengths(phases)
+    for line in boundary_lines(phases.label, grid):
+        lowest, median = strengths[line.phases]
+        over = {"over_noise": lowest / phases.noise_persistence} if phases.noise_persistence else {}
+        yield {"phases": line.phases, "points": line.points, "lowest": lowest, "strength": median, **over}
 
 
 def main(metric, free_energy, embedding, t, grid, design, settings, output):
@@ -33,15 +42,20 @@ def main(metric, free_energy, embedding, t, grid, design, settings, output):
         {key: (("a", "b"), field) for key, field in fields.items()}
     )
     store.write_dataset(output.fields, dataset)
-    lines, corners = boundary_lines(phases.label, grid), triple_points(phases.label, grid)
+    lines, corners = list(describe_boundaries(phases, grid)), triple_points(phases.label, grid)
     found = {
         "phases": list(describe(phases.label, free_energy["gradient"].to_numpy(), embedding, t, grid)),
-        "boundaries": [{"phases": line.phases, "points": line.points} for line in lines],
+        "boundaries": lines,
         "triple_points": [{"phases": corner.phases, "point": corner.point} for corner in corners],
     }
-    store.write_json(output.phases, found)
+    store.write_json(output.phases, {**found, "verdict": metric.attrs["verdict"]})
+    noise = {name: getattr(phases, name) for name in ("persistence", "noise", "noise_persistence")}
+    shown = [{key: value for key, value in line.items() if key != "points"} for line in lines]
     slopes = {"lipschitz_median": np.median(lipschitz), "lipschitz_99": np.quantile(lipschitz, 0.99)}
-    store.write_json(output.numbers, {**{key: len(value) for key, value in found.items()}, **slopes})
+    store.write_json(
+        output.numbers,
+        {**{key: len(value) for key, value in found.items()}, **slopes, **noise, "strengths": shown},
+    )
 
 
 if __name__ == "__main__":
