@@ -16,6 +16,7 @@ from scipy.linalg import eigh
 from scipy.sparse import csr_matrix, vstack
 
 from hessgeo.free_energies.bsplines import SplineAxis, SplineBasis
+from hessgeo.free_energies.factor import in_words
 from hessgeo.free_energies.spline import SplineFreeEnergy
 
 Extent = tuple[tuple[float, float], tuple[float, float]]
@@ -70,6 +71,7 @@ def design_matrix(
     return csr_matrix((weights.numpy().ravel(), rows.numpy().ravel(), starts), shape=(len(t), basis.size))
 
 
+@in_words("conditional mean")
 def conditional_mean(
     values: Float[np.ndarray, "n m"],
     t: Float[np.ndarray, "n 2"],
@@ -125,6 +127,7 @@ class ResponseMap:
     information: Float[np.ndarray, "2 2"]
 
 
+@in_words("response of the statistics")
 def response_map(
     statistics: Float[np.ndarray, "n m"], t: Float[np.ndarray, "n 2"], mean: SmoothField
 ) -> ResponseMap:
@@ -169,6 +172,7 @@ class Integration:
     noise: tuple[float, float]
 
 
+@in_words("integration of the statistics")
 def integrate_statistics(
     statistics: Float[np.ndarray, "n 2"],
     t: Float[np.ndarray, "n 2"],

@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hessgeo.free_energies.factor import check_independent
 from hessgeo.free_energies.influence import NodeInverse
 from hessgeo.free_energies.reweighting import Reweighting, minimise, reweighting_nodes
 from hessgeo.grids import Frame
@@ -59,6 +60,7 @@ def fit_conjugate_map(
     """
     if statistics.ndim != 2 or statistics.shape != t.shape or t.shape[1:] != (2,):
         raise ValueError(f"statistics {statistics.shape} and t {t.shape} must both have shape (n, 2)")
+    check_independent(statistics, "conjugate map")
     frame = Frame.around(t)
     half = np.array(frame.half)
     profile = _Profile(statistics * half, frame.into(np.asarray(t, dtype=float)), nodes, device)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -35,3 +39,32 @@ def cholesky(
         f"{what}: the data do not determine all of its {len(matrix)} unknowns: take fewer of them, more or wider "
         "spread samples, or more smoothing"
     )
+
+
+def check_independent(statistics: Float[np.ndarray, "n 2"], what: str) -> None:
+    """Refuse statistics of which a component is constant, or the two are one.
+
+    Raises:
+        DegenerateError: if so; they determine no metric.
+    """
+    spread = statistics.std(axis=0)
+    if not (spread > 1e-12 * np.abs(statistics).max(axis=0)).all() or (
+        np.abs(np.corrcoef(statistics.T)[0, 1]) > 1 - 1e-12
+    ):
+        raise DegenerateError(f"{what}: the statistics are constant or linearly dependent")
+
+
+@contextmanager
+def in_words(what: str) -> Iterator[None]:
+    """For a fit, as a decorator: a factorisation that fails in it becomes a ``DegenerateError`` of one line.
+
+    Args:
+        what: the fit, for the message.
+    """
+    try:
+        yield
+    except (np.linalg.LinAlgError, torch.linalg.LinAlgError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise DegenerateError(
+            f"{what}: the data leave a direction undetermined ({reason}): take fewer unknowns or more samples"
+        ) from error

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hessgeo.free_energies.bsplines import SplineBasis
-from hessgeo.free_energies.factor import cholesky
+from hessgeo.free_energies.factor import cholesky, in_words
 from hessgeo.free_energies.smoothness import evidence_weight
 from hessgeo.free_energies.spline import SplineFreeEnergy
 from hessgeo.grids import Frame
@@ -43,6 +43,7 @@ class _State:
     information: Float[Tensor, "size size"]
 
 
+@in_words("fit of moments")
 def fit_moments(
     statistics: Float[np.ndarray, "n 2"],
     t: Float[np.ndarray, "n 2"],

@@ -24,7 +24,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hessgeo.free_energies.base import FreeEnergy
-from hessgeo.free_energies.factor import DegenerateError
+from hessgeo.free_energies.factor import check_independent, in_words
 from hessgeo.free_energies.influence import Accuracy, NodeInverse
 from hessgeo.free_energies.strata import Strata
 from hessgeo.grids import Frame
@@ -113,8 +113,7 @@ class ReweightedFreeEnergy(FreeEnergy):
 
     def _product(self, t: Tensor, rank: int) -> Tensor:
         """Half sides to the power of a tensor's rank, two or three: what box units multiply it by."""
-        half = self.frame.scale(t)
-        square = half[:, None] * half
+        square = self.frame.scale(t)[:, None] * (half := self.frame.scale(t))
         return square if rank == 2 else square[..., None] * half
 
     def _log_weights(self, t: Float[Tensor, "point 2"]) -> Float[Tensor, "point bin"]:
@@ -147,6 +146,7 @@ class ReweightedFreeEnergy(FreeEnergy):
         return self._by_block(cumulants, self.frame.into(t))
 
 
+@in_words("reweighting")
 def fit_reweighted(
     statistics: Float[np.ndarray, "n 2"],
     t: Float[np.ndarray, "n 2"],
@@ -220,12 +220,7 @@ def fit_reweighted(
     places, half = places[few], frame.scale(places)
     residual = torch.from_numpy(statistics[few]) - free_energy.gradient(places) * half
     metric = free_energy.hessian(places) * half[:, None] * half
-    white, singular = torch.linalg.solve_ex(metric, residual)
-    if bool((singular != 0).any()):
-        raise DegenerateError(
-            "reweighting: the statistics are constant or linearly dependent where samples are"
-        )
-    square = (residual * white).sum(1)
+    square = (residual * torch.linalg.solve(metric, residual)).sum(1)
     free_energy.certificate = {
         "converged": decrement <= tolerance,
         "iterations": iterations,
@@ -276,6 +271,7 @@ def _check(statistics: np.ndarray, t: np.ndarray) -> None:
     frame = Frame.around(t)
     u, f = frame.into(np.asarray(t, dtype=float)), statistics * np.array(frame.half)
     slope = np.linalg.lstsq(u - u.mean(axis=0), f - f.mean(axis=0), rcond=None)[0]
+    check_independent(f, "reweighting")
     # The likelihood of the pooled statistics alone cannot tell f from -f.
     if np.linalg.eigvalsh(slope + slope.T)[-1] < 0:
         raise ValueError("the statistics fall along every parameter: their sign is not that of f")

@@ -20,6 +20,7 @@ from hessgeo.free_energies.approximation import ApproximationError, other_count,
 from hessgeo.free_energies.base import FreeEnergy
 from hessgeo.free_energies.bsplines import SplineBasis
 from hessgeo.free_energies.convex import ConvexProblem, Reduction
+from hessgeo.free_energies.factor import in_words
 from hessgeo.free_energies.smoothness import SmoothnessPrior
 from hessgeo.free_energies.verdict import judge, narrow_share
 from hessgeo.grids import Frame, Grid
@@ -123,6 +124,7 @@ class SplineFreeEnergy(FreeEnergy):
         return ((design @ self.covariance.to(design)) * design).sum(-1).clamp(min=0)
 
 
+@in_words("spline fit")
 def fit_spline(
     posterior: Posterior,
     grid: Grid,

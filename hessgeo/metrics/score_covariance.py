@@ -12,6 +12,7 @@ from jaxtyping import Float
 from scipy.sparse import csr_matrix
 
 from hessgeo.free_energies.bsplines import SplineAxis, SplineBasis
+from hessgeo.free_energies.factor import in_words
 from hessgeo.free_energies.smoothness import evidence_weight
 
 _ROUNDS = 6  # of weight and fit
@@ -80,6 +81,7 @@ class ScoreCovariance:
         return self.basis.matrix(torch.from_numpy(np.asarray(t, dtype=float))).numpy()
 
 
+@in_words("covariance of scores")
 def fit_score_covariance(
     scores: Float[np.ndarray, "n 2"],
     t: Float[np.ndarray, "n 2"],

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hessgeo.free_energies.factor import cholesky
 from hessgeo.free_energies.reweighting import Reweighting, minimise
 from hessgeo.grids import Grid
 from hessgeo.posteriors.exponential import ExponentialNetwork, Natural
@@ -122,9 +123,7 @@ def fit_normaliser(
 
 def _factor(hessian: Float[Tensor, "size size"]) -> Float[Tensor, "size size"]:
     """Cholesky factor; sums of single precision may leave what is flat slightly negative."""
-    firm = hessian.clone()
-    firm.diagonal().add_(1e-6 * hessian.diagonal().mean())
-    return torch.linalg.cholesky(firm)
+    return cholesky(hessian, "normaliser of the network", firm=(1e-6, 1e-4))
 
 
 class _Problem:

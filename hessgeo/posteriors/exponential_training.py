@@ -17,6 +17,7 @@ from tqdm import trange
 
 from hessgeo.estimators.base import Samples
 from hessgeo.estimators.encoder import as_input
+from hessgeo.free_energies.factor import in_words
 from hessgeo.posteriors.calibration import LEVELS, region_mass
 from hessgeo.posteriors.exponential import ROWS, ExponentialConfig, ExponentialNetwork
 from hessgeo.posteriors.exponential_convex import CellDraws, fit_normaliser
@@ -187,6 +188,7 @@ def pair_loss(f: Float[Tensor, "n d"], eta: Float[Tensor, "n d"]) -> Float[Tenso
     return (softplus(-logits).sum() - n * math.log(2)) / (n * (n - 1))
 
 
+@in_words("discriminant of the features")
 def discriminant(features: Float[Tensor, "n p"], eta: Float[Tensor, "n d"]) -> Float[Tensor, "d p"]:
     """The linear statistics ``W phi`` that are conjugate to ``eta`` where features are normal and their mean linear.
 

@@ -5,8 +5,11 @@ import pytest
 import torch
 
 from hessgeo.free_energies.approximation import other_count
-from hessgeo.free_energies.factor import DegenerateError, cholesky
+from hessgeo.free_energies.conjugate import fit_conjugate_map
+from hessgeo.free_energies.factor import DegenerateError, cholesky, in_words
+from hessgeo.free_energies.moments import fit_moments
 from hessgeo.free_energies.potentials import KnownPotential, exact_posterior, posterior_of_matrix
+from hessgeo.free_energies.reweighting import fit_reweighted
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.free_energies.verdict import judge
 from hessgeo.grids import Grid
@@ -151,3 +154,28 @@ def test_a_verdict_names_every_reason():
     assert both.numbers["resolved"] is False
     # 1 / 50 of the variance of single draws, over 100 cells: log(1 + 4) nats are noise.
     assert judge(0.0, 1.6, 1 / 50, 100.0).numbers["resolved"]
+
+
+def test_a_failed_factorisation_is_one_line():
+    @in_words("a fit")
+    def fails():
+        return np.linalg.inv(np.zeros((2, 2)))
+
+    with pytest.raises(DegenerateError, match="a fit: the data leave a direction undetermined") as found:
+        fails()
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("statistics", ["constant", "dependent"])
+def test_statistics_that_tell_nothing_are_refused_in_one_line(statistics):
+    rng = np.random.default_rng(0)
+    t = rng.uniform(-1, 1, (80, 2))
+    f = (
+        np.ones((80, 2))
+        if statistics == "constant"
+        else np.repeat(t[:, :1] + rng.standard_normal((80, 1)), 2, axis=1)
+    )
+    for fit in (fit_reweighted, fit_conjugate_map, lambda f, t: fit_moments(f, t, BOX, splines=(5, 5))):
+        with pytest.raises((ValueError, ArithmeticError)) as found:
+            fit(f, t)
+        assert "\n" not in str(found.value)
