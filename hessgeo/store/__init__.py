@@ -1,7 +1,7 @@
 """Everything that reads or writes results: Zarr shards and sidecars, Zarr folders, NetCDF, JSON, vouchers."""
 
-from hessgeo.store.audit import Audit, Fault, Made, audit, check_results
 from hessgeo.store.files import StoreError, whole, whole_files
+from hessgeo.store.inputs import check_results
 from hessgeo.store.posteriors import read_posterior, write_posterior
 from hessgeo.store.results import (
     finite,
@@ -39,13 +39,9 @@ from hessgeo.store.shards import (
 from hessgeo.store.vouchers import check, fault, read_record, vouch, voucher_file, withdraw
 
 __all__ = [
-    "Audit",
-    "Fault",
-    "Made",
     "MissingArrayError",
     "ShardState",
     "StoreError",
-    "audit",
     "check",
     "check_results",
     "check_shards",

@@ -1,4 +1,4 @@
-"""Everything under a results folder beside what vouches for it: what a job checks of its inputs, and ``verify``."""
+"""Everything under a results folder beside what vouches for it."""
 
 from __future__ import annotations
 
@@ -9,51 +9,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from hessgeo.store.files import PARTIAL, StoreError, clear, discard, set_aside
+from hessgeo.store.files import PARTIAL, clear, discard, set_aside
+from hessgeo.store.inputs import shard_of
 from hessgeo.store.shards import (
     ShardState,
-    check_shards,
-    describe_array,
     examine,
     find_shard,
     remove_shard,
     sidecar_file,
     verify,
 )
-from hessgeo.store.vouchers import SHARD, SIDECAR, VOUCHERS, fault, vouched_by, withdraw
+from hessgeo.store.vouchers import VOUCHERS, fault, vouched_by, withdraw
 
-
-def check_results(paths: Iterable[str | Path], root: str | Path) -> None:
-    """Compare those files that lie in the results folder with what vouches for them, before a job reads them.
-
-    Shards are asked for their size and their end, since all else in them is compared as it is read.
-
-    Raises:
-        StoreError: if one is missing, is not what was written, or has nothing that vouches for it.
-    """
-    roots = {Path(os.path.abspath(root)), Path(root).resolve()}
-    shards: dict[tuple[Path, str], set[int]] = {}
-    for path in map(Path, paths):
-        places = (Path(os.path.abspath(path)), path.resolve())
-        if not any(place.is_relative_to(folder) for place in places for folder in roots):
-            continue
-        if known := shard_of(path):
-            shards.setdefault(known[:2], set()).add(known[2])
-        elif found := fault(path):
-            raise StoreError(f"{path} {found}")
-    for (store, array), numbers in shards.items():
-        check_shards(describe_array(store, array), sorted(numbers))
-
-
-def shard_of(path: str | Path) -> tuple[Path, str, int] | None:
-    """Store, array and number of the shard that a path is, or is the sidecar of."""
-    text = str(path)
-    if found := SHARD.search(text):
-        return Path(text[: found.start("array") - 1]), found["array"], int(found["shard"])
-    if found := SIDECAR.search(text):
-        study = Path(text[: found.start("store")]).parent
-        return study / "samples" / f"{found['store']}.zarr", found["array"], int(found["shard"])
-    return None
+ZARR_PARTIAL = re.compile(rf"\.[0-9a-f]{{32}}{re.escape(PARTIAL)}$")
 
 
 @dataclass(frozen=True)
@@ -73,7 +41,9 @@ class Made:
     @staticmethod
     def matcher(patterns: Iterable[str]) -> re.Pattern[str]:
         """What fits one of the patterns, with anything but a slash for a wildcard."""
-        parts = {re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(pattern)) for pattern in patterns}
+        parts = {
+            re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(os.path.normpath(pattern))) for pattern in patterns
+        }
         return re.compile("|".join(sorted(parts)) or r"(?!)")
 
     def parents(self) -> Iterator[str]:
@@ -87,7 +57,7 @@ class Fault:
     """A result that is damaged or missing.
 
     Attributes:
-        path: of the result.
+        path: of the result; of a shard, that of its sidecar.
         told: what is wrong, in one line.
         remove: removes it, so that the step that makes it is due again.
     """
@@ -124,7 +94,7 @@ def audit(root: str | Path, made: Made) -> Audit:
     Results are known by the paths that rules make, of whatever study, and by their vouchers; samples by their stores.
     """
     walk = _Walk(made)
-    return walk.through(str(root))
+    return walk.through(os.path.normpath(root))
 
 
 class _Walk:
@@ -164,12 +134,23 @@ class _Walk:
             return True  # a shard is a file some folders further down
         elif self.folders.fullmatch(path) or self.files.fullmatch(path):
             self.results.add(path)
-        elif name.startswith(".") and name.endswith(PARTIAL):
+        elif self._is_leftover(path):
             self.audit.leftovers.append(path)
         elif real not in self.seen:  # links may lead in circles
             self.seen.add(real)
             return True
         return False
+
+    def _is_leftover(self, path: str) -> bool:
+        """Whether a job was writing this, see ``files.whole``, or Zarr was, when it was killed."""
+        folder, name = os.path.split(path)
+        if not name.endswith(PARTIAL):
+            return False
+        target = f"{folder}/{name.removeprefix('.').removesuffix(PARTIAL)}"
+        known = any(kind.fullmatch(target) for kind in (self.files, self.folders, self.parents))
+        return (name.startswith(".") and (known or shard_of(target) is not None)) or bool(
+            ZARR_PARTIAL.search(name)
+        )
 
     def _is_of_shard(self, path: str) -> bool:
         if known := shard_of(path):
@@ -178,7 +159,7 @@ class _Walk:
 
     def _vouchers(self, folder: Path) -> None:
         for path in folder.rglob("*"):
-            if path.name.endswith(PARTIAL):
+            if path.name.startswith(".") and path.name.endswith(PARTIAL):
                 self.audit.leftovers.append(str(path))
             elif not path.is_dir() and (subject := vouched_by(path)):
                 self.results.add(str(subject))
@@ -193,7 +174,7 @@ class _Walk:
         elif self.parents.fullmatch(path):
             told = f"{path} is a file where a folder should be"
             self.audit.faults.append(Fault(path, told, partial(set_aside, Path(path))))
-        elif path.endswith(PARTIAL):
+        elif self._is_leftover(path):
             self.audit.leftovers.append(path)
         else:
             self.audit.strays[path] = "is made by no step"
@@ -225,8 +206,8 @@ class _Walk:
         self.audit.shards[place] = (len(states) - len(wrong), len(states))
         for shard, state in sorted(wrong.items()):
             remove = partial(remove_shard, store, array, shard)
-            file = str(find_shard(store, array, shard))
-            self.audit.faults.append(Fault(file, f"{place}: shard {shard} is {state}", remove))
+            sidecar = str(sidecar_file(store, array, shard))
+            self.audit.faults.append(Fault(sidecar, f"{place}: shard {shard} is {state}", remove))
 
 
 def _remove_result(path: Path, *, folder: bool) -> None:

@@ -13,7 +13,7 @@ WILDCARD = re.compile(r"\{\s*(\w+)\s*(?:,(?:[^{}]|\{[^{}]*\})*)?\}")
 
 
 def made_by(rules: Iterable[Any], results: str) -> dict[str, list[str]]:
-    """The arguments of ``store.Made``: the paths of rules, for whatever study, not for those of the settings alone.
+    """The arguments of ``store.audit.Made``: the paths of rules, for every study that there ever was.
 
     Args:
         rules: Snakemake's.

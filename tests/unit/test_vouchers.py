@@ -13,9 +13,11 @@ import xarray as xr
 
 from hessgeo import store
 from hessgeo.store import StoreError, vouchers
+from hessgeo.store.audit import Made
+from hessgeo.store.audit import audit as audit_of
 from hessgeo.store.files import clear
 
-MADE = store.Made(
+MADE = Made(
     files=[
         "results/{study}/metric.nc",
         "results/{study}/numbers/{step}.json",
@@ -59,7 +61,7 @@ def results(tmp_path, monkeypatch):
 
 
 def found(results):
-    audit = store.audit(results, MADE)
+    audit = audit_of(results, MADE)
     return [fault.told for fault in audit.faults], audit
 
 
@@ -227,12 +229,15 @@ def test_results_behind_links_are_compared_and_circles_end(results, tmp_path):
 
 
 def test_what_killed_jobs_left_unfinished_is_told(results):
-    left = ["results/one/.metric.nc.partial", "results/one/samples/layout.zarr/image/c/0/0/0/0.12ab.partial"]
+    zarr = f"results/one/samples/layout.zarr/image/c/0/0/0/0.{'1a' * 16}.partial"
+    left = ["results/one/.metric.nc.partial", "results/one/manifest/layout/image/.0.json.partial", zarr]
+    Path("results/one/download.partial").write_text("somebody's own")
     for path in left:
         Path(path).write_text("half")
     told, audit = found(results)
     assert told == []
-    assert sorted(audit.leftovers) == left
+    assert sorted(audit.leftovers) == sorted(left)
+    assert list(audit.strays) == ["results/one/download.partial"]
 
 
 def test_inputs_are_checked_before_they_are_read(results):

@@ -1,5 +1,6 @@
 """Interrupted and damaged runs: what is whole stays, what is not is made again, to the same bytes."""
 
+import json
 import os
 import shutil
 import signal
@@ -27,12 +28,12 @@ def jobs_of(process, rule):
     return found
 
 
-def start(workflow, *targets):
+def start(workflow, *targets, output=subprocess.DEVNULL):
     return subprocess.Popen(
         workflow.command(*targets, cores=1),
         cwd=workflow.directory.parent,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT if output == subprocess.PIPE else output,
         start_new_session=True,
     )
 
@@ -87,6 +88,23 @@ def test_a_killed_run_goes_on_where_it_stopped(finished, copied, victim):
     workflow.run(*targets)
     assert workflow.times(whole) == before
     assert workflow.contents(workflow.shards("image")) == finished.contents(finished.shards("image"))
+
+
+def test_a_job_that_is_killed_before_it_began_has_a_log_that_says_so(copied):
+    workflow = copied()
+    logs = workflow(f"results/logs/tiny/{workflow.study.layout}/generate_samples")
+    shutil.rmtree(logs)
+    without_samples(workflow)
+    process = start(workflow, workflow.shards("image")[0], output=subprocess.PIPE)
+    # At once: its imports take seconds, and its log is opened after them.
+    for job in wait_for(lambda: jobs_of(process, "generate_samples"), process):
+        job.kill()
+    printed, _ = process.communicate(timeout=300)
+    assert process.returncode != 0
+    (log,) = logs.glob("*.log")
+    assert "it was killed (memory, time, a signal), or it could not start" in log.read_text()
+    assert b"not found" not in printed
+    assert str(log.relative_to(workflow.directory)).encode() in printed
 
 
 def damage(workflow):
@@ -152,3 +170,57 @@ def test_verify_of_a_whole_run_changes_nothing(copied):
         result = workflow.run("verify", cores=1)
         assert result.stdout.count("4 of 4 shards ok") == 2
     assert workflow.times(paths) == before
+
+
+def lose_a_chunk(file):
+    (file / "mean" / "c" / "0" / "0").unlink()
+
+
+def change_the_shape(file):
+    metadata = json.loads(file.read_text())
+    metadata["shape"][0] //= 2
+    file.write_text(json.dumps(metadata))
+
+
+def flip(file):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def edit(file):
+    file.write_text(file.read_text().replace('"resolution": ', '"resolution": 1'))
+
+
+def test_what_verify_removes_of_any_kind_is_made_again_to_the_same_bytes(finished, copied):
+    workflow, study = copied(), finished.study
+    damages = {
+        "results/tiny/posterior.zarr": lose_a_chunk,
+        f"{study.samples}/image/zarr.json": change_the_shape,
+        f"{study.samples}/zarr.json": os.unlink,
+        study.shards("embedding")[3]: lambda file: file.write_bytes(b""),
+        study.classifier_files[1]: flip,
+        "results/tiny/metric.nc": flip,
+        "results/tiny/numbers/posterior.json": edit,
+        "results/tiny/figures/metric.csv": os.unlink,
+    }
+    before = {path: path.read_bytes() for path in finished("results").rglob("*") if path.is_file()}
+    for path, damage in damages.items():
+        damage(workflow(path))
+    # A job that reads one of them says so, and what to do.
+    result = workflow.run("results/tiny/free_energy.nc", "--forcerun", "fit_free_energy", check=False)
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith("hessgeo: ")]
+    assert "StoreError: results/tiny/posterior.zarr is not whole: mean/c/0/0 in it is missing" in line
+    assert f"--configfile {workflow.overrides_file} --cores all verify" in line
+    result = workflow.run("verify", cores=1, check=False)
+    assert result.returncode != 0
+    for path in damages:
+        assert any(path.rpartition("/c/")[0] in line for line in result.stdout.splitlines()), path
+    workflow.run()
+    again = workflow.run("--dry-run")
+    assert "Nothing to be done" in again.stdout + again.stderr
+    workflow.run("verify", cores=1)
+    for path in damages:
+        places = [workflow(path)] if workflow(path).is_file() else list(workflow(path).rglob("c/*"))
+        for place in (place for place in places if place.is_file()):
+            assert place.read_bytes() == before[finished(place.relative_to(workflow.directory))], place
