@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any
 
+from hessgeo.systems.batches import SAMPLED_AT_ONCE
 from hessgeo.workflow.content import Source, contents
 from hessgeo.workflow.derived import anchor_sources, uses_classifier
 from hessgeo.workflow.digest import digest
@@ -24,6 +26,7 @@ from hessgeo.workflow.identity import (
 )
 from hessgeo.workflow.settings import Settings
 
+GEODESICS_MEMORY_MB = 6_000  # of the curves that are solved at once
 BASE_MEMORY_MB = 4_000  # of a job beside the weights it loads
 
 # What the training steps write; each name is also the name of the rule's output.
@@ -62,6 +65,30 @@ class StudyModels:
             return None
         trained = self.settings.models[self._study[part]["checkpoint"]]
         return {"seed": trained["seed"], "held_out": trained["held_out"], model: trained[model]}
+
+    # Shapes.
+
+    @property
+    def grid(self) -> dict[str, tuple]:
+        """Arguments of the ``Grid`` that carries the study's gridded results."""
+        extent, shape = self._study["slice"]["extent"], self._study["sampling"]["grid"]
+        return {"extent": tuple(map(tuple, extent)), "shape": tuple(shape)}
+
+    @property
+    def design_grid(self) -> dict[str, tuple]:
+        """The grid that the parameter points depend on: of a scattered design, its box alone."""
+        scattered = self._study["sampling"]["design"] != "grid"
+        return {**self.grid, "shape": (2, 2)} if scattered else self.grid
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return self.settings.count(self.name)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape (H, W, C) of a sample."""
+        return self.settings.image_shape(self.name)
 
     # The system.
 
@@ -238,6 +265,37 @@ class StudyModels:
         """The network, for a job that reads it."""
         identity, files = self.perceptual_identity or {}, self._perceptual_files
         return Source(self.perceptual or {}, None, files, identity.get("files"), digest(identity))
+
+    # What jobs that read several of them take.
+
+    @property
+    def _feature_counts(self) -> list[int]:
+        """Numbers of features of an image, of those whose metrics and lengths are measured beside the embedding's."""
+        network, counts = self.perceptual, [prod(self.image_shape)]
+        if network is not None and network["kind"] == "lpips":
+            from hessgeo.perceptual.checkpoint import feature_count
+
+            counts.append(feature_count(network["checkpoint"], self.image_shape[:2], network["size"]))
+        return counts
+
+    @property
+    def geodesics_memory_mb(self) -> int:
+        """Memory of the job that solves the geodesics: the rows of features that a smoothed slope reaches."""
+        rows, width = self.grid["shape"]
+        # What the Gaussian filter reaches to both sides, one more of the difference, one that is being made.
+        window = 2 * (int(4 * self._study["geodesics"]["smoothing"] + 0.5) + 1) + 2
+        features = 4 * min(window, rows + 1) * width * max(self._feature_counts)
+        images = width * prod(self.image_shape)
+        return GEODESICS_MEMORY_MB + (features + images) // 10**6 + size_mb(self.perceptual_files)
+
+    @property
+    def score_memory_mb(self) -> int:
+        """Memory of the job that scores paths: the models, the images that are made at once, the features of a path."""
+        images = 2 * SAMPLED_AT_ONCE * prod(self.image_shape)
+        # In single precision, and three times in double: their differences, and what the decomposition works on.
+        features = (4 + 3 * 8) * self._study["geodesics"]["waypoints"] * max(self._feature_counts)
+        models = size_mb(self.embedding_files) + size_mb(self.perceptual_files)
+        return self.system_memory_mb + models + (images + features) // 10**6
 
 
 def size_mb(files: list[str]) -> int:

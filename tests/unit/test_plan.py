@@ -15,14 +15,12 @@ from hessgeo.workflow.plan import (
     Plan,
     Probe,
     Timing,
-    duration,
-    format_plans,
     parameter_bytes,
     plan_study,
     probe_models,
-    size,
     time_batches,
 )
+from hessgeo.workflow.plan_text import duration, format_plans, size
 from hessgeo.workflow.settings import read_settings
 
 MIB = 1 << 20

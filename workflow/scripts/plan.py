@@ -5,7 +5,8 @@ import sys
 from tqdm import tqdm
 
 from hessgeo.workflow import pick_device, script_context
-from hessgeo.workflow.plan import format_plans, load_study_embedding, load_study_system, plan_study
+from hessgeo.workflow.plan import load_study_embedding, load_study_system, plan_study
+from hessgeo.workflow.plan_text import format_plans
 
 
 def main(studies, device, report):
