@@ -15,9 +15,8 @@ from scipy.spatial import cKDTree
 
 from hessgeo.generative.conformal import ConformalMetric
 
-_SCALE = (
-    6.0  # median distances of nearest neighbours: what a cell of quadrature is not longer than to start with
-)
+# Median distances of nearest neighbours that a cell of quadrature is not longer than to start with.
+_SCALE = 6.0
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ def geodesic_graph(
         edges: pairs of them, each once.
         metric: what an edge costs.
         nodes: of Gauss-Legendre quadrature along each edge; None for adaptive quadrature, from cells no longer than
-            twice the median distance of a point from its nearest neighbour.
+            six times the median distance of a point from its nearest neighbour.
         tolerance: of the length of each edge by adaptive quadrature, relative.
         device: where the density is evaluated.
 
