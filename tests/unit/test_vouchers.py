@@ -1,7 +1,9 @@
 """Results are known by their vouchers; an audit of a folder finds what is damaged, and touches nothing else."""
 
+import io
 import json
 import os
+import runpy
 import shutil
 from pathlib import Path
 
@@ -238,6 +240,45 @@ def test_what_killed_jobs_left_unfinished_is_told(results):
     assert told == []
     assert sorted(audit.leftovers) == sorted(left)
     assert list(audit.strays) == ["results/one/download.partial"]
+
+
+def test_a_verification_removes_reports_and_names_the_command(results, repository, monkeypatch):
+    monkeypatch.setenv("HESSGEO_COMMAND", "snakemake --configfile /mine.yaml --cores all")
+    main = runpy.run_path(str(repository / "workflow" / "scripts" / "verify.py"))["main"]
+    path = results / "two" / "samples" / "layout.zarr"
+    targets = {"all": ["results/one/metric.nc"], "table1": [str(store.sidecar_file(path, "image", 0))]}
+    main("results", MADE, targets, io.StringIO())
+    (results / "notes.txt").write_text("mine")
+    (results / "one" / ".metric.nc.partial").write_text("half")
+    for file in (
+        results / "one" / "metric.nc",
+        results / "two" / "metric.nc",
+        store.shard_file(path, "image", 0),
+    ):
+        flip(file)
+    report = io.StringIO()
+    with pytest.raises(StoreError) as failed:
+        main("results", MADE, targets, report)
+    assert str(failed.value) == (
+        "3 results were damaged or missing, and what was damaged is removed; to make them again: "
+        "snakemake --configfile /mine.yaml --cores all all table1; 1 belong to settings other than these"
+    )
+    assert report.getvalue().splitlines() == [
+        "results/one/samples/layout.zarr/image: 2 of 2 shards ok",
+        "results/one/samples/layout.zarr/t: 1 of 1 shards ok",
+        "results/two/samples/layout.zarr/image: 1 of 2 shards ok",
+        "results/two/samples/layout.zarr/t: 1 of 1 shards ok",
+        "results/one/metric.nc holds other bytes than were written",
+        "results/two/metric.nc holds other bytes than were written",
+        "results/two/samples/layout.zarr/image: shard 0 is flipped",
+        "results/one/.metric.nc.partial was left unfinished by a job that was killed, and is removed",
+        "results/notes.txt is made by no step, and is left as it is",
+        "12 other results ok; 1 logs, benchmarks and reports are read by no step",
+    ]
+    # A shard is missing as long as its array asks for it.
+    with pytest.raises(StoreError, match="^1 results were damaged or missing"):
+        main("results", MADE, targets, io.StringIO())
+    assert (results / "notes.txt").read_text() == "mine"
 
 
 def test_inputs_are_checked_before_they_are_read(results):

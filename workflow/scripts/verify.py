@@ -11,7 +11,7 @@ from hessgeo.workflow import script_context
 from hessgeo.workflow.context import COMMAND
 
 
-def told(faults, targets):
+def summary(faults, targets):
     """One line on what was found, with the command that makes it again."""
     damaged = {fault.path for fault in faults}
     asked = {name: damaged & set(map(os.path.normpath, paths)) for name, paths in targets.items()}
@@ -45,7 +45,7 @@ def main(root, made, targets, report):
         f"{found.whole} other results ok; {found.unread} logs, benchmarks and reports are read by no step\n"
     )
     if found.faults:
-        raise StoreError(told(found.faults, targets))
+        raise StoreError(summary(found.faults, targets))
 
 
 if __name__ == "__main__":
