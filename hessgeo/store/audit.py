@@ -21,6 +21,11 @@ from hessgeo.store.shards import (
 )
 from hessgeo.store.vouchers import VOUCHERS, fault, vouched_by, withdraw
 
+
+class DamageError(ValueError):
+    """Results that verification found damaged or missing."""
+
+
 ZARR_PARTIAL = re.compile(rf"\.[0-9a-f]{{32}}{re.escape(PARTIAL)}$")
 
 

@@ -15,7 +15,7 @@ import xarray as xr
 
 from hessgeo import store
 from hessgeo.store import StoreError, vouchers
-from hessgeo.store.audit import Made
+from hessgeo.store.audit import DamageError, Made
 from hessgeo.store.audit import audit as audit_of
 from hessgeo.store.files import clear
 
@@ -257,7 +257,7 @@ def test_a_verification_removes_reports_and_names_the_command(results, repositor
     ):
         flip(file)
     report = io.StringIO()
-    with pytest.raises(StoreError) as failed:
+    with pytest.raises(DamageError) as failed:
         main("results", MADE, targets, report)
     assert str(failed.value) == (
         "3 results were damaged or missing, and what was damaged is removed; to make them again: "
@@ -276,7 +276,7 @@ def test_a_verification_removes_reports_and_names_the_command(results, repositor
         "12 other results ok; 1 logs, benchmarks and reports are read by no step",
     ]
     # A shard is missing as long as its array asks for it.
-    with pytest.raises(StoreError, match="^1 results were damaged or missing"):
+    with pytest.raises(DamageError, match=r"^1 results were damaged or missing"):
         main("results", MADE, targets, io.StringIO())
     assert (results / "notes.txt").read_text() == "mine"
 

@@ -4,8 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from hessgeo.store import StoreError
-from hessgeo.store.audit import Made, audit
+from hessgeo.store.audit import DamageError, Made, audit
 from hessgeo.store.files import discard
 from hessgeo.workflow import script_context
 from hessgeo.workflow.context import COMMAND
@@ -45,7 +44,7 @@ def main(root, made, targets, report):
         f"{found.whole} other results ok; {found.unread} logs, benchmarks and reports are read by no step\n"
     )
     if found.faults:
-        raise StoreError(summary(found.faults, targets))
+        raise DamageError(summary(found.faults, targets))
 
 
 if __name__ == "__main__":
