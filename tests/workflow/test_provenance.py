@@ -63,7 +63,7 @@ def test_images_are_the_same_however_many_shards_a_job_makes(finished, copied):
     for path in images:
         workflow(path).unlink()
     made = workflow.run(*images, cores=1)
-    assert "generate_samples_0_to_2_of_tiny" in made.stderr
+    assert "Generate shards 0 to 2 of the samples of tiny" in made.stdout + made.stderr
     assert workflow.contents(workflow.shards("image")) == finished.contents(finished.shards("image"))
     for path in workflow.sidecars("image"):
         assert '"model"' in workflow(path).read_text()
