@@ -11,6 +11,8 @@ from hessgeo.workflow.layout import Layout
 # A wildcard in a rule's path, whose constraint may hold braces of its own, as in ``{key,[0-9a-f]{8}}``.
 WILDCARD = re.compile(r"\{\s*(\w+)\s*(?:,(?:[^{}]|\{[^{}]*\})*)?\}")
 
+DEPTH = 10  # of folders in those of logs and benchmarks
+
 
 def made_by(rules: Iterable[Any], results: str) -> dict[str, list[str]]:
     """The arguments of ``store.audit.Made``: the paths of rules, for every study that there ever was.
@@ -25,12 +27,13 @@ def made_by(rules: Iterable[Any], results: str) -> dict[str, list[str]]:
         return sorted({WILDCARD.sub(r"{\1}", str(path)) for path in paths})
 
     outputs = [path for rule in rules for path in rule.output]
-    logs = [path for rule in rules for path in rule.log]
-    benchmarks = [rule.benchmark for rule in rules if rule.benchmark is not None]
+    # At any depth: rules of studies that these settings do not have may name their logs in other ways.
+    depths = ["/{part}" * depth for depth in range(1, DEPTH)]
+    unread = [f"{results}/{folder}{depth}" for folder in ("logs", "benchmarks") for depth in depths]
     return {
         "files": bare(path for path in outputs if not path.is_directory),
         "folders": bare(path for path in outputs if path.is_directory),
-        "unread": [*bare([*logs, *benchmarks]), f"{results}/README.md", f"{results}/report.html"],
+        "unread": [*unread, f"{results}/README.md", f"{results}/report.html"],
     }
 
 

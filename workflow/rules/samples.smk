@@ -68,6 +68,7 @@ for block in layout.blocks:
             f"generate_samples{block.suffix}"
         input:
             anchors=block.path(rules.create_anchors.output.anchors),
+            group=block.path(rules.create_samples.output.group),
             metadata=block.path(rules.create_samples.output.images_metadata),
             points=block.path(rules.create_samples.output.points),
             points_sidecar=block.path(rules.create_samples.output.points_sidecar),
@@ -162,6 +163,8 @@ for block in layout.blocks:
         name:
             f"embed_samples{block.suffix}"
         input:
+            group=block.path(rules.create_samples.output.group),
+            images_metadata=block.path(rules.create_samples.output.images_metadata),
             metadata=block.path(rules.create_embedding.output.metadata),
             shards=block.images,
             sidecars=block.image_sidecars,
