@@ -1,4 +1,4 @@
-"""The links from a posterior to phases that a study and its resolution scan share, driven by settings."""
+"""The links from a posterior to a metric that a study and its resolution scan share, driven by settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid, bilinear_weights
 from hessgeo.metrics.curvature import thermodynamic_curvature
 from hessgeo.metrics.diagnostics import eigenvalues, in_units, positive_definite
-from hessgeo.phases.segment import PhaseMap, segment_phases, smoothed_height
 from hessgeo.posteriors import Posterior, posterior_rows
 
 
@@ -197,32 +196,3 @@ def metric_fields(free_energy: xr.Dataset) -> xr.Dataset:
     return xr.Dataset(
         {name: (("a", "b"), values) for name, values in fields.items()}, coordinates, attributes
     )
-
-
-def phase_map(
-    largest_eigenvalue: Float[np.ndarray, "na nb"], grid: Grid, settings: Mapping[str, Any]
-) -> PhaseMap:
-    """Phases as the settings ``phases`` of a study say.
-
-    An eigenvalue that is not positive, which an indefinite fit may have, counts as the smallest positive one:
-    it lies in a basin, never on a ridge.
-
-    Raises:
-        ValueError: if no eigenvalue is positive.
-    """
-    options = {key: settings[key] for key in ("persistence", "minimum_area", "smoothing")}
-    return segment_phases(_positive(largest_eigenvalue), grid, **options)
-
-
-def phase_height(
-    largest_eigenvalue: Float[np.ndarray, "na nb"], settings: Mapping[str, Any]
-) -> Float[np.ndarray, "na nb"]:
-    """The smoothed logarithm of the eigenvalue in which ``phase_map`` finds ridges."""
-    return smoothed_height(_positive(largest_eigenvalue), settings["smoothing"])
-
-
-def _positive(largest_eigenvalue: Float[np.ndarray, "na nb"]) -> Float[np.ndarray, "na nb"]:
-    positive = largest_eigenvalue[largest_eigenvalue > 0]
-    if positive.size == 0:
-        raise ValueError("the metric has no positive eigenvalue, so it has no ridges to part phases")
-    return np.maximum(largest_eigenvalue, positive.min())

@@ -160,6 +160,8 @@ def schema_errors(config: Mapping[str, Any], schema: Mapping[str, Any]) -> list[
 def fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
     """A copy of ``value`` with the defaults that its schema gives to keys it lacks, at every depth.
 
+    Keys stand in the order of the schema: the order of a file, which Snakemake would take for a change, means nothing.
+
     Args:
         value: a configuration, or a part of one, that the schema allows.
         schema: the schema of ``value``.
@@ -170,11 +172,12 @@ def fill_defaults(value: Any, schema: Mapping[str, Any], root: Mapping[str, Any]
         return [fill_defaults(entry, schema["items"], root) for entry in value]
     if not isinstance(value, Mapping) or schema.get("type") != "object":
         return value
-    filled = dict(value)
+    filled = {}
     for key, part in schema.get("properties", {}).items():
         default = _resolved(part, root).get("default", _NONE)
-        if key in filled or default is not _NONE:
-            filled[key] = fill_defaults(filled.get(key, default), part, root)
+        if key in value or default is not _NONE:
+            filled[key] = fill_defaults(value.get(key, default), part, root)
+    filled |= {key: entry for key, entry in value.items() if key not in filled}
     more = schema.get("additionalProperties")
     if isinstance(more, Mapping):
         filled = {key: fill_defaults(entry, more, root) for key, entry in filled.items()}

@@ -7,7 +7,7 @@ import xarray as xr
 from hessgeo.grids import Grid, parameter_points
 from hessgeo.phases import boundary_growth
 from hessgeo.posteriors import Posterior, posterior, posterior_rows
-from hessgeo.workflow import chain
+from hessgeo.workflow import chain, phase_chain
 
 GRID = Grid(((0.0, 2.0), (-1.0, 1.0)), (9, 11))
 
@@ -117,7 +117,7 @@ def test_two_basins_are_two_phases_and_a_negative_cell_is_no_ridge():
     eigenvalue = 1 + 50 * np.exp(-(((a - 1) / 0.2) ** 2))
     eigenvalue[0, 0] = -5.0
     settings = {"persistence": 1.0, "minimum_area": 0.05, "smoothing": 0.0, "neighbours": 8}
-    phases = chain.phase_map(eigenvalue, GRID, settings)
+    phases = phase_chain.phase_map(eigenvalue, GRID, settings)
     assert phases.count == 2
     assert len(np.unique(phases.label[:3])) == 1
     assert phases.label[0, 0] != phases.label[-1, 0]
@@ -126,7 +126,7 @@ def test_two_basins_are_two_phases_and_a_negative_cell_is_no_ridge():
 def test_a_metric_without_any_positive_eigenvalue_is_refused():
     settings = {"persistence": 1.0, "minimum_area": 0.05, "smoothing": 0.0}
     with pytest.raises(ValueError, match="no positive eigenvalue"):
-        chain.phase_map(np.full(GRID.shape, -1.0), GRID, settings)
+        phase_chain.phase_map(np.full(GRID.shape, -1.0), GRID, settings)
 
 
 FIT = {"fit": "spline", "splines": [6, 6], "smoothness": "auto", "tolerance": 1e-9, "max_iterations": 100}
@@ -160,9 +160,9 @@ def test_boundaries_are_followed_over_the_resolution():
     wall = np.exp(-(((a - 1) / 0.2) ** 2))
     growing, saturated = ([1 + top * wall for top in tops] for tops in ([20, 80, 320], [40, 44, 45]))
     for fields, word in ((growing, "transition"), (saturated, "crossover")):
-        phases = chain.phase_map(fields[1], GRID, settings)
+        phases = phase_chain.phase_map(fields[1], GRID, settings)
         (found,) = boundary_growth(
-            phases, [chain.phase_height(f, settings) for f in fields], [10.0, 40.0, 160.0]
+            phases, [phase_chain.phase_height(f, settings) for f in fields], [10.0, 40.0, 160.0]
         )
         assert found["phases"] == [1, 2]
         assert found["verdict"] == word

@@ -369,3 +369,19 @@ def test_quantiles_that_do_not_rise_are_refused(errors):
     (line,) = errors(change)
     assert line.startswith("studies.digits.geodesics.path_length_clip: [0.9, 0.1] is not allowed; allowed: ")
     assert "two quantiles that rise" in line
+
+
+def backwards(value):
+    """Mappings in the other order, at every depth."""
+    if isinstance(value, dict):
+        return {key: backwards(value[key]) for key in reversed(value)}
+    return value
+
+
+def test_the_order_of_keys_in_a_file_means_nothing(config, schema):
+    # Snakemake compares params as text: another order would have everything done again.
+    settings = read_settings(config, schema)
+    other = read_settings(backwards(config), schema)
+    for part in ("studies", "models", "generative"):
+        for name, entry in getattr(settings, part).items():
+            assert str(getattr(other, part)[name]) == str(entry)

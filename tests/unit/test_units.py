@@ -22,7 +22,7 @@ from hessgeo.metrics.repair import relative_floor, repair
 from hessgeo.phases.lipschitz import lipschitz_field
 from hessgeo.posteriors import posterior
 from hessgeo.store import free_energy_dataset
-from hessgeo.workflow import chain
+from hessgeo.workflow import chain, phase_chain
 
 SHAPE = (16, 16)
 UNIT = Grid(((-1.0, 1.0), (-1.0, 1.0)), SHAPE)
@@ -82,7 +82,7 @@ def study(change):
     about = {"fit": "spline", "kernel": "gaussian"}
     fields = free_energy_dataset(fit, grid, attributes=about)
     metric = chain.metric_fields(fields)
-    phases = chain.phase_map(
+    phases = phase_chain.phase_map(
         metric["largest_eigenvalue"].to_numpy(), grid,
         {"persistence": 0.3, "minimum_area": 0.02, "smoothing": 0.5},
     )  # fmt: skip

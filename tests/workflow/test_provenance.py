@@ -29,6 +29,8 @@ def checkout(repository, tmp_path):
         shutil.copytree(repository / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("Snakefile", "config.yaml"):
         shutil.copy(repository / name, copy / name)
+    # Snakemake finds the workflow's own profile by it.
+    (copy / "profiles").symlink_to("workflow/profiles")
 
     def change(file, old, new):
         text = (copy / file).read_text()

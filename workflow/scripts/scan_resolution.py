@@ -10,7 +10,7 @@ from hessgeo.evaluation.gauge import remove_affine_part
 from hessgeo.grids import Grid
 from hessgeo.phases.scaling import boundary_growth
 from hessgeo.posteriors import posterior
-from hessgeo.workflow import chain, pick_device, script_context
+from hessgeo.workflow import chain, phase_chain, pick_device, script_context
 
 
 def scan_row(embedding, t, grid, resolution, params, threads):
@@ -33,7 +33,7 @@ def scan_row(embedding, t, grid, resolution, params, threads):
         "largest_eigenvalue_99": np.quantile(largest, 0.99),
         "largest_eigenvalue_median": np.median(largest),
         "effective_cells_median": np.median(result.effective_cells),
-        "phases": chain.phase_map(largest, grid, params.phases).count,
+        "phases": phase_chain.phase_map(largest, grid, params.phases).count,
         "positive_definite_share": float(metric["positive_definite"].mean()),
         "total_variation": np.abs(rows[0] - rows[1]).sum(axis=1).mean() / 2,
         "converged": bool(free_energy.certificate["converged"]),
@@ -52,8 +52,10 @@ def main(embedding, t, grid, resolution, params, threads, output):
     store.write_table(output.table, pd.DataFrame(rows))
     columns = {name: [row[name] for row in rows] for name in rows[0]}
     # The boundaries of the study itself, followed over all N.
-    phases = chain.phase_map(fields[int(np.argmin(np.abs(np.log(columns["factor"]))))], grid, params.phases)
-    heights = [chain.phase_height(field, params.phases) for field in fields]
+    phases = phase_chain.phase_map(
+        fields[int(np.argmin(np.abs(np.log(columns["factor"]))))], grid, params.phases
+    )
+    heights = [phase_chain.phase_height(field, params.phases) for field in fields]
     boundaries = boundary_growth(phases, heights, columns["N"])
     store.write_json(output.numbers, {**columns, "boundaries": boundaries})
 
