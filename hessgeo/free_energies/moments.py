@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hessgeo.free_energies.bsplines import SplineBasis
-from hessgeo.free_energies.factor import cholesky, in_words
+from hessgeo.free_energies.factor import check_independent, cholesky, in_words
 from hessgeo.free_energies.smoothness import evidence_weight
 from hessgeo.free_energies.spline import SplineFreeEnergy
 from hessgeo.grids import Frame
@@ -84,9 +84,11 @@ def fit_moments(
 
     Raises:
         ValueError: on shapes that do not match, values that are not finite, or samples outside the box.
+        DegenerateError: if a statistic is constant, or the two are one.
         NotConvexError: if the statistics do not grow along the parameters, so that no convex start exists.
     """
     _check(statistics, t, extent)
+    check_independent(statistics, "moments")
     # In box units, to which the statistics are conjugate when they are multiplied by its half sides.
     frame = Frame.of(extent)
     statistics, t = statistics * np.array(frame.half), frame.into(np.asarray(t, dtype=float))

@@ -71,9 +71,10 @@ def peak_bytes(work):
 def draw_mosaic(folder, count):
     path, grid = make_store(folder, count)
     main, saved = runpy.run_path(str(SCRIPTS / "draw_mosaic.py"))["main"], []
-    main.__globals__["save_figure"] = lambda figure, *rest: saved.append(figure)
+    main.__globals__["save_figure"] = lambda figure, *rest, **marks: saved.append(figure)
     output = SimpleNamespace(svg=None, png=None, csv=None)
-    peak = peak_bytes(lambda: main(path, grid.points, [], grid, 4, output))
+    found = {"boundaries": [], "verdict": ""}
+    peak = peak_bytes(lambda: main(path, grid.points, found, grid, 4, output))
     assert len(saved) == 1
     return peak
 
