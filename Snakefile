@@ -5,11 +5,11 @@ from pathlib import Path
 from snakemake.jobs import GroupJob, Job
 from snakemake.utils import min_version
 
-from hessgeo.workflow.code import Code
-from hessgeo.workflow.config_files import one_line_each, read_config_file
-from hessgeo.workflow.context import explain_killed, prepare_jobs, repeat_command
-from hessgeo.workflow.embedding_names import embedding_name
-from hessgeo.workflow.layout import (
+from hessgeo.pipeline.code import Code
+from hessgeo.pipeline.config_files import one_line_each, read_config_file
+from hessgeo.pipeline.context import explain_killed, prepare_jobs, repeat_command
+from hessgeo.pipeline.embedding_names import embedding_name
+from hessgeo.pipeline.layout import (
     ANCHOR_FILES,
     CLASSIFIER_FILES,
     CLIP_FILES,
@@ -18,10 +18,10 @@ from hessgeo.workflow.layout import (
     PATH_TABLES,
     Layout,
 )
-from hessgeo.workflow.settings import read_configuration
-from hessgeo.workflow.solvable import SCORED
-from hessgeo.workflow.solvable_layout import STORE_FILES, TABLES
-from hessgeo.workflow.verification import by_target, made_by
+from hessgeo.pipeline.settings import read_configuration
+from hessgeo.pipeline.solvable import SCORED
+from hessgeo.pipeline.solvable_layout import STORE_FILES, TABLES
+from hessgeo.pipeline.verification import by_target, made_by
 
 min_version("9.0")
 

@@ -41,9 +41,9 @@ from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from hessgeo import store
-from hessgeo.systems.architectures import write_clip_tokenizer
-from hessgeo.systems.checkpoints import describe_checkpoint
-from hessgeo.systems.diffusion import DiffusionSystem, load_denoiser
+from hessgeo.systems.diffusion.architectures import write_clip_tokenizer
+from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
+from hessgeo.systems.diffusion.system import DiffusionSystem, load_denoiser
 from hessgeo.systems.memory import peak_memory
 from hessgeo.systems.slices import LatentSlice, random_anchors
 

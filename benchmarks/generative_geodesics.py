@@ -24,11 +24,11 @@ DENSITIES = ("exact", "kernel", "flow")
 def measure(kind, args):
     import torch
 
-    from hessgeo.generative.conformal import conformal_metric
-    from hessgeo.generative.densities import kernel_density
-    from hessgeo.generative.flow import fit_flow
-    from hessgeo.generative.graph import connecting_radius, epsilon_edges, geodesic_graph
-    from hessgeo.generative.toys import moons
+    from hessgeo.densities.conformal import conformal_metric
+    from hessgeo.densities.flow import fit_flow
+    from hessgeo.densities.graph import connecting_radius, epsilon_edges, geodesic_graph
+    from hessgeo.densities.mixtures import kernel_density
+    from hessgeo.densities.toys import moons
 
     torch.set_num_threads(args.threads)
     toy = moons(args.points, 0)

@@ -84,8 +84,8 @@ def check_fits():
 
 def small_system(folder, device, *, dtype="float32", batch_size=32):
     """The small Stable Diffusion of the tests on a slice."""
-    from hessgeo.systems.checkpoints import describe_checkpoint
-    from hessgeo.systems.diffusion import DiffusionSystem, load_denoiser
+    from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
+    from hessgeo.systems.diffusion.system import DiffusionSystem, load_denoiser
     from hessgeo.systems.slices import LatentSlice, random_anchors
 
     description = describe_checkpoint(folder)
@@ -131,7 +131,7 @@ def write_stable_diffusion(folder):
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-    from hessgeo.systems.architectures import ARCHITECTURES, write_clip_tokenizer
+    from hessgeo.systems.diffusion.architectures import ARCHITECTURES, write_clip_tokenizer
 
     parts = ARCHITECTURES["stable-diffusion-1"]
     write_clip_tokenizer(folder / "tokenizer")
@@ -153,8 +153,8 @@ def write_stable_diffusion(folder):
 
 def measure_paper_size(folder, steps):
     """Images an hour at the paper's size, and the batch that fits."""
-    from hessgeo.systems.checkpoints import describe_checkpoint
-    from hessgeo.systems.diffusion import DiffusionSystem, load_denoiser
+    from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
+    from hessgeo.systems.diffusion.system import DiffusionSystem, load_denoiser
     from hessgeo.systems.memory import fit_batch_size
     from hessgeo.systems.slices import LatentSlice, random_anchors
 

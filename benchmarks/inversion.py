@@ -26,9 +26,9 @@ from diffusers.utils import logging
 
 from hessgeo.models.digit_diffusion import train_diffusion
 from hessgeo.models.digits import load_digits
-from hessgeo.systems.checkpoints import describe_checkpoint
-from hessgeo.systems.diffusion import load_denoiser
-from hessgeo.systems.inversion import invert
+from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
+from hessgeo.systems.diffusion.inversion import invert
+from hessgeo.systems.diffusion.system import load_denoiser
 
 REPOSITORY = Path(__file__).parents[1]
 MODEL = REPOSITORY / "results" / "models" / "digits" / "diffusion"

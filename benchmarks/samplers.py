@@ -20,12 +20,12 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from hessgeo.systems.curie_weiss import CurieWeiss
-from hessgeo.systems.gaussian_linear import GaussianLinear
-from hessgeo.systems.ising import CRITICAL_COUPLING, Ising, kaufman
-from hessgeo.systems.ising_chain import IsingChain
-from hessgeo.systems.isnnn import IsingNextNearest
-from hessgeo.systems.tasep import Tasep
+from hessgeo.systems.solvable.curie_weiss import CurieWeiss
+from hessgeo.systems.solvable.gaussian_linear import GaussianLinear
+from hessgeo.systems.solvable.ising import CRITICAL_COUPLING, Ising, kaufman
+from hessgeo.systems.solvable.ising_chain import IsingChain
+from hessgeo.systems.solvable.isnnn import IsingNextNearest
+from hessgeo.systems.solvable.tasep import Tasep
 
 REPEATS = 3
 # Peak memory of drawing one sample, above that of drawing four sites; Linux alone tells it.

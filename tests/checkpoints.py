@@ -36,7 +36,7 @@ from transformers import (
     T5Tokenizer,
 )
 
-from hessgeo.systems.architectures import write_clip_tokenizer
+from hessgeo.systems.diffusion.architectures import write_clip_tokenizer
 
 MERGES = 200
 VOCABULARY = 2 * 256 + MERGES + 2

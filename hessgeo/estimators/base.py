@@ -16,7 +16,7 @@ from hessgeo.free_energies.base import FreeEnergy
 from hessgeo.grids import Grid
 from hessgeo.metrics.curvature import thermodynamic_curvature
 from hessgeo.metrics.diagnostics import positive_definite
-from hessgeo.systems.solvable import Coordinates
+from hessgeo.systems.solvable.base import Coordinates
 
 Geometry = Literal["torus", "ring", "open", "exchangeable"]
 Extent = tuple[tuple[float, float], tuple[float, float]]

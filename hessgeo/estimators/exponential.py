@@ -16,12 +16,12 @@ from hessgeo.estimators.settings import with_defaults
 from hessgeo.free_energies.moments import fit_moments
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid
+from hessgeo.learned.exponential import ExponentialNetwork
+from hessgeo.learned.exponential_convex import SMOOTHNESS
+from hessgeo.learned.exponential_halves import ExponentialHalves, load_halves, train_halves
+from hessgeo.learned.exponential_moments import exponential_posterior
 from hessgeo.metrics.score_covariance import ScoreCovariance, fit_score_covariance
-from hessgeo.posteriors.exponential import ExponentialNetwork
-from hessgeo.posteriors.exponential_convex import SMOOTHNESS
-from hessgeo.posteriors.exponential_halves import ExponentialHalves, load_halves, train_halves
-from hessgeo.posteriors.exponential_moments import exponential_posterior
-from hessgeo.systems.solvable import Coordinates
+from hessgeo.systems.solvable.base import Coordinates
 
 _FULLER = 1.05  # by which turned axes must fill their box better to be taken
 

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float
 
 from hessgeo.estimators.base import Estimate, Estimator, Samples
+from hessgeo.learned.exponential import ExponentialNetwork
+from hessgeo.learned.exponential_halves import ExponentialHalves
 from hessgeo.metrics.repair import relative_floor, repair
-from hessgeo.posteriors.exponential import ExponentialNetwork
-from hessgeo.posteriors.exponential_halves import ExponentialHalves
 
 
 class CrossFitted(Estimator):

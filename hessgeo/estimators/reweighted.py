@@ -15,8 +15,8 @@ from hessgeo.estimators.halves import CrossFitted
 from hessgeo.estimators.settings import with_defaults
 from hessgeo.free_energies.conjugate import ConjugateMap, fit_conjugate_map
 from hessgeo.free_energies.reweighting import ReweightedFreeEnergy, fit_reweighted
-from hessgeo.posteriors.exponential import ExponentialNetwork
-from hessgeo.posteriors.exponential_halves import ExponentialHalves
+from hessgeo.learned.exponential import ExponentialNetwork
+from hessgeo.learned.exponential_halves import ExponentialHalves
 
 REWEIGHTING: Mapping[str, Any] = {
     "nodes": 512,  # at most so many parameters carry the density of states

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 
 from hessgeo.metrics.curvature import thermodynamic_curvature
-from hessgeo.systems.solvable import Points, SolvableSystem
+from hessgeo.systems.solvable.base import Points, SolvableSystem
 
 # Central differences of fourth order, f' = (8 (f_1 - f_-1) - (f_2 - f_-2)) / 12 h.
 _WEIGHTS = {1: 8 / 12, 2: -1 / 12}

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from hessgeo.free_energies.base import FreeEnergy
 from hessgeo.grids import Frame
-from hessgeo.systems.solvable import Coordinates
+from hessgeo.systems.solvable.base import Coordinates
 
 Gauge = Literal["shift+slope", "shift+slope+scale"]
 GAUGES: tuple[Gauge, ...] = ("shift+slope", "shift+slope+scale")

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from scipy.special import logsumexp
 
 from hessgeo.grids import Grid
-from hessgeo.systems.solvable import SolvableSystem
+from hessgeo.systems.solvable.base import SolvableSystem
 
 BATCH = 20_000  # states in memory at once
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from scipy.special import entr
 
 from hessgeo.estimators.base import Estimate
-from hessgeo.systems.tasep import limiting_current
+from hessgeo.systems.solvable.tasep import limiting_current
 
 Points = Float[np.ndarray, "node 2"]
 

@@ -10,9 +10,9 @@ from jaxtyping import Float
 
 from hessgeo.evaluation.tasep_potentials import current_potential, entropy_potential
 from hessgeo.grids import Grid
-from hessgeo.systems.ising import LARGEST_SOLVED, Ising
-from hessgeo.systems.solvable import Points, SolvableSystem
-from hessgeo.systems.tasep import Tasep
+from hessgeo.systems.solvable.base import Points, SolvableSystem
+from hessgeo.systems.solvable.ising import LARGEST_SOLVED, Ising
+from hessgeo.systems.solvable.tasep import Tasep
 
 
 def exact_fields(

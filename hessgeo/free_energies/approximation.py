@@ -13,8 +13,8 @@ from jaxtyping import Float
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
-from hessgeo.free_energies.bsplines import SplineBasis
 from hessgeo.grids import Frame
+from hessgeo.numerics.bsplines import SplineBasis
 
 _ORDERS = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))
 _FEWEST = 7  # splines along an axis of which half as many, four, still make a fit

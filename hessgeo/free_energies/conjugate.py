@@ -18,10 +18,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hessgeo.free_energies.factor import check_independent
 from hessgeo.free_energies.influence import NodeInverse
 from hessgeo.free_energies.reweighting import Reweighting, minimise, reweighting_nodes
 from hessgeo.grids import Frame
+from hessgeo.numerics.factor import check_independent
 
 _STEPS, _HALVINGS = 20, 12
 _LARGEST = 30.0  # entry of a map that is not far from the identity

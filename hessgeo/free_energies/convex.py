@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hessgeo.free_energies.bsplines import SplineBasis
 from hessgeo.grids import Grid, bilinear_weights
-from hessgeo.posterior import Posterior
+from hessgeo.numerics.bsplines import SplineBasis
+from hessgeo.posteriors.base import Posterior
 
 # Probabilities below e^-100 are raised to it: no sum feels them, and no product becomes a slow denormal number.
 _FLOOR = -100.0

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hessgeo.free_energies.factor import cholesky
+from hessgeo.numerics.factor import cholesky
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from hessgeo.free_energies.bsplines import SplineBasis
-from hessgeo.free_energies.factor import check_independent, cholesky, in_words
 from hessgeo.free_energies.smoothness import evidence_weight
 from hessgeo.free_energies.spline import SplineFreeEnergy
 from hessgeo.grids import Frame
+from hessgeo.numerics.bsplines import SplineBasis
+from hessgeo.numerics.factor import check_independent, cholesky, in_words
 
 ROWS = 16_384  # samples whose contributions are in memory at once
 _ROUGH = 1e-3  # decrement, in nats over all samples, that is enough before the weight changes

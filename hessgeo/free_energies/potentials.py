@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hessgeo.free_energies.base import FreeEnergy
 from hessgeo.grids import Grid
-from hessgeo.posterior import Posterior, row_moments
+from hessgeo.posteriors.base import Posterior, row_moments
 
 Scalar = Callable[[Tensor], Tensor]
 

@@ -24,10 +24,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hessgeo.free_energies.base import FreeEnergy
-from hessgeo.free_energies.factor import check_independent, in_words
 from hessgeo.free_energies.influence import Accuracy, NodeInverse
 from hessgeo.free_energies.strata import Strata
 from hessgeo.grids import Frame
+from hessgeo.numerics.factor import check_independent, in_words
 
 # Numbers in memory at once; distinct statistics that carry second derivatives and errors; samples that are checked.
 BLOCK, LARGEST_CARRIED, CHECKED = 2**23, 2**13, 1024

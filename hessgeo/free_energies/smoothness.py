@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from hessgeo.free_energies.convex import ConvexProblem, Reduction
-from hessgeo.free_energies.factor import cholesky
+from hessgeo.numerics.factor import cholesky
 
 _LEAST_NOISE = 1e-12  # dispersion of a posterior computed in double precision and otherwise free of noise
 _WEIGHT_RANGE = (1e-13, 1e2)  # of the penalty's weight, relative to the balance of the two traces

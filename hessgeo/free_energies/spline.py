@@ -18,13 +18,13 @@ from tqdm import tqdm
 
 from hessgeo.free_energies.approximation import ApproximationError, other_count, project
 from hessgeo.free_energies.base import FreeEnergy
-from hessgeo.free_energies.bsplines import SplineBasis
 from hessgeo.free_energies.convex import ConvexProblem, Reduction
-from hessgeo.free_energies.factor import in_words
 from hessgeo.free_energies.smoothness import SmoothnessPrior
 from hessgeo.free_energies.verdict import judge, narrow_share
 from hessgeo.grids import Frame, Grid
-from hessgeo.posterior import Posterior
+from hessgeo.numerics.bsplines import SplineBasis
+from hessgeo.numerics.factor import in_words
+from hessgeo.posteriors.base import Posterior
 
 _ROUGH = 0.1  # decrement, in nats over all sources, that is enough before the weight changes
 _SMOOTHNESS_ROUNDS = 3  # of weight and fit; the weight is chosen on an expansion about the fit before it

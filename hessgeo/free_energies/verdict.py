@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hessgeo.grids import Grid
-from hessgeo.posterior import Posterior
+from hessgeo.posteriors.base import Posterior
 
 FEWEST_NODES = 3  # along an axis: two hold no second derivative that a posterior between them could show
 NARROW = (

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hessgeo.free_energies.bsplines import SplineAxis, SplineBasis
 from hessgeo.grids import Grid
 from hessgeo.metrics.base import Metric, MetricJet, stack_jet
 from hessgeo.metrics.diagnostics import in_units, positive_definite
 from hessgeo.metrics.repair import repair
+from hessgeo.numerics.bsplines import SplineAxis, SplineBasis
 
 _SERIES = (
     0.5  # up to this square of the argument, series: the differences of hyperbolic functions cancel there

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
 from hessgeo.grids import Grid
-from hessgeo.posterior import Posterior
+from hessgeo.posteriors.base import Posterior
 
 _LEAST_WIDTH = 1e-7  # of a posterior, share of that of all points: below, rounding
 

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float
 from scipy.sparse import csr_matrix
 
-from hessgeo.free_energies.bsplines import SplineAxis, SplineBasis
-from hessgeo.free_energies.factor import in_words
 from hessgeo.free_energies.smoothness import evidence_weight
+from hessgeo.numerics.bsplines import SplineAxis, SplineBasis
+from hessgeo.numerics.factor import in_words
 
 _ROUNDS = 6  # of weight and fit
 _PASSES = 2  # over slope and deviation, which depend on each other weakly

@@ -1,6 +1,6 @@
 """Posteriors over parameters from samples, and the choice of their resolution."""
 
-from hessgeo.posterior import Posterior
+from hessgeo.posteriors.base import Posterior
 from hessgeo.posteriors.distance import posterior, posterior_rows
 from hessgeo.posteriors.kernels import KERNELS
 from hessgeo.posteriors.resolution import choose_resolution

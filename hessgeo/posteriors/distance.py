@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from tqdm.dask import TqdmCallback
 
 from hessgeo.grids import Frame, Grid, bilinear_weights
-from hessgeo.posterior import Posterior, central_moments
+from hessgeo.posteriors.base import Posterior, central_moments
 from hessgeo.posteriors.kernels import LogKernel, check_embedding, log_kernel, squared_distances
 
 # A tile of ROWS x COLUMNS float32 (0.5 MiB), its exponential, and a float64 copy of STRIP of its rows stay in the

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hessgeo.grids import Grid
-from hessgeo.posterior import Posterior, row_moments
+from hessgeo.posteriors.base import Posterior, row_moments
 from hessgeo.posteriors.bundles import candidates, draw_bundles
 from hessgeo.posteriors.u2net import Size, U2Net
 from hessgeo.store import StoreError, read_network, write_network

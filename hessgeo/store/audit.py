@@ -11,14 +11,7 @@ from pathlib import Path
 
 from hessgeo.store.files import PARTIAL, clear, discard, set_aside
 from hessgeo.store.inputs import shard_of
-from hessgeo.store.shards import (
-    ShardState,
-    examine,
-    find_shard,
-    remove_shard,
-    sidecar_file,
-    verify,
-)
+from hessgeo.store.shards import ShardState, examine, find_shard, remove_shard, sidecar_file, verify
 from hessgeo.store.vouchers import VOUCHERS, fault, vouched_by, withdraw
 
 

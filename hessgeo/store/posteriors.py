@@ -18,7 +18,7 @@ from hessgeo.store.strict import StrictStore
 from hessgeo.store.vouchers import check
 
 if TYPE_CHECKING:
-    from hessgeo.posterior import Posterior
+    from hessgeo.posteriors.base import Posterior
 
 DIGEST = "digest"
 
@@ -62,7 +62,7 @@ def read_posterior(path: str | Path) -> Posterior:
         FileNotFoundError: if there is none.
         StoreError: if a chunk is missing, or anything is not what was written.
     """
-    from hessgeo.posterior import Posterior
+    from hessgeo.posteriors.base import Posterior
 
     check(path)
     # Asked for by name: a listing would also see what others, such as Snakemake, leave in the folder.

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Int, Shaped, UInt8
 
-from hessgeo.files import check_file
 from hessgeo.systems.base import System
 from hessgeo.systems.generator_trial import try_generator
 from hessgeo.systems.onnx_header import OnnxHeader, read_onnx_header
 from hessgeo.systems.slices import LatentSlice
 from hessgeo.systems.torchscript import EXPORT, check_torchscript
-from hessgeo.torch_files import is_torchscript
+from hessgeo.weights.files import check_file
+from hessgeo.weights.torch_files import is_torchscript
 
 TORCHSCRIPT = (".pt", ".pth", ".ts", ".torchscript")
 ONNX = ".onnx"

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from hessgeo.files import open_file
+from hessgeo.weights.files import open_file
 
 MODES = {1: "L", 3: "RGB"}
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")  # of PIL, which for others may start a program

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from hessgeo.files import npy_header, open_file
-from hessgeo.headers import read_header
-from hessgeo.torch_files import named_tensors, read_torch_file
+from hessgeo.weights.files import npy_header, open_file
+from hessgeo.weights.headers import read_header
+from hessgeo.weights.torch_files import named_tensors, read_torch_file
 
 SUFFIXES = (".npy", ".safetensors", ".pt", ".pth")
 KINDS = f"a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from hessgeo.files import check_file, open_file
+from hessgeo.weights.files import check_file, open_file
 
 # Bounds on what a hostile file can make its reader do.
 MOST_FIELDS = 500_000

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from hessgeo.files import check_file, open_file
+from hessgeo.weights.files import check_file, open_file
 
 LARGEST_CODE = 4_000_000  # bytes of text; StyleGAN's has a tenth
 LARGEST_PICKLES = 64_000_000  # bytes

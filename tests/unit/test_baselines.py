@@ -7,32 +7,27 @@ import pytest
 import torch
 from scipy.special import ndtr
 
-from hessgeo.baselines.mean_as_statistic import MeanRegression, train_mean_regression
-from hessgeo.baselines.pca_vae import (
+from hessgeo.estimators import registry
+from hessgeo.estimators.base import Samples
+from hessgeo.estimators.mean_as_statistic import MeanRegression, train_mean_regression
+from hessgeo.estimators.pca_vae import (
     LatentStatistics,
     VariationalAutoencoder,
     binary_input,
     principal_statistics,
     train_vae,
 )
-from hessgeo.baselines.score_classifier import (
-    Pairs,
-    ScoreClassifier,
-    score_metric,
-    train_score_classifier,
-)
-from hessgeo.baselines.state_images import squarest, state_images
-from hessgeo.baselines.training import in_blocks, minimise
-from hessgeo.estimators import registry
-from hessgeo.estimators.base import Samples
+from hessgeo.estimators.score_classifier import Pairs, ScoreClassifier, score_metric, train_score_classifier
 from hessgeo.estimators.settings import with_defaults
+from hessgeo.estimators.state_images import squarest, state_images
 from hessgeo.evaluation.metric_scores import constant_metric
 from hessgeo.grids import Grid
+from hessgeo.learned.training import in_blocks, minimise
 from hessgeo.store import write_network
-from hessgeo.systems.curie_weiss import CurieWeiss
-from hessgeo.systems.gaussian_linear import GaussianLinear
-from hessgeo.systems.ising import Ising
-from hessgeo.systems.solvable import natural_coordinates
+from hessgeo.systems.solvable.base import natural_coordinates
+from hessgeo.systems.solvable.curie_weiss import CurieWeiss
+from hessgeo.systems.solvable.gaussian_linear import GaussianLinear
+from hessgeo.systems.solvable.ising import Ising
 
 BOX = ((0.1, 0.8), (-0.4, 0.4))
 ENCODER = {"width": 4, "layers": 1, "hidden": 16}

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from hessgeo.pipeline.loading import load_system
 from hessgeo.systems import memory
 from hessgeo.systems.batches import MOST_WASTED, even_batch, padded_count
 from hessgeo.systems.generator import GeneratorSystem, load_generator
 from hessgeo.systems.slices import LatentSlice, random_anchors
-from hessgeo.workflow.loading import load_system
 
 PLANE = LatentSlice(random_anchors(3, (4,)), ((0.0, 1.0), (0.0, 1.0)))
 
@@ -169,13 +169,13 @@ def test_pixels_are_those_of_double_precision():
 
 
 def test_batches_of_a_diffusion_model_divide_its_shards(small_checkpoint, monkeypatch):
-    from hessgeo.systems.diffusion import DiffusionSystem
+    from hessgeo.systems.diffusion.system import DiffusionSystem
 
     folder = str(small_checkpoint("small_ddim"))
     keys = {"eta": 0.0, "eta_rule": "ddim", "scheduler": "auto", "prompt": "", "negative_prompt": ""}
     keys |= {"guidance": 1.0, "clip_skip": None, "lora": [], "dtype": "float32", "compile": False}
     system = {"kind": "diffusion", "config": None, "size": None, "steps": 1, "decode_batch_size": 8, **keys}
-    from hessgeo.systems.checkpoints import describe_checkpoint
+    from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
 
     plane = LatentSlice(random_anchors(1, describe_checkpoint(folder).latent_shape), ((0.0, 1.0), (0.0, 1.0)))
     loaded = load_system({**system, "batch_size": 24}, folder, plane, device="cpu", most=32)

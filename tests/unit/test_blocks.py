@@ -5,8 +5,8 @@ import yaml
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, OutputSettings, ResourceSettings
 
-from hessgeo.workflow.layout import Layout
-from hessgeo.workflow.settings import merged, read_settings
+from hessgeo.pipeline.layout import Layout
+from hessgeo.pipeline.settings import merged, read_settings
 
 CHANGE = {
     "run": ["digits", "other", "third"],

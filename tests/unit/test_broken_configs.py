@@ -14,8 +14,8 @@ import yaml
 from PIL import Image
 from safetensors.numpy import save_file
 
-from hessgeo.workflow.config_files import SettingsError, merge_config
-from hessgeo.workflow.settings import merged, read_configuration
+from hessgeo.pipeline.config_files import SettingsError, merge_config
+from hessgeo.pipeline.settings import merged, read_configuration
 
 CORPUS = Path(__file__).parent.parent / "data" / "broken_configs.yaml"
 ENTRIES = yaml.load(CORPUS.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
@@ -122,8 +122,8 @@ def test_settings_are_read_without_torch(repository, schema, tmp_path):
     code = """
 import sys
 from pathlib import Path
-from hessgeo.workflow.config_files import SettingsError, merge_config
-from hessgeo.workflow.settings import read_settings
+from hessgeo.pipeline.config_files import SettingsError, merge_config
+from hessgeo.pipeline.settings import read_settings
 
 config, schema, *studies = map(Path, sys.argv[1:])
 for study in [[], *([study] for study in studies)]:

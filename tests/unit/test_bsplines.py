@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.interpolate import BSpline
 
-from hessgeo.free_energies.bsplines import SplineAxis, SplineBasis
+from hessgeo.numerics.bsplines import SplineAxis, SplineBasis
 
 AXIS = SplineAxis(-1.0, 2.0, 9)
 BASIS = SplineBasis(AXIS, SplineAxis(0.5, 1.5, 6))

@@ -6,8 +6,8 @@ import xarray as xr
 
 from hessgeo.grids import Grid, parameter_points
 from hessgeo.phases import boundary_growth
+from hessgeo.pipeline import chain, phase_chain
 from hessgeo.posteriors import Posterior, posterior, posterior_rows
-from hessgeo.workflow import chain, phase_chain
 
 GRID = Grid(((0.0, 2.0), (-1.0, 1.0)), (9, 11))
 

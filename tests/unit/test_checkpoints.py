@@ -7,15 +7,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from hessgeo.systems import checkpoints
-from hessgeo.systems.architectures import (
+from hessgeo.systems.diffusion import checkpoints
+from hessgeo.systems.diffusion.architectures import (
     ARCHITECTURES,
     clip_vocabulary,
     write_clip_tokenizer,
     write_configuration,
 )
-from hessgeo.systems.architectures import main as write_main
-from hessgeo.systems.checkpoints import describe_checkpoint, scheduler_names
+from hessgeo.systems.diffusion.architectures import main as write_main
+from hessgeo.systems.diffusion.checkpoints import describe_checkpoint, scheduler_names
 
 FAMILIES = {
     "small_ddim": ("unconditional", (3, 8, 8), (8, 8, 3)),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hessgeo.workflow.code import Code
+from hessgeo.pipeline.code import Code
 
 TREE = {
     "hessgeo/__init__.py": '"""The package."""\n',
@@ -127,7 +127,7 @@ def test_a_module_that_is_not_there_is_an_error(tree, tmp_path):
 
 
 def test_what_was_found_is_remembered_and_found_again_after_a_change(tree, monkeypatch):
-    monkeypatch.setattr("hessgeo.workflow.content.SETTLED", 0)
+    monkeypatch.setattr("hessgeo.pipeline.content.SETTLED", 0)
     before = tree()
     monkeypatch.setattr(Code, "_parse", lambda self, file: pytest.fail("parsed again"))
     assert tree() == before
@@ -138,7 +138,7 @@ def needs(repository, tmp_path_factory):
     """Modules that a step of this repository runs, by the name of its script."""
     code = Code(repository)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hessgeo.workflow.content.CACHE", tmp_path_factory.mktemp("cache"))
+        patch.setattr("hessgeo.pipeline.content.CACHE", tmp_path_factory.mktemp("cache"))
         yield lambda script: {
             ".".join(path.relative_to(repository).with_suffix("").parts)
             for path in code.files(f"{script}.py")
@@ -153,27 +153,27 @@ def test_every_script_is_understood(repository, needs):
 @pytest.mark.parametrize(
     ("script", "module", "used"),
     [
-        ("generate_samples", "hessgeo.systems.diffusion", True),
-        ("generate_samples", "hessgeo.systems.text_to_image", True),
-        ("generate_samples", "hessgeo.embeddings", False),
+        ("generate_samples", "hessgeo.systems.diffusion.system", True),
+        ("generate_samples", "hessgeo.systems.diffusion.text_to_image", True),
+        ("generate_samples", "hessgeo.features", False),
         ("generate_samples", "hessgeo.posteriors.distance", False),
-        ("generate_samples", "hessgeo.workflow.settings", False),
-        ("generate_samples", "hessgeo.workflow.layout", False),
-        ("embed_samples", "hessgeo.embeddings.timm", True),  # named in a registry
-        ("embed_samples", "hessgeo.systems.diffusion", False),
+        ("generate_samples", "hessgeo.pipeline.settings", False),
+        ("generate_samples", "hessgeo.pipeline.layout", False),
+        ("embed_samples", "hessgeo.features.timm", True),  # named in a registry
+        ("embed_samples", "hessgeo.systems.diffusion.system", False),
         ("train_diffusion", "hessgeo.models.digit_diffusion", True),
         ("train_diffusion", "hessgeo.models.digit_clip", False),
         ("estimate_posterior", "hessgeo.posteriors.distance", True),
-        ("estimate_posterior", "hessgeo.workflow.layout", False),
+        ("estimate_posterior", "hessgeo.pipeline.layout", False),
         ("solve_geodesics", "hessgeo.geodesics.newton", True),
-        ("solve_geodesics", "hessgeo.workflow.settings", False),
-        ("draw_metric", "hessgeo.plotting.thumbnails", True),
-        ("draw_metric", "hessgeo.plotting.phases", False),
-        ("sample_states", "hessgeo.systems.tasep", True),
+        ("solve_geodesics", "hessgeo.pipeline.settings", False),
+        ("draw_metric", "hessgeo.figures.thumbnails", True),
+        ("draw_metric", "hessgeo.figures.phases", False),
+        ("sample_states", "hessgeo.systems.solvable.tasep", True),
         ("sample_states", "hessgeo.estimators.baselines", False),
         ("score_estimates", "hessgeo.estimators.baselines", False),
         ("train_network", "hessgeo.estimators.baselines", True),  # by a name that is made
-        ("draw_density_figure", "hessgeo.plotting.generative_lambda", True),
+        ("draw_density_figure", "hessgeo.figures.generative_lambda", True),
     ],
 )
 def test_steps_run_what_they_need(needs, script, module, used):

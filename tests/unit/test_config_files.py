@@ -5,7 +5,7 @@ import json
 import pytest
 import yaml
 
-from hessgeo.workflow.config_files import (
+from hessgeo.pipeline.config_files import (
     DEEPEST,
     LARGEST,
     SettingsError,

@@ -8,9 +8,9 @@ from hessgeo.estimators.reweighted import with_map_error
 from hessgeo.free_energies.conjugate import fit_conjugate_map
 from hessgeo.free_energies.reweighting import fit_reweighted
 from hessgeo.grids import Grid
-from hessgeo.systems.curie_weiss import CurieWeiss
-from hessgeo.systems.gaussian_linear import GaussianLinear
-from hessgeo.systems.solvable import natural_coordinates
+from hessgeo.systems.solvable.base import natural_coordinates
+from hessgeo.systems.solvable.curie_weiss import CurieWeiss
+from hessgeo.systems.solvable.gaussian_linear import GaussianLinear
 
 BOX = ((0.4, 1.2), (-0.4, 0.4))
 MIXED = np.array([[0.8, 0.1], [-0.2, 1.3]])

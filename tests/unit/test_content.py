@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hessgeo.workflow import content as module
-from hessgeo.workflow.content import CACHE, Source, content, contents, remembered
+from hessgeo.pipeline import content as module
+from hessgeo.pipeline.content import CACHE, Source, content, contents, remembered
 
 SIZE = module.LEAST_KEPT + 3
 
@@ -116,7 +116,7 @@ def test_a_folder_that_cannot_be_written_to_is_no_error(weights, tmp_path):
 
 def test_writers_at_once_leave_a_whole_record(weights, tmp_path):
     code = (
-        "from hessgeo.workflow import content as c; c.SETTLED = 0\n"
+        "from hessgeo.pipeline import content as c; c.SETTLED = 0\n"
         "for _ in range(60):\n"
         "    c._memory.clear(); print(c.content('model.bin')) if not _ else c.content('model.bin')\n"
         "    [path.unlink(missing_ok=True) for path in c.CACHE.glob('*.json')]\n"

@@ -15,8 +15,8 @@ import torch
 from tqdm import tqdm
 
 from hessgeo import store
-from hessgeo.workflow import context
-from hessgeo.workflow.context import (
+from hessgeo.pipeline import context
+from hessgeo.pipeline.context import (
     ProgressLog,
     close_log,
     explain_killed,

@@ -19,10 +19,10 @@ from hessgeo.evaluation.sharpening import sharpening
 from hessgeo.free_energies.potentials import POTENTIALS
 from hessgeo.grids import Grid
 from hessgeo.metrics.curvature import thermodynamic_curvature
-from hessgeo.systems.curie_weiss import CurieWeiss
-from hessgeo.systems.gaussian_linear import GaussianLinear
-from hessgeo.systems.ising import CRITICAL_TEMPERATURE, Ising
-from hessgeo.systems.solvable import TEMPERATURE_FIELD
+from hessgeo.systems.solvable.base import TEMPERATURE_FIELD
+from hessgeo.systems.solvable.curie_weiss import CurieWeiss
+from hessgeo.systems.solvable.gaussian_linear import GaussianLinear
+from hessgeo.systems.solvable.ising import CRITICAL_TEMPERATURE, Ising
 
 GRID = Grid(((0.2, 1.4), (-0.4, 0.4)), (13, 11))
 SPINS = CurieWeiss(10)

@@ -5,8 +5,8 @@ import pytest
 import truths
 from scipy.optimize import brentq
 
-from hessgeo.systems.curie_weiss import CurieWeiss
-from hessgeo.systems.solvable import TEMPERATURE_FIELD
+from hessgeo.systems.solvable.base import TEMPERATURE_FIELD
+from hessgeo.systems.solvable.curie_weiss import CurieWeiss
 
 POINTS = np.array([[0.5, 0.2], [1.5, -0.01], [-0.6, 0.5], [0.0, 0.0], [3.0, 0.0]])
 
@@ -64,7 +64,7 @@ def test_a_state_depends_on_seed_index_and_point_alone(monkeypatch):
     truths.assert_batches_do_not_matter(CurieWeiss(30), points)
     whole = CurieWeiss(30).sample(points, np.arange(20), 0), CurieWeiss(30).cumulants(points)
     # The size of its tables is no part of the result.
-    monkeypatch.setattr("hessgeo.systems.curie_weiss.TABLE", 100)
+    monkeypatch.setattr("hessgeo.systems.solvable.curie_weiss.TABLE", 100)
     np.testing.assert_array_equal(CurieWeiss(30).sample(points, np.arange(20), 0), whole[0])
     np.testing.assert_allclose(CurieWeiss(30).cumulants(points).metric, whole[1].metric, rtol=1e-12)
 

@@ -14,10 +14,10 @@ from checkpoints import (
     small_stable_diffusion_xl,
 )
 
-from hessgeo.systems.checkpoints import describe_checkpoint
-from hessgeo.systems.denoisers import from_pixels, sample_generators, to_pixels
-from hessgeo.systems.diffusion import load_denoiser
-from hessgeo.systems.pipelines import load_pipeline
+from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
+from hessgeo.systems.diffusion.denoisers import from_pixels, sample_generators, to_pixels
+from hessgeo.systems.diffusion.pipelines import load_pipeline
+from hessgeo.systems.diffusion.system import load_denoiser
 
 BUILDERS = {
     "stable-diffusion": small_stable_diffusion,

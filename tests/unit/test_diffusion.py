@@ -7,8 +7,8 @@ import pytest
 import torch
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler, UNet2DModel
 
-from hessgeo.systems.checkpoints import describe_checkpoint
-from hessgeo.systems.diffusion import DiffusionSystem, load_denoiser
+from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
+from hessgeo.systems.diffusion.system import DiffusionSystem, load_denoiser
 from hessgeo.systems.slices import LatentSlice, random_anchors
 
 BOX = ((-1.0, 2.0), (-1.0, 2.0))

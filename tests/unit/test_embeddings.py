@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-import hessgeo.embeddings.open_clip_checkpoint as embeddings_of_open_clip
-from hessgeo.embeddings import (
+import hessgeo.features.open_clip_checkpoint as embeddings_of_open_clip
+from hessgeo.features import (
     Embedding,
     check_embedding,
     embed,
@@ -25,11 +25,11 @@ from hessgeo.embeddings import (
     embedding_loader,
     load_embedding,
 )
-from hessgeo.embeddings.open_clip import load_open_clip, open_clip_dimension
-from hessgeo.embeddings.pixels import PixelEmbedding, load_pixels
-from hessgeo.embeddings.shrunk import shrunk
-from hessgeo.embeddings.timm import load_timm
-from hessgeo.embeddings.timm_checkpoint import architectures
+from hessgeo.features.open_clip import load_open_clip, open_clip_dimension
+from hessgeo.features.pixels import PixelEmbedding, load_pixels
+from hessgeo.features.shrunk import shrunk
+from hessgeo.features.timm import load_timm
+from hessgeo.features.timm_checkpoint import architectures
 from hessgeo.models.digit_clip import build_clip, save_clip
 
 
@@ -291,7 +291,7 @@ def test_text_tower_on_a_hub_is_not_needed(clip, checkpoint):
 
 
 def test_built_in_models_are_known_and_their_trainings_preprocess():
-    from hessgeo.embeddings.open_clip import _preprocessing
+    from hessgeo.features.open_clip import _preprocessing
 
     half, openai = (0.5, 0.5, 0.5), open_clip.OPENAI_DATASET_MEAN
     assert _preprocessing("ViT-B-16-SigLIP", "")["mean"] == half
@@ -587,7 +587,7 @@ def test_files_of_a_checkpoint(checkpoint, tmp_path):
 def test_checks_need_no_torch(checkpoint, network):
     # In another process: this one has torch.
     code = (
-        "import sys; from hessgeo.embeddings import check_embedding, embedding_dimension; "
+        "import sys; from hessgeo.features import check_embedding, embedding_dimension; "
         "check_embedding('timm', sys.argv[2], sys.argv[3]); "
         "source = ('open_clip', sys.argv[1], None); check_embedding(*source); "
         "print(embedding_dimension(*source, (8, 8, 1)), 'torch' in sys.modules)"

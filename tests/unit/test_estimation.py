@@ -10,10 +10,10 @@ import pytest
 
 from hessgeo import store
 from hessgeo.grids import Grid
+from hessgeo.pipeline import estimation
+from hessgeo.pipeline.layout import NETWORK_TRAINING
 from hessgeo.posteriors import posterior
 from hessgeo.posteriors.bundles import resize_images
-from hessgeo.workflow import estimation
-from hessgeo.workflow.layout import NETWORK_TRAINING
 
 GRID = Grid(((-1.0, 2.0), (0.0, 1.0)), (8, 9))
 NETWORK = {

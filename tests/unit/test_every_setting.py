@@ -10,12 +10,12 @@ import yaml
 from checkpoints import single_file, small_lora, small_timm_weights
 from onnx import TensorProto, helper, numpy_helper
 
-from hessgeo.embeddings import load_embedding
+from hessgeo.features import load_embedding
 from hessgeo.models.digit_clip import build_clip, save_clip
+from hessgeo.pipeline.derived import latent_shape, merged
+from hessgeo.pipeline.loading import latent_plane, load_system
+from hessgeo.pipeline.settings import SettingsError, read_settings
 from hessgeo.systems.slices import random_anchors
-from hessgeo.workflow.derived import latent_shape, merged
-from hessgeo.workflow.loading import latent_plane, load_system
-from hessgeo.workflow.settings import SettingsError, read_settings
 
 TEXT = {"prompt": "a house", "steps": 4}
 GUIDED = {**TEXT, "negative_prompt": "dull", "guidance": 3.0}

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from hessgeo.estimators.base import Estimate, Samples
-from hessgeo.estimators.encoder import StateEncoder, as_input
 from hessgeo.estimators.exponential import (
     ExponentialLikelihood,
     ExponentialPosterior,
@@ -19,22 +18,17 @@ from hessgeo.estimators.exponential import (
 from hessgeo.estimators.halves import pooled
 from hessgeo.estimators.reweighted import LearnedStatistics
 from hessgeo.grids import Grid, parameter_points
+from hessgeo.learned import exponential_convex
+from hessgeo.learned.encoder import StateEncoder, as_input
+from hessgeo.learned.exponential import ExponentialConfig, ExponentialNetwork
+from hessgeo.learned.exponential_convex import CellDraws, fit_normaliser
+from hessgeo.learned.exponential_halves import load_halves, train_halves
+from hessgeo.learned.exponential_moments import exponential_posterior, smoothed_statistics
+from hessgeo.learned.exponential_training import course_of, deal, discriminant, pair_loss, train_exponential
 from hessgeo.metrics.score_covariance import fit_score_covariance
-from hessgeo.posteriors import exponential_convex
-from hessgeo.posteriors.exponential import ExponentialConfig, ExponentialNetwork
-from hessgeo.posteriors.exponential_convex import CellDraws, fit_normaliser
-from hessgeo.posteriors.exponential_halves import load_halves, train_halves
-from hessgeo.posteriors.exponential_moments import exponential_posterior, smoothed_statistics
-from hessgeo.posteriors.exponential_training import (
-    course_of,
-    deal,
-    discriminant,
-    pair_loss,
-    train_exponential,
-)
-from hessgeo.systems.gaussian_linear import GaussianLinear
-from hessgeo.systems.ising import Ising
-from hessgeo.systems.isnnn import MIXTURE, IsingNextNearest
+from hessgeo.systems.solvable.gaussian_linear import GaussianLinear
+from hessgeo.systems.solvable.ising import Ising
+from hessgeo.systems.solvable.isnnn import MIXTURE, IsingNextNearest
 
 BOX = Grid(((-1.0, 1.0), (-1.0, 1.0)), (7, 7))
 GAUSSIAN = GaussianLinear(np.array([[1.5, 0.3], [0.0, 1.0], [0.5, -0.5]]), noise=0.5)

@@ -7,7 +7,14 @@ import socket
 import numpy as np
 import pytest
 
-from hessgeo.files import LARGEST_NPY_HEADER, check_file, npy_header, parse_json, read_bytes, read_json
+from hessgeo.weights.files import (
+    LARGEST_NPY_HEADER,
+    check_file,
+    npy_header,
+    parse_json,
+    read_bytes,
+    read_json,
+)
 
 
 def make(kind, folder):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import truths
 
-from hessgeo.systems.gaussian_linear import GaussianLinear
-from hessgeo.systems.solvable import Coordinates
+from hessgeo.systems.solvable.base import Coordinates
+from hessgeo.systems.solvable.gaussian_linear import GaussianLinear
 
 MATRIX = np.array([[1.0, 0.5], [-0.3, 2.0], [0.7, 0.1]])
 POINTS = np.array([[0.3, 0.2], [-1.0, 0.5], [0.0, 0.0]])

@@ -8,7 +8,7 @@ import torch
 from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score
 
-from hessgeo.generative.clustering import (
+from hessgeo.densities.clustering import (
     affinity,
     agglomerate,
     cluster_scores,
@@ -18,9 +18,8 @@ from hessgeo.generative.clustering import (
     spectral,
     summarise,
 )
-from hessgeo.generative.conformal import ConformalMetric
-from hessgeo.generative.densities import kernel_density
-from hessgeo.generative.digit_paths import (
+from hessgeo.densities.conformal import ConformalMetric
+from hessgeo.densities.digit_paths import (
     DecodedDensity,
     compare_paths,
     digit_coordinates,
@@ -29,11 +28,12 @@ from hessgeo.generative.digit_paths import (
     fit_density,
     fit_mixture,
 )
-from hessgeo.generative.embedding import classical_scaling, embedding_scores, stress_scaling
-from hessgeo.generative.experiments import affinity_maps, epsilon_graphs, lambda_sweep
-from hessgeo.generative.graph import epsilon_edges, geodesic_graph
-from hessgeo.generative.interpolation import PrincipalSpace, interpolate, path_log_prob, straight_path
-from hessgeo.generative.toys import HORSESHOE_BOX, HORSESHOE_ENDS, TOYS, horseshoe, moons
+from hessgeo.densities.embedding import classical_scaling, embedding_scores, stress_scaling
+from hessgeo.densities.experiments import affinity_maps, epsilon_graphs, lambda_sweep
+from hessgeo.densities.graph import epsilon_edges, geodesic_graph
+from hessgeo.densities.interpolation import PrincipalSpace, interpolate, path_log_prob, straight_path
+from hessgeo.densities.mixtures import kernel_density
+from hessgeo.densities.toys import HORSESHOE_BOX, HORSESHOE_ENDS, TOYS, horseshoe, moons
 from hessgeo.models.digits import load_digits
 
 ENDS = torch.tensor(HORSESHOE_ENDS, dtype=torch.float64)

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import multivariate_normal
 from sklearn.neighbors import KernelDensity
 
-from hessgeo.generative.densities import (
+from hessgeo.densities.mixtures import (
     GaussianMixture,
     IsotropicMixture,
     TwistedDensity,
@@ -16,7 +16,7 @@ from hessgeo.generative.densities import (
     likeliest_bandwidth,
     twist,
 )
-from hessgeo.generative.toys import TOYS, horseshoe, moons
+from hessgeo.densities.toys import TOYS, horseshoe, moons
 
 GENERATOR = torch.Generator()
 
@@ -106,7 +106,7 @@ def test_a_kernel_estimate_is_that_of_scikit_learn():
 def test_blocks_do_not_change_a_density(monkeypatch):
     density, x = kernel_density(normal(50, 2), bandwidth=0.3), normal(4, 5, 2, seed=6)
     expected, score = density.log_prob(x), density.score(x)
-    monkeypatch.setattr("hessgeo.generative.densities.BLOCK", 150)
+    monkeypatch.setattr("hessgeo.densities.mixtures.BLOCK", 150)
     torch.testing.assert_close(density.log_prob(x), expected)
     torch.testing.assert_close(density.score(x), score)
 

@@ -7,21 +7,21 @@ import pytest
 import torch
 from scipy.special import erfi
 
-from hessgeo.generative.base import Density
-from hessgeo.generative.boundary_value import solve_geodesic
-from hessgeo.generative.conformal import ConformalMetric, conformal_metric
-from hessgeo.generative.convergence import (
+from hessgeo.densities.base import Density
+from hessgeo.densities.boundary_value import solve_geodesic
+from hessgeo.densities.conformal import ConformalMetric, conformal_metric
+from hessgeo.densities.convergence import (
     compare_draws,
     fitted_slope,
     node_convergence,
     point_convergence,
     theoretical_slope,
 )
-from hessgeo.generative.densities import GaussianMixture
-from hessgeo.generative.experiments import reference_geodesic
-from hessgeo.generative.graph import connecting_radius, epsilon_edges, geodesic_graph, neighbour_edges
-from hessgeo.generative.refine import energy_and_gradient, refine, resample
-from hessgeo.generative.toys import HORSESHOE_BOX, HORSESHOE_ENDS, horseshoe
+from hessgeo.densities.experiments import reference_geodesic
+from hessgeo.densities.graph import connecting_radius, epsilon_edges, geodesic_graph, neighbour_edges
+from hessgeo.densities.mixtures import GaussianMixture
+from hessgeo.densities.refine import energy_and_gradient, refine, resample
+from hessgeo.densities.toys import HORSESHOE_BOX, HORSESHOE_ENDS, horseshoe
 
 
 class Height(Density):
@@ -241,7 +241,7 @@ def test_quadrature_blocks_do_not_change_a_graph(monkeypatch):
     points = (uniform(50, 2) + 0.2).numpy()
     edges = epsilon_edges(points, 0.4)
     expected = geodesic_graph(points, edges, HALF_PLANE).weights.toarray()
-    monkeypatch.setattr("hessgeo.generative.conformal.BLOCK", 10)
+    monkeypatch.setattr("hessgeo.densities.conformal.BLOCK", 10)
     np.testing.assert_allclose(
         geodesic_graph(points, edges, HALF_PLANE).weights.toarray(), expected, rtol=1e-14
     )

@@ -7,8 +7,8 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from hessgeo.generative.flow import fit_flow
-from hessgeo.generative.probability_flow import ProbabilityFlowDensity, network_velocity, scheduler_angles
+from hessgeo.densities.flow import fit_flow
+from hessgeo.densities.probability_flow import ProbabilityFlowDensity, network_velocity, scheduler_angles
 from hessgeo.models.digit_diffusion import build_scheduler, build_unet
 
 VARIANCES = torch.tensor([0.5, 1.5, 0.0], dtype=torch.float64)  # one axis without spread, as a blank pixel

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hessgeo.free_energies.potentials import POTENTIALS
-from hessgeo.geodesics import Curves, block_tridiagonal, geodesics
+from hessgeo.geodesics import Curves, geodesics
 from hessgeo.geodesics.curves import (
     curvature,
     energy,
@@ -36,6 +36,7 @@ from hessgeo.metrics.known import (
     PoissonMetric,
     SphereMetric,
 )
+from hessgeo.numerics import block_tridiagonal
 
 QUADRATIC = ConstantMetric(POTENTIALS["quadratic"].hessian(torch.zeros(1, 2, dtype=torch.float64))[0])
 KNOWN = [

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from hessgeo.own_folder import own_folder
-from hessgeo.workflow import context, gpus
-from hessgeo.workflow.gpus import lease
+from hessgeo.pipeline import context, gpus
+from hessgeo.pipeline.gpus import lease
+from hessgeo.weights.own_folder import own_folder
 
 
 def test_each_lease_is_another_device_until_it_ends(tmp_path):
@@ -27,7 +27,7 @@ def test_each_lease_is_another_device_until_it_ends(tmp_path):
 
 
 def test_a_job_waits_for_a_process_that_has_the_device(tmp_path):
-    code = f"import time; from hessgeo.workflow.gpus import lease; held = lease(['a'], {str(tmp_path)!r})"
+    code = f"import time; from hessgeo.pipeline.gpus import lease; held = lease(['a'], {str(tmp_path)!r})"
     code += "; print('held', flush=True); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     try:
@@ -129,7 +129,7 @@ def test_another_thing_in_its_place_is_refused(tmp_path, monkeypatch, kind):
 
 
 def test_a_system_without_locks_is_told_so_in_one_line():
-    code = "import sys; sys.modules['fcntl'] = None; import hessgeo.workflow.gpus"
+    code = "import sys; sys.modules['fcntl'] = None; import hessgeo.pipeline.gpus"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (

@@ -13,8 +13,8 @@ import yaml
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from hessgeo.workflow.layout import Layout
-from hessgeo.workflow.settings import merged, read_settings
+from hessgeo.pipeline.layout import Layout
+from hessgeo.pipeline.settings import merged, read_settings
 
 PIXELS = {"kind": "pixels"}
 DIFFERENT, SAME = "different", "same"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hessgeo.baselines.integration import (
+from hessgeo.estimators.integration import (
     conditional_mean,
     design_matrix,
     integrate_statistics,
@@ -12,7 +12,7 @@ from hessgeo.baselines.integration import (
     spline_basis,
 )
 from hessgeo.free_energies.potentials import POTENTIALS
-from hessgeo.systems.curie_weiss import CurieWeiss
+from hessgeo.systems.solvable.curie_weiss import CurieWeiss
 
 BOX = ((-1.0, 1.0), (-1.0, 1.0))
 NODES = torch.from_numpy(np.random.default_rng(1).uniform(-0.95, 0.95, (200, 2)))

@@ -9,10 +9,10 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
 
-from hessgeo.systems.checkpoints import describe_checkpoint
-from hessgeo.systems.denoisers import UnconditionalDenoiser
-from hessgeo.systems.diffusion import load_denoiser
-from hessgeo.systems.inversion import InverseScheduler, invert, reconstruction_error
+from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
+from hessgeo.systems.diffusion.denoisers import UnconditionalDenoiser
+from hessgeo.systems.diffusion.inversion import InverseScheduler, invert, reconstruction_error
+from hessgeo.systems.diffusion.system import load_denoiser
 
 SIDE, STEPS = 4, 10
 VELOCITY = {"beta_schedule": "squaredcos_cap_v2", "clip_sample": False, "prediction_type": "v_prediction"}

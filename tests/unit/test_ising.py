@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import truths
 
-from hessgeo.systems.ising import (
+from hessgeo.systems.solvable.base import TEMPERATURE_FIELD, natural_coordinates
+from hessgeo.systems.solvable.ising import (
     CRITICAL_COUPLING,
     CRITICAL_TEMPERATURE,
     Ising,
@@ -13,8 +14,7 @@ from hessgeo.systems.ising import (
     onsager_log_partition,
     yang_magnetisation,
 )
-from hessgeo.systems.solvable import TEMPERATURE_FIELD, natural_coordinates
-from hessgeo.systems.transfer import bracelets
+from hessgeo.systems.solvable.transfer import bracelets
 
 POINTS = np.array([[0.3, 0.2], [0.7, -0.1], [-0.4, 0.5], [CRITICAL_COUPLING, 0.0], [0.0, 0.0], [-0.3, -0.2]])
 

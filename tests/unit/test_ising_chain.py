@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import truths
 
-from hessgeo.systems.ising_chain import IsingChain
-from hessgeo.systems.solvable import TEMPERATURE_FIELD
+from hessgeo.systems.solvable.base import TEMPERATURE_FIELD
+from hessgeo.systems.solvable.ising_chain import IsingChain
 
 POINTS = np.array([[0.3, 0.2], [1.5, -0.1], [-0.6, 0.5], [0.0, 0.3], [0.0, 0.0], [-1.2, -0.4]])
 

@@ -3,13 +3,9 @@
 import numpy as np
 import pytest
 
-from hessgeo.systems import ising_spectrum
-from hessgeo.systems.ising import (
-    CRITICAL_COUPLING,
-    Ising,
-    kaufman,
-)
-from hessgeo.systems.ising_spectrum import leading_partition
+from hessgeo.systems.solvable import ising_spectrum
+from hessgeo.systems.solvable.ising import CRITICAL_COUPLING, Ising, kaufman
+from hessgeo.systems.solvable.ising_spectrum import leading_partition
 
 # High and low temperature, the critical point, the ordered line where two eigenvalues coincide, free spins.
 POINTS = np.array(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import truths
 
-from hessgeo.systems.ising import Ising
-from hessgeo.systems.isnnn import MIXTURE, IsingNextNearest
+from hessgeo.systems.solvable.ising import Ising
+from hessgeo.systems.solvable.isnnn import MIXTURE, IsingNextNearest
 
 # All four signs, a frustrated pair among them, and bonds on the diagonals alone.
 POINTS = np.array([[0.3, 0.2], [-0.4, 0.1], [0.5, -0.4], [-0.2, -0.3], [0.0, 0.35]])

@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from hessgeo.systems.checkpoints import describe_checkpoint
-from hessgeo.systems.loras import check_lora
-from hessgeo.systems.pipelines import load_pipeline
+from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
+from hessgeo.systems.diffusion.loras import check_lora
+from hessgeo.systems.diffusion.pipelines import load_pipeline
 
 
 @pytest.fixture(scope="module")

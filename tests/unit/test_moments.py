@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hessgeo.free_energies.moments import NotConvexError, fit_moments
-from hessgeo.systems.ising_chain import IsingChain
+from hessgeo.systems.solvable.ising_chain import IsingChain
 
 EXTENT = ((0.0, 0.5), (-0.4, 0.4))
 CHAIN = IsingChain(64)

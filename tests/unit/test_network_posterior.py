@@ -11,8 +11,9 @@ from hessgeo import store
 from hessgeo.free_energies.convex import ConvexProblem
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid
-from hessgeo.posterior import row_moments
+from hessgeo.pipeline import chain
 from hessgeo.posteriors import Posterior, bundles, posterior
+from hessgeo.posteriors.base import row_moments
 from hessgeo.posteriors.calibration import LEVELS, calibrate, region_mass
 from hessgeo.posteriors.network import (
     NetworkConfig,
@@ -23,7 +24,6 @@ from hessgeo.posteriors.network import (
 )
 from hessgeo.posteriors.network_training import cross_entropy, train_posterior_network
 from hessgeo.posteriors.u2net import U2Net
-from hessgeo.workflow import chain
 
 BOX = ((-1.0, 1.0), (-1.0, 1.0))
 GRID = Grid(BOX, (8, 8))

@@ -10,17 +10,15 @@ import yaml
 from scipy.spatial.distance import pdist
 
 from hessgeo.evaluation.path_table import table_2, turning_at_boundaries, turning_contrasts
+from hessgeo.figures.tables import number_with_interval, save_table
 from hessgeo.free_energies.potentials import POTENTIALS
 from hessgeo.geodesics.curves import length
 from hessgeo.geodesics.lines import spherical_lines, straight_lines
 from hessgeo.grids import Grid
-from hessgeo.plotting.tables import number_with_interval, save_table
-from hessgeo.systems.memory import peak_memory
-from hessgeo.systems.slices import LatentSlice
-from hessgeo.workflow import path_tables
-from hessgeo.workflow.embedding_names import embedding_name
-from hessgeo.workflow.layout import PATH_TABLES
-from hessgeo.workflow.paths import (
+from hessgeo.pipeline import path_tables
+from hessgeo.pipeline.embedding_names import embedding_name
+from hessgeo.pipeline.layout import PATH_TABLES
+from hessgeo.pipeline.paths import (
     certificates,
     feature_maps,
     images_by_path,
@@ -34,6 +32,8 @@ from hessgeo.workflow.paths import (
     strips_of,
     study_metrics,
 )
+from hessgeo.systems.memory import peak_memory
+from hessgeo.systems.slices import LatentSlice
 
 ROOT = Path(__file__).parents[2]
 GRID = Grid(((-1.0, 1.0), (-1.0, 1.0)), (25, 25))
@@ -199,7 +199,7 @@ def test_the_perceptual_path_length_of_a_line_is_its_squared_length(study, monke
     np.testing.assert_allclose(
         places[0, :, :, 1] - places[0, :, :, 0], np.broadcast_to(chords[:, None] / 4, (8, 12, 2)), atol=1e-12
     )
-    monkeypatch.setattr("hessgeo.workflow.paths.SAMPLED_AT_ONCE", 7)
+    monkeypatch.setattr("hessgeo.pipeline.paths.SAMPLED_AT_ONCE", 7)
     again = perceptual_path_lengths(paths, Coordinates(), features, settings, seed=0)
     np.testing.assert_array_equal(again, found)
     fewer = solve_paths(metrics, PLANE, GRID, {**settings, "pairs": 3}, seed=4)
@@ -441,7 +441,7 @@ class Noisy(Waves):
 def test_images_come_path_by_path_as_they_do_at_once(at_once, monkeypatch):
     waypoints = np.random.default_rng(0).uniform(-1, 1, (2, 3, 5, 2))
     whole = drawn_at_once(waypoints, Noisy()).reshape(6, 5, 4, 4, 1)
-    monkeypatch.setattr("hessgeo.workflow.paths.SAMPLED_AT_ONCE", at_once)
+    monkeypatch.setattr("hessgeo.pipeline.paths.SAMPLED_AT_ONCE", at_once)
     np.testing.assert_array_equal(list(images_by_path(waypoints, Noisy(), seed=0)), whole)
 
 
@@ -467,7 +467,7 @@ def test_features_path_by_path_have_the_lengths_of_all_at_once(study):
 
 
 def test_scoring_holds_the_images_of_a_few_paths(monkeypatch):
-    monkeypatch.setattr("hessgeo.workflow.paths.SAMPLED_AT_ONCE", 16)
+    monkeypatch.setattr("hessgeo.pipeline.paths.SAMPLED_AT_ONCE", 16)
 
     class Flat:
         def sample(self, t, index, seed):

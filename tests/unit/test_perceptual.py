@@ -11,11 +11,11 @@ from torchvision.models import vgg16
 from torchvision.models.vgg import make_layers
 
 from hessgeo import store
+from hessgeo.features.lpips import load_lpips
+from hessgeo.features.lpips_checkpoint import BLOCKS, convolution_names, feature_count
 from hessgeo.grids import Grid
-from hessgeo.perceptual.checkpoint import BLOCKS, convolution_names, feature_count
-from hessgeo.perceptual.lpips import load_lpips
+from hessgeo.pipeline.paths import feature_maps
 from hessgeo.systems.slices import LatentSlice
-from hessgeo.workflow.paths import feature_maps
 
 WIDTHS = (4, 4, "M", 6, 6, "M", 8, 8, 8, "M", 10, 10, 10, "M", 12, 12, 12, "M")
 CHANNELS = (4, 6, 8, 10, 12)
@@ -129,7 +129,7 @@ def test_images_are_shrunk_to_the_shorter_side_and_one_channel_stands_for_three(
 def test_features_do_not_depend_on_the_batch(files, monkeypatch):
     images, model = photographs(5), load_lpips(files["features"])
     whole = model(images)
-    monkeypatch.setattr("hessgeo.perceptual.lpips.PIXELS_AT_ONCE", 20 * 33 * 2)
+    monkeypatch.setattr("hessgeo.features.lpips.PIXELS_AT_ONCE", 20 * 33 * 2)
     np.testing.assert_allclose(model(images), whole, atol=1e-6)
 
 

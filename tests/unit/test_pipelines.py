@@ -11,10 +11,10 @@ import torch
 from diffusers import DDIMPipeline, PNDMScheduler
 from safetensors.torch import load_file, save_file
 
-from hessgeo.systems import pipelines
-from hessgeo.systems.checkpoints import describe_checkpoint, scheduler_names
-from hessgeo.systems.loras import check_lora
-from hessgeo.systems.pipelines import load_pipeline
+from hessgeo.systems.diffusion import pipelines
+from hessgeo.systems.diffusion.checkpoints import describe_checkpoint, scheduler_names
+from hessgeo.systems.diffusion.loras import check_lora
+from hessgeo.systems.diffusion.pipelines import load_pipeline
 
 TEXT_TO_IMAGE = [
     "small_stable_diffusion",

@@ -8,20 +8,12 @@ import pytest
 import torch
 
 from hessgeo import store
-from hessgeo.embeddings import Embedding
+from hessgeo.features import Embedding
+from hessgeo.pipeline.layout import Layout
+from hessgeo.pipeline.plan import Plan, Probe, Timing, parameter_bytes, plan_study, probe_models, time_batches
+from hessgeo.pipeline.plan_text import duration, format_plans, size
+from hessgeo.pipeline.settings import read_settings
 from hessgeo.systems.base import System
-from hessgeo.workflow.layout import Layout
-from hessgeo.workflow.plan import (
-    Plan,
-    Probe,
-    Timing,
-    parameter_bytes,
-    plan_study,
-    probe_models,
-    time_batches,
-)
-from hessgeo.workflow.plan_text import duration, format_plans, size
-from hessgeo.workflow.settings import read_settings
 
 MIB = 1 << 20
 
@@ -241,7 +233,7 @@ def test_a_model_that_is_to_be_trained_is_not_probed(entry):
 
 
 def test_a_study_is_probed_with_its_own_models_and_its_shards_are_counted(entry, monkeypatch):
-    monkeypatch.setattr("hessgeo.workflow.plan._untrained", lambda entry: [])
+    monkeypatch.setattr("hessgeo.pipeline.plan._untrained", lambda entry: [])
     for sidecar in (*entry.sidecars("image")[:3], *entry.sidecars("embedding")[1:2]):
         Path(sidecar).parent.mkdir(parents=True, exist_ok=True)
         Path(sidecar).write_text("{}")

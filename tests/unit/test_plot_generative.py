@@ -6,11 +6,11 @@ import pytest
 import torch
 import xarray as xr
 
-from hessgeo.generative.conformal import ConformalMetric
-from hessgeo.generative.convergence import node_convergence
-from hessgeo.generative.experiments import affinity_maps, epsilon_graphs
-from hessgeo.generative.toys import TOYS, horseshoe, moons
-from hessgeo.plotting import (
+from hessgeo.densities.conformal import ConformalMetric
+from hessgeo.densities.convergence import node_convergence
+from hessgeo.densities.experiments import affinity_maps, epsilon_graphs
+from hessgeo.densities.toys import TOYS, horseshoe, moons
+from hessgeo.figures import (
     generative_affinity,
     generative_clustering,
     generative_convergence,

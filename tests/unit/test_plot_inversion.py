@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hessgeo.plotting import inversion
+from hessgeo.figures import inversion
 
 NUMBERS = {
     "radius": [1.0, 1.0, 0.9],

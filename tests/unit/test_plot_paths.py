@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from hessgeo.figures import geodesic_mosaic, interpolation_strips, mosaic, save_figure
 from hessgeo.grids import Grid
-from hessgeo.plotting import geodesic_mosaic, interpolation_strips, mosaic, save_figure
 
 GRID = Grid(((-1.0, 1.0), (0.0, 3.0)), (12, 18))
 

@@ -12,8 +12,7 @@ from hessgeo.evaluation.gauge import affine_in_natural
 from hessgeo.evaluation.sharpening import sharpening
 from hessgeo.evaluation.table_scores import table_scores
 from hessgeo.evaluation.tasep_potentials import current_potential, entropy_potential
-from hessgeo.grids import Grid
-from hessgeo.plotting import (
+from hessgeo.figures import (
     curvature_comparison,
     finite_size_scaling,
     fisher_comparison,
@@ -26,10 +25,11 @@ from hessgeo.plotting import (
     style,
     tasep_free_energy,
 )
-from hessgeo.plotting.parameter_plane import fitted_slope
-from hessgeo.systems.curie_weiss import CurieWeiss
-from hessgeo.systems.ising import CRITICAL_TEMPERATURE
-from hessgeo.systems.solvable import TEMPERATURE_FIELD
+from hessgeo.figures.parameter_plane import fitted_slope
+from hessgeo.grids import Grid
+from hessgeo.systems.solvable.base import TEMPERATURE_FIELD
+from hessgeo.systems.solvable.curie_weiss import CurieWeiss
+from hessgeo.systems.solvable.ising import CRITICAL_TEMPERATURE
 
 PLANE = Grid(((1.0, 5.0), (-2.0, 2.0)), (9, 8))
 RATES = Grid(((0.05, 0.95), (0.05, 0.95)), (10, 10))

@@ -16,8 +16,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from scipy.special import logsumexp, softmax
 
-from hessgeo.grids import Grid
-from hessgeo.plotting import (
+from hessgeo.figures import (
     error_bars,
     first_derivatives,
     free_energy,
@@ -31,6 +30,7 @@ from hessgeo.plotting import (
     second_derivatives,
     style,
 )
+from hessgeo.grids import Grid
 
 CAPTIONS = Path(__file__).parents[2] / "workflow" / "report"
 SLOPES = np.array([[0.30, 0.10], [-0.20, 0.25], [-0.05, -0.30]])  # grad F in each phase, nats per N

@@ -5,10 +5,10 @@ import re
 import pytest
 import torch
 
-from hessgeo.systems.checkpoints import describe_checkpoint
-from hessgeo.systems.pipelines import load_pipeline
-from hessgeo.systems.prompt_encoding import encode_prompts
-from hessgeo.systems.prompts import Fragment, count_tokens, parse_prompt, plain_text
+from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
+from hessgeo.systems.diffusion.pipelines import load_pipeline
+from hessgeo.systems.diffusion.prompt_encoding import encode_prompts
+from hessgeo.systems.diffusion.prompts import Fragment, count_tokens, parse_prompt, plain_text
 
 FAMILIES = {
     "stable-diffusion": "small_stable_diffusion",

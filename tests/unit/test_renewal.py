@@ -5,10 +5,10 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from hessgeo.systems.checkpoints import describe_checkpoint
-from hessgeo.systems.denoisers import sample_generators
-from hessgeo.systems.diffusion import load_denoiser
-from hessgeo.systems.renewal import RenewalScheduler
+from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
+from hessgeo.systems.diffusion.denoisers import sample_generators
+from hessgeo.systems.diffusion.renewal import RenewalScheduler
+from hessgeo.systems.diffusion.system import load_denoiser
 
 STABLE_DIFFUSION = {
     "beta_schedule": "scaled_linear",

@@ -6,13 +6,13 @@ import torch
 
 from hessgeo.free_energies.approximation import other_count
 from hessgeo.free_energies.conjugate import fit_conjugate_map
-from hessgeo.free_energies.factor import DegenerateError, cholesky, in_words
 from hessgeo.free_energies.moments import fit_moments
 from hessgeo.free_energies.potentials import KnownPotential, exact_posterior, posterior_of_matrix
 from hessgeo.free_energies.reweighting import fit_reweighted
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.free_energies.verdict import judge
 from hessgeo.grids import Grid
+from hessgeo.numerics.factor import DegenerateError, cholesky, in_words
 from hessgeo.posteriors import posterior
 
 BOX = ((-1.0, 1.0), (-1.0, 1.0))

@@ -6,9 +6,9 @@ import torch
 
 from hessgeo.free_energies import reweighting
 from hessgeo.free_energies.reweighting import fit_reweighted
-from hessgeo.systems.curie_weiss import CurieWeiss
-from hessgeo.systems.gaussian_linear import GaussianLinear
-from hessgeo.systems.ising_chain import IsingChain
+from hessgeo.systems.solvable.curie_weiss import CurieWeiss
+from hessgeo.systems.solvable.gaussian_linear import GaussianLinear
+from hessgeo.systems.solvable.ising_chain import IsingChain
 
 CHAIN, CHAIN_BOX = IsingChain(64), ((0.0, 0.5), (-0.4, 0.4))
 # The upper end of K lies beyond the critical point, where the law of the magnetisation has two peaks.

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from hessgeo.systems.checkpoints import describe_checkpoint
-from hessgeo.systems.diffusion import load_denoiser
-from hessgeo.weights import main
+from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
+from hessgeo.systems.diffusion.system import load_denoiser
+from hessgeo.weights.read import main
 
 # As attention was called then.
 OLD_NAMES = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}

@@ -11,10 +11,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_checkpoints import header_only, original
 
-from hessgeo.systems.checkpoints import describe_checkpoint
-from hessgeo.systems.families import FLOW_SCHEDULERS, NOISE_SCHEDULERS
-from hessgeo.systems.pipelines import make_scheduler
-from hessgeo.systems.schedules import ALLOWED, KNOWS, SAMPLE_PREDICTORS, SWITCHES, _alphas, check_schedule
+from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
+from hessgeo.systems.diffusion.families import FLOW_SCHEDULERS, NOISE_SCHEDULERS
+from hessgeo.systems.diffusion.pipelines import make_scheduler
+from hessgeo.systems.diffusion.schedules import (
+    ALLOWED,
+    KNOWS,
+    SAMPLE_PREDICTORS,
+    SWITCHES,
+    _alphas,
+    check_schedule,
+)
 
 FLOW = FLOW_SCHEDULERS["stable-diffusion-3"]
 

@@ -23,9 +23,9 @@ from hessgeo.evaluation.tables import Record, Truth, potential_table
 from hessgeo.evaluation.tasep_potentials import current_potential, entropy_potential
 from hessgeo.evaluation.truth import estimate_dataset, exact_fields
 from hessgeo.grids import Grid
-from hessgeo.systems.curie_weiss import CurieWeiss
-from hessgeo.systems.solvable import TEMPERATURE_FIELD
-from hessgeo.systems.tasep import Tasep
+from hessgeo.systems.solvable.base import TEMPERATURE_FIELD
+from hessgeo.systems.solvable.curie_weiss import CurieWeiss
+from hessgeo.systems.solvable.tasep import Tasep
 
 GRID = Grid(((1.0, 3.0), (-1.0, 1.0)), (9, 8))
 UNIT = Grid(((0.5 / 128, 1 - 0.5 / 128), (0.5 / 128, 1 - 0.5 / 128)), (128, 128))

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import yaml
 
+from hessgeo.pipeline.digest import digest
+from hessgeo.pipeline.layout import Layout
+from hessgeo.pipeline.schema import fill_defaults
+from hessgeo.pipeline.settings import SettingsError, merged, read_settings
 from hessgeo.store import shard_file, sidecar_file
 from hessgeo.store.shards import create_array, create_samples
-from hessgeo.workflow.digest import digest
-from hessgeo.workflow.layout import Layout
-from hessgeo.workflow.schema import fill_defaults
-from hessgeo.workflow.settings import SettingsError, merged, read_settings
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from hessgeo.systems.checkpoints import describe_checkpoint
-from hessgeo.systems.pipelines import load_pipeline
+from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
+from hessgeo.systems.diffusion.pipelines import load_pipeline
 
 FAMILIES = ["small_stable_diffusion", "small_stable_diffusion_xl"]
 NET = "model.diffusion_model."

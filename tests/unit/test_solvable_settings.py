@@ -9,14 +9,14 @@ import yaml
 from hessgeo import store
 from hessgeo.estimators import registry
 from hessgeo.estimators.registry import ESTIMATORS, NETWORKS
-from hessgeo.systems.ising import Ising
-from hessgeo.systems.isnnn import IsingNextNearest
-from hessgeo.systems.tasep import Tasep
-from hessgeo.workflow.lattices import largest_coupling
-from hessgeo.workflow.layout import Layout
-from hessgeo.workflow.settings import SettingsError, merged, read_settings
-from hessgeo.workflow.solvable_layout import FIGURES, TABLES
-from hessgeo.workflow.solvable_systems import gather_samples, load_system
+from hessgeo.pipeline.lattices import largest_coupling
+from hessgeo.pipeline.layout import Layout
+from hessgeo.pipeline.settings import SettingsError, merged, read_settings
+from hessgeo.pipeline.solvable_layout import FIGURES, TABLES
+from hessgeo.pipeline.solvable_systems import gather_samples, load_system
+from hessgeo.systems.solvable.ising import Ising
+from hessgeo.systems.solvable.isnnn import IsingNextNearest
+from hessgeo.systems.solvable.tasep import Tasep
 
 
 def main_of(repository, script):

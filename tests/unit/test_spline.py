@@ -9,7 +9,7 @@ from hessgeo.free_energies.convex import ConvexProblem
 from hessgeo.free_energies.potentials import POTENTIALS, exact_posterior, posterior_of_matrix
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid, bilinear_weights
-from hessgeo.posterior import Posterior, row_moments
+from hessgeo.posteriors.base import Posterior, row_moments
 
 GRID = Grid(((-1.0, 1.0), (-1.0, 1.0)), (24, 24))
 SMOOTH = ["quadratic", "log_cosh", "beta_family", "three_phases_soft", "curie_weiss"]

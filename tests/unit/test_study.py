@@ -11,9 +11,9 @@ from PIL import Image
 from safetensors.numpy import save_file
 from torchvision.models.vgg import make_layers
 
+from hessgeo.pipeline.layout import Layout
+from hessgeo.pipeline.settings import SettingsError, merged, read_settings
 from hessgeo.systems.slices import random_latent
-from hessgeo.workflow.layout import Layout
-from hessgeo.workflow.settings import SettingsError, merged, read_settings
 
 PIXELS = {"kind": "pixels"}  # what every model's images can be embedded by
 

@@ -9,7 +9,7 @@ import pytest
 
 from hessgeo.evaluation import published
 from hessgeo.evaluation.summary import over_seeds
-from hessgeo.plotting.tables import (
+from hessgeo.figures.tables import (
     Column,
     latex,
     number_with_error,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import truths
 
-from hessgeo.systems.tasep import Tasep, limiting_current
+from hessgeo.systems.solvable.tasep import Tasep, limiting_current
 
 RATES = np.array([[0.3, 0.6], [0.7, 0.2], [0.3, 0.3], [0.9, 0.8], [1.4, 0.5]])
 
@@ -161,9 +161,9 @@ def test_the_estimated_metric_is_even_under_exchange_of_particles_and_holes():
 def test_tables_that_are_made_twice_are_the_same(monkeypatch):
     points = np.concatenate([RATES, RATES[:2], [[0.01, 0.4]]])
     for sites in (1, 2, 50, 64):
-        monkeypatch.setattr("hessgeo.systems.tasep.LARGEST_WHOLE", 256)
+        monkeypatch.setattr("hessgeo.systems.solvable.tasep.LARGEST_WHOLE", 256)
         whole = Tasep(sites).sample(points, np.arange(8), 1)
-        monkeypatch.setattr("hessgeo.systems.tasep.LARGEST_WHOLE", 0)
+        monkeypatch.setattr("hessgeo.systems.solvable.tasep.LARGEST_WHOLE", 0)
         np.testing.assert_array_equal(Tasep(sites).sample(points, np.arange(8), 1), whole)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from hessgeo import store
+from hessgeo.figures.thumbnails import shrink
 from hessgeo.grids import Grid
-from hessgeo.plotting.thumbnails import shrink
 
 SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 SIDE = 128

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from hessgeo.torch_files import MOST_NESTED, named_tensors, read_torch_file
+from hessgeo.weights.torch_files import MOST_NESTED, named_tensors, read_torch_file
 
 LAYOUTS = pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before torch 1.6"])
 TYPES = [
@@ -225,7 +225,7 @@ def test_damage_is_one_line_or_no_harm(tmp_path, is_zip):
 
 def test_reading_needs_no_torch(tmp_path):
     code = (
-        "import sys; from hessgeo.torch_files import read_torch_file; read_torch_file(sys.argv[1]).read(); "
+        "import sys; from hessgeo.weights.torch_files import read_torch_file; read_torch_file(sys.argv[1]).read(); "
         "print('torch' in sys.modules)"
     )
     command = [sys.executable, "-c", code, save(tmp_path / "x.pt", torch.zeros(3))]

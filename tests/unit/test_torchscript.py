@@ -10,7 +10,7 @@ import torch
 from hessgeo.systems.generator import check_generator, load_generator
 from hessgeo.systems.slices import LatentSlice, random_anchors
 from hessgeo.systems.torchscript import check_torchscript
-from hessgeo.torch_files import is_torchscript
+from hessgeo.weights.torch_files import is_torchscript
 
 
 class Network(torch.nn.Module):

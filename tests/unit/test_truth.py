@@ -6,11 +6,11 @@ import truths
 
 from hessgeo.evaluation.truth import exact_fields
 from hessgeo.grids import Grid
-from hessgeo.systems.curie_weiss import CurieWeiss
-from hessgeo.systems.ising import Ising
-from hessgeo.systems.ising_chain import IsingChain
-from hessgeo.systems.isnnn import MIXTURE, IsingNextNearest
-from hessgeo.systems.solvable import TEMPERATURE_FIELD
+from hessgeo.systems.solvable.base import TEMPERATURE_FIELD
+from hessgeo.systems.solvable.curie_weiss import CurieWeiss
+from hessgeo.systems.solvable.ising import Ising
+from hessgeo.systems.solvable.ising_chain import IsingChain
+from hessgeo.systems.solvable.isnnn import MIXTURE, IsingNextNearest
 
 # Nodes of both signs on either axis, some their mirror images up to rounding, and zero.
 BOX = Grid(((-0.3, 0.45), (-0.2, 0.2)), (4, 5))

@@ -20,9 +20,9 @@ from hessgeo.metrics.gridded import GriddedMetric
 from hessgeo.metrics.measured import posterior_metric
 from hessgeo.metrics.repair import relative_floor, repair
 from hessgeo.phases.lipschitz import lipschitz_field
+from hessgeo.pipeline import chain, phase_chain
 from hessgeo.posteriors import posterior
 from hessgeo.store import free_energy_dataset
-from hessgeo.workflow import chain, phase_chain
 
 SHAPE = (16, 16)
 UNIT = Grid(((-1.0, 1.0), (-1.0, 1.0)), SHAPE)

@@ -9,7 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from hessgeo.weights import PICKLES, convert_pickle, main, refuse_pickle, tensor_header, tensor_shapes
+from hessgeo.weights.__main__ import main
+from hessgeo.weights.pickles import convert_pickle
+from hessgeo.weights.read import PICKLES, refuse_pickle, tensor_header, tensor_shapes
 
 
 class Touch:
@@ -191,7 +193,9 @@ def test_the_command_converts_or_ends_in_one_line(tmp_path, capsys):
 
 
 def test_settings_can_be_checked_without_torch():
-    modules = "hessgeo.weights, hessgeo.systems.checkpoints, hessgeo.systems.architectures"
+    modules = (
+        "hessgeo.weights.read, hessgeo.systems.diffusion.checkpoints, hessgeo.systems.diffusion.architectures"
+    )
     code = (
         f"import sys, {modules}; sys.exit(any(m in sys.modules for m in ('torch', 'diffusers', 'open_clip')))"
     )

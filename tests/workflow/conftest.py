@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hessgeo.workflow.layout import Layout
-from hessgeo.workflow.settings import merged, read_settings
+from hessgeo.pipeline.layout import Layout
+from hessgeo.pipeline.settings import merged, read_settings
 
 SECONDS = 1500  # a limit against hanging, not a measure
 
@@ -100,6 +100,23 @@ def finished(repository, shared_folder):
         Workflow(repository, folder / "run").run()
 
     return Workflow(repository, shared_folder("finished", build) / "run")
+
+
+@pytest.fixture(scope="session")
+def quick(repository):
+    """The settings of the quick tables of solvable systems."""
+    return yaml.safe_load((repository / "workflow" / "studies" / "table1-quick.yaml").read_text())
+
+
+@pytest.fixture(scope="session")
+def built(workflow_in, shared_folder, quick):
+    """Those tables and their figures, built once. Tests read them."""
+
+    def build(folder):
+        (folder / "run").mkdir()
+        workflow_in(folder / "run", base=quick).run("table1")
+
+    return workflow_in(shared_folder("solvable", build) / "run", base=quick)
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from hessgeo import store
+from hessgeo.pipeline.verification import made_by
 from hessgeo.store.audit import Made, audit
 from hessgeo.store.inputs import shard_of
 from hessgeo.store.vouchers import vouched_by
-from hessgeo.workflow.verification import made_by
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ import sys
 import pytest
 import yaml
 
-from hessgeo.workflow.generative import DENSITY_FIGURES
-from hessgeo.workflow.layout import FIGURES
+from hessgeo.pipeline.generative import DENSITY_FIGURES
+from hessgeo.pipeline.layout import FIGURES
 
 STUDY_STEPS = {
     "train_diffusion", "train_clip", "train_classifier", "create_anchors", "generate_samples", "embed_samples",

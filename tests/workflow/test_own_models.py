@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from hessgeo import store
+from hessgeo.pipeline.layout import FIGURES, INVERSION_FIGURE, NETWORK_FILES
 from hessgeo.systems.slices import LatentSlice, random_anchors
-from hessgeo.workflow.layout import FIGURES, INVERSION_FIGURE, NETWORK_FILES
 
 pytestmark = pytest.mark.slow
 

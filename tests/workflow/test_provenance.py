@@ -45,7 +45,7 @@ def test_steps_are_done_again_when_the_code_they_import_changes(copied, checkout
     workflow = copied()
     workflow.repository = checkout.folder
     assert due(workflow) == {}
-    checkout("hessgeo/systems/diffusion.py", '"""', '"""In other words: ')
+    checkout("hessgeo/systems/diffusion/system.py", '"""', '"""In other words: ')
     checkout("hessgeo/posteriors/distance.py", "\nfrom ", "\n# A comment.\nfrom ")
     checkout("workflow/scripts/generate_samples.py", '"""', '"""In other words: ')
     assert due(workflow) == {}
@@ -53,7 +53,7 @@ def test_steps_are_done_again_when_the_code_they_import_changes(copied, checkout
     after = due(workflow)
     assert "segment_phases" in after
     assert not {"generate_samples", "embed_samples", "estimate_posterior", "fit_free_energy"} & set(after)
-    checkout("hessgeo/embeddings/pixels.py", "\nimport math", "\nimport math\nNEW = 1")
+    checkout("hessgeo/features/pixels.py", "\nimport math", "\nimport math\nNEW = 1")
     after = due(workflow)
     assert after["embed_samples"] == 4
     assert "generate_samples" not in after

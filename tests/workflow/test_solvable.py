@@ -8,33 +8,17 @@ import pandas as pd
 import pytest
 import yaml
 
-from hessgeo.workflow.layout import Layout
-from hessgeo.workflow.settings import merged, read_settings
-from hessgeo.workflow.solvable_layout import TABLES
+from hessgeo.pipeline.layout import Layout
+from hessgeo.pipeline.settings import merged, read_settings
+from hessgeo.pipeline.solvable_layout import TABLES
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def quick(repository):
-    return yaml.safe_load((repository / "workflow" / "studies" / "table1-quick.yaml").read_text())
 
 
 @pytest.fixture(scope="module")
 def layout(repository, schema, quick):
     config = yaml.safe_load((repository / "config.yaml").read_text())
     return Layout(read_settings(merged(config, quick), schema), repository).solvable
-
-
-@pytest.fixture(scope="module")
-def built(workflow_in, shared_folder, quick):
-    """The tables and figures, built once."""
-
-    def build(folder):
-        (folder / "run").mkdir()
-        workflow_in(folder / "run", base=quick).run("table1")
-
-    return workflow_in(shared_folder("solvable", build) / "run", base=quick)
 
 
 def test_everything_is_made_and_nothing_is_left_to_do(built, layout):

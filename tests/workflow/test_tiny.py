@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from hessgeo import store
-from hessgeo.workflow.layout import FIGURES
+from hessgeo.pipeline.layout import FIGURES
 
 pytestmark = pytest.mark.slow
 

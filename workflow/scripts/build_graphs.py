@@ -1,9 +1,9 @@
 """Join points of two moons by epsilon-graphs, connected and in pieces."""
 
 from hessgeo import store
-from hessgeo.generative.experiments import epsilon_graphs
-from hessgeo.generative.toys import moons
-from hessgeo.workflow import script_context
+from hessgeo.densities.experiments import epsilon_graphs
+from hessgeo.densities.toys import moons
+from hessgeo.pipeline import script_context
 
 
 def main(output, points, factors, seed):

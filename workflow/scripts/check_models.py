@@ -6,14 +6,14 @@ import numpy as np
 import torch
 
 from hessgeo import store
-from hessgeo.embeddings.open_clip import load_open_clip
+from hessgeo.features.open_clip import load_open_clip
 from hessgeo.models.digit_classifier import accuracy, load_classifier, recognise
 from hessgeo.models.digit_clip import zero_shot_accuracy
 from hessgeo.models.digits import load_digits
-from hessgeo.systems.checkpoints import describe_checkpoint
-from hessgeo.systems.denoisers import sample_generators
-from hessgeo.systems.diffusion import load_denoiser
-from hessgeo.workflow import pick_device, script_context
+from hessgeo.pipeline import pick_device, script_context
+from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
+from hessgeo.systems.diffusion.denoisers import sample_generators
+from hessgeo.systems.diffusion.system import load_denoiser
 
 IMAGES, STEPS = 256, 25
 

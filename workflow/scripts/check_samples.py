@@ -4,7 +4,7 @@ import numpy as np
 
 from hessgeo import store
 from hessgeo.models.digit_classifier import load_classifier, recognise
-from hessgeo.workflow import script_context
+from hessgeo.pipeline import script_context
 
 
 def main(path, classifier, numbers):

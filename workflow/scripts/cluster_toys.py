@@ -5,11 +5,11 @@ import logging
 import pandas as pd
 
 from hessgeo import store
-from hessgeo.generative.clustering import cluster_scores, summarise
-from hessgeo.generative.densities import kernel_density
-from hessgeo.generative.flow import fit_flow
-from hessgeo.generative.toys import TOYS
-from hessgeo.workflow import script_context
+from hessgeo.densities.clustering import cluster_scores, summarise
+from hessgeo.densities.flow import fit_flow
+from hessgeo.densities.mixtures import kernel_density
+from hessgeo.densities.toys import TOYS
+from hessgeo.pipeline import script_context
 
 
 def main(output, points, replicates, densities, flow_steps, seed, **options):

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hessgeo import store
-from hessgeo.workflow import script_context
+from hessgeo.pipeline import script_context
 
 
 def main(steps, models, numbers):

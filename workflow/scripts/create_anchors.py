@@ -5,16 +5,16 @@ import logging
 import numpy as np
 
 from hessgeo import store
+from hessgeo.pipeline import pick_device, script_context
+from hessgeo.pipeline.derived import anchor_sources
 from hessgeo.systems.slices import is_image, load_anchors
-from hessgeo.workflow import pick_device, script_context
-from hessgeo.workflow.derived import anchor_sources
 
 
 def main(plane, latent_shape, image_shape, load_model, output):
     sources = anchor_sources(plane["anchors"])
     if any(map(is_image, sources)):
         # Imported here: random latents need no torch.
-        from hessgeo.workflow.anchors import invert_images
+        from hessgeo.pipeline.anchors import invert_images
 
         anchors, numbers, made = invert_images(sources, latent_shape, image_shape, plane, load_model())
         logging.info("inversion: %s", numbers)
@@ -32,7 +32,7 @@ if __name__ == "__main__":
         params, made = step.params, step.output.anchors
 
         def load():
-            from hessgeo.workflow.loading import load_model
+            from hessgeo.pipeline.loading import load_model
 
             source = params.system
             with source.reading(made):

@@ -1,8 +1,8 @@
 """Create the metadata of an embedding in a study's sample store."""
 
 from hessgeo import store
-from hessgeo.embeddings import embedding_dimension
-from hessgeo.workflow import script_context
+from hessgeo.features import embedding_dimension
+from hessgeo.pipeline import script_context
 
 
 def main(path, array, size, dimension, shard):

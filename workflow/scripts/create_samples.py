@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hessgeo import store
 from hessgeo.grids import Grid, parameter_points
-from hessgeo.workflow import script_context
+from hessgeo.pipeline import script_context
 
 
 def main(path, grid, params, study):

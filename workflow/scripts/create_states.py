@@ -5,8 +5,8 @@ from pathlib import Path
 
 from hessgeo import store
 from hessgeo.grids import Grid, parameter_points
-from hessgeo.workflow import script_context
-from hessgeo.workflow.solvable_systems import load_system
+from hessgeo.pipeline import script_context
+from hessgeo.pipeline.solvable_systems import load_system
 
 
 def main(path, sampling, seed, about):

@@ -6,8 +6,8 @@ from hessgeo import store
 from hessgeo.grids import Grid
 from hessgeo.metrics.diagnostics import codazzi_residual, relative_difference
 from hessgeo.metrics.measured import embedding_metric, posterior_metric
-from hessgeo.workflow import script_context
-from hessgeo.workflow.chain import metric_fields, to_grid
+from hessgeo.pipeline import script_context
+from hessgeo.pipeline.chain import metric_fields, to_grid
 
 
 def main(free_energy, posterior, on_nodes, grid, output):

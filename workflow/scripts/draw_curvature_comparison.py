@@ -1,10 +1,10 @@
 """Draw the thermodynamic curvature of fitted metrics beside the exact one."""
 
 from hessgeo.evaluation.exact_curvature import exact_curvature
-from hessgeo.plotting import curvature_comparison, save_figure
-from hessgeo.workflow import script_context
-from hessgeo.workflow.score_tables import parameter_names, read_figure, system_title
-from hessgeo.workflow.solvable_systems import load_system
+from hessgeo.figures import curvature_comparison, save_figure
+from hessgeo.pipeline import script_context
+from hessgeo.pipeline.score_tables import parameter_names, read_figure, system_title
+from hessgeo.pipeline.solvable_systems import load_system
 
 
 def curvature(record, truth, settings):

@@ -3,14 +3,14 @@
 from importlib import import_module
 
 from hessgeo import store
-from hessgeo.plotting import save_figure
-from hessgeo.workflow import script_context
+from hessgeo.figures import save_figure
+from hessgeo.pipeline import script_context
 
 
 def main(figure, results, output):
     read = {"nc": store.read_dataset, "csv": store.read_table}
     shown = [read[path.rpartition(".")[2]](path) for path in results]
-    module = import_module(f"hessgeo.plotting.{figure}")
+    module = import_module(f"hessgeo.figures.{figure}")
     save_figure(*module.draw(*shown), output.svg, output.png, output.csv)
 
 

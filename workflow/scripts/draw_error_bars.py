@@ -1,8 +1,8 @@
 """Draw the standard errors of a study."""
 
 from hessgeo import store
-from hessgeo.plotting import error_bars, save_figure
-from hessgeo.workflow import script_context
+from hessgeo.figures import error_bars, save_figure
+from hessgeo.pipeline import script_context
 
 
 def main(dataset, output):

@@ -5,10 +5,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from hessgeo.evaluation.finite_size import heat_capacity, heat_capacity_peak, measured_heat_capacity
-from hessgeo.plotting import finite_size_scaling, save_figure
-from hessgeo.systems.ising import CRITICAL_TEMPERATURE, Ising
-from hessgeo.systems.solvable import TEMPERATURE_FIELD
-from hessgeo.workflow import script_context
+from hessgeo.figures import finite_size_scaling, save_figure
+from hessgeo.pipeline import script_context
+from hessgeo.systems.solvable.base import TEMPERATURE_FIELD
+from hessgeo.systems.solvable.ising import CRITICAL_TEMPERATURE, Ising
 
 LARGEST_SAMPLED = 64  # lattices beyond it take minutes for what the smaller ones show
 SWEEPS = 100

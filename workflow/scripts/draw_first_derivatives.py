@@ -1,8 +1,8 @@
 """Draw the first derivatives of the free energy of a study."""
 
 from hessgeo import store
-from hessgeo.plotting import first_derivatives, save_figure
-from hessgeo.workflow import script_context
+from hessgeo.figures import first_derivatives, save_figure
+from hessgeo.pipeline import script_context
 
 
 def main(dataset, boundaries, output):

@@ -1,9 +1,9 @@
 """Draw the errors of every estimator's Fisher metric over the plane of one system."""
 
 from hessgeo.estimators.names import ESTIMATORS
-from hessgeo.plotting import fisher_comparison, save_figure
-from hessgeo.workflow import script_context
-from hessgeo.workflow.score_tables import parameter_names, read_figure
+from hessgeo.figures import fisher_comparison, save_figure
+from hessgeo.pipeline import script_context
+from hessgeo.pipeline.score_tables import parameter_names, read_figure
 
 
 def main(records, truth, settings, output):

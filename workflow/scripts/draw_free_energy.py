@@ -1,8 +1,8 @@
 """Draw the free energy of a study."""
 
 from hessgeo import store
-from hessgeo.plotting import free_energy, save_figure
-from hessgeo.workflow import script_context
+from hessgeo.figures import free_energy, save_figure
+from hessgeo.pipeline import script_context
 
 
 def main(dataset, output):

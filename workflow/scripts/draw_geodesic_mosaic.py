@@ -3,11 +3,11 @@
 import numpy as np
 
 from hessgeo import store
+from hessgeo.figures import geodesic_mosaic, mosaic, save_figure
 from hessgeo.grids import Grid
 from hessgeo.metrics.diagnostics import eigenvalues, in_units
-from hessgeo.plotting import geodesic_mosaic, mosaic, save_figure
-from hessgeo.workflow import script_context
-from hessgeo.workflow.paths import fisher_field, shown_pairs
+from hessgeo.pipeline import script_context
+from hessgeo.pipeline.paths import fisher_field, shown_pairs
 
 
 def main(images, free_energy, paths, scores, boundaries, grid, nodes, settings, output):

@@ -5,9 +5,9 @@ import pandas as pd
 from hessgeo.estimators.base import Estimate
 from hessgeo.estimators.names import ESTIMATORS
 from hessgeo.evaluation.hessian_convergence import hessian_errors
-from hessgeo.plotting import hessian_convergence, save_figure
-from hessgeo.workflow import script_context
-from hessgeo.workflow.score_tables import read_figure
+from hessgeo.figures import hessian_convergence, save_figure
+from hessgeo.pipeline import script_context
+from hessgeo.pipeline.score_tables import read_figure
 
 
 def fits(records, truth):

@@ -1,8 +1,8 @@
 """Draw strips of images along geodesics and along straight lines."""
 
 from hessgeo import store
-from hessgeo.plotting import interpolation_strips, save_figure
-from hessgeo.workflow import script_context
+from hessgeo.figures import interpolation_strips, save_figure
+from hessgeo.pipeline import script_context
 
 
 def main(strips, output):

@@ -3,10 +3,10 @@
 import numpy as np
 
 from hessgeo import store
-from hessgeo.plotting import inversion, save_figure
+from hessgeo.figures import inversion, save_figure
+from hessgeo.pipeline import script_context
 from hessgeo.systems.images import load_image
 from hessgeo.systems.slices import is_image
-from hessgeo.workflow import script_context
 
 
 def main(images, reconstructions, numbers, output):

@@ -2,9 +2,9 @@
 
 from hessgeo.estimators.names import ESTIMATORS
 from hessgeo.evaluation.tables import per_site
-from hessgeo.plotting import ising_free_energy, save_figure
-from hessgeo.workflow import script_context
-from hessgeo.workflow.score_tables import parameter_names, read_figure, system_title
+from hessgeo.figures import ising_free_energy, save_figure
+from hessgeo.pipeline import script_context
+from hessgeo.pipeline.score_tables import parameter_names, read_figure, system_title
 
 
 def main(record, truth, settings, output):

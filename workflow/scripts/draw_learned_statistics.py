@@ -4,9 +4,9 @@ from pathlib import Path
 
 from hessgeo import store
 from hessgeo.estimators.exponential import ExponentialTrainer
-from hessgeo.plotting import learned_statistics, save_figure
-from hessgeo.workflow import script_context
-from hessgeo.workflow.solvable_systems import gather_samples
+from hessgeo.figures import learned_statistics, save_figure
+from hessgeo.pipeline import script_context
+from hessgeo.pipeline.solvable_systems import gather_samples
 
 MOST = 20_000  # states in the figure
 

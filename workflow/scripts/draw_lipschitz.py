@@ -1,8 +1,8 @@
 """Draw the Lipschitz field of a study."""
 
 from hessgeo import store
-from hessgeo.plotting import lipschitz, save_figure
-from hessgeo.workflow import script_context
+from hessgeo.figures import lipschitz, save_figure
+from hessgeo.pipeline import script_context
 
 
 def main(fields, boundaries, output):

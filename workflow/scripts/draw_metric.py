@@ -1,8 +1,8 @@
 """Draw the Fisher metric of a study."""
 
 from hessgeo import store
-from hessgeo.plotting import metric, save_figure
-from hessgeo.workflow import script_context
+from hessgeo.figures import metric, save_figure
+from hessgeo.pipeline import script_context
 
 
 def main(dataset, boundaries, output):

@@ -4,10 +4,10 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from hessgeo import store
+from hessgeo.figures import mosaic, save_figure
+from hessgeo.figures.thumbnails import shrink
 from hessgeo.grids import Grid
-from hessgeo.plotting import mosaic, save_figure
-from hessgeo.plotting.thumbnails import shrink
-from hessgeo.workflow import script_context
+from hessgeo.pipeline import script_context
 
 BLOCK = 32  # images in memory at their full size
 

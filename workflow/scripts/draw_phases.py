@@ -3,8 +3,8 @@
 import numpy as np
 
 from hessgeo import store
-from hessgeo.plotting import phases, save_figure
-from hessgeo.workflow import script_context
+from hessgeo.figures import phases, save_figure
+from hessgeo.pipeline import script_context
 
 
 def main(fields, found, path, output):

@@ -3,11 +3,11 @@
 import numpy as np
 
 from hessgeo.evaluation.sharpening import sharpening
+from hessgeo.figures import posterior_sharpening, save_figure
 from hessgeo.grids import Grid
-from hessgeo.plotting import posterior_sharpening, save_figure
-from hessgeo.workflow import script_context
-from hessgeo.workflow.score_tables import parameter_names
-from hessgeo.workflow.solvable_systems import grid_of, load_system
+from hessgeo.pipeline import script_context
+from hessgeo.pipeline.score_tables import parameter_names
+from hessgeo.pipeline.solvable_systems import grid_of, load_system
 
 COUNTS = [2**k for k in range(13)]
 

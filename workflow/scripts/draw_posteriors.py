@@ -3,10 +3,10 @@
 import numpy as np
 
 from hessgeo import store
+from hessgeo.figures import posteriors, save_figure
 from hessgeo.grids import Grid
-from hessgeo.plotting import posteriors, save_figure
-from hessgeo.workflow import script_context
-from hessgeo.workflow.chain import fitted_rows, measured_rows
+from hessgeo.pipeline import script_context
+from hessgeo.pipeline.chain import fitted_rows, measured_rows
 
 
 def choose_sources(phases, t, count):

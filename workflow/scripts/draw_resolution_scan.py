@@ -1,8 +1,8 @@
 """Draw how a study moves with its resolution."""
 
 from hessgeo import store
-from hessgeo.plotting import resolution_scan, save_figure
-from hessgeo.workflow import script_context
+from hessgeo.figures import resolution_scan, save_figure
+from hessgeo.pipeline import script_context
 
 
 def main(table, output):

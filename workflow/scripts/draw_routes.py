@@ -1,8 +1,8 @@
 """Draw the free energies and metrics of several studies beside each other."""
 
 from hessgeo import store
-from hessgeo.plotting import routes, save_figure
-from hessgeo.workflow import script_context
+from hessgeo.figures import routes, save_figure
+from hessgeo.pipeline import script_context
 
 
 def main(labels, free_energies, metrics, phases, output):

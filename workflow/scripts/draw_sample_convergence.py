@@ -4,9 +4,9 @@ import pandas as pd
 
 from hessgeo.estimators.names import ESTIMATORS
 from hessgeo.evaluation.metric_scores import metric_scores
-from hessgeo.plotting import sample_convergence, save_figure
-from hessgeo.workflow import script_context
-from hessgeo.workflow.score_tables import read_figure, system_title
+from hessgeo.figures import sample_convergence, save_figure
+from hessgeo.pipeline import script_context
+from hessgeo.pipeline.score_tables import read_figure, system_title
 
 
 def runs(records, truths, titles):

@@ -1,8 +1,8 @@
 """Draw the second derivatives of the free energy of a study."""
 
 from hessgeo import store
-from hessgeo.plotting import save_figure, second_derivatives
-from hessgeo.workflow import script_context
+from hessgeo.figures import save_figure, second_derivatives
+from hessgeo.pipeline import script_context
 
 
 def main(dataset, boundaries, output):

@@ -1,9 +1,9 @@
 """Draw the free energy of TASEP beside minus the current, which the paper compares it with."""
 
 from hessgeo.evaluation.tables import per_site
-from hessgeo.plotting import save_figure, tasep_free_energy
-from hessgeo.workflow import script_context
-from hessgeo.workflow.score_tables import read_figure
+from hessgeo.figures import save_figure, tasep_free_energy
+from hessgeo.pipeline import script_context
+from hessgeo.pipeline.score_tables import read_figure
 
 
 def main(record, truth, output):

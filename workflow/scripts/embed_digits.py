@@ -1,9 +1,9 @@
 """Draw handwritten digits in the plane by geodesic and by Euclidean distances."""
 
 from hessgeo import store
-from hessgeo.generative.digit_paths import digit_coordinates, embed_points, fit_density
+from hessgeo.densities.digit_paths import digit_coordinates, embed_points, fit_density
 from hessgeo.models.digits import load_digits
-from hessgeo.workflow import script_context
+from hessgeo.pipeline import script_context
 
 
 def main(output, digits, split):

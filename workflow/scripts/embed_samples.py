@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 
 from hessgeo import store
-from hessgeo.embeddings import embed, load_embedding
+from hessgeo.features import embed, load_embedding
+from hessgeo.pipeline import pick_device, script_context
+from hessgeo.pipeline.digest import digest
 from hessgeo.systems.batches import even_batch
-from hessgeo.workflow import pick_device, script_context
-from hessgeo.workflow.digest import digest
 
 
 def main(path, array, shard, embedding, batch_size, threads, about):

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from hessgeo import store
-from hessgeo.workflow import pick_device, script_context
-from hessgeo.workflow.estimation import distance_posterior, trained_posterior
+from hessgeo.pipeline import pick_device, script_context
+from hessgeo.pipeline.estimation import distance_posterior, trained_posterior
 
 
 def main(result, numbers, output):

@@ -2,8 +2,8 @@
 
 from hessgeo import store
 from hessgeo.grids import Grid
-from hessgeo.workflow import pick_device, script_context
-from hessgeo.workflow.chain import fit_free_energy, verdict
+from hessgeo.pipeline import pick_device, script_context
+from hessgeo.pipeline.chain import fit_free_energy, verdict
 
 
 def main(posterior, embedding, grid, settings, seed, output):

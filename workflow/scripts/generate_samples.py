@@ -7,9 +7,9 @@ import numpy as np
 from tqdm import tqdm
 
 from hessgeo import store
-from hessgeo.workflow import pick_device, script_context
-from hessgeo.workflow.digest import digest
-from hessgeo.workflow.loading import latent_plane, load_system
+from hessgeo.pipeline import pick_device, script_context
+from hessgeo.pipeline.digest import digest
+from hessgeo.pipeline.loading import latent_plane, load_system
 
 
 def main(path, shard, system, seed, about):

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from hessgeo import store
-from hessgeo.generative.digit_paths import compare_paths, digit_coordinates, fit_density
-from hessgeo.generative.probability_flow import ProbabilityFlowDensity, network_velocity
+from hessgeo.densities.digit_paths import compare_paths, digit_coordinates, fit_density
+from hessgeo.densities.probability_flow import ProbabilityFlowDensity, network_velocity
 from hessgeo.models.digits import load_digits
-from hessgeo.systems.checkpoints import describe_checkpoint
-from hessgeo.systems.diffusion import load_denoiser
-from hessgeo.workflow import pick_device, script_context
+from hessgeo.pipeline import pick_device, script_context
+from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
+from hessgeo.systems.diffusion.system import load_denoiser
 
 
 def main(output, model, digits, split):

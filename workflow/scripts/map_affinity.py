@@ -1,9 +1,9 @@
 """Map the affinity of the points of each toy set to one of them, by Euclidean and by geodesic distance."""
 
 from hessgeo import store
-from hessgeo.generative.experiments import affinity_maps
-from hessgeo.generative.toys import TOYS
-from hessgeo.workflow import script_context
+from hessgeo.densities.experiments import affinity_maps
+from hessgeo.densities.toys import TOYS
+from hessgeo.pipeline import script_context
 
 
 def main(output, points, quantile, radius, seed):

@@ -5,11 +5,11 @@ import math
 import torch
 
 from hessgeo import store
-from hessgeo.generative.conformal import ConformalMetric
-from hessgeo.generative.convergence import compare_draws, node_convergence
-from hessgeo.generative.experiments import reference_geodesic
-from hessgeo.generative.toys import HORSESHOE_BOX, HORSESHOE_ENDS, UNIFORM_BOX, horseshoe
-from hessgeo.workflow import script_context
+from hessgeo.densities.conformal import ConformalMetric
+from hessgeo.densities.convergence import compare_draws, node_convergence
+from hessgeo.densities.experiments import reference_geodesic
+from hessgeo.densities.toys import HORSESHOE_BOX, HORSESHOE_ENDS, UNIFORM_BOX, horseshoe
+from hessgeo.pipeline import script_context
 
 SEGMENTS = 32  # over which errors of the quadrature are averaged
 

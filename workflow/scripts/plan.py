@@ -4,9 +4,9 @@ import sys
 
 from tqdm import tqdm
 
-from hessgeo.workflow import pick_device, script_context
-from hessgeo.workflow.plan import load_study_embedding, load_study_system, plan_study
-from hessgeo.workflow.plan_text import format_plans
+from hessgeo.pipeline import pick_device, script_context
+from hessgeo.pipeline.plan import load_study_embedding, load_study_system, plan_study
+from hessgeo.pipeline.plan_text import format_plans
 
 
 def main(studies, device, report):

@@ -5,9 +5,9 @@ import time
 import numpy as np
 
 from hessgeo import store
-from hessgeo.workflow import script_context
-from hessgeo.workflow.digest import digest
-from hessgeo.workflow.solvable_systems import load_system
+from hessgeo.pipeline import script_context
+from hessgeo.pipeline.digest import digest
+from hessgeo.pipeline.solvable_systems import load_system
 
 
 def main(path, shard, sampling, seed, about):

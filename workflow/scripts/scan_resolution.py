@@ -9,8 +9,8 @@ from hessgeo import store
 from hessgeo.evaluation.gauge import remove_affine_part
 from hessgeo.grids import Grid
 from hessgeo.phases.scaling import boundary_growth
+from hessgeo.pipeline import chain, phase_chain, pick_device, script_context
 from hessgeo.posteriors import posterior
-from hessgeo.workflow import chain, phase_chain, pick_device, script_context
 
 
 def scan_row(embedding, t, grid, resolution, params, threads):

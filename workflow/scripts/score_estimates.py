@@ -2,9 +2,9 @@
 
 from hessgeo import store
 from hessgeo.evaluation.tables import metric_table, potential_table
-from hessgeo.plotting.tables import save_table
-from hessgeo.workflow import score_tables as typeset
-from hessgeo.workflow import script_context
+from hessgeo.figures.tables import save_table
+from hessgeo.pipeline import score_tables as typeset
+from hessgeo.pipeline import script_context
 
 
 def score(records, truths, systems):

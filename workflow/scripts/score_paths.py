@@ -3,12 +3,12 @@
 import logging
 
 from hessgeo import store
-from hessgeo.embeddings import load_embedding
 from hessgeo.evaluation.path_table import turning_at_boundaries
+from hessgeo.features import load_embedding
 from hessgeo.grids import Grid
-from hessgeo.workflow import pick_device, script_context
-from hessgeo.workflow.loading import latent_plane, load_system
-from hessgeo.workflow.paths import (
+from hessgeo.pipeline import pick_device, script_context
+from hessgeo.pipeline.loading import latent_plane, load_system
+from hessgeo.pipeline.paths import (
     feature_maps,
     path_features,
     perceptual_path_lengths,

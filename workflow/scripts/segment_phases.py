@@ -7,9 +7,9 @@ from hessgeo import store
 from hessgeo.grids import Grid
 from hessgeo.phases.lipschitz import lipschitz_field
 from hessgeo.phases.segment import boundary_lines, boundary_strengths, medoids, triple_points
-from hessgeo.workflow import script_context
-from hessgeo.workflow.chain import nearest_node, to_grid
-from hessgeo.workflow.phase_chain import phase_map
+from hessgeo.pipeline import script_context
+from hessgeo.pipeline.chain import nearest_node, to_grid
+from hessgeo.pipeline.phase_chain import phase_map
 
 
 def describe(label, gradient, embedding, t, grid):

@@ -7,9 +7,9 @@ import numpy as np
 
 from hessgeo import store
 from hessgeo.grids import Grid
-from hessgeo.workflow import pick_device, script_context
-from hessgeo.workflow.loading import latent_plane
-from hessgeo.workflow.paths import certificates, feature_maps, rows_of, solve_paths, study_metrics
+from hessgeo.pipeline import pick_device, script_context
+from hessgeo.pipeline.loading import latent_plane
+from hessgeo.pipeline.paths import certificates, feature_maps, rows_of, solve_paths, study_metrics
 
 
 def main(fisher, images, embedding, log_density, maps, left_out, plane, grid, settings, seed, output):

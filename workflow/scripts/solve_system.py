@@ -3,8 +3,8 @@
 from hessgeo import store
 from hessgeo.evaluation.truth import exact_fields
 from hessgeo.grids import Grid
-from hessgeo.workflow import script_context
-from hessgeo.workflow.solvable_systems import grid_of, load_system
+from hessgeo.pipeline import script_context
+from hessgeo.pipeline.solvable_systems import grid_of, load_system
 
 
 def main(system, path):

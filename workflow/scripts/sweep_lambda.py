@@ -3,9 +3,9 @@
 import torch
 
 from hessgeo import store
-from hessgeo.generative.experiments import lambda_sweep
-from hessgeo.generative.toys import HORSESHOE_BOX, HORSESHOE_ENDS, horseshoe
-from hessgeo.workflow import script_context
+from hessgeo.densities.experiments import lambda_sweep
+from hessgeo.densities.toys import HORSESHOE_BOX, HORSESHOE_ENDS, horseshoe
+from hessgeo.pipeline import script_context
 
 
 def main(output, lams, p0, spacing):

@@ -1,8 +1,8 @@
 """Put the path scores of every study in Table 2 and those beside it, and typeset them."""
 
 from hessgeo import store
-from hessgeo.plotting.tables import save_table
-from hessgeo.workflow import path_tables, script_context
+from hessgeo.figures.tables import save_table
+from hessgeo.pipeline import path_tables, script_context
 
 
 def main(scores, settings, embeddings, output):

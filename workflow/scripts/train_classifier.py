@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hessgeo.models.digit_classifier import save_classifier, train_classifier
 from hessgeo.models.digits import load_digits
-from hessgeo.workflow import script_context
+from hessgeo.pipeline import script_context
 
 
 def main(folder, held_out, seed, training):

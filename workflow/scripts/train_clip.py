@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hessgeo.models.digit_clip import save_clip, train_clip
 from hessgeo.models.digits import load_digits
-from hessgeo.workflow import script_context
+from hessgeo.pipeline import script_context
 
 
 def main(folder, held_out, seed, training):

@@ -5,7 +5,7 @@ from pathlib import Path
 from hessgeo import store
 from hessgeo.models.digit_diffusion import train_diffusion
 from hessgeo.models.digits import load_digits
-from hessgeo.workflow import script_context
+from hessgeo.pipeline import script_context
 
 
 def main(folder, held_out, seed, training):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from hessgeo import store
 from hessgeo.estimators import registry
-from hessgeo.workflow import pick_device, script_context
-from hessgeo.workflow.solvable_systems import gather_samples
+from hessgeo.pipeline import pick_device, script_context
+from hessgeo.pipeline.solvable_systems import gather_samples
 
 
 def main(path, system, network, settings, count, seed, numbers):

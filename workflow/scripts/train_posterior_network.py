@@ -4,10 +4,10 @@ from pathlib import Path
 
 from hessgeo import store
 from hessgeo.grids import Grid
+from hessgeo.pipeline import pick_device, script_context
+from hessgeo.pipeline.estimation import resized_images
 from hessgeo.posteriors.network import save_network
 from hessgeo.posteriors.network_training import train_posterior_network
-from hessgeo.workflow import pick_device, script_context
-from hessgeo.workflow.estimation import resized_images
 
 
 def main(images, t, grid, options, seed, output):

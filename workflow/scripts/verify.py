@@ -4,10 +4,10 @@ import os
 import sys
 from pathlib import Path
 
+from hessgeo.pipeline import script_context
+from hessgeo.pipeline.context import COMMAND
 from hessgeo.store.audit import DamageError, Made, audit
 from hessgeo.store.files import discard
-from hessgeo.workflow import script_context
-from hessgeo.workflow.context import COMMAND
 
 
 def summary(faults, targets):

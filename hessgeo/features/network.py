@@ -1,0 +1,111 @@
+"""What the embeddings by a network share: preprocessing, precision, unit vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+from hessgeo.features.base import Embedding
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def network_dtype(name: str) -> torch.dtype:
+    """The floating-point type of a network.
+
+    Raises:
+        ValueError: on a name that is not one of ``DTYPES``.
+    """
+    if name not in DTYPES:
+        raise ValueError(f"dtype is {name!r}, must be one of {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From 8-bit images to what a network takes: three channels, its size, its mean and standard deviation.
+
+    The whole image is resized, with antialiasing; nothing is cropped, as what lies at the border counts as
+    much as the centre when two samples are compared.
+
+    Args:
+        size: (height, width) of the network's input.
+        mean: of each channel, of values in [0, 1].
+        std: the same for the standard deviation.
+        interpolation: the filter, bicubic unless it says ``bilinear``.
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str = "bicubic"
+
+    def __call__(
+        self, images: UInt8[np.ndarray, "n h w c"], device: torch.device
+    ) -> Float[Tensor, "n 3 height width"]:
+        """Preprocess images in float32, on a device.
+
+        Raises:
+            ValueError: if the images have neither one nor three channels.
+        """
+        if images.shape[3] not in (1, 3):
+            raise ValueError(f"images have {images.shape[3]} channels, must be 1 (grey) or 3 (RGB)")
+        x = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float() / 255
+        if x.shape[2:] != self.size:
+            mode = "bilinear" if self.interpolation == "bilinear" else "bicubic"
+            x = functional.interpolate(x, self.size, mode=mode, align_corners=False, antialias=True)
+            # A bicubic filter overshoots at edges.
+            x = x.clamp(0, 1)
+        mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (self.mean, self.std))
+        return (x.expand(-1, 3, -1, -1) - mean) / std
+
+
+class NetworkEmbedding(Embedding):
+    """Unit embeddings of images by a network.
+
+    The network runs in its own precision; images are preprocessed, and vectors normalised, in float32.
+
+    Args:
+        encode: from preprocessed images to features, one row an image.
+        preprocessing: what the network takes.
+        dimension: number of features.
+        device: where the network is.
+        dtype: floating-point type of its input.
+    """
+
+    def __init__(
+        self,
+        encode: Callable[[Tensor], Tensor],
+        preprocessing: Preprocessing,
+        *,
+        dimension: int,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.encode, self.preprocessing = encode, preprocessing
+        self.dimension, self.device, self.dtype = dimension, device, dtype
+
+    def preprocess(self, images: UInt8[np.ndarray, "n h w c"]) -> Float[Tensor, "n 3 height width"]:
+        """Bring images to the network's channels, size and standardisation, see ``Preprocessing``."""
+        return self.preprocessing(images, self.device)
+
+    @torch.inference_mode()
+    def __call__(self, images: UInt8[np.ndarray, "n h w c"]) -> Float32[np.ndarray, "n d"]:
+        """Embed images in one forward pass, see ``Embedding``.
+
+        Raises:
+            ValueError: if the network gives features of another shape than (n, dimension).
+        """
+        features = self.encode(self.preprocess(images).to(self.dtype)).float()
+        if features.shape != (len(images), self.dimension):
+            expected = (len(images), self.dimension)
+            raise ValueError(
+                f"the network gave features of shape {tuple(features.shape)}, must be {expected}"
+            )
+        return functional.normalize(features, dim=1).cpu().numpy()

@@ -1,0 +1,1 @@
+"""Learned sufficient statistics: encoders of states and exponential families on them."""

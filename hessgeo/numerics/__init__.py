@@ -1,0 +1,1 @@
+"""Numerical tools that know no domain: splines, Newton's method, jets, quadrature."""

@@ -1,1 +1,0 @@
-"""Perceptual features of images, whose squared distance is that of LPIPS, from weights in local files."""

@@ -1,0 +1,96 @@
+"""What follows from the settings of a study: shapes, counts, the sources of its anchors, the methods it can have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hessgeo.systems.diffusion.checkpoints import Checkpoint
+
+# What the embedded digit models denoise; a checkpoint in a file says so itself.
+DIGIT_LATENT_SHAPE = (1, 8, 8)
+
+
+@cache
+def describe(checkpoint: str, config: str | None, size: tuple[int, int] | None) -> Checkpoint:
+    """What a checkpoint holds, from its configuration or the header of its file alone.
+
+    Raises:
+        ValueError: one line, on anything that is no usable model.
+    """
+    # Imported here: a study of embedded models need not wait for it whenever its settings are read.
+    from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
+
+    return describe_checkpoint(checkpoint, config=config, size=size)
+
+
+def checkpoint_of(system: Mapping[str, Any]) -> Checkpoint:
+    """The model in local files that the settings ``system`` of a study name.
+
+    Raises:
+        ValueError: as ``describe``.
+    """
+    size = tuple(system["size"]) if system["size"] else None
+    return describe(system["checkpoint"], system["config"], size)
+
+
+def latent_shape(system: Mapping[str, Any], models: Mapping[str, Any]) -> tuple[int, ...]:
+    """Shape of one latent of a system.
+
+    Raises:
+        ValueError: as ``describe``.
+    """
+    if system["kind"] == "generator":
+        return tuple(system["latent"])
+    return DIGIT_LATENT_SHAPE if system["checkpoint"] in models else checkpoint_of(system).latent_shape
+
+
+def image_shape(system: Mapping[str, Any], models: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Shape (H, W, C) of one image of a system.
+
+    Raises:
+        ValueError: as ``describe``.
+    """
+    if system["kind"] == "generator":
+        return (*system["size"], system["channels"])
+    if system["checkpoint"] in models:
+        channels, height, width = DIGIT_LATENT_SHAPE
+        return height, width, channels
+    return checkpoint_of(system).image_shape
+
+
+def sample_count(sampling: Mapping[str, Any]) -> int:
+    """Number of samples of a design; None while a scattered one has no count."""
+    return sampling["grid"][0] * sampling["grid"][1] if sampling["design"] == "grid" else sampling["count"]
+
+
+def uses_classifier(study: Mapping[str, Any], models: Mapping[str, Any]) -> bool:
+    """Whether the perceptual features of a study are those of the digit classifier, for want of a checkpoint."""
+    system, checkpoint = study["system"], study["geodesics"]["perceptual"]["checkpoint"]
+    return checkpoint is None and system["kind"] == "diffusion" and system["checkpoint"] in models
+
+
+def methods_left_out(study: Mapping[str, Any], models: Mapping[str, Any]) -> dict[str, str]:
+    """Listed methods whose metric a study cannot have, with what they need."""
+    needs = {}
+    if study["geodesics"]["perceptual"]["checkpoint"] is None and not uses_classifier(study, models):
+        needs["perceptual"] = "a file in geodesics.perceptual.checkpoint"
+    if study["posterior"]["kind"] == "network":
+        needs["density"] = "the posterior.kind distance, for a network knows no density"
+    return {name: need for name, need in needs.items() if name in study["geodesics"]["methods"]}
+
+
+def anchor_sources(anchors: int | str | list) -> list[int | str]:
+    """The seeds and files that anchors are made of."""
+    return anchors if isinstance(anchors, list) else [anchors]
+
+
+def merged(base: Mapping[str, Any], override: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the entries of ``override``, mappings entry by entry, everything else as a whole."""
+    result = dict(base)
+    for key, value in override.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if both else value
+    return result

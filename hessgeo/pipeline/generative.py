@@ -1,0 +1,98 @@
+"""The geodesics of densities in a run: their paths and the checks of their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hessgeo.pipeline.schema import listed, nearest, shown
+
+# The results that each figure shows, in the order that its module takes them.
+DENSITY_FIGURES: Mapping[str, tuple[str, ...]] = {
+    "generative_lambda": ("lambda_sweep.nc",),
+    "generative_graphs": ("graphs.nc",),
+    "generative_convergence": ("point_convergence.csv", "node_convergence.csv"),
+    "generative_affinity": ("affinity.nc",),
+    "generative_clustering": ("clustering.csv",),
+    "generative_embedding": ("embedding.nc",),
+    "generative_interpolation": ("interpolation.nc",),
+}
+
+
+def generative_errors(settings: Mapping[str, Any], models: Mapping[str, Any]) -> Iterator[str]:
+    """What the schema cannot say about the section ``generative``: a line for each mistake.
+
+    Args:
+        settings: the section, complete.
+        models: the embedded models, by name.
+    """
+    if settings["model"] not in models:
+        allowed = f"an entry of models ({listed(sorted(models))}){nearest(settings['model'], models)}"
+        yield f"generative.model: {shown(settings['model'])} is not allowed; allowed: {allowed}"
+    # A picture's trustworthiness is defined for fewer neighbours than half of its points.
+    for section, key, share, words in (
+        ("clustering", "points", 1, ""),
+        ("digits", "embedded", 2, "half of "),
+    ):
+        most, neighbours = settings[section][key], settings[section]["neighbours"]
+        if neighbours * share >= most:
+            allowed = f"fewer than {words}{key}, {most}"
+            yield f"generative.{section}.neighbours: {neighbours} is not allowed; allowed: {allowed}"
+
+
+@dataclass(frozen=True)
+class GenerativeLayout:
+    """The paths of the geodesics of densities.
+
+    Args:
+        results: folder of everything that is produced.
+        settings: the section ``generative``.
+    """
+
+    results: str
+    settings: Mapping[str, Any]
+
+    def path(self, *parts: str) -> str:
+        """Path in the folder of these results."""
+        return "/".join((self.results, "generative", *parts))
+
+    @property
+    def table(self) -> str:
+        """The scores of all ways to find clusters."""
+        return "/".join((self.results, "tables", "generative_clustering.csv"))
+
+    def model(self, file: str) -> str:
+        """A file of the embedded diffusion model."""
+        return "/".join((self.results, "models", self.settings["model"], "diffusion", file))
+
+    def setting(self, *names: str) -> dict[str, Any]:
+        """The seed and the entries of these parts of the section."""
+        entries = {key: value for name in names for key, value in self.settings[name].items()}
+        return {"seed": self.settings["seed"], **entries}
+
+    def split(self, models: Mapping[str, Any]) -> dict[str, Any]:
+        """How the digits are split that the diffusion model was trained on."""
+        return {key: models[self.settings["model"]][key] for key in ("seed", "held_out")}
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Names of the figures."""
+        return tuple(DENSITY_FIGURES)
+
+    def shown(self, wildcards: Any) -> list[str]:
+        """The results that a figure shows."""
+        return [self.path(name) for name in DENSITY_FIGURES[wildcards.density_figure]]
+
+    def figure_code(self, wildcards: Any) -> dict[str, list[str]]:
+        """The module of a figure, see ``Code.of``."""
+        return {"hessgeo.figures": [wildcards.density_figure]}
+
+    @property
+    def targets(self) -> list[str]:
+        """Everything that the target generative_geodesics makes, beside the model."""
+        figures = [
+            self.path("figures", f"{name}.{kind}") for name in self.figures for kind in ("svg", "png", "csv")
+        ]
+        results = [self.path(name) for names in DENSITY_FIGURES.values() for name in names]
+        return [*results, self.table, *figures]

@@ -1,0 +1,468 @@
+"""Paths of a study by every method of Table 2, driven by its settings: solved, sampled, scored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import xarray as xr
+from jaxtyping import Bool, Float, Int, UInt8
+from scipy.ndimage import gaussian_filter
+
+from hessgeo.evaluation.path_scores import (
+    bend,
+    draw_pairs,
+    draw_shares,
+    near_boundary,
+    path_length,
+    perceptual_path_length,
+    points_at,
+    turning_by_place,
+    within_one_phase,
+)
+from hessgeo.geodesics import Curves, geodesics
+from hessgeo.geodesics.curves import curvature, subdivided
+from hessgeo.geodesics.lines import spherical_lines, straight_lines
+from hessgeo.geodesics.reference import adam_geodesics
+from hessgeo.geodesics.solve import RESIDUAL_TOLERANCE
+from hessgeo.grids import Grid
+from hessgeo.metrics.conformal import DensityMetric, log_quantile
+from hessgeo.metrics.gridded import GriddedMetric
+from hessgeo.metrics.measured import FeatureRows
+from hessgeo.metrics.pullback import feature_metric
+from hessgeo.metrics.repair import Repaired, relative_floor, repair
+from hessgeo.systems.base import System
+from hessgeo.systems.batches import SAMPLED_AT_ONCE
+from hessgeo.systems.slices import LatentSlice
+
+Features = Callable[[np.ndarray], np.ndarray]
+Along = Callable[[int], np.ndarray]  # count -> (pair, count, 2), points along each path, ends included
+
+OF_SOLVED = ("certified", "converged", "minimal", "residual", "segments", "from_grid", "held")
+TRACK = 361  # points between which a path is straight where it is read at any place
+
+
+@dataclass(frozen=True)
+class StudyMetric:
+    """A metric of a study, smooth and positive definite.
+
+    Attributes:
+        metric: what curves are solved with.
+        repaired: share of nodes at which an eigenvalue was raised to ``floor``.
+        floor: the least eigenvalue.
+    """
+
+    metric: GriddedMetric
+    repaired: float
+    floor: float
+
+
+def study_metrics(
+    fisher: Float[np.ndarray, "na nb 2 2"],
+    features: Mapping[str, Float[np.ndarray, "na nb d"] | FeatureRows],
+    log_density: Float[np.ndarray, "na nb"] | None,
+    grid: Grid,
+    settings: Mapping[str, Any],
+) -> dict[str, StudyMetric]:
+    """The metrics whose geodesics a study compares, by the name of the method.
+
+    Args:
+        fisher: Hessian of the free energy at the nodes.
+        features: at the nodes, of the pull-back metrics, by name; or functions that make one row of nodes.
+        log_density: at the nodes, of the density metric, up to a constant; None to leave it out.
+        grid: the nodes.
+        settings: the settings ``geodesics``.
+    """
+    floor, mended = settings["floor"], fisher_field(fisher, grid, settings)
+    metric = GriddedMetric(mended.metric, grid)
+    metrics = {"fisher": StudyMetric(metric, mended.count / grid.size, mended.floor)}
+    for name, values in features.items():
+        found = feature_metric(values, grid, smoothing=settings["smoothing"], floor=floor)
+        metrics[name] = StudyMetric(found.metric, found.repaired / grid.size, found.floor)
+    if log_density is not None:
+        metrics["density"] = StudyMetric(_density_metric(log_density, grid, settings), 0.0, 0.0)
+    return metrics
+
+
+def fisher_field(fisher: Float[np.ndarray, "na nb 2 2"], grid: Grid, settings: Mapping[str, Any]) -> Repaired:
+    """The Fisher metric at the resolution that paths are solved at: filtered, then repaired.
+
+    A Gaussian filter over a Hessian is the Hessian of the filtered potential. Without it the metric changes by orders
+    of magnitude from node to node, which neither the grid nor a path can resolve.
+    """
+    width = settings["smoothing"]
+    smooth = gaussian_filter(fisher, (width, width, 0, 0), mode="nearest") if width > 0 else fisher
+    units = grid.square
+    return repair(smooth, floor=relative_floor(smooth, settings["floor"], units=units), units=units)
+
+
+def _density_metric(
+    log_density: Float[np.ndarray, "na nb"], grid: Grid, settings: Mapping[str, Any]
+) -> GriddedMetric:
+    """The conformal metric of a density that is known at the nodes, ``p0`` its median."""
+    if settings["smoothing"] > 0:
+        log_density = gaussian_filter(log_density, settings["smoothing"], mode="nearest")
+    values = torch.from_numpy(np.ascontiguousarray(log_density, dtype=float).ravel())
+    conformal = DensityMetric(
+        lambda _: values,
+        log_lambda=log_quantile(values, settings["density_quantile"]),
+        log_reference=log_quantile(values, 0.5),
+    )
+    return GriddedMetric(conformal(torch.from_numpy(grid.points)).numpy().reshape(*grid.shape, 2, 2), grid)
+
+
+def solve_paths(
+    metrics: Mapping[str, StudyMetric],
+    plane: LatentSlice,
+    grid: Grid,
+    settings: Mapping[str, Any],
+    *,
+    seed: int,
+    progress: bool = False,
+) -> xr.Dataset:
+    """The paths of every method between the pairs of a study.
+
+    ``published`` is the scheme of Lobashev et al. with its detached gradient, under the Fisher metric. With the spacing
+    ``fisher`` the way-points of every path are equidistant in the Fisher metric: what differs is the path alone. With
+    ``own`` they are equidistant in the metric of each method, those of ``linear`` in the parameters: few and even
+    points jump across a boundary that others resolve, and their sum of distances is shorter for that. Those of
+    ``spherical`` are even in the angle of the latents with both: it lies on the straight line, and its spacing is all
+    that makes it another way.
+
+    Args:
+        metrics: by name; a method without its metric is left out.
+        plane: the slice.
+        grid: the nodes, whose box the pairs are drawn from and the curves stay in.
+        settings: the settings ``geodesics``.
+        seed: of the pairs.
+        progress: show bars.
+
+    Returns:
+        On dims ``(method, pair, ...)``: ``points (point, i)``, ``waypoints (place, i)``, ``probes (probe, side, i)``
+        (random places at a share ``s`` of the path, and the same at ``s + epsilon``, with the spacing of the
+        way-points; the shares of a pair are the same on all its paths), ``own_length``, ``fisher_length``,
+        ``certified``, ``converged``, ``minimal``, ``residual``, ``segments``, ``from_grid``, ``held``; the last seven
+        of solved methods alone, else NaN (see ``geodesics.solve.Geodesics``).
+    """
+    starts, ends = draw_pairs(grid, settings["pairs"], seed=seed, margin=settings["margin"])
+    step = settings["path_length_epsilon"]
+    shares = draw_shares(len(starts), settings["path_length_places"], epsilon=step, seed=seed)
+    fisher = metrics["fisher"].metric
+    methods = [
+        name
+        for name in settings["methods"]
+        if name in metrics or name in ("linear", "spherical", "published")
+    ]
+    parts = []
+    for name in methods:
+        if name in metrics:
+            part, along = _solved(metrics[name].metric, starts, ends, settings, progress)
+        elif name == "published":
+            part, along = _published(fisher, starts, ends, settings, progress)
+        else:
+            along = _line(name, starts, ends, plane)
+            part = {"points": along(settings["points"])}
+        curve = _polyline(torch.from_numpy(part["points"]), fisher)
+        # A solved curve is a spline: its own length is more exact than that of the polyline through its points.
+        own = part["own_length"] if name == "fisher" else None
+        part["fisher_length"] = curve.length(fisher).numpy() if own is None else own
+        if settings["spacing"] == "fisher" and name not in ("fisher", "spherical"):
+            along = _even(curve, fisher, grid)
+        part["waypoints"], track = along(settings["waypoints"]), along(TRACK)
+        part["probes"] = np.stack([points_at(track, shares), points_at(track, shares + step)], axis=2)
+        parts.append(part)
+    dims = {"points": ("point", "i"), "waypoints": ("place", "i"), "probes": ("probe", "side", "i")}
+    missing = np.full(len(starts), np.nan)
+    names = dict.fromkeys(key for part in parts for key in part)
+    fields = {
+        key: (("method", "pair", *dims.get(key, ())), np.stack([part.get(key, missing) for part in parts]))
+        for key in names
+    }
+    return xr.Dataset(fields, coords={"method": methods, "i": ["a", "b"]}, attrs={"seed": seed})
+
+
+def _line(name: str, starts: np.ndarray, ends: np.ndarray, plane: LatentSlice) -> Along:
+    """The straight line, even in the parameters, or the spherical one, even in the angle of the latents."""
+    if name == "linear":
+        return lambda count: straight_lines(starts, ends, count)
+    return lambda count: spherical_lines(starts, ends, plane, count)
+
+
+def _even(curve: Curves, metric: GriddedMetric, grid: Grid) -> Along:
+    """Points of curves at equal distances in a metric, within the box."""
+    low, high = torch.tensor(grid.extent).T
+    return lambda count: curve.at(curve.equidistant(metric, count)).clamp(low, high).numpy()
+
+
+def _solved(
+    metric: GriddedMetric, starts: np.ndarray, ends: np.ndarray, settings: Mapping[str, Any], progress: bool
+) -> tuple[dict[str, np.ndarray], Along]:
+    first, last = torch.from_numpy(starts), torch.from_numpy(ends)
+    every = settings["refinement"]
+    points = every * (settings["points"] - 1) + 1
+    paths = geodesics(metric, first, last, points=points, doublings=settings["doublings"], progress=progress)
+    numbers = {name: getattr(paths, name) for name in OF_SOLVED}
+    part = {
+        "points": paths.points[:, ::every].numpy(),
+        "own_length": paths.length.numpy(),
+        **{name: value.double().numpy() for name, value in numbers.items()},
+    }
+    return part, lambda count: paths.equidistant(count).numpy()
+
+
+def _published(
+    metric: GriddedMetric, starts: np.ndarray, ends: np.ndarray, settings: Mapping[str, Any], progress: bool
+) -> tuple[dict[str, np.ndarray], Along]:
+    first, last = torch.from_numpy(starts), torch.from_numpy(ends)
+    options = {"points": settings["points"], "steps": settings["published_steps"]}
+    rate = settings["published_learning_rate"]
+    paths = adam_geodesics(
+        metric, first, last, **options, learning_rate=rate, box=metric.box, progress=progress
+    )
+    curve = _polyline(paths.points, metric)
+    part = {"points": paths.points.numpy(), "own_length": curve.length(metric).numpy()}
+    return part, lambda count: curve.at(curve.equidistant(metric, count)).numpy()
+
+
+def _polyline(points: Float[torch.Tensor, "m n 2"], metric: GriddedMetric) -> Curves:
+    """The polylines, in segments no longer than a grid step: those of the published scheme may cross a phase in one."""
+    return Curves.polyline(subdivided(points, min(metric.grid.spacing)))
+
+
+def perceptual_path_lengths(
+    paths: xr.Dataset, system: System, perceptual: Features, settings: Mapping[str, Any], *, seed: int
+) -> Float[np.ndarray, "method pair"]:
+    """The perceptual path length of each path, from images at its ``probes``; clipped among the paths of a method.
+
+    Both images of a step have the same index, so that noise of a stochastic sampler is the same in both.
+    """
+    places = paths["probes"].transpose("method", "pair", "side", "probe", "i").to_numpy()
+    methods, pairs, _, count = places.shape[:4]
+    here, ahead = np.empty((2, methods, pairs, count, 2 * count))
+    sides = (images_by_path(places[:, :, side], system, seed=seed) for side in range(2))
+    for number, images in enumerate(zip(*sides, strict=True)):
+        path = divmod(number, pairs)
+        found = span_coordinates(np.concatenate([perceptual(part) for part in images]))
+        here[path], ahead[path] = found[:count], found[count:]
+    options = {"epsilon": settings["path_length_epsilon"], "clip": settings["path_length_clip"]}
+    return np.stack([perceptual_path_length(*one, **options) for one in zip(here, ahead, strict=True)])
+
+
+def images_by_path(
+    waypoints: Float[np.ndarray, "*batch place 2"], system: System, *, seed: int
+) -> Iterator[UInt8[np.ndarray, "place h w c"]]:
+    """The images at all way-points, those of one path after another, few of them in memory.
+
+    The image of a way-point depends on the point and on its number among all, not on how many are drawn at once.
+    """
+    flat, places = waypoints.reshape(-1, 2), waypoints.shape[-2]
+    waiting: list[np.ndarray] = []
+    # In whole batches, so that the last one of all is the only one to be filled up.
+    batch = getattr(system, "batch_size", 1)
+    step = max(1, SAMPLED_AT_ONCE // batch) * batch
+    for k in range(0, len(flat), step):
+        index = np.arange(k, min(k + step, len(flat)))
+        waiting.extend(system.sample(flat[index], index, seed))
+        while len(waiting) >= places:
+            yield np.stack(waiting[:places])
+            del waiting[:places]
+
+
+def span_coordinates(features: Float[np.ndarray, "place d"]) -> Float[np.ndarray, "place place"]:
+    """Coordinates of points in the space that they span, from the first of them: their distances, with few numbers.
+
+    ``R'`` of the QR decomposition of the differences, in double precision; padded with zeros where there are fewer
+    features than points.
+    """
+    away = features.astype(float) - features[0].astype(float)
+    rotated = np.asarray(np.linalg.qr(away.T, mode="r")).T
+    return np.pad(rotated, ((0, 0), (0, len(features) - rotated.shape[1])))
+
+
+def path_features(
+    waypoints: Float[np.ndarray, "method pair place 2"],
+    system: System,
+    maps: Mapping[str, Features],
+    shown: Collection[tuple[int, int]],
+    *,
+    seed: int,
+) -> tuple[dict[str, Float[np.ndarray, "method pair place place"]], dict[tuple[int, int], np.ndarray]]:
+    """Features of the images at all way-points, path by path, and the images of the paths that are shown.
+
+    Args:
+        waypoints: of every path.
+        system: what makes the images.
+        maps: of images to features, by name.
+        shown: method and pair of the paths whose images to keep.
+        seed: of the images.
+
+    Returns:
+        For each map the ``span_coordinates`` of each path, and the images of the paths that are shown, in their order.
+        Distances hold within a path alone: every path has coordinates of its own.
+    """
+    methods, pairs, places = waypoints.shape[:3]
+    found = {name: np.empty((methods, pairs, places, places)) for name in maps}
+    kept = {}
+    for number, images in enumerate(images_by_path(waypoints, system, seed=seed)):
+        path = divmod(number, pairs)
+        for name, features in maps.items():
+            found[name][path] = span_coordinates(features(images))
+        if path in shown:
+            kept[path] = images
+    return found, {path: kept[path] for path in shown}
+
+
+def score_paths(
+    paths: xr.Dataset,
+    features: Mapping[str, Float[np.ndarray, "method pair place d"]],
+    label: Int[np.ndarray, "na nb"],
+    grid: Grid,
+) -> pd.DataFrame:
+    """Scores of each path, one row for each method and pair.
+
+    Columns: ``method``, ``pair``, ``within_phase``, ``fisher`` (length in the Fisher metric), for each feature space
+    the sum of distances of consecutive way-points, ``curvature`` (mean turning angle per unit of length in the plane,
+    rad), ``bend`` (largest distance from the chord over the chord), ``curvature_inside`` and ``curvature_at_boundary``
+    (the turning away from and near boundaries), and what the dataset knows of the path: its certificate, and
+    ``perceptual_path_length`` if it was measured.
+    """
+    points = paths["points"].to_numpy()
+    starts, ends = points[0, :, 0], points[0, :, -1]
+    within = within_one_phase(label, grid, starts, ends)
+    rows = []
+    for place, method in enumerate(paths["method"].to_numpy()):
+        curves = points[place]
+        turned = turning_by_place(curves, near_boundary(label, grid, curves))
+        part = paths.isel(method=place)
+        columns = {
+            "method": method,
+            "pair": np.arange(len(curves)),
+            "within_phase": within,
+            "fisher": part["fisher_length"].to_numpy(),
+            **{name: path_length(values[place]) for name, values in features.items()},
+            "curvature": curvature(torch.from_numpy(curves)).numpy(),
+            "bend": bend(curves),
+            "curvature_inside": turned[:, 0],
+            "curvature_at_boundary": turned[:, 1],
+        }
+        known = ("perceptual_path_length", "own_length", *OF_SOLVED)
+        columns |= {name: part[name].to_numpy() for name in known if name in part}
+        rows.append(pd.DataFrame(columns))
+    return pd.concat(rows, ignore_index=True)
+
+
+def feature_maps(perceptual: Mapping[str, Any] | None, *, device: str = "cpu") -> dict[str, Features]:
+    """Feature spaces that ask for no embedding: grey values in [0, 1], and perceptual ones where there is a network.
+
+    Args:
+        perceptual: ``kind`` classifier with its folder as ``checkpoint``, or lpips with ``checkpoint``, ``linear`` and
+            ``size`` of ``load_lpips``; None for no network.
+        device: where LPIPS runs.
+    """
+    maps: dict[str, Features] = {"pixels": lambda images: images.reshape(len(images), -1) / np.float32(255)}
+    if perceptual is not None and perceptual["kind"] == "classifier":
+        from hessgeo.models.digit_classifier import load_classifier, perceptual_features
+
+        model = load_classifier(perceptual["checkpoint"])
+        maps["perceptual"] = lambda images: perceptual_features(model, images)
+    elif perceptual is not None:
+        from hessgeo.features.lpips import load_lpips
+
+        options = {key: perceptual[key] for key in ("linear", "size")}
+        maps["perceptual"] = load_lpips(perceptual["checkpoint"], **options, device=device)
+    return maps
+
+
+def rows_of(features: Features, images: Callable[[slice], np.ndarray], grid: Grid) -> FeatureRows:
+    """Features of a row of nodes at a time, of images that ``images`` reads when they are asked for."""
+    width = grid.shape[1]
+    return lambda row: features(images(slice(row * width, (row + 1) * width)))
+
+
+def certificates(paths: xr.Dataset, metrics: Mapping[str, StudyMetric]) -> dict[str, Any]:
+    """Numbers that certify the paths of each solved method, and what was repaired of its metric.
+
+    ``certified`` counts the paths that converged, are minimal, and whose residual is within its tolerance. Of what is
+    shorter elsewhere it says nothing; ``longer`` counts Fisher paths longer than those of the published scheme.
+    """
+    numbers: dict[str, Any] = {}
+    for name, entry in metrics.items():
+        if name not in paths["method"]:
+            continue
+        part = paths.sel({"method": name})
+        numbers[name] = {
+            "repaired_share": entry.repaired,
+            "floor": entry.floor,
+            "certified": int(part["certified"].sum()),
+            "residual_tolerance": RESIDUAL_TOLERANCE,
+            "converged": int(part["converged"].sum()),
+            "minimal": int(part["minimal"].sum()),
+            "from_grid": int(part["from_grid"].sum()),
+            "held_by_the_box": int((part["held"] > 0).sum()),
+            "residual_median": float(part["residual"].median()),
+            "residual_90": float(part["residual"].quantile(0.9)),
+            "residual_largest": float(part["residual"].max()),
+        }
+    fisher = paths["fisher_length"]
+    if {"fisher", "linear"} <= set(paths["method"].to_numpy()):
+        ratio = fisher.sel({"method": "fisher"}) / fisher.sel({"method": "linear"})
+        numbers["fisher_over_linear"] = {"median": float(ratio.median()), "largest": float(ratio.max())}
+    if {"fisher", "published"} <= set(paths["method"].to_numpy()):
+        ratio = fisher.sel({"method": "fisher"}) / fisher.sel({"method": "published"})
+        numbers["fisher_over_published"] = {
+            "median": float(ratio.median()),
+            "largest": float(ratio.max()),
+            "longer": int((ratio > 1 + 1e-6).sum()),
+        }
+    return {"pairs": paths.sizes["pair"], **numbers}
+
+
+def shown_pairs(scores: pd.DataFrame, count: int) -> list[int]:
+    """The pairs that figures show: the first across a boundary, in the order drawn, then the first within a phase."""
+    first = scores[scores["method"] == scores["method"].iloc[0]]
+    return first["pair"].iloc[_across_first(first["within_phase"].to_numpy(), count)].tolist()
+
+
+def _across_first(within_phase: Bool[np.ndarray, "pair"], count: int) -> list[int]:
+    return np.argsort(within_phase, kind="stable")[:count].tolist()
+
+
+def shown_paths(
+    paths: xr.Dataset, label: Int[np.ndarray, "na nb"], grid: Grid, count: int
+) -> list[tuple[int, int]]:
+    """Method and pair of the geodesics and straight lines of ``shown_pairs``, known before any path is scored."""
+    methods, points = list(paths["method"].to_numpy()), paths["points"].to_numpy()
+    within = within_one_phase(label, grid, points[0, :, 0], points[0, :, -1])
+    pairs = _across_first(within, count)
+    return [(methods.index(name), pair) for name in ("fisher", "linear") for pair in pairs]
+
+
+def strips_of(
+    paths: xr.Dataset,
+    images: Mapping[tuple[int, int], UInt8[np.ndarray, "place h w c"]],
+    embedding: Float[np.ndarray, "method pair place d"],
+) -> xr.Dataset:
+    """Images, way-points and embedding steps of the paths that are shown, along the geodesic and the straight line.
+
+    Args:
+        paths: of every method and pair.
+        images: of the paths of ``shown_paths``.
+        embedding: of the way-points; distances within a path count.
+    """
+    ways, pairs = (list(dict.fromkeys(path[k] for path in images)) for k in (0, 1))
+    pick = np.ix_(ways, pairs)
+    steps = np.linalg.norm(np.diff(embedding[pick].astype(float), axis=2), axis=3)
+    arrays = {
+        "images": (
+            ("pair", "way", "place", "h", "w", "c"),
+            np.stack([np.stack([images[way, pair] for pair in pairs]) for way in ways]),
+        ),
+        "points": (("pair", "way", "place", "i"), paths["waypoints"].to_numpy()[pick]),
+        "steps": (("pair", "way", "step"), steps),
+    }
+    fields = {name: (dims, np.swapaxes(values, 0, 1)) for name, (dims, values) in arrays.items()}
+    return xr.Dataset(fields, coords={"pair": pairs, "way": ["fisher", "linear"], "i": ["a", "b"]})

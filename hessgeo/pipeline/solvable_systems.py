@@ -1,0 +1,78 @@
+"""The solvable systems of a run as their settings say, and their samples as estimators take them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hessgeo.pipeline.lattices import clusters_can
+
+if TYPE_CHECKING:
+    from hessgeo.estimators.base import Geometry, Samples
+    from hessgeo.systems.solvable.base import Coordinates, SolvableSystem
+    from hessgeo.systems.solvable.tasep import Tasep
+
+GEOMETRIES: Mapping[str, Geometry] = {
+    "ising": "torus",
+    "isnnn": "torus",
+    "ising-chain": "ring",
+    "curie-weiss": "exchangeable",
+    "tasep": "open",
+}
+
+
+def coordinates(settings: Mapping[str, Any]) -> Coordinates | None:
+    """The coordinates that a system's ``parameters`` name; None for its natural ones."""
+    from hessgeo.systems.solvable.base import TEMPERATURE_FIELD
+    from hessgeo.systems.solvable.isnnn import MIXTURE
+
+    return {"natural": None, "temperature": TEMPERATURE_FIELD, "mixture": MIXTURE}[settings["parameters"]]
+
+
+def load_system(settings: Mapping[str, Any]) -> SolvableSystem | Tasep:
+    """The system that an entry of ``solvable.systems`` describes."""
+    # Imported here: compiled samplers take a second to import, and settings are read by every job.
+    from hessgeo.systems.solvable.curie_weiss import CurieWeiss
+    from hessgeo.systems.solvable.ising import Ising
+    from hessgeo.systems.solvable.ising_chain import IsingChain
+    from hessgeo.systems.solvable.isnnn import IsingNextNearest
+    from hessgeo.systems.solvable.tasep import Tasep
+
+    kind, size, own = settings["kind"], settings["size"], coordinates(settings)
+    # Only samplers have sweeps: an exact solution does without.
+    sweeps = settings.get("sweeps", 1)
+    method = "cluster" if clusters_can(settings) else "exact"
+    if kind == "ising":
+        return Ising(size, coordinates=own, method=method, sweeps=sweeps)
+    if kind == "isnnn":
+        return IsingNextNearest(size, coordinates=own, method=method, sweeps=sweeps)
+    if kind == "ising-chain":
+        return IsingChain(size, coordinates=own)
+    if kind == "curie-weiss":
+        return CurieWeiss(size, coordinates=own)
+    return Tasep(size)
+
+
+def gather_samples(settings: Mapping[str, Any], states: Any, t: Any) -> Samples:
+    """Stored states as estimators take them, with the statistics that the system itself knows."""
+    from hessgeo.estimators.base import Samples
+    from hessgeo.grids import Grid
+    from hessgeo.systems.solvable.base import SolvableSystem, natural_coordinates
+
+    system = load_system(settings)
+    states = states.reshape(-1, *system.sample_shape)
+    # The exclusion process is an exponential family in no two parameters.
+    own = system if isinstance(system, SolvableSystem) else None
+    return Samples(
+        states=states,
+        t=t,
+        grid=Grid(**grid_of(settings)),
+        coordinates=natural_coordinates("alpha", "beta") if own is None else own.coordinates,
+        geometry=GEOMETRIES[settings["kind"]],
+        statistics=None if own is None else own.sufficient_statistics(states),
+    )
+
+
+def grid_of(settings: Mapping[str, Any]) -> dict[str, tuple]:
+    """Arguments of the ``Grid`` of a system."""
+    return {"extent": tuple(map(tuple, settings["extent"])), "shape": tuple(settings["grid"])}

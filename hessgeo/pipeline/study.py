@@ -1,0 +1,96 @@
+"""One study: its settings completed from the defaults, and checked against each other and the files they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hessgeo.pipeline.checks.embedding import embedding_errors
+from hessgeo.pipeline.checks.geodesics import path_errors
+from hessgeo.pipeline.checks.sampling import resolution_errors, sampling_errors, slice_errors
+from hessgeo.pipeline.checks.system import system_errors
+from hessgeo.pipeline.derived import merged
+from hessgeo.pipeline.schema import fill_defaults, shown
+
+_UNSET = object()
+
+# What a study that uses the samples of another takes from it.
+SHARED = ("seed", "system", "slice", "sampling", "embedding")
+CHECKS = (slice_errors, sampling_errors, resolution_errors, path_errors, embedding_errors, system_errors)
+
+
+class StudyCheck:
+    """One study under check: its complete settings, and where in the configuration each of them stands.
+
+    Args:
+        name: name of its entry in ``studies``.
+        config: the whole configuration.
+        rules: the whole schema.
+    """
+
+    def __init__(self, name: str, config: Mapping[str, Any], rules: Mapping[str, Any]) -> None:
+        self.name, self.models = name, config["models"]
+        self.override = config["studies"][name]
+        self.owner = self.override.get("samples") or config["defaults"]["samples"]
+        base = config["defaults"]
+        if self.owner in config["studies"]:
+            shared = {key: config["studies"][self.owner].get(key, {}) for key in SHARED}
+            base = merged(base, {key: value for key, value in shared.items() if value != {}})
+        settings = merged(base, self.override)
+        self.settings = fill_defaults(settings, rules["$defs"]["study"], rules)
+        self.config = config
+        self.general: dict[str, str] = {}
+        for part, key in (("system", "checkpoint"), ("embedding", "clip")):
+            if self.settings[part]["checkpoint"] is None:
+                self.settings[part] = {**self.settings[part], "checkpoint": config[key]}
+                self.general[f"{part}.checkpoint"] = key
+
+    @property
+    def variants(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Names and settings of the studies to build: one, or one for each triplet of anchors."""
+        triplets = self.settings["slice"]["triplets"]
+        if not triplets:
+            yield self.name, self.settings
+        for number, anchors in enumerate(triplets, start=1):
+            plane = {**self.settings["slice"], "anchors": anchors, "triplets": []}
+            owner = f"{self.owner}-{number}" if self.owner else None
+            yield f"{self.name}-{number}", {**self.settings, "slice": plane, "samples": owner}
+
+    def line(self, key: str, value: Any, allowed: str) -> str:
+        """The line that refuses a value, with the place where it was set."""
+        place = f"studies.{self.name}.{key}" if self.sets(key) else f"defaults.{key}"
+        return f"{self.general.get(key, place)}: {shown(value)} is not allowed; allowed: {allowed}"
+
+    def sets(self, key: str) -> bool:
+        """Whether the study itself sets a key, which the defaults may do for all studies."""
+        entry: Any = self.override
+        for part in key.partition("[")[0].split("."):
+            entry = entry[part] if isinstance(entry, Mapping) and part in entry else _UNSET
+        return entry is not _UNSET
+
+    def errors(self) -> Iterator[str]:
+        """One line for each entry that does not fit the others, or the files that it names."""
+        if self.owner is not None:
+            yield from self._owner_errors()
+        for check in CHECKS:
+            yield from check(self)
+
+    def missing(self, part: str, key: str, what: str) -> list[str]:
+        """The line that asks for the checkpoint of ``system`` or ``embedding`` where there is none."""
+        if self.settings[part]["checkpoint"] is not None:
+            return []
+        return [
+            f"{key}: null is not allowed; allowed: {what}, for {part}.checkpoint of study {self.name} is null"
+        ]
+
+    def _owner_errors(self) -> Iterator[str]:
+        studies = self.config["studies"]
+        known = [name for name in studies if name != self.name and not studies[name].get("samples")]
+        if self.owner not in known:
+            names = ", ".join(known) or "none here"
+            yield self.line("samples", self.owner, f"another study that has samples of its own ({names})")
+        for key in SHARED:
+            if key in self.override:
+                yield self.line(
+                    key, self.override[key], f"nothing beside samples, which brings its own {key}"
+                )

@@ -1,0 +1,303 @@
+"""The models of one study: their files, the memory that they take, and what samples and embeddings owe to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from hessgeo.pipeline.content import Source, contents
+from hessgeo.pipeline.derived import anchor_sources, uses_classifier
+from hessgeo.pipeline.digest import digest
+from hessgeo.pipeline.identity import (
+    anchor_files,
+    canonical,
+    design_identity,
+    embedding_files,
+    embedding_identity,
+    inverts_images,
+    slice_identity,
+    system_files,
+    system_identity,
+)
+from hessgeo.pipeline.settings import Settings
+from hessgeo.systems.batches import SAMPLED_AT_ONCE
+
+GEODESICS_MEMORY_MB = 6_000  # of the curves that are solved at once
+BASE_MEMORY_MB = 4_000  # of a job beside the weights it loads
+
+# What the training steps write; each name is also the name of the rule's output.
+DIFFUSION_FILES = {
+    "index": "model_index.json",
+    "unet_config": "unet/config.json",
+    "unet_weights": "unet/diffusion_pytorch_model.safetensors",
+    "scheduler": "scheduler/scheduler_config.json",
+}
+CLIP_FILES = {"config": "open_clip_config.json", "weights": "open_clip_model.safetensors"}
+CLASSIFIER_FILES = {"config": "config.json", "weights": "model.safetensors"}
+
+
+@dataclass(frozen=True)
+class StudyModels:
+    """The models of one study.
+
+    Args:
+        settings: the checked configuration.
+        name: the study.
+    """
+
+    settings: Settings
+    name: str
+
+    @property
+    def _study(self) -> Mapping[str, Any]:
+        return self.settings.studies[self.name]
+
+    def _model(self, part: str, *inner: str) -> str:
+        return "/".join((self.settings.results, "models", self._study[part]["checkpoint"], *inner))
+
+    def _training(self, part: str, model: str) -> dict[str, Any] | None:
+        """What an embedded model is trained by, whose part of its settings is called ``model``."""
+        if not self.settings.is_embedded(self.name, part):
+            return None
+        trained = self.settings.models[self._study[part]["checkpoint"]]
+        return {"seed": trained["seed"], "held_out": trained["held_out"], model: trained[model]}
+
+    # Shapes.
+
+    @property
+    def grid(self) -> dict[str, tuple]:
+        """Arguments of the ``Grid`` that carries the study's gridded results."""
+        extent, shape = self._study["slice"]["extent"], self._study["sampling"]["grid"]
+        return {"extent": tuple(map(tuple, extent)), "shape": tuple(shape)}
+
+    @property
+    def design_grid(self) -> dict[str, tuple]:
+        """The grid that the parameter points depend on: of a scattered design, its box alone."""
+        scattered = self._study["sampling"]["design"] != "grid"
+        return {**self.grid, "shape": (2, 2)} if scattered else self.grid
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return self.settings.count(self.name)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Shape (H, W, C) of a sample."""
+        return self.settings.image_shape(self.name)
+
+    # The system.
+
+    @property
+    def system_model(self) -> str:
+        """Folder or file of the model that is sampled."""
+        embedded = self.settings.is_embedded(self.name, "system")
+        return self._model("system", "diffusion") if embedded else self._study["system"]["checkpoint"]
+
+    @property
+    def trained_system(self) -> list[str]:
+        """The files of that model that a job waits for: of one that the run trains."""
+        embedded = self.settings.is_embedded(self.name, "system")
+        return [f"{self.system_model}/{file}" for file in DIFFUSION_FILES.values() if embedded]
+
+    @cached_property
+    def _system_files(self) -> dict[str, str]:
+        if self.settings.is_embedded(self.name, "system"):
+            return {file: f"{self.system_model}/{file}" for file in DIFFUSION_FILES.values()}
+        return system_files(self._study["system"])
+
+    @property
+    def system_files(self) -> list[str]:
+        """All files that the model is read from."""
+        return list(self._system_files.values())
+
+    @cached_property
+    def sampling(self) -> dict[str, Any]:
+        """Everything that a sample depends on; a digest of it is part of the store's name."""
+        study = self._study
+        identity = {
+            "seed": study["seed"],
+            "system": system_identity(study["system"], self._training("system", "diffusion")),
+            "slice": slice_identity(study["slice"]),
+            "sampling": design_identity(study["sampling"]),
+        }
+        return canonical(identity)
+
+    @cached_property
+    def system(self) -> Source:
+        """The model, for a job that reads it."""
+        planned = self.sampling["system"].get("files")
+        return Source(
+            self._study["system"], self.system_model, self._system_files, planned, digest(self.sampling)
+        )
+
+    @property
+    def system_memory_mb(self) -> int:
+        """Memory of a job that loads the system: its files pass through it on their way to a device."""
+        return BASE_MEMORY_MB + size_mb(self.system_files)
+
+    # The anchors.
+
+    @property
+    def anchor_sources(self) -> list[int | str]:
+        """The seeds and files that the anchors are made of."""
+        return anchor_sources(self._study["slice"]["anchors"])
+
+    @property
+    def inverts_images(self) -> bool:
+        """Whether an anchor is an image."""
+        return inverts_images(self._study["slice"])
+
+    @property
+    def trained_inverter(self) -> list[str]:
+        """The files of a model that the run trains, if it has to invert images."""
+        return self.trained_system if self.inverts_images else []
+
+    @cached_property
+    def anchors(self) -> Source:
+        """The files of the anchors, for the job that reads them."""
+        files = anchor_files(self._study["slice"])
+        return Source(self._study["slice"], None, files, contents(files), digest(self.sampling))
+
+    @property
+    def plane(self) -> dict[str, Any]:
+        """How latents are made of the anchors."""
+        return {key: self._study["slice"][key] for key in ("extent", "normalisation")}
+
+    # The embedding.
+
+    @property
+    def embedding_model(self) -> str | None:
+        """Folder or file of the embedding's model; None for one without."""
+        if self._study["embedding"]["kind"] == "pixels":
+            return None
+        embedded = self.settings.is_embedded(self.name, "embedding")
+        return self._model("embedding", "clip") if embedded else self._study["embedding"]["checkpoint"]
+
+    @property
+    def trained_embedding(self) -> list[str]:
+        """The files of that model that a job waits for: of one that the run trains."""
+        embedded = self.settings.is_embedded(self.name, "embedding")
+        return [f"{self.embedding_model}/{file}" for file in CLIP_FILES.values() if embedded]
+
+    @cached_property
+    def _embedding_files(self) -> dict[str, str]:
+        if self.settings.is_embedded(self.name, "embedding"):
+            return {file: f"{self.embedding_model}/{file}" for file in CLIP_FILES.values()}
+        return embedding_files(self._study["embedding"])
+
+    @property
+    def embedding_files(self) -> list[str]:
+        """All files that the model is read from."""
+        return list(self._embedding_files.values())
+
+    @cached_property
+    def embedding(self) -> dict[str, Any]:
+        """Everything that the embedding of an image depends on; a digest of it is its name."""
+        return canonical(embedding_identity(self._study["embedding"], self._training("embedding", "clip")))
+
+    @cached_property
+    def embedder(self) -> Source:
+        """The model, for a job that reads it."""
+        planned = self.embedding.get("files")
+        name = digest(self.embedding)
+        return Source(self._study["embedding"], self.embedding_model, self._embedding_files, planned, name)
+
+    @property
+    def embedding_memory_mb(self) -> int:
+        """Memory of a job that loads the embedding."""
+        return BASE_MEMORY_MB + size_mb(self.embedding_files)
+
+    # The classifier, and what is like what.
+
+    @property
+    def classifier(self) -> str:
+        """Folder of the classifier that judges the samples."""
+        return self._model("system", "classifier")
+
+    @property
+    def classifier_files(self) -> list[str]:
+        """The files of that classifier."""
+        return [f"{self.classifier}/{file}" for file in CLASSIFIER_FILES.values()]
+
+    @property
+    def perceptual(self) -> dict[str, Any] | None:
+        """The network whose features are perceptual: ``kind`` lpips or classifier, and what loads it; None for none."""
+        settings = self._study["geodesics"]["perceptual"]
+        if uses_classifier(self._study, self.settings.models):
+            return {"kind": "classifier", "checkpoint": self.classifier}
+        return None if settings["checkpoint"] is None else {"kind": "lpips", **settings}
+
+    @property
+    def trained_perceptual(self) -> list[str]:
+        """The files of that network that a job waits for: of one that the run trains."""
+        network = self.perceptual
+        return self.classifier_files if network is not None and network["kind"] == "classifier" else []
+
+    @property
+    def perceptual_files(self) -> list[str]:
+        """All files that the network is read from."""
+        return list(self._perceptual_files.values())
+
+    @property
+    def _perceptual_files(self) -> dict[str, str]:
+        network = self.perceptual
+        if network is None:
+            return {}
+        if network["kind"] == "classifier":
+            return {file: f"{self.classifier}/{file}" for file in CLASSIFIER_FILES.values()}
+        return {key: network[key] for key in ("checkpoint", "linear") if network[key]}
+
+    @property
+    def perceptual_identity(self) -> dict[str, Any] | None:
+        """What the perceptual features of an image depend on, beside what the run trains."""
+        network = self.perceptual
+        if network is None or network["kind"] == "classifier":
+            return network
+        return {"kind": "lpips", "size": network["size"], "files": contents(self._perceptual_files)}
+
+    @property
+    def perceiver(self) -> Source:
+        """The network, for a job that reads it."""
+        identity, files = self.perceptual_identity or {}, self._perceptual_files
+        return Source(self.perceptual or {}, None, files, identity.get("files"), digest(identity))
+
+    # What jobs that read several of them take.
+
+    @property
+    def _feature_counts(self) -> list[int]:
+        """Numbers of features of an image, of those whose metrics and lengths are measured beside the embedding's."""
+        network, counts = self.perceptual, [prod(self.image_shape)]
+        if network is not None and network["kind"] == "lpips":
+            from hessgeo.features.lpips_checkpoint import feature_count
+
+            counts.append(feature_count(network["checkpoint"], self.image_shape[:2], network["size"]))
+        return counts
+
+    @property
+    def geodesics_memory_mb(self) -> int:
+        """Memory of the job that solves the geodesics: the rows of features that a smoothed slope reaches."""
+        rows, width = self.grid["shape"]
+        # What the Gaussian filter reaches to both sides, one more of the difference, one that is being made.
+        window = 2 * (int(4 * self._study["geodesics"]["smoothing"] + 0.5) + 1) + 2
+        features = 4 * min(window, rows + 1) * width * max(self._feature_counts)
+        images = width * prod(self.image_shape)
+        return GEODESICS_MEMORY_MB + (features + images) // 10**6 + size_mb(self.perceptual_files)
+
+    @property
+    def score_memory_mb(self) -> int:
+        """Memory of the job that scores paths: the models, the images that are made at once, the features of a path."""
+        images = 2 * SAMPLED_AT_ONCE * prod(self.image_shape)
+        # In single precision, and three times in double: their differences, and what the decomposition works on.
+        features = (4 + 3 * 8) * self._study["geodesics"]["waypoints"] * max(self._feature_counts)
+        models = size_mb(self.embedding_files) + size_mb(self.perceptual_files)
+        return self.system_memory_mb + models + (images + features) // 10**6
+
+
+def size_mb(files: list[str]) -> int:
+    """Room for files of weights, twice their size: half precision may be widened while they are read."""
+    return sum(Path(file).stat().st_size for file in files if Path(file).is_file()) * 2 // 10**6

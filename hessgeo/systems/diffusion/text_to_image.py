@@ -1,0 +1,153 @@
+"""Text-to-image pipelines of ``diffusers``, called with latents of our own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from hessgeo.systems.diffusion.denoisers import Denoiser, from_pixels, to_pixels
+from hessgeo.systems.diffusion.guidance import guidance_kind, guided_below_one
+from hessgeo.systems.diffusion.prompt_encoding import encode_prompts
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+
+class TextToImageDenoiser(Denoiser):
+    """A text-to-image pipeline of ``diffusers`` with one prompt, called with latents of our own.
+
+    The prompts are encoded once and the text encoders let go; the pipeline's own loop then runs every batch,
+    so that its latents are those of the stock call. Images are decoded a few at a time.
+
+    Args:
+        pipeline: a loaded Stable Diffusion 1, 2, XL, 3 or Flux pipeline.
+        latent_shape: as in ``Denoiser``; of Flux before packing.
+        image_shape: as in ``Denoiser``.
+        steps: as in ``Denoiser``.
+        eta: as in ``Denoiser``.
+        eta_rule: as in ``Denoiser``.
+        prompt: what to draw.
+        negative_prompt: what classifier-free guidance leads away from.
+        guidance: scale ``g`` of classifier-free guidance, ``e_0 + g (e - e_0)`` of what the network says to the
+            negative prompt (``e_0``) and to the prompt, none at 1; the scale itself of a network that takes it.
+        clip_skip: last layers of the CLIPs that the prompt skips.
+        decode_batch_size: images that the autoencoder decodes at once.
+
+    Raises:
+        ValueError: also on prompts as ``encode_prompts``.
+    """
+
+    def __init__(
+        self,
+        pipeline: DiffusionPipeline,
+        *,
+        latent_shape: tuple[int, int, int],
+        image_shape: tuple[int, int, int],
+        steps: int,
+        eta: float = 0.0,
+        eta_rule: str = "ddim",
+        prompt: str = "",
+        negative_prompt: str = "",
+        guidance: float = 1.0,
+        clip_skip: int = 0,
+        decode_batch_size: int = 8,
+    ) -> None:
+        super().__init__(
+            pipeline.scheduler,
+            latent_shape=latent_shape,
+            image_shape=image_shape,
+            steps=steps,
+            eta=eta,
+            eta_rule=eta_rule,
+        )
+        pipeline.scheduler = self.scheduler
+        pipeline.__class__ = guided_below_one(type(pipeline))
+        self.pipeline, self.guidance, self.decode_batch_size = pipeline, guidance, decode_batch_size
+        self.packed = type(pipeline).__name__ == "FluxPipeline"
+        network: Any = self.network
+        guided = guidance_kind(type(pipeline).__name__, network.config) == "free" and guidance != 1
+        self.conditions = encode_prompts(
+            pipeline, prompt, negative_prompt, guided=guided, clip_skip=clip_skip
+        )
+        for name in ("text_encoder", "text_encoder_2", "text_encoder_3"):
+            if hasattr(pipeline, name):
+                setattr(pipeline, name, None)
+        if self.dtype == torch.float16 and getattr(pipeline.vae.config, "force_upcast", False):
+            pipeline.vae.to(torch.float32)  # this autoencoder overflows in half precision
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """See ``Denoiser``."""
+        return getattr(self.pipeline, "unet", None) or self.pipeline.transformer
+
+    @torch.inference_mode()
+    def denoise(
+        self,
+        latents: Float[Tensor, "n c h w"],
+        *,
+        noise: Sequence[torch.Generator] | None = None,
+        scheduler: Any = None,
+    ) -> Float[Tensor, "n c h w"]:
+        """See ``Denoiser``."""
+        x = latents.to(self.device, self.dtype)
+        n, (_, height, width) = len(x), self.latent_shape
+        if self.packed:
+            x = self.pipeline._pack_latents(x, n, self.latent_shape[0], height, width)
+        options: dict[str, Any] = {
+            name: value.expand(n, *value.shape[1:]) for name, value in self.conditions.items()
+        }
+        if "eta" in inspect.signature(self.pipeline.__call__).parameters:
+            options["eta"] = self.eta
+        own = self.pipeline.scheduler
+        self.pipeline.scheduler = scheduler or own
+        try:
+            x = self.pipeline(
+                height=self.image_shape[0],
+                width=self.image_shape[1],
+                num_inference_steps=self.steps,
+                guidance_scale=self.guidance,
+                generator=None if noise is None else list(noise),
+                latents=x,
+                output_type="latent",
+                return_dict=False,
+                **options,
+            )[0]
+        finally:
+            self.pipeline.scheduler = own
+        if self.packed:
+            scale = self.pipeline.vae_scale_factor
+            x = self.pipeline._unpack_latents(x, self.image_shape[0], self.image_shape[1], scale)
+        return x
+
+    def _affine(self, like: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """Mean and standard deviation of the autoencoder's latents before they are scaled to unit variance."""
+        config = self.pipeline.vae.config
+        mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
+        if mean is not None and std is not None:
+            shape = (1, -1, 1, 1)
+            return like.new_tensor(mean).view(shape), like.new_tensor(std).view(shape) / config.scaling_factor
+        return getattr(config, "shift_factor", None) or 0.0, 1 / config.scaling_factor
+
+    @torch.inference_mode()
+    def decode(self, latents: Float[Tensor, "n c h w"]) -> UInt8[np.ndarray, "n height width channels"]:
+        """See ``Denoiser``."""
+        vae = self.pipeline.vae
+        x = latents.to(vae.device, vae.dtype)
+        mean, std = self._affine(x)
+        slices = (x * std + mean).split(self.decode_batch_size)
+        return np.concatenate([to_pixels(vae.decode(part, return_dict=False)[0]) for part in slices])
+
+    @torch.inference_mode()
+    def encode(self, images: UInt8[np.ndarray, "n height width channels"]) -> Float[Tensor, "n c h w"]:
+        """See ``Denoiser``; the mean of the autoencoder's posterior."""
+        vae = self.pipeline.vae
+        slices = from_pixels(images).to(vae.device, vae.dtype).split(self.decode_batch_size)
+        x = torch.cat([vae.encode(part).latent_dist.mean for part in slices])
+        mean, std = self._affine(x)
+        return ((x - mean) / std).to(self.dtype)

@@ -1,0 +1,1 @@
+"""Systems with exact answers: lattices, exclusion processes, families in closed form."""

@@ -1,0 +1,1 @@
+"""Files of weights, read safely: headers without the weights, pickles without running code."""
