@@ -5,7 +5,6 @@ from pathlib import Path
 from snakemake.jobs import GroupJob, Job
 from snakemake.utils import min_version
 
-from hessgeo.pipeline.code import Code
 from hessgeo.pipeline.config_files import one_line_each, read_config_file
 from hessgeo.pipeline.context import explain_killed, prepare_jobs, repeat_command
 from hessgeo.pipeline.embedding_names import embedding_name
@@ -18,10 +17,10 @@ from hessgeo.pipeline.layout import (
     PATH_TABLES,
     Layout,
 )
+from hessgeo.pipeline.rules import by_target, complete_rules, made_by
 from hessgeo.pipeline.settings import read_configuration
 from hessgeo.pipeline.solvable import SCORED
 from hessgeo.pipeline.solvable_layout import STORE_FILES, TABLES
-from hessgeo.pipeline.verification import by_target, made_by
 
 min_version("9.0")
 
@@ -115,7 +114,4 @@ include: "workflow/rules/plan.smk"
 include: "workflow/rules/generative.smk"
 
 
-# A step is done again when the code that its script imports changes. Some say themselves which modules these are.
-for step in workflow.rules:
-    if step.script and "code" not in step.params.keys():
-        step.set_params(code=layout.code(step.script))
+complete_rules(workflow, layout)

@@ -44,11 +44,6 @@ class Block:
         return f"shards {self.shards[0]} to {self.shards[-1]} of the samples of {self.study.name}"
 
     @property
-    def log(self) -> str:
-        """Name of their log and of their benchmark."""
-        return str(self.shards[0]) if self.study is None else f"{self.shards[0]}-{self.shards[-1]}"
-
-    @property
     def images(self) -> list[str]:
         """The files of the images."""
         return [self.path(self.layout.sample_store("image", "c", str(k), "0", "0", "0")) for k in self.shards]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hessgeo import store
-from hessgeo.pipeline.verification import made_by
+from hessgeo.pipeline.rules import made_by
 from hessgeo.store.audit import Made, audit
 from hessgeo.store.inputs import shard_of
 from hessgeo.store.vouchers import vouched_by

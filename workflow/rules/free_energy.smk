@@ -9,12 +9,6 @@ rule fit_free_energy:
     output:
         free_energy=study("free_energy.nc"),
         numbers=study("numbers", "free_energy.json"),
-    log:
-        logs("{study}", "fit_free_energy.log"),
-    benchmark:
-        benchmarks("{study}", "fit_free_energy.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
     threads: 8
     resources:
         mem_mb=8_000,
@@ -40,15 +34,7 @@ rule derive_metric:
     output:
         metric=study("metric.nc"),
         numbers=study("numbers", "metric.json"),
-    log:
-        logs("{study}", "derive_metric.log"),
-    benchmark:
-        benchmarks("{study}", "derive_metric.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
     resources:
-        mem_mb=4_000,
         runtime="20m",
     params:
         design=setting("sampling", "design"),
@@ -69,12 +55,6 @@ rule scan_resolution:
     output:
         table=study("resolution_scan.csv"),
         numbers=study("numbers", "resolution_scan.json"),
-    log:
-        logs("{study}", "scan_resolution.log"),
-    benchmark:
-        benchmarks("{study}", "scan_resolution.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
     threads: 8
     resources:
         mem_mb=8_000,

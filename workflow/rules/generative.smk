@@ -6,16 +6,6 @@ density = layout.generative
 rule sweep_lambda:
     output:
         paths=density.path("lambda_sweep.nc"),
-    log:
-        logs("generative", "sweep_lambda.log"),
-    benchmark:
-        benchmarks("generative", "sweep_lambda.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
-    resources:
-        mem_mb=4_000,
-        runtime="60m",
     params:
         sweep=density.setting("lambda_sweep"),
     message:
@@ -27,16 +17,6 @@ rule sweep_lambda:
 rule build_graphs:
     output:
         graphs=density.path("graphs.nc"),
-    log:
-        logs("generative", "build_graphs.log"),
-    benchmark:
-        benchmarks("generative", "build_graphs.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
-    resources:
-        mem_mb=4_000,
-        runtime="60m",
     params:
         graphs=density.setting("graphs"),
     message:
@@ -49,16 +29,6 @@ rule measure_graph_convergence:
     output:
         points=density.path("point_convergence.csv"),
         nodes=density.path("node_convergence.csv"),
-    log:
-        logs("generative", "measure_graph_convergence.log"),
-    benchmark:
-        benchmarks("generative", "measure_graph_convergence.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
-    resources:
-        mem_mb=4_000,
-        runtime="60m",
     params:
         convergence=density.setting("convergence"),
     message:
@@ -70,16 +40,6 @@ rule measure_graph_convergence:
 rule map_affinity:
     output:
         affinity=density.path("affinity.nc"),
-    log:
-        logs("generative", "map_affinity.log"),
-    benchmark:
-        benchmarks("generative", "map_affinity.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
-    resources:
-        mem_mb=4_000,
-        runtime="60m",
     params:
         affinity=density.setting("affinity"),
     message:
@@ -92,16 +52,6 @@ rule cluster_toys:
     output:
         scores=density.path("clustering.csv"),
         table=density.table,
-    log:
-        logs("generative", "cluster_toys.log"),
-    benchmark:
-        benchmarks("generative", "cluster_toys.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
-    resources:
-        mem_mb=4_000,
-        runtime="60m",
     params:
         clustering=density.setting("clustering"),
     message:
@@ -113,16 +63,6 @@ rule cluster_toys:
 rule embed_digits:
     output:
         pictures=density.path("embedding.nc"),
-    log:
-        logs("generative", "embed_digits.log"),
-    benchmark:
-        benchmarks("generative", "embed_digits.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
-    resources:
-        mem_mb=4_000,
-        runtime="60m",
     params:
         digits=density.setting("digits"),
         split=density.split(settings.models),
@@ -137,16 +77,6 @@ rule interpolate_digits:
         **{name: density.model(file) for name, file in DIFFUSION_FILES.items()},
     output:
         paths=density.path("interpolation.nc"),
-    log:
-        logs("generative", "interpolate_digits.log"),
-    benchmark:
-        benchmarks("generative", "interpolate_digits.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
-    resources:
-        mem_mb=4_000,
-        runtime="60m",
     params:
         digits=density.setting("digits"),
         split=density.split(settings.models),
@@ -168,15 +98,7 @@ rule draw_density_figure:
         ),
         png=density.path("figures", "{density_figure}.png"),
         csv=density.path("figures", "{density_figure}.csv"),
-    log:
-        logs("generative", "draw", "{density_figure}.log"),
-    benchmark:
-        benchmarks("generative", "draw", "{density_figure}.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
     resources:
-        mem_mb=4_000,
         runtime="20m",
     params:
         code=layout.code("draw_density_figure.py", density.figure_code),

@@ -13,16 +13,8 @@ rule solve_geodesics:
     output:
         paths=study("geodesics.nc"),
         numbers=study("numbers", "geodesics.json"),
-    log:
-        logs("{study}", "solve_geodesics.log"),
-    benchmark:
-        benchmarks("{study}", "solve_geodesics.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
     resources:
         mem_mb=of_study("geodesics_memory_mb"),
-        runtime="60m",
     params:
         geodesics=of_study("geodesics"),
         seed=setting("seed"),
@@ -52,13 +44,6 @@ rule score_paths:
         scores=study("path_scores.csv"),
         strips=study("path_strips.nc"),
         numbers=study("numbers", "path_scores.json"),
-    log:
-        logs("{study}", "score_paths.log"),
-    benchmark:
-        benchmarks("{study}", "score_paths.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
     resources:
         mem_mb=of_study("score_memory_mb"),
         runtime="4h",
@@ -109,13 +94,6 @@ rule tabulate_paths:
             labels={"table": "turning in phases and at boundaries"},
         ),
         numbers=layout.table("table2.json"),
-    log:
-        logs("tabulate_paths.log"),
-    benchmark:
-        benchmarks("tabulate_paths.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
     resources:
         mem_mb=2_000,
         runtime="10m",
@@ -149,15 +127,7 @@ rule draw_geodesic_mosaic:
         ),
         png=study("figures", "geodesic_mosaic.png"),
         csv=study("figures", "geodesic_mosaic.csv"),
-    log:
-        logs("{study}", "draw_geodesic_mosaic.log"),
-    benchmark:
-        benchmarks("{study}", "draw_geodesic_mosaic.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
     resources:
-        mem_mb=4_000,
         runtime="20m",
     params:
         geodesics=of_study("geodesics"),
@@ -182,15 +152,7 @@ rule draw_interpolation_strips:
         ),
         png=study("figures", "interpolation_strips.png"),
         csv=study("figures", "interpolation_strips.csv"),
-    log:
-        logs("{study}", "draw_interpolation_strips.log"),
-    benchmark:
-        benchmarks("{study}", "draw_interpolation_strips.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
     resources:
-        mem_mb=4_000,
         runtime="20m",
     message:
         "Draw strips of images along the paths of {wildcards.study}"

@@ -4,17 +4,8 @@
 rule train_diffusion:
     output:
         **{name: model("diffusion", file) for name, file in DIFFUSION_FILES.items()},
-    log:
-        logs("models", "{model}", "train_diffusion.log"),
-    benchmark:
-        benchmarks("models", "{model}", "train_diffusion.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
     # One thread whatever --cores says: the order of a sum, and so the weights, must not depend on it.
     threads: 1
-    resources:
-        mem_mb=4_000,
-        runtime="60m",
     params:
         seed=model_setting("seed"),
         held_out=model_setting("held_out"),
@@ -28,16 +19,6 @@ rule train_diffusion:
 rule train_clip:
     output:
         **{name: model("clip", file) for name, file in CLIP_FILES.items()},
-    log:
-        logs("models", "{model}", "train_clip.log"),
-    benchmark:
-        benchmarks("models", "{model}", "train_clip.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
-    resources:
-        mem_mb=4_000,
-        runtime="60m",
     params:
         seed=model_setting("seed"),
         held_out=model_setting("held_out"),
@@ -51,16 +32,6 @@ rule train_clip:
 rule train_classifier:
     output:
         **{name: model("classifier", file) for name, file in CLASSIFIER_FILES.items()},
-    log:
-        logs("models", "{model}", "train_classifier.log"),
-    benchmark:
-        benchmarks("models", "{model}", "train_classifier.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
-    resources:
-        mem_mb=4_000,
-        runtime="60m",
     params:
         seed=model_setting("seed"),
         held_out=model_setting("held_out"),
@@ -78,15 +49,7 @@ rule check_models:
         classifier=rules.train_classifier.output,
     output:
         numbers=model("numbers.json"),
-    log:
-        logs("models", "{model}", "check_models.log"),
-    benchmark:
-        benchmarks("models", "{model}", "check_models.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
     resources:
-        mem_mb=4_000,
         runtime="20m",
     params:
         seed=model_setting("seed"),

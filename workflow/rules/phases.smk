@@ -11,15 +11,7 @@ rule segment_phases:
         fields=study("phases.nc"),
         phases=study("phases.json"),
         numbers=study("numbers", "phases.json"),
-    log:
-        logs("{study}", "segment_phases.log"),
-    benchmark:
-        benchmarks("{study}", "segment_phases.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
     resources:
-        mem_mb=4_000,
         runtime="20m",
     params:
         phases=setting("phases"),

@@ -2,15 +2,8 @@
 
 
 rule plan:
-    log:
-        logs("plan.log"),
-    conda:
-        "../../envs/hessgeo.yaml"
     # As many as the jobs have that sample and embed.
     threads: 1
-    resources:
-        mem_mb=4_000,
-        runtime="60m",
     params:
         studies=layout.studies,
     message:

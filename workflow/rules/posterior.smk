@@ -7,12 +7,6 @@ rule train_posterior_network:
         images=of_study("complete", "image"),
     output:
         **{name: study("posterior_network", file) for name, file in NETWORK_FILES.items()},
-    log:
-        logs("{study}", "train_posterior_network.log"),
-    benchmark:
-        benchmarks("{study}", "train_posterior_network.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
     # One thread, as in all training: sums in another order would end in other weights.
     threads: 1
     resources:
@@ -38,12 +32,6 @@ rule estimate_posterior:
     output:
         posterior=directory(study("posterior.zarr")),
         numbers=study("numbers", "posterior.json"),
-    log:
-        logs("{study}", "estimate_posterior.log"),
-    benchmark:
-        benchmarks("{study}", "estimate_posterior.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
     threads: 8
     resources:
         mem_mb=8_000,

@@ -7,13 +7,6 @@ rule collect_numbers:
         models=of_study("model_numbers"),
     output:
         numbers=study("numbers.json"),
-    log:
-        logs("{study}", "collect_numbers.log"),
-    benchmark:
-        benchmarks("{study}", "collect_numbers.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
     resources:
         mem_mb=1_000,
         runtime="10m",

@@ -9,13 +9,6 @@ rule create_samples:
         points=samples("t", "c", "0", "0"),
         points_sidecar=manifest("t", "0.json"),
         images_metadata=samples("image", "zarr.json"),
-    log:
-        logs("{study}", "{layout}", "create_samples.log"),
-    benchmark:
-        benchmarks("{study}", "{layout}", "create_samples.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
     resources:
         mem_mb=1_000,
         runtime="10m",
@@ -38,16 +31,8 @@ rule create_anchors:
         model=of_study("trained_inverter"),
     output:
         **{name: anchors(file) for name, file in ANCHOR_FILES.items()},
-    log:
-        logs("{study}", "{layout}", "create_anchors.log"),
-    benchmark:
-        benchmarks("{study}", "{layout}", "create_anchors.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
     resources:
         mem_mb=of_study("system_memory_mb"),
-        runtime="60m",
     params:
         sampling=of_study("sampling"),
         anchors=of_study("anchors"),
@@ -76,14 +61,8 @@ for block in layout.blocks:
         output:
             shards=block.images,
             sidecars=block.image_sidecars,
-        log:
-            block.path(logs("{study}", "{layout}", "generate_samples", f"{block.log}.log")),
-        benchmark:
-            block.path(benchmarks("{study}", "{layout}", "generate_samples", f"{block.log}.tsv"))
         wildcard_constraints:
             study=block.studies,
-        conda:
-            "../../envs/hessgeo.yaml"
         # More shards at once beat more threads a shard, and one thread rounds the same way on every machine.
         threads: 1
         resources:
@@ -108,15 +87,7 @@ rule check_samples:
         classifier=of_study("classifier_files"),
     output:
         numbers=study("numbers", "samples.json"),
-    log:
-        logs("{study}", "check_samples.log"),
-    benchmark:
-        benchmarks("{study}", "check_samples.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
     resources:
-        mem_mb=4_000,
         runtime="20m",
     params:
         store=of_study("samples"),
@@ -134,13 +105,6 @@ rule create_embedding:
         model=of_study("trained_embedding"),
     output:
         metadata=samples("embedding", "{key}", "zarr.json"),
-    log:
-        logs("{study}", "{layout}", "{key}", "create_embedding.log"),
-    benchmark:
-        benchmarks("{study}", "{layout}", "{key}", "create_embedding.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
     resources:
         mem_mb=2_000,
         runtime="10m",
@@ -172,18 +136,10 @@ for block in layout.blocks:
         output:
             shards=block.embeddings,
             sidecars=block.embedding_sidecars,
-        log:
-            block.path(logs("{study}", "{layout}", "{key}", "embed_samples", f"{block.log}.log")),
-        benchmark:
-            block.path(benchmarks("{study}", "{layout}", "{key}", "embed_samples", f"{block.log}.tsv"))
         wildcard_constraints:
             study=block.studies,
-        conda:
-            "../../envs/hessgeo.yaml"
-        threads: 1
         resources:
             mem_mb=block.of("embedding_memory_mb"),
-            runtime="60m",
         params:
             embedding=block.of("embedding"),
             embedder=block.of("embedder"),
@@ -194,11 +150,3 @@ for block in layout.blocks:
             f"Embed {block.words}"
         script:
             "../scripts/embed_samples.py"
-
-
-# What --set-resources and --set-threads say of the rule with a wildcard holds for the others; what they cannot say is
-# a function.
-for block in layout.blocks:
-    for step in map(workflow.get_rule, ("generate_samples", "embed_samples")):
-        given = {name: value for name, value in step.resources.items() if value.raw is not None}
-        workflow.get_rule(f"{step.name}{block.suffix}").resources.update(type(step.resources)(given))

@@ -6,13 +6,6 @@ rule create_states:
         **{name: solvable.seeded("samples", "{digest}.zarr", file) for name, file in STORE_FILES.items()},
         points=solvable.seeded("samples", "{digest}.zarr", "t", "c", "0", "0"),
         points_sidecar=solvable.seeded("manifest", "{digest}", "t", "0.json"),
-    log:
-        logs("solvable", "{system}", "{seed}", "{digest}", "create_states.log"),
-    benchmark:
-        benchmarks("solvable", "{system}", "{seed}", "{digest}", "create_states.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
     resources:
         mem_mb=1_000,
         runtime="10m",
@@ -32,16 +25,8 @@ rule sample_states:
     output:
         shard=solvable.seeded("samples", "{digest}.zarr", "state", "c", "{shard}", "0"),
         sidecar=solvable.seeded("manifest", "{digest}", "state", "{shard}.json"),
-    log:
-        logs("solvable", "{system}", "{seed}", "{digest}", "sample_states", "{shard}.log"),
-    benchmark:
-        benchmarks("solvable", "{system}", "{seed}", "{digest}", "sample_states", "{shard}.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
     resources:
         mem_mb=2_000,
-        runtime="60m",
     params:
         sampling=solvable.of("sampling", "system"),
         store=subpath(output.shard, ancestor=4),
@@ -54,16 +39,6 @@ rule sample_states:
 rule solve_system:
     output:
         truth=solvable.path("{system}", "truth.nc"),
-    log:
-        logs("solvable", "{system}", "solve_system.log"),
-    benchmark:
-        benchmarks("solvable", "{system}", "solve_system.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
-    resources:
-        mem_mb=4_000,
-        runtime="60m",
     params:
         system=solvable.solved,
     message:
@@ -79,16 +54,9 @@ rule train_network:
         config=solvable.counted("networks", "{network}", "config.json"),
         weights=solvable.counted("networks", "{network}", "model.safetensors"),
         numbers=solvable.counted("networks", "{network}", "numbers.json"),
-    log:
-        logs("solvable", "{system}", "{seed}", "{first}", "train_{network}.log"),
-    benchmark:
-        benchmarks("solvable", "{system}", "{seed}", "{first}", "train_{network}.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
     # One thread rounds the same way on every machine; what runs side by side are other networks.
     threads: 1
     resources:
-        mem_mb=4_000,
         runtime="4h",
     params:
         system=solvable.of("seen", "system"),
@@ -107,15 +75,7 @@ rule estimate_geometry:
         network=solvable.of("network_files", "system", "seed", "first", "estimator"),
     output:
         estimate=solvable.counted("estimates", "{estimator}.nc"),
-    log:
-        logs("solvable", "{system}", "{seed}", "{first}", "estimate_{estimator}.log"),
-    benchmark:
-        benchmarks("solvable", "{system}", "{seed}", "{first}", "estimate_{estimator}.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
     resources:
-        mem_mb=4_000,
         runtime="4h",
     params:
         system=solvable.of("seen", "system"),
@@ -159,15 +119,7 @@ rule score_estimates:
             labels={"table": "against the number of samples"},
         ),
         numbers=solvable.path("numbers.json"),
-    log:
-        logs("solvable", "score_estimates.log"),
-    benchmark:
-        benchmarks("solvable", "score_estimates.tsv")
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
     resources:
-        mem_mb=4_000,
         runtime="30m",
     params:
         records={table: solvable.records(table) for table in SCORED},

@@ -2,14 +2,8 @@
 
 
 rule verify:
-    log:
-        logs("verify.log"),
-    conda:
-        "../../envs/hessgeo.yaml"
-    threads: 1
     resources:
         mem_mb=1_000,
-        runtime="60m",
     params:
         results=settings.results,
         made=lambda wildcards: made_by(workflow.rules, settings.results),

@@ -1,0 +1,108 @@
+"""What the rules of the workflow have in common, and which paths they make.
+
+A rule says what is its own; ``complete_rules`` gives it the rest, so that runs have it with and without a profile.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from hessgeo.pipeline.layout import Layout
+
+# Of a rule with a script that says nothing else; on one thread, as Snakemake has it.
+ENVIRONMENT = "../../envs/hessgeo.yaml"  # beside workflow/rules
+RESOURCES = {"mem_mb": 4_000, "runtime": "60m"}
+
+# A wildcard in a rule's path, whose constraint may hold braces of its own, as in ``{key,[0-9a-f]{8}}``.
+WILDCARD = re.compile(r"\{\s*(\w+)\s*(?:,(?:[^{}]|\{[^{}]*\})*)?\}")
+
+DEPTH = 10  # of folders in those of logs and benchmarks
+
+
+def complete_rules(workflow: Any, layout: Layout) -> None:
+    """Give every rule with a script what it does not say itself.
+
+    That is the environment, memory and time; a log, and a benchmark of what it makes, at ``record``; and the digest
+    ``code`` of all that its script imports, so that the step is done again when any of that changes.
+
+    Args:
+        workflow: Snakemake's, with all its rules.
+        layout: all paths.
+    """
+    for rule in workflow.rules:
+        if not rule.script:
+            continue
+        rule.conda_env = rule.conda_env or ENVIRONMENT
+        resources = type(rule.resources).from_mapping(RESOURCES)
+        # In this order, for a default of the command line or of a profile is in the rule already.
+        resources.update(type(rule.resources).from_mapping((rule.ruleinfo.resources or [(), {}])[1]))
+        resources.update(workflow.resource_settings.overwrite_resources.get(rule.name, {}))
+        rule.resources.update(resources)
+        place, modifier = record(rule, layout.settings.results), workflow.modifier.path_modifier
+        if not rule.log:
+            rule.log_modifier = modifier
+            rule.set_log(layout.logs(f"{place}.log"))
+        if rule.output and not rule.benchmark:
+            rule.benchmark_modifier = modifier
+            rule.benchmark = layout.benchmarks(f"{place}.tsv")
+        if "code" not in dict(rule.params.items()):
+            rule.set_params(code=layout.code(rule.script))
+    for block in layout.blocks[1:]:
+        for name in ("generate_samples", "embed_samples"):
+            _follow(workflow.get_rule(f"{name}{block.suffix}"), workflow.get_rule(name))
+
+
+def _follow(rule: Any, other: Any) -> None:
+    """What --set-resources and --set-threads say of ``other`` holds for ``rule``; they cannot say a function."""
+    given = {name: value for name, value in other.resources.items() if value.raw is not None}
+    rule.resources.update(type(other.resources)(given))
+
+
+def record(rule: Any, results: str) -> str:
+    """Where a rule's log and benchmark are, in the folders of these: where its results are, its name, its wildcards.
+
+    Args:
+        rule: Snakemake's.
+        results: folder of everything that is produced.
+    """
+    if not rule.output:
+        return rule.name
+    path = bare(rule.output[0]).removeprefix(f"{results}/")
+    folder = path.partition("/")[0]
+    wildcards = [f"{{{name}}}" for name in WILDCARD.findall(path)]
+    return "/".join([folder, rule.name, *dict.fromkeys(name for name in wildcards if name != folder)])
+
+
+def bare(path: Any) -> str:
+    """A rule's path, without the constraints of its wildcards."""
+    return WILDCARD.sub(r"{\1}", str(path))
+
+
+def made_by(rules: Iterable[Any], results: str) -> dict[str, list[str]]:
+    """The arguments of ``store.audit.Made``: the paths of rules, for every study that there ever was.
+
+    Args:
+        rules: Snakemake's.
+        results: folder of everything that is produced.
+    """
+    outputs = [path for rule in rules for path in rule.output]
+    # At any depth: rules of studies that these settings do not have may name their logs in other ways.
+    depths = ["/{part}" * depth for depth in range(1, DEPTH)]
+    unread = [f"{results}/{folder}{depth}" for folder in ("logs", "benchmarks") for depth in depths]
+    return {
+        "files": sorted({bare(path) for path in outputs if not path.is_directory}),
+        "folders": sorted({bare(path) for path in outputs if path.is_directory}),
+        "unread": [*unread, f"{results}/README.md", f"{results}/report.html"],
+    }
+
+
+def by_target(layout: Layout) -> dict[str, list[str]]:
+    """The paths that each target of the workflow makes."""
+    return {
+        "all": layout.targets,
+        "table1": layout.solvable.targets,
+        "table2": layout.path_targets,
+        "generative_geodesics": layout.generative_targets,
+    }
