@@ -68,6 +68,7 @@ def fit_free_energy(
     seed: int,
     device: str = "cpu",
     must_converge: bool = True,
+    progress: bool = True,
 ) -> FreeEnergy:
     """Fit ``F`` as the settings ``free_energy`` of a study say.
 
@@ -79,6 +80,7 @@ def fit_free_energy(
         seed: of the sources, weights and batches of the MLP.
         device: where to fit.
         must_converge: whether a convex fit that has not converged is an error; else its certificate says so.
+        progress: show a bar.
 
     Raises:
         NotConvergedError: if the convex fit has not converged.
@@ -86,7 +88,7 @@ def fit_free_energy(
     if settings["fit"] == "spline":
         options = {key: settings[key] for key in ("smoothness", "tolerance", "max_iterations")}
         splines = tuple(settings["splines"])
-        fit = fit_spline(posterior, grid, splines=splines, **options, device=device, progress=True)
+        fit = fit_spline(posterior, grid, splines=splines, **options, device=device, progress=progress)
         if must_converge and not fit.certificate["converged"]:
             raise NotConvergedError(
                 f"free_energy: the fit stands at a decrement of {fit.certificate['decrement']:.2g} nats after "
@@ -107,7 +109,7 @@ def fit_free_energy(
         **options,
         seed=seed,
         device=device,
-        progress=True,
+        progress=progress,
     )
 
 

@@ -43,6 +43,7 @@ def distance_posterior(
     *,
     seed: int,
     threads: int = 1,
+    progress: bool = True,
 ) -> tuple[Posterior, dict[str, Any]]:
     """The posterior of embedding distances (Eq. 19), at the resolution of the settings or one chosen from the data.
 
@@ -53,6 +54,7 @@ def distance_posterior(
         settings: ``posterior`` of a study.
         seed: of the sources that the choice of the resolution looks at.
         threads: threads that work at once.
+        progress: show a bar.
 
     Returns:
         The posterior, and what is worth reporting of it.
@@ -69,7 +71,7 @@ def distance_posterior(
     options["coarse"] = (
         Grid(((extent[0][0], extent[0][1]), (extent[1][0], extent[1][1])), tuple(coarse)) if coarse else None
     )
-    result = posterior(embedding, t, **options, resolution=resolution, threads=threads, progress=True)
+    result = posterior(embedding, t, **options, resolution=resolution, threads=threads, progress=progress)
     return result, {"chosen": automatic}
 
 

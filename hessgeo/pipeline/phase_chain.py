@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+import xarray as xr
+from jaxtyping import Float, Int
+from scipy.spatial import cKDTree
 
 from hessgeo.grids import Grid
-from hessgeo.phases.segment import PhaseMap, segment_phases, smoothed_height
+from hessgeo.phases.lipschitz import lipschitz_field
+from hessgeo.phases.segment import (
+    PhaseMap,
+    boundary_lines,
+    boundary_strengths,
+    medoids,
+    segment_phases,
+    smoothed_height,
+    triple_points,
+)
+from hessgeo.pipeline.chain import nearest_node, to_grid
 
 
 def phase_map(
@@ -39,3 +51,77 @@ def _positive(largest_eigenvalue: Float[np.ndarray, "na nb"]) -> Float[np.ndarra
     if positive.size == 0:
         raise ValueError("the metric has no positive eigenvalue, so it has no ridges to part phases")
     return np.maximum(largest_eigenvalue, positive.min())
+
+
+def describe_phases(
+    metric: xr.Dataset,
+    free_energy: xr.Dataset,
+    embedding: Float[np.ndarray, "n d"],
+    t: Float[np.ndarray, "n 2"],
+    grid: Grid,
+    settings: Mapping[str, Any],
+    *,
+    on_grid: bool,
+) -> tuple[xr.Dataset, dict[str, Any], dict[str, Any]]:
+    """The phases of a metric with all that is told of them.
+
+    Args:
+        metric: ``largest_eigenvalue`` on the nodes, and the ``verdict`` on the fit.
+        free_energy: ``gradient`` on the nodes.
+        embedding: of every sample.
+        t: their parameters.
+        grid: the nodes.
+        settings: the settings ``phases`` of a study.
+        on_grid: whether the samples are the nodes, in their order.
+
+    Returns:
+        The fields ``largest_eigenvalue``, ``label``, ``ridge``, ``lipschitz``; ``phases``, ``boundaries`` and
+        ``triple_points`` with the ``verdict``; and what is reported.
+    """
+    phases = phase_map(metric["largest_eigenvalue"].to_numpy(), grid, settings)
+    lipschitz = lipschitz_field(
+        embedding, t, grid=grid if on_grid else None, neighbours=settings["neighbours"]
+    )
+    fields = {"label": phases.label, "ridge": phases.ridge, "lipschitz": to_grid(lipschitz, t, grid)}
+    dataset = metric[["largest_eigenvalue"]].assign(
+        {key: (("a", "b"), field) for key, field in fields.items()}
+    )
+    corners = triple_points(phases.label, grid)
+    found = {
+        "phases": list(_phases(phases.label, free_energy["gradient"].to_numpy(), embedding, t, grid)),
+        "boundaries": list(_boundaries(phases, grid)),
+        "triple_points": [{"phases": corner.phases, "point": corner.point} for corner in corners],
+    }
+    noise = {name: getattr(phases, name) for name in ("persistence", "noise", "noise_persistence")}
+    shown = [{key: value for key, value in line.items() if key != "points"} for line in found["boundaries"]]
+    slopes = {"lipschitz_median": np.median(lipschitz), "lipschitz_99": np.quantile(lipschitz, 0.99)}
+    numbers = {**{key: len(value) for key, value in found.items()}, **slopes, **noise, "strengths": shown}
+    return dataset, {**found, "verdict": metric.attrs["verdict"]}, numbers
+
+
+def _phases(
+    label: Int[np.ndarray, "na nb"],
+    gradient: Float[np.ndarray, "na nb 2"],
+    embedding: Float[np.ndarray, "n d"],
+    t: Float[np.ndarray, "n 2"],
+    grid: Grid,
+) -> Iterator[dict[str, Any]]:
+    """Area, typical sample and mean gradient of each phase, largest first."""
+    of_sample = label.ravel()[nearest_node(t, grid)]
+    typical, tree = medoids(embedding, of_sample), cKDTree(grid.frame.into(t))
+    for phase in range(1, label.max() + 1):
+        inside = label == phase
+        # A small phase of a scattered design may hold no sample: the one nearest to it stands for it.
+        distance, nearest = tree.query(grid.unit.points[inside.ravel()])
+        medoid = typical.get(phase, int(nearest[np.argmin(distance)]))
+        counts = {"area": inside.mean(), "samples": int(np.sum(of_sample == phase)), "medoid": medoid}
+        yield {"label": phase, **counts, "mean_gradient": gradient[inside].mean(axis=0)}
+
+
+def _boundaries(phases: PhaseMap, grid: Grid) -> Iterator[dict[str, Any]]:
+    """Each line with the strength of its boundary, at the lowest place and the median, and that over noise's."""
+    strengths = boundary_strengths(phases)
+    for line in boundary_lines(phases.label, grid):
+        lowest, median = strengths[line.phases]
+        over = {"over_noise": lowest / phases.noise_persistence} if phases.noise_persistence else {}
+        yield {"phases": line.phases, "points": line.points, "lowest": lowest, "strength": median, **over}
