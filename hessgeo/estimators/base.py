@@ -4,71 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from hessgeo.free_energies.base import FreeEnergy
-from hessgeo.grids import Grid
+from hessgeo.learned.samples import Samples
 from hessgeo.metrics.curvature import thermodynamic_curvature
 from hessgeo.metrics.diagnostics import positive_definite
-from hessgeo.systems.solvable.base import Coordinates
+from hessgeo.store import load_network, write_network
 
-Geometry = Literal["torus", "ring", "open", "exchangeable"]
-Extent = tuple[tuple[float, float], tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class Samples:
-    """States drawn at scattered parameters, and the box over which something is to be learned of them.
-
-    Attributes:
-        states: one state a row, spins -1 and 1 or occupations 0 and 1.
-        t: parameter point of each state, in the parameters of the study.
-        grid: the box of the study, and the nodes at which estimates are wanted.
-        coordinates: from the study's parameters to those in which the family is exponential, if it is one.
-        geometry: how the sites of a state lie: on a torus, a ring, an open chain, or all alike.
-        statistics: the system's own sufficient statistics of each state, where they are known; for reference alone.
-    """
-
-    states: Shaped[np.ndarray, "n *sample"]
-    t: Float[np.ndarray, "n 2"]
-    grid: Grid
-    coordinates: Coordinates
-    geometry: Geometry
-    statistics: Float[np.ndarray, "n 2"] | None = None
-
-    @property
-    def natural(self) -> Float[np.ndarray, "n 2"]:
-        """Natural parameters of each state."""
-        return self.coordinates.natural(self.t)
-
-    @property
-    def natural_extent(self) -> Extent:
-        """The smallest box in natural parameters around the image of the study's box."""
-        image = self.coordinates.natural(Grid(self.grid.extent, (65, 65)).points)
-        (a0, b0), (a1, b1) = image.min(axis=0), image.max(axis=0)
-        return (float(a0), float(a1)), (float(b0), float(b1))
-
-    @property
-    def sites(self) -> int:
-        """Number of sites of a state."""
-        return int(np.prod(self.states.shape[1:]))
-
-    def first(self, count: int) -> Samples:
-        """The first ``count`` samples alone.
-
-        Raises:
-            ValueError: if there are fewer.
-        """
-        if not 1 <= count <= len(self.t):
-            raise ValueError(f"count is {count}, must lie in 1..{len(self.t)}, the number of samples")
-        known = None if self.statistics is None else self.statistics[:count]
-        return replace(self, states=self.states[:count], t=self.t[:count], statistics=known)
+Part = TypeVar("Part", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -97,6 +48,51 @@ class TrainedPart(Protocol):
 
     def save(self, folder: str | Path) -> None:
         """Write weights, configuration and what the training reports of itself."""
+
+
+@dataclass(frozen=True)
+class TrainedModule(ABC, Generic[Part]):
+    """Trained weights, and all that is said of them; read and written together.
+
+    Attributes:
+        module: the network, or several.
+        config: what it is built of, the settings of its training, and its figures on held-out samples.
+    """
+
+    kind: ClassVar[str]  # what it is, for messages
+
+    module: Part
+    config: dict[str, Any]
+
+    @staticmethod
+    @abstractmethod
+    def build(config: dict[str, Any]) -> Part:
+        """The module of a configuration, its weights drawn from torch's global stream."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.module.parameters()).device
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``model.safetensors`` and ``config.json``."""
+        write_network(folder, self.module.state_dict(), self.config)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "cpu") -> Self:
+        """Read what ``save`` wrote.
+
+        Raises:
+            FileNotFoundError: if there is nothing.
+            ValueError: if it is not that.
+        """
+
+        def build(weights: dict[str, Tensor], config: dict[str, Any]) -> Self:
+            module = cls.build(config)
+            module.load_state_dict(weights)
+            return cls(module.to(device).eval(), config)
+
+        return load_network(folder, build, kind=cls.kind)
 
 
 class Trainer(ABC):

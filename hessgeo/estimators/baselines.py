@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from hessgeo.estimators.base import Estimate, Estimator, Samples, Trainer, in_study
+from hessgeo.estimators.base import Estimate, Estimator, Trainer, in_study
 from hessgeo.estimators.integration import ResponseMap, conditional_mean, integrate_statistics, response_map
 from hessgeo.estimators.mean_as_statistic import MeanRegression, train_mean_regression
 from hessgeo.estimators.pca_vae import LatentStatistics, principal_statistics, train_vae
 from hessgeo.estimators.score_classifier import ScoreClassifier, score_metric, train_score_classifier
 from hessgeo.estimators.settings import with_defaults
+from hessgeo.learned.samples import Samples
 
 _ENCODER = {"width": 16, "layers": 2, "hidden": 64}
 

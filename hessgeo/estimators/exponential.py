@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from hessgeo.estimators.base import Estimate, Samples, Trainer, pull_back
+from hessgeo.estimators.base import Estimate, Trainer, pull_back
 from hessgeo.estimators.halves import CrossFitted
 from hessgeo.estimators.settings import with_defaults
 from hessgeo.free_energies.moments import fit_moments
@@ -20,6 +20,7 @@ from hessgeo.learned.exponential import ExponentialNetwork
 from hessgeo.learned.exponential_convex import SMOOTHNESS
 from hessgeo.learned.exponential_halves import ExponentialHalves, load_halves, train_halves
 from hessgeo.learned.exponential_moments import exponential_posterior
+from hessgeo.learned.samples import Samples
 from hessgeo.metrics.score_covariance import ScoreCovariance, fit_score_covariance
 from hessgeo.systems.solvable.base import Coordinates
 

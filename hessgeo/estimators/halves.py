@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from hessgeo.estimators.base import Estimate, Estimator, Samples
+from hessgeo.estimators.base import Estimate, Estimator
 from hessgeo.learned.exponential import ExponentialNetwork
 from hessgeo.learned.exponential_halves import ExponentialHalves
+from hessgeo.learned.samples import Samples
 from hessgeo.metrics.repair import relative_floor, repair
 
 

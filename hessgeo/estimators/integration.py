@@ -16,10 +16,10 @@ from scipy.linalg import eigh
 from scipy.sparse import csr_matrix, vstack
 
 from hessgeo.free_energies.spline import SplineFreeEnergy
+from hessgeo.grids import Extent
 from hessgeo.numerics.bsplines import SplineAxis, SplineBasis
 from hessgeo.numerics.factor import in_words
 
-Extent = tuple[tuple[float, float], tuple[float, float]]
 Smoothness = float | Literal["auto"]
 _WEIGHTS = np.geomspace(
     1e-10, 1e4, 561

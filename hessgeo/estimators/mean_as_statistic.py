@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,43 +10,33 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from hessgeo.estimators.base import Extent, Geometry
+from hessgeo.estimators.base import TrainedModule
+from hessgeo.grids import Extent
 from hessgeo.learned.encoder import StateEncoder, as_input
-from hessgeo.learned.training import hold_out, in_blocks, load_module, minimise, save_module, seeded
+from hessgeo.learned.samples import Geometry
+from hessgeo.learned.training import hold_out, in_blocks, minimise, seeded
 
 
-@dataclass(frozen=True)
-class MeanRegression:
+class MeanRegression(TrainedModule[StateEncoder]):
     """A network that predicts the parameters of a state, so approximately their posterior mean ``E[t|x]``.
 
     Attributes:
-        encoder: states to ``t`` in units in which the box is ``[-1, 1]^2``.
+        module: states to ``t`` in units in which the box is ``[-1, 1]^2``.
         config: the state's shape and geometry, the box, settings, and ``skill``, the share of the variance of each
             held-out parameter that is explained.
     """
 
-    encoder: StateEncoder
-    config: dict[str, Any]
+    kind = "regression of the mean"
+
+    @staticmethod
+    def build(config: dict[str, Any]) -> StateEncoder:
+        """See ``TrainedModule``."""
+        return StateEncoder(tuple(config["shape"]), config["geometry"], 2, **config["encoder"])
 
     def __call__(self, states: Shaped[np.ndarray, "n *sample"]) -> Float[np.ndarray, "n 2"]:
         """``E[t|x]`` of each state, in the units of ``t``."""
-        device = next(self.encoder.parameters()).device
         centre, half = _box(self.config["extent"])
-        return centre + half * in_blocks(self.encoder, as_input(states), device=device).numpy()
-
-    def save(self, folder: str | Path) -> None:
-        """Write ``model.safetensors`` and ``config.json``."""
-        save_module(folder, self.encoder, self.config)
-
-    @classmethod
-    def load(cls, folder: str | Path, *, device: str = "cpu") -> MeanRegression:
-        """Read what ``save`` wrote.
-
-        Raises:
-            ValueError: if it is not that.
-        """
-        encoder, config = load_module(folder, _build, kind="regression of the mean", device=device)
-        return cls(encoder, config)
+        return centre + half * in_blocks(self.module, as_input(states), device=self.device).numpy()
 
 
 def train_mean_regression(
@@ -99,7 +87,7 @@ def train_mean_regression(
         "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate,
     }  # fmt: skip
     with seeded(seed):
-        network = _build(config).to(device)
+        network = MeanRegression.build(config).to(device)
     rows = torch.from_numpy(train)
 
     def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
@@ -115,10 +103,6 @@ def train_mean_regression(
     skill = 1 - error / target[test].numpy().var(axis=0)
     config.update(losses=course, skill=skill.tolist(), seconds=time.perf_counter() - start)
     return MeanRegression(network, config)
-
-
-def _build(config: dict[str, Any]) -> StateEncoder:
-    return StateEncoder(tuple(config["shape"]), config["geometry"], 2, **config["encoder"])
 
 
 def _box(extent: Any) -> tuple[Float[np.ndarray, "2"], Float[np.ndarray, "2"]]:

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from hessgeo.estimators.base import Estimate, Estimator, Samples, Trainer, in_study
+from hessgeo.estimators.base import Estimate, Estimator, Trainer, in_study
 from hessgeo.estimators.settings import with_defaults
 from hessgeo.estimators.state_images import state_images
 from hessgeo.free_energies.base import FreeEnergy
 from hessgeo.free_energies.mlp import fit_mlp
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid
+from hessgeo.learned.samples import Samples
 from hessgeo.posteriors.base import Posterior
 from hessgeo.posteriors.calibration import calibrate
 from hessgeo.posteriors.network import PosteriorNetwork, load_network, network_posterior, save_network

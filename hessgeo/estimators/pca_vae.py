@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -15,9 +14,10 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hessgeo.estimators.base import Geometry
+from hessgeo.estimators.base import TrainedModule
 from hessgeo.learned.encoder import as_input
-from hessgeo.learned.training import hold_out, in_blocks, load_module, minimise, save_module, seeded
+from hessgeo.learned.samples import Geometry
+from hessgeo.learned.training import hold_out, in_blocks, minimise, seeded
 
 Components = Literal["separate", "joint"]
 _SMALLEST = 4  # sites along a side at which halving stops
@@ -92,40 +92,30 @@ class VariationalAutoencoder(nn.Module):
         return spins, divergence
 
 
-@dataclass(frozen=True)
-class LatentStatistics:
+class LatentStatistics(TrainedModule[VariationalAutoencoder]):
     """A trained autoencoder.
 
     Attributes:
-        network: the autoencoder.
+        module: the autoencoder.
         config: the state's shape and geometry, settings, and the held-out ``bound`` and ``divergence`` in nats a state
             (a fair coin a site has a bound of ``sites log 2``).
     """
 
-    network: VariationalAutoencoder
-    config: dict[str, Any]
+    kind = "variational autoencoder"
+
+    @staticmethod
+    def build(config: dict[str, Any]) -> VariationalAutoencoder:
+        """See ``TrainedModule``."""
+        return VariationalAutoencoder(
+            tuple(config["shape"]), config["geometry"], latents=config["latents"], channels=config["channels"]
+        )
 
     def __call__(
         self, states: Shaped[np.ndarray, "n *sample"]
     ) -> tuple[Float[np.ndarray, "n z"], Float[np.ndarray, "n z"]]:
         """Means and standard deviations of the latent variables of each state."""
-        device = next(self.network.parameters()).device
-        both = in_blocks(self.network, binary_input(states), device=device).numpy()
-        return both[:, : self.network.latents], both[:, self.network.latents :]
-
-    def save(self, folder: str | Path) -> None:
-        """Write ``model.safetensors`` and ``config.json``."""
-        save_module(folder, self.network, self.config)
-
-    @classmethod
-    def load(cls, folder: str | Path, *, device: str = "cpu") -> LatentStatistics:
-        """Read what ``save`` wrote.
-
-        Raises:
-            ValueError: if it is not that.
-        """
-        network, config = load_module(folder, _build, kind="variational autoencoder", device=device)
-        return cls(network, config)
+        both = in_blocks(self.module, binary_input(states), device=self.device).numpy()
+        return both[:, : self.module.latents], both[:, self.module.latents :]
 
 
 @dataclass(frozen=True)
@@ -221,7 +211,7 @@ def train_vae(
         "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate,
     }  # fmt: skip
     with seeded(seed):
-        network = _build(config).to(device)
+        network = LatentStatistics.build(config).to(device)
 
     def loss(batch: Tensor, generator: torch.Generator) -> Tensor:
         noise = torch.randn(len(batch), latents, generator=generator).to(device)
@@ -264,9 +254,3 @@ def _halvings(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     while max(sides[-1]) > _SMALLEST:
         sides.append(tuple(-(-side // 2) for side in sides[-1]))
     return sides
-
-
-def _build(config: dict[str, Any]) -> VariationalAutoencoder:
-    return VariationalAutoencoder(
-        tuple(config["shape"]), config["geometry"], latents=config["latents"], channels=config["channels"]
-    )

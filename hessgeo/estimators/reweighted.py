@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hessgeo.estimators.base import Estimate, Estimator, Samples, pull_back
+from hessgeo.estimators.base import Estimate, Estimator, pull_back
 from hessgeo.estimators.exponential import check_statistics
 from hessgeo.estimators.halves import CrossFitted
 from hessgeo.estimators.settings import with_defaults
@@ -17,6 +17,7 @@ from hessgeo.free_energies.conjugate import ConjugateMap, fit_conjugate_map
 from hessgeo.free_energies.reweighting import ReweightedFreeEnergy, fit_reweighted
 from hessgeo.learned.exponential import ExponentialNetwork
 from hessgeo.learned.exponential_halves import ExponentialHalves
+from hessgeo.learned.samples import Samples
 
 REWEIGHTING: Mapping[str, Any] = {
     "nodes": 512,  # at most so many parameters carry the density of states

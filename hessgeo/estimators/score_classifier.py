@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +19,12 @@ from scipy.special import expit
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hessgeo.estimators.base import Extent, Geometry
+from hessgeo.estimators.base import TrainedModule
 from hessgeo.estimators.integration import Smoothness, conditional_mean
+from hessgeo.grids import Extent
 from hessgeo.learned.encoder import StateEncoder, as_input
-from hessgeo.learned.training import Loss, hold_out, in_blocks, load_module, minimise, save_module, seeded
+from hessgeo.learned.samples import Geometry
+from hessgeo.learned.training import Loss, hold_out, in_blocks, minimise, seeded
 
 _PAIRINGS = 8  # of the held-out samples, for the calibration
 _NEIGHBOURS = 64  # that tell the size of a score
@@ -62,17 +62,28 @@ class ScoreNetwork(nn.Module):
         return (matrix @ self.encoder(x)[:, :, None])[:, :, 0] + shift
 
 
-@dataclass(frozen=True)
-class ScoreClassifier:
+class ScoreClassifier(TrainedModule[nn.ModuleList]):
     """Trained estimates of the score ``d log p(x|t) / dt``: one, or two that have seen different samples.
 
     Attributes:
-        members: networks in units in which the box is ``[-1, 1]^2``.
+        module: its members, networks in units in which the box is ``[-1, 1]^2``.
         config: the state's shape and geometry, the box, settings, and the held-out ``calibration``.
     """
 
-    members: nn.ModuleList
-    config: dict[str, Any]
+    kind = "score classifier"
+
+    @staticmethod
+    def build(config: dict[str, Any]) -> nn.ModuleList:
+        """See ``TrainedModule``."""
+        shape, features = tuple(config["shape"]), config["features"]
+        return nn.ModuleList(
+            ScoreNetwork(
+                StateEncoder(shape, config["geometry"], features, **config["encoder"]),
+                features,
+                config["hidden"],
+            )
+            for _ in range(2 if config["halves"] else 1)
+        )
 
     def __call__(
         self, states: Shaped[np.ndarray, "n *sample"], t: Float[np.ndarray, "n 2"]
@@ -80,23 +91,8 @@ class ScoreClassifier:
         """The score of each state at a parameter, by each member, in nats per unit of ``t``."""
         low, high = np.array(self.config["extent"]).T
         x, unit = as_input(states), torch.from_numpy((2 * t - low - high) / (high - low)).float()
-        device = next(self.members.parameters()).device
-        scores = [in_blocks(member, x, unit, device=device).numpy() for member in self.members]
+        scores = [in_blocks(member, x, unit, device=self.device).numpy() for member in self.module]
         return np.stack(scores) * 2 / (high - low)
-
-    def save(self, folder: str | Path) -> None:
-        """Write ``model.safetensors`` and ``config.json``."""
-        save_module(folder, self.members, self.config)
-
-    @classmethod
-    def load(cls, folder: str | Path, *, device: str = "cpu") -> ScoreClassifier:
-        """Read what ``save`` wrote.
-
-        Raises:
-            ValueError: if it is not that.
-        """
-        members, config = load_module(folder, _build, kind="score classifier", device=device)
-        return cls(members, config)
 
 
 def train_score_classifier(
@@ -160,7 +156,7 @@ def train_score_classifier(
         "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate,
     }  # fmt: skip
     with seeded(seed):
-        members = _build(config).to(device)
+        members = ScoreClassifier.build(config).to(device)
     course = []
     for k, member in enumerate(_networks(members)):
         part = train[k :: len(members)]
@@ -320,13 +316,3 @@ def _calibrate(network: nn.Module, pairs: Pairs, device: torch.device) -> dict[s
         "nll_chance": math.log(2),
         "slope": float(slope),
     }
-
-
-def _build(config: dict[str, Any]) -> nn.ModuleList:
-    shape, features = tuple(config["shape"]), config["features"]
-    return nn.ModuleList(
-        ScoreNetwork(
-            StateEncoder(shape, config["geometry"], features, **config["encoder"]), features, config["hidden"]
-        )
-        for _ in range(2 if config["halves"] else 1)
-    )

@@ -10,7 +10,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hessgeo.estimators.base import Geometry
+from hessgeo.learned.samples import Geometry
 
 MODES = 8  # of the cosine series along an open chain
 EDGE = 6  # sites at each end of an open chain that are read one by one

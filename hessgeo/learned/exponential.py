@@ -13,9 +13,9 @@ from jaxtyping import Float, Shaped
 from numpy.polynomial.legendre import Legendre
 from torch import Tensor, nn
 
-from hessgeo.estimators.base import Extent, Geometry
-from hessgeo.grids import Grid
+from hessgeo.grids import Extent, Grid
 from hessgeo.learned.encoder import StateEncoder, as_input
+from hessgeo.learned.samples import Geometry
 from hessgeo.numerics.bsplines import SplineAxis, SplineBasis
 
 ROWS = 4096  # states read at once

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
-from safetensors import SafetensorError
+from jaxtyping import Float, Shaped
+from torch import Tensor
 
-from hessgeo.estimators.base import Samples
 from hessgeo.learned.exponential import ExponentialNetwork
 from hessgeo.learned.exponential_training import calibrate, train_exponential
-from hessgeo.store import StoreError, read_network, write_network
+from hessgeo.learned.samples import Samples
+from hessgeo.store import load_network, write_network
 
 HALVES = 2
 
 
 class ExponentialHalves:
-    """One network of each half of the samples, see ``halves``.
+    """One network of each half of the samples, see ``Samples.halves``.
 
     A network tells its own samples apart a little better than new ones, and what it makes of them has too large a
     covariance. Statistics of samples that it has not seen have none of that (cross-fitting, Chernozhukov et al.
@@ -44,7 +44,7 @@ class ExponentialHalves:
         Args:
             samples: those that both were trained on.
         """
-        return zip(self.networks, reversed(halves(samples)), strict=True)
+        return zip(self.networks, reversed(samples.halves()), strict=True)
 
     def statistics(self, states: Shaped[np.ndarray, "n *shape"]) -> Float[np.ndarray, "n d"]:
         """The mean over the networks of two statistics, which are conjugate to the natural parameters in both."""
@@ -67,35 +67,16 @@ def load_halves(folder: str | Path, *, device: str = "cpu") -> ExponentialHalves
         FileNotFoundError: if there is none.
         ValueError: if the configuration or the weights are not of two such networks.
     """
-    try:
-        weights, config = read_network(folder)
+
+    def build(weights: dict[str, Tensor], config: Any) -> ExponentialHalves:
         networks = []
         for k, entries in enumerate(config):
             own = {name.removeprefix(f"{k}."): w for name, w in weights.items() if name.startswith(f"{k}.")}
             networks.append(ExponentialNetwork.read(entries, own).to(device))
         first, second = networks
-    except StoreError:
-        raise
-    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{folder} does not hold two exponential-family networks: {reason}") from error
-    return ExponentialHalves((first, second))
+        return ExponentialHalves((first, second))
 
-
-def halves(samples: Samples) -> list[Samples]:
-    """The samples in two halves at random, the same ones for the same number of samples."""
-    shuffled = np.random.default_rng(0).permutation(len(samples.t))
-    return [_rows(samples, np.sort(part)) for part in np.array_split(shuffled, HALVES)]
-
-
-def _rows(samples: Samples, rows: Int[np.ndarray, "m"]) -> Samples:
-    known = samples.statistics
-    return replace(
-        samples,
-        states=samples.states[rows],
-        t=samples.t[rows],
-        statistics=None if known is None else known[rows],
-    )
+    return load_network(folder, build, kind="pair of exponential-family networks")
 
 
 def train_halves(samples: Samples, *, seed: int = 0, **options: Any) -> ExponentialHalves:
@@ -111,7 +92,7 @@ def train_halves(samples: Samples, *, seed: int = 0, **options: Any) -> Exponent
     """
     if len(samples.t) < 2 * HALVES:
         raise ValueError(f"there are {len(samples.t)} samples, must be at least {2 * HALVES}")
-    parts = halves(samples)
+    parts = samples.halves()
     first, second = (
         train_exponential(part, seed=HALVES * seed + k, **options) for k, part in enumerate(parts)
     )

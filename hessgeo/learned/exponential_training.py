@@ -15,10 +15,10 @@ from torch.nn.functional import softplus
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import trange
 
-from hessgeo.estimators.base import Samples
 from hessgeo.learned.encoder import as_input
 from hessgeo.learned.exponential import ROWS, ExponentialConfig, ExponentialNetwork
 from hessgeo.learned.exponential_convex import CellDraws, fit_normaliser
+from hessgeo.learned.samples import Samples
 from hessgeo.numerics.factor import in_words
 from hessgeo.posteriors.calibration import LEVELS, region_mass
 

@@ -1,26 +1,20 @@
-"""What the networks of the baselines share: how they are trained, and how they are kept."""
+"""What the trainings of the baselines share."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 from tqdm import tqdm
 
-from hessgeo.store import StoreError, read_network, write_network
-
 WEIGHT_DECAY = 0.01
 _BLOCK = 4096  # states that go through a network at once, outside of training
 
-Part = TypeVar("Part", bound=nn.Module)
 Loss = Callable[[Tensor, torch.Generator], Tensor]
 
 
@@ -112,29 +106,3 @@ def hold_out(n: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"held_out={share} must leave samples of {n} on both sides")
     order = np.random.default_rng(seed).permutation(n)
     return np.sort(order[test:]), np.sort(order[:test])
-
-
-def save_module(folder: str | Path, module: nn.Module, config: dict[str, Any]) -> None:
-    """Write weights as ``model.safetensors`` and everything else as ``config.json``."""
-    write_network(folder, module.state_dict(), config)
-
-
-def load_module(
-    folder: str | Path, build: Callable[[dict[str, Any]], Part], *, kind: str, device: str = "cpu"
-) -> tuple[Part, dict[str, Any]]:
-    """Read what ``save_module`` wrote: the module that ``build`` makes of the configuration, and this.
-
-    Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if the configuration or the weights are not of such a module.
-    """
-    try:
-        weights, config = read_network(folder)
-        module = build(config)
-        module.load_state_dict(weights)
-    except StoreError:
-        raise
-    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{folder} does not hold a {kind}: {reason}") from error
-    return module.to(device).eval(), config

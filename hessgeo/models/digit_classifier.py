@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from hessgeo.models.digits import Digits, DigitSet, jitter
-from hessgeo.store import read_network, write_network
+from hessgeo.store import load_network, write_network
 
 
 class DigitClassifier(nn.Module):
@@ -108,16 +109,16 @@ def load_classifier(folder: str | Path, *, device: str = "cpu") -> DigitClassifi
     """Read a classifier that ``save_classifier`` wrote.
 
     Raises:
-        ValueError: if a file is missing.
+        FileNotFoundError: if a file is missing.
+        ValueError: if the files are not those of such a classifier.
     """
-    folder = Path(folder)
-    for name in ("config.json", "model.safetensors"):
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder} has no {name}: not a digit classifier")
-    weights, config = read_network(folder)
-    model = DigitClassifier(**config)
-    model.load_state_dict(weights)
-    return model.to(device).eval()
+
+    def build(weights: dict[str, Tensor], config: Any) -> DigitClassifier:
+        model = DigitClassifier(**config)
+        model.load_state_dict(weights)
+        return model.to(device).eval()
+
+    return load_network(folder, build, kind="digit classifier")
 
 
 @torch.inference_mode()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hessgeo.pipeline.lattices import clusters_can
 
 if TYPE_CHECKING:
-    from hessgeo.estimators.base import Geometry, Samples
+    from hessgeo.learned.samples import Geometry, Samples
     from hessgeo.systems.solvable.base import Coordinates, SolvableSystem
     from hessgeo.systems.solvable.tasep import Tasep
 
@@ -55,8 +55,8 @@ def load_system(settings: Mapping[str, Any]) -> SolvableSystem | Tasep:
 
 def gather_samples(settings: Mapping[str, Any], states: Any, t: Any) -> Samples:
     """Stored states as estimators take them, with the statistics that the system itself knows."""
-    from hessgeo.estimators.base import Samples
     from hessgeo.grids import Grid
+    from hessgeo.learned.samples import Samples
     from hessgeo.systems.solvable.base import SolvableSystem, natural_coordinates
 
     system = load_system(settings)

@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from safetensors import SafetensorError
 from torch import Tensor
 from tqdm import tqdm
 
+from hessgeo import store
 from hessgeo.grids import Grid
 from hessgeo.posteriors.base import Posterior, row_moments
 from hessgeo.posteriors.bundles import candidates, draw_bundles
 from hessgeo.posteriors.u2net import Size, U2Net
-from hessgeo.store import StoreError, read_network, write_network
 
 KERNEL = "network"
 
@@ -200,7 +199,7 @@ def check_images(
 
 def save_network(folder: str | Path, network: PosteriorNetwork) -> None:
     """Write the weights as ``model.safetensors`` and everything else as ``config.json``."""
-    write_network(folder, network.net.state_dict(), asdict(network.config))
+    store.write_network(folder, network.net.state_dict(), asdict(network.config))
 
 
 def load_network(folder: str | Path, *, device: str = "cpu") -> PosteriorNetwork:
@@ -210,17 +209,14 @@ def load_network(folder: str | Path, *, device: str = "cpu") -> PosteriorNetwork
         FileNotFoundError: if there is none.
         ValueError: if the configuration or the weights are not of such a network.
     """
-    try:
-        weights, entries = read_network(folder)
+
+    def build(weights: dict[str, Tensor], entries: Any) -> PosteriorNetwork:
         entries["extent"] = tuple(map(tuple, entries["extent"]))
         for name in ("shape", "sigma", "mean", "deviation"):
             entries[name] = tuple(entries[name])
         config = NetworkConfig(**entries)
         net = U2Net(config.channels, size=config.size)
         net.load_state_dict(weights)
-    except StoreError:
-        raise
-    except (ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{folder} does not hold a posterior network: {reason}") from error
-    return PosteriorNetwork(net.to(device).to(memory_format=torch.channels_last).eval(), config)
+        return PosteriorNetwork(net.to(device).to(memory_format=torch.channels_last).eval(), config)
+
+    return store.load_network(folder, build, kind="posterior network")

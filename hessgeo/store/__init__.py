@@ -2,18 +2,17 @@
 
 from hessgeo.store.files import StoreError, whole, whole_files
 from hessgeo.store.inputs import check_results
+from hessgeo.store.networks import load_network, read_network, write_network
 from hessgeo.store.posteriors import read_posterior, write_posterior
 from hessgeo.store.results import (
     finite,
     free_energy_dataset,
     read_dataset,
     read_json,
-    read_network,
     read_npy,
     read_table,
     write_dataset,
     write_json,
-    write_network,
     write_npy,
     write_table,
     write_text,
@@ -52,6 +51,7 @@ __all__ = [
     "fault",
     "finite",
     "free_energy_dataset",
+    "load_network",
     "open_array",
     "read_array",
     "read_dataset",

@@ -1,4 +1,4 @@
-"""Results that are one file each: gridded fields, tables, numbers, networks."""
+"""Results that are one file each: gridded fields, tables, numbers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,8 @@ from hessgeo.store.files import plain, whole
 from hessgeo.store.vouchers import check
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from hessgeo.free_energies.base import FreeEnergy
     from hessgeo.grids import Grid
-
-WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -88,31 +84,6 @@ def read_npy(path: str | Path) -> np.ndarray:
     """
     check(path)
     return np.load(path, allow_pickle=False)
-
-
-def write_network(folder: str | Path, weights: Mapping[str, Tensor], config: Any) -> None:
-    """Write weights as ``model.safetensors`` and everything else as ``config.json``, each whole or not at all."""
-    from safetensors.torch import save_file
-
-    with whole(Path(folder, WEIGHTS)) as partial:
-        save_file({name: value.contiguous() for name, value in weights.items()}, partial)
-    write_json(Path(folder, CONFIG), config)
-
-
-def read_network(folder: str | Path) -> tuple[dict[str, Tensor], Any]:
-    """Read weights and configuration that ``write_network`` wrote.
-
-    Raises:
-        FileNotFoundError: if there are none.
-        SafetensorError: if the weights are none.
-        ValueError: if the configuration is no JSON.
-        StoreError: if a file is not what its voucher says.
-    """
-    from safetensors.torch import load_file
-
-    config, weights = read_json(Path(folder, CONFIG)), Path(folder, WEIGHTS)
-    check(weights)
-    return load_file(weights), config
 
 
 def write_dataset(path: str | Path, dataset: xr.Dataset) -> None:

@@ -8,7 +8,6 @@ import torch
 from scipy.special import ndtr
 
 from hessgeo.estimators import registry
-from hessgeo.estimators.base import Samples
 from hessgeo.estimators.mean_as_statistic import MeanRegression, train_mean_regression
 from hessgeo.estimators.pca_vae import (
     LatentStatistics,
@@ -22,6 +21,7 @@ from hessgeo.estimators.settings import with_defaults
 from hessgeo.estimators.state_images import squarest, state_images
 from hessgeo.evaluation.metric_scores import constant_metric
 from hessgeo.grids import Grid
+from hessgeo.learned.samples import Samples
 from hessgeo.learned.training import in_blocks, minimise
 from hessgeo.store import write_network
 from hessgeo.systems.solvable.base import natural_coordinates

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from hessgeo.estimators.base import Samples, pull_back
+from hessgeo.estimators.base import pull_back
 from hessgeo.estimators.reweighted import with_map_error
 from hessgeo.free_energies.conjugate import fit_conjugate_map
 from hessgeo.free_energies.reweighting import fit_reweighted
 from hessgeo.grids import Grid
+from hessgeo.learned.samples import Samples
 from hessgeo.systems.solvable.base import natural_coordinates
 from hessgeo.systems.solvable.curie_weiss import CurieWeiss
 from hessgeo.systems.solvable.gaussian_linear import GaussianLinear

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hessgeo.estimators.base import Estimate, Samples
+from hessgeo.estimators.base import Estimate
 from hessgeo.estimators.exponential import (
     ExponentialLikelihood,
     ExponentialPosterior,
@@ -25,6 +25,7 @@ from hessgeo.learned.exponential_convex import CellDraws, fit_normaliser
 from hessgeo.learned.exponential_halves import load_halves, train_halves
 from hessgeo.learned.exponential_moments import exponential_posterior, smoothed_statistics
 from hessgeo.learned.exponential_training import course_of, deal, discriminant, pair_loss, train_exponential
+from hessgeo.learned.samples import Samples
 from hessgeo.metrics.score_covariance import fit_score_covariance
 from hessgeo.systems.solvable.gaussian_linear import GaussianLinear
 from hessgeo.systems.solvable.ising import Ising
@@ -134,7 +135,7 @@ def test_networks_are_read_as_they_were_written(trained, gaussian, tmp_path):
     path = tmp_path / "config.json"
     first, second = json.loads(path.read_text())
     path.write_text(json.dumps([first, {**second, "hidden": 9}]))
-    with pytest.raises(ValueError, match="does not hold two exponential-family networks"):
+    with pytest.raises(ValueError, match="does not hold a pair of exponential-family networks"):
         load_halves(tmp_path)
 
 

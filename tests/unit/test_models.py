@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers import DDIMPipeline, UNet2DModel
 
+from hessgeo import store
 from hessgeo.models.digit_classifier import (
     DigitClassifier,
     accuracy,
@@ -236,7 +237,10 @@ def test_classifier_folder_round_trip(digits, tmp_path):
     for a, b in zip(recognise(model, digits.test.images), recognise(loaded, digits.test.images), strict=True):
         assert np.array_equal(a, b)
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match=r"no model\.safetensors"):
+    with pytest.raises(FileNotFoundError, match=r"model\.safetensors"):
+        load_classifier(tmp_path)
+    store.write_network(tmp_path, {}, model.config)
+    with pytest.raises(ValueError, match="does not hold a digit classifier"):
         load_classifier(tmp_path)
 
 
