@@ -14,6 +14,7 @@ from hessgeo.densities.base import Density
 from hessgeo.geodesics.curves import MEASURED
 from hessgeo.geodesics.quadrature import integrate
 from hessgeo.metrics.base import Metric
+from hessgeo.numerics.quadrature import gauss_legendre
 
 BLOCK = 2**18  # points whose density is asked for at once
 TOLERANCE = 1e-7  # of a length, relative
@@ -155,12 +156,12 @@ class ConformalMetric(Metric):
     def _fixed_lengths(
         self, start: Float[Tensor, "m d"], end: Float[Tensor, "m d"], nodes: int
     ) -> Float[Tensor, "m"]:
-        position, log_weight = _quadrature(nodes, start)
+        position, weight = (v.to(start) for v in gauss_legendre(nodes))
         parts = []
         rows = max(1, BLOCK // nodes)
         for first, last in zip(start.split(rows), end.split(rows), strict=True):
             points = first[:, None] + position[:, None] * (last - first)[:, None]
-            mean = torch.logsumexp(log_weight + self.log_speed(points), dim=1)
+            mean = torch.logsumexp(weight.log() + self.log_speed(points), dim=1)
             parts.append((mean + (last - first).norm(dim=-1).log()).exp())
         lengths = torch.cat(parts) if parts else start.new_zeros(0)
         if lengths.isnan().any():
@@ -172,14 +173,6 @@ class ConformalMetric(Metric):
     ) -> float:
         """Length of a chain of straight segments, see ``segment_lengths``."""
         return self.segment_lengths(path[:-1], path[1:], nodes=nodes, tolerance=tolerance).sum().item()
-
-
-def _quadrature(nodes: int, like: Tensor) -> tuple[Float[Tensor, "q"], Float[Tensor, "q"]]:
-    """Positions on [0, 1] and logarithms of the weights, which sum to one."""
-    if nodes < 1:
-        raise ValueError(f"nodes is {nodes}, must be at least 1")
-    position, weight = np.polynomial.legendre.leggauss(nodes)
-    return torch.from_numpy((position + 1) / 2).to(like), torch.from_numpy(np.log(weight / 2)).to(like)
 
 
 def conformal_metric(

@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from hessgeo.densities.conformal import ConformalMetric
+from hessgeo.numerics.quadrature import gauss_legendre
 
 _STRAIGHT = 1e-6  # of a chord: what a straight path may be off it by
 _APART = 1e-3  # of a length: by what two minima differ that are not one
@@ -79,8 +80,7 @@ def energy_and_gradient(
     is taken where all ``L_k`` are equal. The gradient needs the score of the density and nothing else of it:
     ``L = |D| S`` with ``S = sum_q w_q exp(phi(x + s_q D))`` and ``phi`` the logarithm of the cost of a step.
     """
-    where, weights = np.polynomial.legendre.leggauss(nodes)
-    position, weight = torch.from_numpy((where + 1) / 2).to(path), torch.from_numpy(weights / 2).to(path)
+    position, weight = (v.to(path) for v in gauss_legendre(nodes))
     step = path[1:] - path[:-1]
     norm = step.norm(dim=1)
     points = path[:-1, None] + position[:, None] * step[:, None]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hessgeo.densities.base import Density
 from hessgeo.densities.mixtures import GaussianMixture, IsotropicMixture, TwistedDensity, twist
+from hessgeo.numerics.quadrature import gauss_legendre
 
 HORSESHOE_ENDS = ((-1.0, 0.0), (1.0, 0.0))
 HORSESHOE_BOX = ((-2.0, 2.0), (-1.2, 2.2))  # beyond it there is nothing
@@ -58,9 +59,9 @@ def _noisy_curves(
     centres, weights = [], []
     for k, (curve, length) in enumerate(zip(curves, lengths, strict=True)):
         points[labels == k] = curve(s[labels == k])
-        nodes, weight = np.polynomial.legendre.leggauss(math.ceil(2.5 * length / noise) + 8)
-        centres.append(curve(torch.from_numpy((nodes + 1) / 2)))
-        weights.append(torch.from_numpy(weight))
+        nodes, weight = gauss_legendre(math.ceil(2.5 * length / noise) + 8)
+        centres.append(curve(nodes))
+        weights.append(weight)
     points += noise * torch.randn((n, 2), generator=generator, dtype=torch.float64)
     return ToySet(points, labels.numpy(), IsotropicMixture(torch.cat(centres), noise, torch.cat(weights)))
 

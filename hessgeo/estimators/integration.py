@@ -17,7 +17,7 @@ from scipy.sparse import csr_matrix, vstack
 
 from hessgeo.free_energies.spline import SplineFreeEnergy
 from hessgeo.grids import Extent
-from hessgeo.numerics.bsplines import SplineAxis, SplineBasis
+from hessgeo.numerics.bsplines import SplineBasis
 from hessgeo.numerics.factor import in_words
 
 Smoothness = float | Literal["auto"]
@@ -45,30 +45,11 @@ class SmoothField:
         self, t: Float[np.ndarray, "n 2"], derivative: tuple[int, int] = (0, 0)
     ) -> Float[np.ndarray, "n m"]:
         """The functions, or a mixed derivative of them, at points of the box."""
-        return design_matrix(self.basis, t, derivative) @ self.coefficients
+        return self.basis.design(t, derivative) @ self.coefficients
 
     def jacobian(self, t: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n m 2"]:
         """``[n, i, j] = d value_i / d t_j``."""
         return np.stack([self(t, order) for order in _GRADIENT], axis=-1)
-
-
-def spline_basis(extent: Extent, splines: tuple[int, int]) -> SplineBasis:
-    """Splines over a box.
-
-    Raises:
-        ValueError: on fewer than four along an axis, or an empty box.
-    """
-    (a0, a1), (b0, b1) = extent
-    return SplineBasis(SplineAxis(a0, a1, splines[0]), SplineAxis(b0, b1, splines[1]))
-
-
-def design_matrix(
-    basis: SplineBasis, t: Float[np.ndarray, "n 2"], derivative: tuple[int, int] = (0, 0)
-) -> csr_matrix:
-    """Sparse matrix of a mixed derivative of all splines, sixteen entries a row."""
-    rows, weights = basis.local(torch.from_numpy(np.ascontiguousarray(t, dtype=float)), derivative)
-    starts = np.arange(0, 16 * len(t) + 1, 16)
-    return csr_matrix((weights.numpy().ravel(), rows.numpy().ravel(), starts), shape=(len(t), basis.size))
 
 
 @in_words("conditional mean")
@@ -96,8 +77,8 @@ def conditional_mean(
         ValueError: on values that are not finite, noise that is not positive, or samples outside the box.
     """
     check_samples(values, t, extent)
-    basis = spline_basis(extent, splines)
-    design = design_matrix(basis, t)
+    basis = SplineBasis.over(extent, splines)
+    design = basis.design(t)
     if noise is None:
         problem = _Penalised.of(design, basis)
         solved = [problem.solve(column, smoothness) for column in values.T]
@@ -209,8 +190,8 @@ def integrate_statistics(
     # Statistics without noise are all of the same weight.
     noise = np.sqrt(np.mean((statistics - field) ** 2, axis=0))
     weight = 1 / np.maximum(noise, np.maximum(1e-9 * np.ptp(statistics, axis=0), np.finfo(float).tiny))
-    basis = spline_basis(extent, splines)
-    parts = [design_matrix(basis, t, order) for order in _GRADIENT]
+    basis = SplineBasis.over(extent, splines)
+    parts = [basis.design(t, order) for order in _GRADIENT]
     problem = _Penalised.of(vstack([w * part for w, part in zip(weight, parts, strict=True)]).tocsr(), basis)
     target = (statistics * weight).T.ravel()
     c, chosen = problem.solve(target, smoothness)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hessgeo.geodesics.quadrature import TOLERANCE, Integrals, gauss_legendre, integrate
+from hessgeo.geodesics.quadrature import TOLERANCE, Integrals, integrate
 from hessgeo.metrics.base import Metric, as_metric
 
 MetricLike = Metric | Callable[[Tensor], Tensor]

@@ -16,9 +16,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hessgeo.geodesics.curves import Curves
-from hessgeo.geodesics.quadrature import gauss_legendre
 from hessgeo.metrics.base import Box, Metric
 from hessgeo.numerics import block_tridiagonal
+from hessgeo.numerics.quadrature import gauss_legendre
 
 _ARMIJO = 1e-4
 _ROUNDING = 1e-13  # of an energy, relative

@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hessgeo.numerics.quadrature import gauss_legendre
+
 # (piece of each cell, places (cell, node) on it) -> (cell, node): not negative; NaN where there is no such thing.
 Rate = Callable[[Tensor, Tensor], Tensor]
 
@@ -42,13 +44,6 @@ class Integrals:
     start: Float[Tensor, "c"]
     width: Float[Tensor, "c"]
     part: Float[Tensor, "c"]
-
-
-@cache
-def gauss_legendre(nodes: int) -> tuple[Float[Tensor, "q"], Float[Tensor, "q"]]:
-    """Nodes and weights on [0, 1], exact to polynomials of degree ``2 nodes - 1``."""
-    x, w = np.polynomial.legendre.leggauss(nodes)
-    return torch.from_numpy((x + 1) / 2), torch.from_numpy(w / 2)
 
 
 # Of 15 nodes on [-1, 1] the positive ones, and zero (Kronrod 1965; Piessens et al. 1983); every second is Gauss's.

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from scipy.sparse import csr_matrix
 
 from hessgeo.free_energies.smoothness import evidence_weight
-from hessgeo.numerics.bsplines import SplineAxis, SplineBasis
+from hessgeo.numerics.bsplines import SplineBasis
 from hessgeo.numerics.factor import in_words
 
 _ROUNDS = 6  # of weight and fit
@@ -113,8 +113,8 @@ def fit_score_covariance(
     scale = scores.std(axis=0)
     if not np.all(scale > 0):
         raise ValueError("a component of the scores is the same in all samples: it has no covariance")
-    basis = SplineBasis(*(SplineAxis(*side, n) for side, n in zip(extent, splines, strict=True)))
-    design = _sparse(basis, t)
+    basis = SplineBasis.over(extent, splines)
+    design = basis.design(t)
     first, second = (_residual(basis, design, s) for s in (scores / scale).T)
     a = _fit(basis, design, _log_deviation(first), np.full(basis.size, np.log(first.std())))
     slope, deviation = np.full(basis.size, first @ second / (first @ first)), np.zeros(basis.size)
@@ -143,12 +143,6 @@ def _assemble(values: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "n 2 2"]:
     first, slope, rest = np.exp(2 * values[:, 0]), values[:, 1], np.exp(2 * values[:, 2])
     entries = np.stack([first, slope * first, slope**2 * first + rest], axis=1)
     return entries[:, [[0, 1], [1, 2]]]
-
-
-def _sparse(basis: SplineBasis, t: Float[np.ndarray, "n 2"]) -> csr_matrix:
-    rows, values = basis.local(torch.from_numpy(np.asarray(t, dtype=float)))
-    starts = np.arange(0, rows.numel() + 1, rows.shape[1])
-    return csr_matrix((values.numpy().ravel(), rows.numpy().ravel(), starts), shape=(len(t), basis.size))
 
 
 def _log_deviation(r: Float[np.ndarray, "n"]) -> Loss:

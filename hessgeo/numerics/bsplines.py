@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from hessgeo.grids import Extent
@@ -100,6 +101,12 @@ class SplineBasis:
         offsets = torch.arange(4, device=t.device)
         rows = (first_a[:, None, None] + offsets[:, None]) * self.b.count + first_b[:, None, None] + offsets
         return rows.flatten(1), (in_a[:, :, None] * in_b[:, None, :]).flatten(1)
+
+    def design(self, t: Float[np.ndarray, "point 2"], derivative: tuple[int, int] = (0, 0)) -> csr_matrix:
+        """Sparse design matrix of a mixed derivative, sixteen entries a row."""
+        rows, weights = self.local(torch.from_numpy(np.ascontiguousarray(t, dtype=float)), derivative)
+        starts = np.arange(0, 16 * len(t) + 1, 16)
+        return csr_matrix((weights.numpy().ravel(), rows.numpy().ravel(), starts), shape=(len(t), self.size))
 
     def matrix(
         self, t: Float[Tensor, "point 2"], derivative: tuple[int, int] = (0, 0)

@@ -70,3 +70,11 @@ def test_penalty_of_a_cubic_is_the_mean_square_of_its_third_derivative():
 def test_axes_that_cannot_be_are_refused(low, high, count):
     with pytest.raises(ValueError, match="spline"):
         SplineAxis(low, high, count)
+
+
+@pytest.mark.parametrize("order", [(0, 0), (1, 0), (1, 1)])
+def test_the_sparse_design_is_the_dense_one(order):
+    t = np.random.default_rng(0).uniform([-1, 0.5], [2, 1.5], (40, 2))
+    sparse = BASIS.design(t, order)
+    assert sparse.nnz == 16 * 40
+    np.testing.assert_allclose(sparse.toarray(), BASIS.matrix(torch.from_numpy(t), order), atol=1e-12)

@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hessgeo.estimators.integration import (
-    conditional_mean,
-    design_matrix,
-    integrate_statistics,
-    response_map,
-    spline_basis,
-)
+from hessgeo.estimators.integration import conditional_mean, integrate_statistics, response_map
 from hessgeo.free_energies.potentials import POTENTIALS
 from hessgeo.systems.solvable.curie_weiss import CurieWeiss
 
@@ -24,13 +18,6 @@ def points(n, seed=0):
 
 def gradient(potential, t):
     return potential.gradient(torch.from_numpy(t)).numpy()
-
-
-def test_the_design_is_that_of_the_basis():
-    basis, t = spline_basis(BOX, (7, 5)), points(40)
-    for order in ((0, 0), (1, 0), (1, 1)):
-        dense = basis.matrix(torch.from_numpy(t), order).numpy()
-        np.testing.assert_allclose(design_matrix(basis, t, order).toarray(), dense, atol=1e-12)
 
 
 def test_a_quadratic_potential_is_found_exactly_up_to_a_constant():

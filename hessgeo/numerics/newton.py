@@ -1,0 +1,112 @@
+"""Newton's method, damped by halving: one loop, whatever the loss and whatever its variables.
+
+The step is ``-H^-1 g`` with ``H`` positive definite, the Hessian of a convex loss or the Fisher information of a
+likelihood (Fisher scoring). Half of ``g' H^-1 g``, the Newton decrement, is what the quadratic model of the loss has
+left to fall, in the units of the loss: it certifies how near the minimum is, whatever the units of the variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from tqdm import tqdm
+
+_ARMIJO = 1e-4  # of the decrease that the slope promises: a step must bring at least this share (Armijo 1966)
+
+
+class Point(Protocol):
+    """Where the iteration stands. What two of its methods share, it keeps; a loss that is not defined is infinite."""
+
+    @property
+    def loss(self) -> float:
+        """The loss here, all penalties included."""
+
+    def newton(self) -> tuple[Any, float]:
+        """The step ``-H^-1 g`` from here, and the decrement ``g' H^-1 g / 2``."""
+
+    def moved(self, step: Any, length: float) -> Point:
+        """The point that lies a share ``length`` of the step from here."""
+
+
+P = TypeVar("P", bound=Point)
+
+
+@dataclass(frozen=True)
+class Minimum(Generic[P]):
+    """Where the iteration ended.
+
+    Attributes:
+        point: the last one.
+        converged: whether its decrement is within the tolerance.
+        iterations: steps taken.
+        decrement: at ``point``.
+    """
+
+    point: P
+    converged: bool
+    iterations: int
+    decrement: float
+
+
+class NoDescentError(ArithmeticError):
+    """No step along Newton's direction lowers the loss: rounding, or a direction that is none of descent."""
+
+
+def minimise(
+    start: P,
+    *,
+    tolerance: float,
+    max_iterations: int,
+    what: str,
+    armijo: float = _ARMIJO,
+    rounding: float = 0.0,
+    halvings: int = 30,
+    prepare: Callable[[P], P] | None = None,
+    bar: tqdm | None = None,
+) -> Minimum[P]:
+    """Newton's method from a point, each step halved until the loss falls as its slope promises.
+
+    A trial at a share ``l`` of a step is taken where ``loss <= before - 2 armijo l decrement + rounding |before|``.
+
+    Args:
+        start: where the loss is finite.
+        tolerance: decrement to stop at, in the units of the loss.
+        max_iterations: steps at most; the decrement of the last point is known nevertheless.
+        what: the fit, for the message.
+        armijo: share of the promised decrease that is asked for; with 0 any decrease will do.
+        rounding: of the loss, relative: what a step near the end may seem to raise it by.
+        halvings: lengths that are tried, 1, 1/2, 1/4, and so on.
+        prepare: a move without a test, made before each of Newton's, that never raises the loss.
+        bar: shows the decrement, and counts the steps.
+
+    Raises:
+        NoDescentError: if no length of a step is taken.
+    """
+    point, iterations = start, 0
+    while True:
+        if prepare is not None:
+            point = prepare(point)
+        step, decrement = point.newton()
+        if bar is not None:
+            bar.set_postfix(decrement=f"{decrement:.1e}")
+        if decrement <= tolerance or iterations >= max_iterations:
+            return Minimum(point, decrement <= tolerance, iterations, decrement)
+        point, iterations = _halve(point, step, decrement, what, armijo, rounding, halvings), iterations + 1
+        if bar is not None:
+            bar.update()
+
+
+def _halve(
+    point: P, step: Any, decrement: float, what: str, armijo: float, rounding: float, halvings: int
+) -> P:
+    """The point after the longest halving of a step that lowers the loss enough."""
+    before = point.loss
+    for halving in range(halvings):
+        length = 0.5**halving
+        trial: Any = point.moved(step, length)
+        # Stated as what must hold, so that a loss that is not a number fails too.
+        if trial.loss <= before - 2 * armijo * length * decrement + rounding * abs(before):
+            return trial
+    raise NoDescentError(f"{what}: no step along Newton's direction lowers the loss of {before:.6g} nats")
