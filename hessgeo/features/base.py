@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,20 +28,16 @@ class Embedding(ABC):
         """Embed images; every row has unit L2 norm."""
 
 
-class EmbeddingCheckpoint(ABC):
-    """What can be said of an embedding before its weights are read.
+Features = Callable[[np.ndarray], np.ndarray]
+"""A map from images (n, height, width, channels) of eight bits to one row of float32 each."""
 
-    Args:
-        checkpoint: a folder or a weights file; ``None`` for a kind that needs neither.
-        model: name of the architecture, which a weights file does not say.
-    """
 
-    @abstractmethod
-    def __init__(self, checkpoint: str | Path | None, model: str | None) -> None: ...
+class FeatureCheckpoint(ABC):
+    """What a map from images to features is read from, and what can be said of it before its weights are read."""
 
     @abstractmethod
     def check(self) -> None:
-        """Refuse what could not be loaded.
+        """Refuse what could not be loaded, from its configuration and the header of its weights.
 
         Raises:
             ValueError: one line that names the file or the model and what is wrong with it.
@@ -49,11 +45,30 @@ class EmbeddingCheckpoint(ABC):
 
     @abstractmethod
     def dimension(self, image_shape: tuple[int, int, int]) -> int:
-        """Dimension of the embedding of images of shape (height, width, channels)."""
+        """Number of features of images of shape (height, width, channels), without reading any weights."""
 
     @abstractmethod
     def files(self) -> list[str]:
-        """The files that the embedding is read from."""
+        """The files that the map is read from, which a job waits for."""
+
+    @abstractmethod
+    def load(
+        self,
+        image_shape: tuple[int, int, int] | None = None,
+        *,
+        dtype: str = "float32",
+        device: str = "cpu",
+    ) -> Features:
+        """Load the map; nothing is downloaded, and weights in a pickle are refused.
+
+        Args:
+            image_shape: (height, width, channels) of the images.
+            dtype: precision of a network, ``float32``, ``float16`` or ``bfloat16``.
+            device: where to run it.
+
+        Raises:
+            ValueError: as ``check``, if a file does not fit the model, or on an unknown dtype.
+        """
 
 
 def embed(images: da.Array, embedding: Embedding, *, threads: int) -> Float32[np.ndarray, "n d"]:

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from hessgeo.features.base import EmbeddingCheckpoint
+from hessgeo.features.base import FeatureCheckpoint
 from hessgeo.weights.files import check_file, read_json
 from hessgeo.weights.read import refuse_pickle, tensor_header
 from hessgeo.weights.tensor_kinds import refuse_kinds
 
 
-class FileCheckpoint(EmbeddingCheckpoint):
+class FileCheckpoint(FeatureCheckpoint):
     """A folder in the layout of a library, or a ``.safetensors`` file with the library's name of its model.
 
     Attributes:
@@ -30,7 +30,7 @@ class FileCheckpoint(EmbeddingCheckpoint):
     weights_name: str
     example: str
 
-    def __init__(self, checkpoint: str | Path | None, model: str | None) -> None:
+    def __init__(self, checkpoint: str | Path | None, model: str | None = None) -> None:
         if not checkpoint:
             raise ValueError(f"checkpoint is null, must be a folder of {self.library} or a weights file")
         self.path, self.model = Path(checkpoint), model
@@ -41,7 +41,7 @@ class FileCheckpoint(EmbeddingCheckpoint):
         return self.path / self.weights_name if self.path.is_dir() else self.path
 
     def files(self) -> list[str]:
-        """See ``EmbeddingCheckpoint``."""
+        """See ``FeatureCheckpoint``."""
         inside = [str(self.path / self.config_name), str(self.path / self.weights_name)]
         return [str(self.path)] if self.path.suffix == ".safetensors" else inside
 

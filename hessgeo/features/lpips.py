@@ -16,8 +16,7 @@ from torch.nn import functional
 from hessgeo.features.lpips_checkpoint import (
     BLOCKS,
     SMALLEST,
-    block_channels,
-    check_linear,
+    LpipsCheckpoint,
     convolution_names,
     linear_names,
 )
@@ -95,35 +94,26 @@ class LpipsFeatures:
         return torch.cat(layers, dim=1).cpu().numpy()
 
 
-def load_lpips(
-    checkpoint: str | Path, *, linear: str | Path | None = None, size: int | None = None, device: str = "cpu"
-) -> LpipsFeatures:
+def read_lpips(checkpoint: LpipsCheckpoint, *, device: str = "cpu") -> LpipsFeatures:
     """Read the features of LPIPS from local files.
 
-    Args:
-        checkpoint: weights of VGG-16, see ``convolution_names``; of a file of all of LPIPS its linear weights too.
-        linear: a file of linear weights, see ``linear_names``; None for those of the checkpoint, or one each.
-        size: see ``LpipsFeatures``.
-        device: where it runs.
-
     Raises:
-        ValueError: as ``convolution_names``, ``check_linear`` and ``LpipsFeatures``.
+        ValueError: as ``LpipsCheckpoint.check`` and ``LpipsFeatures``.
     """
     from torchvision.models.vgg import make_layers
 
-    names, widths = convolution_names(checkpoint)
+    checkpoint.check()
+    names, widths = convolution_names(checkpoint.network)
     channels = iter(widths)
     layout: list[str | int] = []
     for block in BLOCKS:
         layout += [*(next(channels) for _ in block), "M"]
     network: Any = make_layers(layout)[: BLOCKS[-1][-1] + 2]
-    network.load_state_dict(_tensors(checkpoint, names))
-    if linear is not None:
-        check_linear(linear, checkpoint)
-    source = linear or checkpoint
-    found = linear_names(source, block_channels(widths))
+    network.load_state_dict(_tensors(checkpoint.network, names))
+    source = checkpoint.linear or checkpoint.network
+    found = linear_names(source, checkpoint.channels)
     weights = [tensor.flatten() for tensor in _tensors(source, {name: name for name in found}).values()]
-    return LpipsFeatures(network, weights or None, size=size, device=device)
+    return LpipsFeatures(network, weights or None, size=checkpoint.size, device=device)
 
 
 def _tensors(path: str | Path, names: dict[str, str]) -> dict[str, Tensor]:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from hessgeo.features.base import FeatureCheckpoint
 from hessgeo.features.shrunk import shrunk
 from hessgeo.weights.headers import shown_name
 from hessgeo.weights.read import tensor_header
 from hessgeo.weights.tensor_kinds import refuse_kinds
+
+if TYPE_CHECKING:
+    from hessgeo.features.lpips import LpipsFeatures
 
 # Where the thirteen convolutions stand among the layers of torchvision's VGG-16, in its five blocks.
 BLOCKS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
@@ -101,40 +106,53 @@ def block_channels(widths: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(widths[end] for end in ends)
 
 
-def check_network(path: str | Path) -> None:
-    """Refuse a file that does not hold the network of LPIPS.
-
-    Raises:
-        ValueError: as ``convolution_names`` and, of linear weights in the same file, ``linear_names``.
-    """
-    _, widths = convolution_names(path)
-    linear_names(path, block_channels(widths))
-
-
-def check_linear(path: str | Path, network: str | Path) -> None:
-    """Refuse a file that does not hold the linear weights of a network.
-
-    Raises:
-        ValueError: as ``linear_names``, or if it holds none, or the network's file has its own.
-    """
-    channels = block_channels(convolution_names(network)[1])
-    if not linear_names(path, channels):
-        raise ValueError(f"{path} has no tensor lin0.model.1.weight, no linear weights of LPIPS")
-    if linear_names(network, channels):
-        raise ValueError(f"{network} has linear weights of its own")
-
-
-def feature_count(path: str | Path, shape: tuple[int, int], size: int | None) -> int:
-    """Number of features of an image, from the header of the weights.
+class LpipsCheckpoint(FeatureCheckpoint):
+    """The features of LPIPS in local files.
 
     Args:
-        path: the network's weights.
-        shape: (height, width) of an image.
-        size: see ``shrunk``.
-
-    Raises:
-        ValueError: as ``convolution_names``.
+        network: weights of VGG-16, see ``convolution_names``; of a file of all of LPIPS its linear weights too.
+        linear: a file of linear weights, see ``linear_names``; None for those of the network's file, or one each.
+        size: larger images are shrunk to this many pixels along the shorter side, see ``LpipsFeatures``.
     """
-    height, width = shrunk(shape, size)
-    channels = block_channels(convolution_names(path)[1])
-    return sum(prod((c, height >> k, width >> k)) for k, c in enumerate(channels))
+
+    def __init__(
+        self, network: str | Path, linear: str | Path | None = None, *, size: int | None = None
+    ) -> None:
+        self.network, self.linear, self.size = network, linear, size
+
+    def check(self) -> None:
+        """See ``FeatureCheckpoint``."""
+        channels = self.channels
+        own = linear_names(self.network, channels)
+        if self.linear is None:
+            return
+        if not linear_names(self.linear, channels):
+            raise ValueError(f"{self.linear} has no tensor lin0.model.1.weight, no linear weights of LPIPS")
+        if own:
+            raise ValueError(f"{self.network} has linear weights of its own")
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels at the end of each of the five blocks."""
+        return block_channels(convolution_names(self.network)[1])
+
+    def dimension(self, image_shape: tuple[int, int, int]) -> int:
+        """See ``FeatureCheckpoint``."""
+        height, width = shrunk(image_shape[:2], self.size)
+        return sum(prod((c, height >> k, width >> k)) for k, c in enumerate(self.channels))
+
+    def files(self) -> list[str]:
+        """See ``FeatureCheckpoint``."""
+        return [str(path) for path in (self.network, self.linear) if path]
+
+    def load(
+        self,
+        image_shape: tuple[int, int, int] | None = None,
+        *,
+        dtype: str = "float32",
+        device: str = "cpu",
+    ) -> LpipsFeatures:
+        """See ``FeatureCheckpoint``; of images of any shape, in single precision whatever ``dtype`` says."""
+        from hessgeo.features.lpips import read_lpips
+
+        return read_lpips(self, device=device)

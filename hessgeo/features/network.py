@@ -8,23 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from hessgeo.features.base import Embedding
-
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-
-
-def network_dtype(name: str) -> torch.dtype:
-    """The floating-point type of a network.
-
-    Raises:
-        ValueError: on a name that is not one of ``DTYPES``.
-    """
-    if name not in DTYPES:
-        raise ValueError(f"dtype is {name!r}, must be one of {', '.join(DTYPES)}")
-    return DTYPES[name]
 
 
 @dataclass(frozen=True)
@@ -72,24 +59,25 @@ class NetworkEmbedding(Embedding):
     The network runs in its own precision; images are preprocessed, and vectors normalised, in float32.
 
     Args:
-        encode: from preprocessed images to features, one row an image.
-        preprocessing: what the network takes.
+        network: the network, which is put in evaluation mode.
+        preprocessing: what it takes.
         dimension: number of features.
-        device: where the network is.
         dtype: floating-point type of its input.
+        encode: from preprocessed images to features, one row an image; the network itself if None.
     """
 
     def __init__(
         self,
-        encode: Callable[[Tensor], Tensor],
+        network: nn.Module,
         preprocessing: Preprocessing,
         *,
         dimension: int,
-        device: torch.device,
         dtype: torch.dtype,
+        encode: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        self.encode, self.preprocessing = encode, preprocessing
-        self.dimension, self.device, self.dtype = dimension, device, dtype
+        self.network, self.preprocessing = network.eval().requires_grad_(False), preprocessing
+        self.encode, self.dimension, self.dtype = encode or network, dimension, dtype
+        self.device = next(network.parameters()).device
 
     def preprocess(self, images: UInt8[np.ndarray, "n h w c"]) -> Float[Tensor, "n 3 height width"]:
         """Bring images to the network's channels, size and standardisation, see ``Preprocessing``."""

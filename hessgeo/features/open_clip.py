@@ -1,35 +1,127 @@
-"""The image tower of a CLIP of ``open_clip``, from a local folder or weights file."""
+"""The image tower of a CLIP of ``open_clip``, from a local folder or weights file.
+
+Nothing but the loading imports torch, so that settings can be checked whenever they are read.
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from hessgeo.features.network import NetworkEmbedding, Preprocessing, network_dtype
-from hessgeo.features.open_clip_checkpoint import OpenClipCheckpoint
+from hessgeo.features.checkpoint import FileCheckpoint
+from hessgeo.weights.files import read_json
+from hessgeo.weights.headers import shown_name
+from hessgeo.weights.read import tensor_shapes
 
 if TYPE_CHECKING:
     from open_clip import CLIP
 
+    from hessgeo.features.network import NetworkEmbedding
+
 PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 # Stands in for a text tower that nothing here reads.
 NO_TEXT = {"context_length": 4, "vocab_size": 2, "width": 8, "heads": 1, "layers": 1}
+# Beginnings of the names by which transformers calls the same tensors.
+TRANSFORMERS = ("vision_model.", "text_model.", "visual_projection.")
+# Beginnings of the names of both towers, of which the text's may lie unread.
+TOWERS = (
+    "visual.", "text.", "text_decoder.", "transformer.", "token_embedding.", "positional_embedding", "ln_final.",
+    "text_projection", "logit_scale", "logit_bias", "attn_mask", "input_resolution", "context_length", "vocab_size",
+)  # fmt: skip
+# MobileCLIP's own files, whose names open_clip translates itself.
+MOBILE_CLIP = "image_encoder.model."
 
 
-class OpenClipEmbedding(NetworkEmbedding):
-    """Unit embeddings of images by a CLIP, preprocessed as its ``preprocess_cfg`` says, see ``Preprocessing``.
+class OpenClipCheckpoint(FileCheckpoint):
+    """A folder in open_clip's layout, or a weights file of an architecture that open_clip has built in.
+
+    A folder holds ``open_clip_config.json`` and ``open_clip_model.safetensors``. Of a weights file, and of a folder
+    whose text tower lies elsewhere (``hf_model_name``), the image tower alone is read. A folder's images are
+    preprocessed as its ``preprocess_cfg`` says, a file's as the tag in ``model`` says, without one as all trainings of
+    the model do, and where these differ by OpenAI's mean and standard deviation; see ``Preprocessing``.
 
     Args:
-        clip: an open_clip model with its preprocessing set, as ``open_clip.create_model`` leaves it.
-        dimension: dimension of its embedding.
-        dtype: the precision it was made for.
+        checkpoint: the folder or the ``.safetensors`` file.
+        model: for a file, the architecture (``ViT-B-32``; OpenAI's weights need one with ``-quickgelu``), or that and
+            the tag of its training (``ViT-L-14/laion2b_s32b_b82k``), where trainings of one architecture preprocess
+            differently.
     """
 
-    def __init__(self, clip: CLIP, dimension: int, *, dtype: torch.dtype = torch.float32) -> None:
-        self.clip = clip.eval().requires_grad_(False)
+    library = "open_clip"
+    config_name = "open_clip_config.json"
+    weights_name = "open_clip_model.safetensors"
+    example = "ViT-B-32"
+
+    @property
+    def architecture(self) -> str:
+        """The name of the architecture, without the tag of a training."""
+        return (self.model or "").partition("/")[0]
+
+    @property
+    def tag(self) -> str:
+        """The tag of a training, or nothing."""
+        return (self.model or "").partition("/")[2]
+
+    def check(self) -> None:
+        """See ``FeatureCheckpoint``."""
+        config = self.config()
+        self.check_weights()
+        # Networks trained in parallel carry a prefix, which open_clip takes off too.
+        shapes = {name.removeprefix("module."): s for name, s in tensor_shapes(self.weights).items()}
+        if any(name.startswith(TRANSFORMERS) for name in shapes):
+            raise ValueError(
+                f"{self.weights} is a CLIP in the layout of transformers (vision_model.*), "
+                "must be in open_clip's (visual.*)"
+            )
+        if any(name.startswith(MOBILE_CLIP) for name in shapes):
+            return
+        if not any(name.startswith("visual.") for name in shapes):
+            raise ValueError(f"{self.weights} has no tensor visual.*: not a model of open_clip")
+        for name in shapes:
+            if not name.startswith(TOWERS):
+                raise ValueError(
+                    f"{self.weights} holds {shown_name(name)}, which no CLIP of open_clip has a place for"
+                )
+        for name, expected in _expected_shapes(config):
+            found = shapes.get(name)
+            if found is None or tuple(found) != expected:
+                holds = "no" if found is None else f"a {tuple(found)}"
+                about = f"the model {self.model}" if self.model else self.config_name
+                raise ValueError(f"{self.weights} holds {holds} tensor {name}, where {about} has {expected}")
+
+    def dimension(self, image_shape: tuple[int, int, int] | None = None) -> int:
+        """See ``FeatureCheckpoint``; images of any shape have the same."""
+        return int(self.config()["embed_dim"])
+
+    def load(
+        self,
+        image_shape: tuple[int, int, int] | None = None,
+        *,
+        dtype: str = "float32",
+        device: str = "cpu",
+    ) -> NetworkEmbedding:
+        """See ``FeatureCheckpoint``; images of any shape are resized, and layer norms may stay in float32."""
+        # Imported here: open_clip takes seconds.
+        import open_clip
+
+        from hessgeo.features.network import NetworkEmbedding, Preprocessing
+        from hessgeo.weights.precisions import precision_of
+
+        precision = precision_of(dtype)
+        self.check()
+        if dtype != "float32" and self.config()["vision_cfg"].get("attentional_pool"):
+            raise ValueError(
+                f"dtype is {dtype!r}, must be float32: {self.path} pools by attention, which open_clip "
+                "runs in no other"
+            )
+        options: dict[str, Any] = {"precision": PRECISIONS[dtype], "device": device, "weights_only": True}
+        if self.path.is_dir() and not self.config()["text_cfg"].get("hf_model_name"):
+            clip = open_clip.create_model(f"local-dir:{self.path}", **options)
+        else:
+            clip = _image_tower(self, options)
         settings = clip.visual.preprocess_cfg
         size = settings["size"]
         preprocessing = Preprocessing(
@@ -38,62 +130,52 @@ class OpenClipEmbedding(NetworkEmbedding):
             std=tuple(settings["std"]),
             interpolation=settings.get("interpolation", "bicubic"),
         )
-        device = next(clip.parameters()).device
-        super().__init__(clip.encode_image, preprocessing, dimension=dimension, device=device, dtype=dtype)
-
-
-def load_open_clip(
-    checkpoint: str | Path,
-    *,
-    model: str | None = None,
-    dtype: str = "float32",
-    device: str = "cpu",
-    image_shape: tuple[int, int, int] | None = None,
-) -> OpenClipEmbedding:
-    """Load the embedding from a folder in open_clip's layout, or from a weights file and a model's name.
-
-    A folder holds ``open_clip_config.json`` and ``open_clip_model.safetensors``. Of a weights file, and of a
-    folder whose text tower lies elsewhere (``hf_model_name``), the image tower alone is read. A file's images
-    are preprocessed as the tag in ``model`` says (``ViT-L-14/laion2b_s32b_b82k``), without one as all
-    trainings of the model do, and where these differ by OpenAI's mean and standard deviation. Nothing is
-    downloaded, and weights in a pickle are refused.
-
-    Args:
-        checkpoint: the folder or the ``.safetensors`` file.
-        model: for a file, the name of the architecture; OpenAI's weights need one with ``-quickgelu``.
-        dtype: ``float32``, ``float16`` or ``bfloat16``; layer norms stay in float32 where open_clip has it so.
-        device: where to run the network.
-        image_shape: not used; every image is resized to the model's input.
-
-    Raises:
-        ValueError: if a file is missing or does not fit the model, or on an unknown model or dtype.
-    """
-    # Imported here: open_clip takes seconds.
-    import open_clip
-
-    precision = network_dtype(dtype)
-    files = OpenClipCheckpoint(checkpoint, model)
-    files.check()
-    if dtype != "float32" and files.config()["vision_cfg"].get("attentional_pool"):
-        raise ValueError(
-            f"dtype is {dtype!r}, must be float32: {files.path} pools by attention, which open_clip "
-            "runs in no other"
+        return NetworkEmbedding(
+            clip, preprocessing, dimension=self.dimension(), dtype=precision, encode=clip.encode_image
         )
-    options: dict[str, Any] = {"precision": PRECISIONS[dtype], "device": device, "weights_only": True}
-    if files.path.is_dir() and not files.config()["text_cfg"].get("hf_model_name"):
-        clip = open_clip.create_model(f"local-dir:{files.path}", **options)
-    else:
-        clip = _image_tower(files, options)
-    return OpenClipEmbedding(clip, files.dimension(), dtype=precision)
+
+    def config(self) -> dict[str, Any]:
+        """The ``model_cfg``: widths and depths of both towers.
+
+        Raises:
+            ValueError: if there is neither a folder with a valid configuration nor a file with a known model.
+        """
+        self.check_source()
+        if self.path.is_dir():
+            place, config = self.path / self.config_name, self.read_config().get("model_cfg", {})
+        else:
+            built_in = built_in_models()
+            self.check_known(self.architecture, built_in)
+            place = built_in[self.architecture]
+            config = read_json(place)
+        missing = [name for name in ("embed_dim", "vision_cfg", "text_cfg") if name not in config]
+        if missing:
+            raise ValueError(f"{place} lacks model_cfg.{missing[0]}: not an open_clip model")
+        return config
 
 
-def open_clip_dimension(checkpoint: str | Path, model: str | None = None) -> int:
-    """Dimension of the embedding of a folder or file, from its configuration alone.
+def built_in_models() -> dict[str, Path]:
+    """The configurations that open_clip comes with, by the name of the model."""
+    spec = find_spec("open_clip")
+    folders = (spec.submodule_search_locations if spec else None) or []
+    return {path.stem: path for folder in folders for path in Path(folder, "model_configs").glob("*.json")}
 
-    Raises:
-        ValueError: if there is no valid configuration.
-    """
-    return OpenClipCheckpoint(checkpoint, model).dimension()
+
+def _expected_shapes(config: dict[str, Any]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Tensors that tell one image tower from another, and their shapes; none of a tower by timm."""
+    vision, dimension = config["vision_cfg"], config["embed_dim"]
+    if vision.get("timm_model_name"):
+        return
+    # What open_clip takes where a configuration says nothing.
+    width, patch, layers = vision.get("width", 768), vision.get("patch_size", 16), vision.get("layers", 12)
+    if isinstance(layers, list):
+        yield "visual.conv1.weight", (width // 2, 3, 3, 3)
+        yield "visual.attnpool.c_proj.weight", (dimension, 32 * width)
+        return
+    yield "visual.conv1.weight", (width, 3, patch, patch)
+    yield f"visual.transformer.resblocks.{layers - 1}.ln_1.weight", (width,)
+    if not vision.get("attentional_pool"):
+        yield "visual.proj", (width, dimension)
 
 
 def _image_tower(files: OpenClipCheckpoint, options: dict[str, Any]) -> CLIP:

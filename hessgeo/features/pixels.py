@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from hessgeo.features.base import Embedding, EmbeddingCheckpoint
+from hessgeo.features.base import Embedding, FeatureCheckpoint
 
 
 class PixelEmbedding(Embedding):
@@ -36,42 +36,36 @@ class PixelEmbedding(Embedding):
         return pixels / np.linalg.norm(pixels, axis=1, keepdims=True)
 
 
-class PixelCheckpoint(EmbeddingCheckpoint):
+class PixelCheckpoint(FeatureCheckpoint):
     """The pixels of an image, which need no file."""
 
-    def __init__(self, checkpoint: str | Path | None, model: str | None) -> None:
+    def __init__(self, checkpoint: str | Path | None = None, model: str | None = None) -> None:
         self.model = model
 
     def check(self) -> None:
-        """See ``EmbeddingCheckpoint``."""
+        """See ``FeatureCheckpoint``."""
         if self.model is not None:
             raise ValueError(f"model is {self.model!r}, must be null for an embedding by pixels")
 
     def dimension(self, image_shape: tuple[int, int, int]) -> int:
-        """See ``EmbeddingCheckpoint``."""
+        """See ``FeatureCheckpoint``."""
         return math.prod(image_shape)
 
     def files(self) -> list[str]:
-        """See ``EmbeddingCheckpoint``."""
+        """See ``FeatureCheckpoint``."""
         return []
 
-
-def load_pixels(
-    checkpoint: str | Path | None = None,
-    *,
-    model: str | None = None,
-    dtype: str = "float32",
-    device: str = "cpu",
-    image_shape: tuple[int, int, int] | None = None,
-) -> PixelEmbedding:
-    """The embedding by pixels, of images of ``image_shape`` (height, width, channels).
-
-    Nothing is read, and nothing runs on a device: ``checkpoint``, ``dtype`` and ``device`` change nothing.
-
-    Raises:
-        ValueError: without an image shape, or with the name of a model.
-    """
-    PixelCheckpoint(checkpoint, model).check()
-    if image_shape is None:
-        raise ValueError("image_shape is None, must be (height, width, channels) for an embedding by pixels")
-    return PixelEmbedding(image_shape)
+    def load(
+        self,
+        image_shape: tuple[int, int, int] | None = None,
+        *,
+        dtype: str = "float32",
+        device: str = "cpu",
+    ) -> PixelEmbedding:
+        """See ``FeatureCheckpoint``; precision and device change nothing, and without a shape there is none."""
+        self.check()
+        if image_shape is None:
+            raise ValueError(
+                "image_shape is None, must be (height, width, channels) for an embedding by pixels"
+            )
+        return PixelEmbedding(image_shape)

@@ -41,12 +41,12 @@ def system_files(system: Mapping[str, Any]) -> dict[str, str]:
 def embedding_files(embedding: Mapping[str, Any]) -> dict[str, str]:
     """The same of an embedding in local files."""
     # Imported here: the embedded models need none of its libraries to be listed.
-    from hessgeo.features import embedding_files as files_of
+    from hessgeo.features import describe_embedding
 
     if embedding["kind"] == "pixels":
         return {}
     path = Path(embedding["checkpoint"])
-    return _named(files_of(embedding["kind"], embedding["checkpoint"]), path, None)
+    return _named(describe_embedding(embedding["kind"], path).files(), path, None)
 
 
 def anchor_files(plane: Mapping[str, Any]) -> dict[str, str]:

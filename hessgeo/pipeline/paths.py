@@ -360,7 +360,7 @@ def feature_maps(perceptual: Mapping[str, Any] | None, *, device: str = "cpu") -
 
     Args:
         perceptual: ``kind`` classifier with its folder as ``checkpoint``, or lpips with ``checkpoint``, ``linear`` and
-            ``size`` of ``load_lpips``; None for no network.
+            ``size`` of ``LpipsCheckpoint``; None for no network.
         device: where LPIPS runs.
     """
     maps: dict[str, Features] = {"pixels": lambda images: images.reshape(len(images), -1) / np.float32(255)}
@@ -370,10 +370,10 @@ def feature_maps(perceptual: Mapping[str, Any] | None, *, device: str = "cpu") -
         model = load_classifier(perceptual["checkpoint"])
         maps["perceptual"] = lambda images: perceptual_features(model, images)
     elif perceptual is not None:
-        from hessgeo.features.lpips import load_lpips
+        from hessgeo.features.lpips_checkpoint import LpipsCheckpoint
 
-        options = {key: perceptual[key] for key in ("linear", "size")}
-        maps["perceptual"] = load_lpips(perceptual["checkpoint"], **options, device=device)
+        files = LpipsCheckpoint(perceptual["checkpoint"], perceptual["linear"], size=perceptual["size"])
+        maps["perceptual"] = files.load(device=device)
     return maps
 
 

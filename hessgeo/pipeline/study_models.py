@@ -273,9 +273,10 @@ class StudyModels:
         """Numbers of features of an image, of those whose metrics and lengths are measured beside the embedding's."""
         network, counts = self.perceptual, [prod(self.image_shape)]
         if network is not None and network["kind"] == "lpips":
-            from hessgeo.features.lpips_checkpoint import feature_count
+            from hessgeo.features.lpips_checkpoint import LpipsCheckpoint
 
-            counts.append(feature_count(network["checkpoint"], self.image_shape[:2], network["size"]))
+            files = LpipsCheckpoint(network["checkpoint"], size=network["size"])
+            counts.append(files.dimension(self.image_shape))
         return counts
 
     @property

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import dask.array as da
 import numpy as np
@@ -15,21 +16,18 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-import hessgeo.features.open_clip_checkpoint as embeddings_of_open_clip
+import hessgeo.features.open_clip as embeddings_of_open_clip
 from hessgeo.features import (
+    EMBEDDINGS,
     Embedding,
-    check_embedding,
+    FeatureCheckpoint,
+    describe_embedding,
     embed,
-    embedding_dimension,
-    embedding_files,
-    embedding_loader,
     load_embedding,
 )
-from hessgeo.features.open_clip import load_open_clip, open_clip_dimension
-from hessgeo.features.pixels import PixelEmbedding, load_pixels
+from hessgeo.features.pixels import PixelEmbedding
 from hessgeo.features.shrunk import shrunk
-from hessgeo.features.timm import load_timm
-from hessgeo.features.timm_checkpoint import architectures
+from hessgeo.features.timm import architectures
 from hessgeo.models.digit_clip import build_clip, save_clip
 
 
@@ -45,6 +43,14 @@ def checkpoint(clip, tmp_path):
     return tmp_path / "clip"
 
 
+def load(kind, path, model=None, **options):
+    return describe_embedding(kind, path, model).load(**options)
+
+
+def check(kind, path, model=None):
+    describe_embedding(kind, path, model).check()
+
+
 def images(n=11, size=8, channels=1, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (n, size, size, channels), dtype=np.uint8)
 
@@ -57,22 +63,22 @@ def smooth_image(size=64):
 
 
 def test_folder_embeds_as_the_original_model(clip, checkpoint):
-    embedding = load_open_clip(checkpoint)
+    embedding = load("open_clip", checkpoint)
     x = torch.from_numpy(images()).permute(0, 3, 1, 2).expand(-1, 3, -1, -1) / 127.5 - 1
     with torch.inference_mode():
         expected = clip.encode_image(x, normalize=True).numpy()
     # One float32 rounding of the standardisation, carried through the tower.
     assert np.allclose(embedding(images()), expected, atol=1e-6)
-    assert embedding.dimension == open_clip_dimension(checkpoint) == 12
+    assert embedding.dimension == describe_embedding("open_clip", checkpoint).dimension((8, 8, 1)) == 12
 
 
 def test_grey_images_embed_as_their_rgb_copies(checkpoint):
-    embedding = load_open_clip(checkpoint)
+    embedding = load("open_clip", checkpoint)
     assert np.array_equal(embedding(images()), embedding(np.repeat(images(), 3, axis=3)))
 
 
 def test_preprocessing_is_open_clips_own(checkpoint):
-    embedding = load_open_clip(checkpoint)
+    embedding = load("open_clip", checkpoint)
     image = smooth_image()
     transform = open_clip.image_transform(
         8, is_train=False, mean=(0.5,) * 3, std=(0.5,) * 3, resize_mode="squash", interpolation="bicubic"
@@ -88,13 +94,13 @@ def test_mean_and_std_come_from_the_folder(checkpoint):
     config = json.loads(path.read_text())
     config["preprocess_cfg"] |= {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.25, 1.0]}
     path.write_text(json.dumps(config))
-    x = load_open_clip(checkpoint).preprocess(np.full((1, 8, 8, 1), 255, dtype=np.uint8))
+    x = load("open_clip", checkpoint).preprocess(np.full((1, 8, 8, 1), 255, dtype=np.uint8))
     assert torch.allclose(x[0, :, 0, 0], torch.tensor([1.8, 3.2, 0.7]), atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["clip", "pixels"])
 def test_rows_are_unit_vectors(kind, checkpoint):
-    embedding = load_open_clip(checkpoint) if kind == "clip" else PixelEmbedding((8, 8, 1))
+    embedding = load("open_clip", checkpoint) if kind == "clip" else PixelEmbedding((8, 8, 1))
     extremes = np.stack([np.zeros((8, 8, 1)), np.full((8, 8, 1), 255)]).astype(np.uint8)
     vectors = embedding(np.concatenate([images(), extremes]))
     assert vectors.dtype == np.float32
@@ -118,7 +124,7 @@ def test_pixel_distances_are_those_of_centred_images():
 
 @pytest.mark.parametrize("kind", ["clip", "pixels"])
 def test_map_does_not_depend_on_chunks_or_threads(kind, checkpoint):
-    embedding = load_open_clip(checkpoint) if kind == "clip" else PixelEmbedding((8, 8, 1))
+    embedding = load("open_clip", checkpoint) if kind == "clip" else PixelEmbedding((8, 8, 1))
     x = images(23)
     whole = embedding(x)
     for chunks in [(23, 8, 8, 1), (7, 8, 8, 1), (1, 4, 8, 1)]:
@@ -190,21 +196,20 @@ def edit_model(**changes):
 def test_other_folders_are_refused_in_one_line(checkpoint, damage, message):
     damage(checkpoint)
     with pytest.raises(ValueError, match=message) as raised:
-        load_open_clip(checkpoint)
+        load("open_clip", checkpoint)
     assert "\n" not in str(raised.value)
 
 
 def test_other_channel_counts_are_refused(checkpoint):
     with pytest.raises(ValueError, match="2 channels"):
-        load_open_clip(checkpoint)(images(channels=2))
+        load("open_clip", checkpoint)(images(channels=2))
 
 
 def test_registry():
-    assert embedding_loader("pixels") is load_pixels
-    assert embedding_loader("open_clip") is load_open_clip
-    assert embedding_loader("timm") is load_timm
+    for kind in EMBEDDINGS:
+        assert isinstance(describe_embedding(kind, "somewhere"), FeatureCheckpoint)
     with pytest.raises(ValueError, match="not one of open_clip, pixels, timm"):
-        embedding_loader("lpips")
+        describe_embedding("lpips", "somewhere")
 
 
 # Files of weights with the name of their model. TINY is an architecture that open_clip does not come with, small
@@ -265,11 +270,13 @@ def unit(features):
 @torch.inference_mode()
 def test_file_of_open_clip_embeds_as_the_library(tiny):
     path, model = tiny
-    embedding = load_open_clip(path, model=TINY)
+    embedding = load("open_clip", path, model=TINY)
     x = images(3, size=48, channels=3)
     # The same sums in the same order.
     assert np.allclose(embedding(x), unit(model.encode_image(embedding.preprocess(x))), atol=1e-6)
-    assert embedding.dimension == embedding_dimension("open_clip", str(path), TINY, (48, 48, 3)) == 24
+    assert (
+        embedding.dimension == describe_embedding("open_clip", str(path), TINY).dimension((48, 48, 3)) == 24
+    )
 
 
 @pytest.mark.parametrize("prefix", ["visual.", "module.visual."])
@@ -278,16 +285,16 @@ def test_the_image_tower_alone_is_enough(tiny, tmp_path, prefix):
     tower = {f"{prefix}{key}": value for key, value in model.visual.state_dict().items()}
     save_file(tower, tmp_path / "tower.safetensors")
     x = images(2, size=32, channels=3)
-    check_embedding("open_clip", str(tmp_path / "tower.safetensors"), TINY)
-    alone = load_open_clip(tmp_path / "tower.safetensors", model=TINY)
-    assert np.array_equal(alone(x), load_open_clip(path, model=TINY)(x))
+    check("open_clip", str(tmp_path / "tower.safetensors"), TINY)
+    alone = load("open_clip", tmp_path / "tower.safetensors", model=TINY)
+    assert np.array_equal(alone(x), load("open_clip", path, model=TINY)(x))
 
 
 def test_text_tower_on_a_hub_is_not_needed(clip, checkpoint):
     x = images()
-    expected = load_open_clip(checkpoint)(x)
+    expected = load("open_clip", checkpoint)(x)
     edit_model(text_cfg={"hf_model_name": "roberta-base"})(checkpoint)
-    assert np.array_equal(load_open_clip(checkpoint)(x), expected)
+    assert np.array_equal(load("open_clip", checkpoint)(x), expected)
 
 
 def test_built_in_models_are_known_and_their_trainings_preprocess():
@@ -320,10 +327,10 @@ def test_expected_shapes_are_those_of_open_clip(name):
 @torch.inference_mode()
 def test_file_of_timm_embeds_as_the_library(network):
     path, features = network
-    embedding = load_timm(path, model=TIMM, image_shape=(48, 48, 3))
+    embedding = load("timm", path, model=TIMM, image_shape=(48, 48, 3))
     x = images(3, size=48, channels=3)
     assert np.allclose(embedding(x), unit(features(embedding.preprocess(x))), atol=1e-6)
-    assert embedding.dimension == embedding_dimension("timm", str(path), TIMM, (48, 48, 3)) == 64
+    assert embedding.dimension == describe_embedding("timm", str(path), TIMM).dimension((48, 48, 3)) == 64
     # Sums of single precision, in an order that follows the memory that a kernel is given.
     grey = x[..., :1]
     assert np.allclose(embedding(grey), embedding(np.repeat(grey, 3, axis=3)), rtol=0, atol=1e-6)
@@ -331,7 +338,7 @@ def test_file_of_timm_embeds_as_the_library(network):
 
 def test_preprocessing_is_timms_own(network):
     path, features = network
-    embedding = load_timm(path, model=TIMM)
+    embedding = load("timm", path, model=TIMM)
     data = timm.data.resolve_model_data_config(features) | {"crop_pct": 1.0, "crop_mode": "squash"}
     image = smooth_image(96)
     theirs = timm.data.create_transform(**data, is_training=False)(Image.fromarray(image))
@@ -349,16 +356,19 @@ def test_folder_of_timm_embeds_as_its_file(network, tmp_path):
     settings = {"mean": [0.5] * 3, "std": [0.5] * 3, "input_size": [3, 64, 64], "num_classes": 0}
     config = {"architecture": TIMM, "num_classes": 0, "pretrained_cfg": settings}
     (folder / "config.json").write_text(json.dumps(config))
-    check_embedding("timm", str(folder), None)
-    embedding = load_timm(folder)
+    check("timm", str(folder), None)
+    embedding = load("timm", folder)
     x = images(2, size=64, channels=3)
     # The folder says another mean, std and size than the architecture does by itself.
     preprocessing = replace(
-        load_timm(path, model=TIMM).preprocessing, size=(64, 64), mean=(0.5,) * 3, std=(0.5,) * 3
+        load("timm", path, model=TIMM).preprocessing, size=(64, 64), mean=(0.5,) * 3, std=(0.5,) * 3
     )
     assert embedding.preprocessing == preprocessing
     assert np.allclose(np.linalg.norm(embedding(x), axis=1), 1, atol=3e-7)
-    assert embedding_files("timm", str(folder)) == [f"{folder}/config.json", f"{folder}/model.safetensors"]
+    assert describe_embedding("timm", str(folder)).files() == [
+        f"{folder}/config.json",
+        f"{folder}/model.safetensors",
+    ]
 
 
 def test_weights_of_the_authors_of_dinov2_are_translated(network, tmp_path):
@@ -366,31 +376,30 @@ def test_weights_of_the_authors_of_dinov2_are_translated(network, tmp_path):
     theirs = {**features.state_dict(), "mask_token": torch.zeros(1, 64)}
     save_file(theirs, tmp_path / "dino.safetensors")
     x = images(2, size=32, channels=3)
-    loaded = load_timm(tmp_path / "dino.safetensors", model=TIMM)
-    assert np.array_equal(loaded(x), load_timm(path, model=TIMM)(x))
+    loaded = load("timm", tmp_path / "dino.safetensors", model=TIMM)
+    assert np.array_equal(loaded(x), load("timm", path, model=TIMM)(x))
 
 
 @torch.inference_mode()
 def test_images_keep_their_aspect_ratio_where_a_network_takes_it(network):
     path, features = network
     square = features.pretrained_cfg["input_size"][1:]
-    embedding = load_timm(path, model=TIMM, image_shape=(40, 90, 3))
+    embedding = load("timm", path, model=TIMM, image_shape=(40, 90, 3))
     # 2/3 and 3/2 of 160, to whole patches of 16: the same number of pixels but for that.
     assert tuple(square) == (160, 160)
     assert embedding.preprocessing.size == (112, 240)
     x = np.random.default_rng(0).integers(0, 256, (2, 40, 90, 3), dtype=np.uint8)
     features.set_input_size(img_size=embedding.preprocessing.size)
     assert np.allclose(embedding(x), unit(features(embedding.preprocess(x))), atol=1e-6)
-    assert load_timm(path, model=TIMM).preprocessing.size == tuple(square)
+    assert load("timm", path, model=TIMM).preprocessing.size == tuple(square)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("kind", ["open_clip", "timm"])
 def test_half_precision_agrees(kind, dtype, tiny, network):
     path, model = (tiny[0], TINY) if kind == "open_clip" else (network[0], TIMM)
-    load = embedding_loader(kind)
     x = images(4, size=32, channels=3)
-    half, full = load(path, model=model, dtype=dtype)(x), load(path, model=model)(x)
+    half, full = load(kind, path, model, dtype=dtype)(x), load(kind, path, model)(x)
     assert half.dtype == np.float32
     assert np.allclose(np.linalg.norm(half, axis=1), 1, atol=3e-7)
     assert not np.array_equal(half, full)
@@ -458,7 +467,7 @@ REFUSED = [
 @pytest.mark.parametrize(("kind", "change", "model", "message"), REFUSED)
 def test_other_files_are_refused_in_one_line(kind, change, model, message, tiny, network):
     path = change((tiny if kind == "open_clip" else network)[0])
-    for refuse in (check_embedding, lambda kind, *source: embedding_loader(kind)(source[0], model=source[1])):
+    for refuse in (check, lambda kind, *source: load(kind, source[0], model=source[1])):
         with pytest.raises(ValueError, match=message) as raised:
             refuse(kind, path and str(path), model)
         assert "\n" not in str(raised.value)
@@ -466,7 +475,10 @@ def test_other_files_are_refused_in_one_line(kind, change, model, message, tiny,
 
 def test_weights_of_another_network_are_refused_by_its_header(network):
     # Where timm is at hand: the check of settings does without it.
-    for refuse in (load_timm, lambda path, model: embedding_dimension("timm", str(path), model, (48, 48, 3))):
+    for refuse in (
+        partial(load, "timm"),
+        lambda path, model: describe_embedding("timm", str(path), model).dimension((48, 48, 3)),
+    ):
         with pytest.raises(ValueError, match=r"proj.weight, where vit_tiny_patch16_224 has \(192,"):
             refuse(network[0], model="vit_tiny_patch16_224")
 
@@ -489,7 +501,7 @@ def test_names_of_timm_are_known_without_it():
 def test_a_missing_tensor_is_an_error_when_loading(kind, missing, message, tiny, network):
     path, model = (tiny[0], TINY) if kind == "open_clip" else (network[0], TIMM)
     with pytest.raises(ValueError, match=message) as raised:
-        embedding_loader(kind)(drop(path, missing), model=model)
+        load(kind, drop(path, missing), model=model)
     assert "\n" not in str(raised.value)
 
 
@@ -518,7 +530,7 @@ def test_quantised_weights_and_adapters_are_refused_from_the_header(
         ((tiny[0], TINY), "visual.x") if kind == "open_clip" else ((network[0], TIMM), "blocks.0.x")
     )
     with pytest.raises(ValueError, match=message):
-        check_embedding(kind, str(add(path, **{f"{layer}.{name}": tensor})), model)
+        check(kind, str(add(path, **{f"{layer}.{name}": tensor})), model)
 
 
 @pytest.mark.parametrize(
@@ -532,7 +544,7 @@ def test_quantised_weights_and_adapters_are_refused_from_the_header(
 def test_a_tensor_that_nothing_reads_is_an_error_when_loading(kind, name, message, tiny, network):
     path, model = (tiny[0], TINY) if kind == "open_clip" else (network[0], TIMM)
     with pytest.raises(ValueError, match=message):
-        embedding_loader(kind)(add(path, **{name: torch.ones(3)}), model=model)
+        load(kind, add(path, **{name: torch.ones(3)}), model=model)
 
 
 def test_what_a_translation_of_names_drops_is_named(network, monkeypatch):
@@ -543,54 +555,54 @@ def test_what_a_translation_of_names_drops_is_named(network, monkeypatch):
         return {k: v for k, v in translate(state, model).items() if not k.endswith("forgotten")}
 
     monkeypatch.setattr(family, "checkpoint_filter_fn", forgetful)
-    assert embedding_loader("timm")(network[0], model=TIMM).dimension > 1
+    assert load("timm", network[0], model=TIMM).dimension > 1
     add(network[0], **{"blocks.0.mlp.forgotten": torch.ones(3), "mask_token": torch.ones(1, 3)})
     with pytest.raises(
         ValueError, match=r"holds blocks\.0\.mlp\.forgotten, which test_vit2 has no place for"
     ):
-        embedding_loader("timm")(network[0], model=TIMM)
+        load("timm", network[0], model=TIMM)
 
 
 @pytest.mark.parametrize("kind", ["open_clip", "timm"])
 def test_unknown_dtype_is_refused(kind, tiny, network):
     with pytest.raises(ValueError, match="dtype is 'int8', must be one of float32, float16, bfloat16"):
-        embedding_loader(kind)(tiny[0], model=TINY, dtype="int8")
+        load(kind, tiny[0], model=TINY, dtype="int8")
 
 
 def test_attentional_pooling_is_refused_in_half_precision(tiny, tmp_path):
     config = TINY_CONFIG | {"vision_cfg": TINY_CONFIG["vision_cfg"] | {"attentional_pool": True}}
     (tmp_path / "configurations" / f"{TINY}.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="dtype is 'float16', must be float32"):
-        load_open_clip(tiny[0], model=TINY, dtype="float16")
+        load("open_clip", tiny[0], model=TINY, dtype="float16")
 
 
 def test_pixels_have_the_signature_of_all():
-    embedding = embedding_loader("pixels")(
-        "", model=None, dtype="float32", device="cpu", image_shape=(8, 8, 1)
-    )
+    embedding = load("pixels", "", dtype="float32", device="cpu", image_shape=(8, 8, 1))
     assert np.array_equal(embedding(images()), PixelEmbedding((8, 8, 1))(images()))
-    assert embedding_dimension("pixels", None, None, (8, 8, 3)) == 192
-    assert embedding_files("pixels", None) == []
-    check_embedding("pixels", None, None)
+    assert describe_embedding("pixels", None, None).dimension((8, 8, 3)) == 192
+    assert describe_embedding("pixels", None).files() == []
+    check("pixels", None, None)
     with pytest.raises(ValueError, match="must be null"):
-        check_embedding("pixels", None, "ViT-B-32")
+        check("pixels", None, "ViT-B-32")
     with pytest.raises(ValueError, match="image_shape is None"):
-        load_pixels()
+        load("pixels", None)
 
 
 def test_files_of_a_checkpoint(checkpoint, tmp_path):
     names = ["open_clip_config.json", "open_clip_model.safetensors"]
-    assert embedding_files("open_clip", str(checkpoint)) == [f"{checkpoint}/{name}" for name in names]
-    assert embedding_files("timm", "/models/dino.safetensors") == ["/models/dino.safetensors"]
+    assert describe_embedding("open_clip", str(checkpoint)).files() == [
+        f"{checkpoint}/{name}" for name in names
+    ]
+    assert describe_embedding("timm", "/models/dino.safetensors").files() == ["/models/dino.safetensors"]
 
 
 def test_checks_need_no_torch(checkpoint, network):
     # In another process: this one has torch.
     code = (
-        "import sys; from hessgeo.features import check_embedding, embedding_dimension; "
-        "check_embedding('timm', sys.argv[2], sys.argv[3]); "
-        "source = ('open_clip', sys.argv[1], None); check_embedding(*source); "
-        "print(embedding_dimension(*source, (8, 8, 1)), 'torch' in sys.modules)"
+        "import sys; from hessgeo.features import describe_embedding; "
+        "describe_embedding('timm', sys.argv[2], sys.argv[3]).check(); "
+        "source = ('open_clip', sys.argv[1]); describe_embedding(*source).check(); "
+        "print(describe_embedding(*source).dimension((8, 8, 1)), 'torch' in sys.modules)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, checkpoint, network[0], TIMM], capture_output=True, text=True, check=True
@@ -614,7 +626,7 @@ def test_images_are_shrunk_as_pillow_does_it():
     assert found.dtype == np.uint8
     assert np.abs(found.astype(int) - expected).max() <= 1, "both round to eight bits, in fixed point"
     assert embedding.dimension == 12 * 8 * 3
-    assert np.array_equal(embedding(images), load_pixels(image_shape=(12, 8, 3))(found))
+    assert np.array_equal(embedding(images), PixelEmbedding((12, 8, 3))(found))
 
 
 def test_images_that_are_small_already_are_left_alone():

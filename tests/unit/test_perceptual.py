@@ -11,8 +11,7 @@ from torchvision.models import vgg16
 from torchvision.models.vgg import make_layers
 
 from hessgeo import store
-from hessgeo.features.lpips import load_lpips
-from hessgeo.features.lpips_checkpoint import BLOCKS, convolution_names, feature_count
+from hessgeo.features.lpips_checkpoint import BLOCKS, LpipsCheckpoint, convolution_names
 from hessgeo.grids import Grid
 from hessgeo.pipeline.paths import feature_maps
 from hessgeo.systems.slices import LatentSlice
@@ -91,18 +90,21 @@ def photographs(count, height=20, width=33, channels=3):
 @pytest.mark.parametrize("layout", ["torchvision", "features"])
 def test_squared_distance_is_lpips_with_weights_of_one(network, files, layout):
     images = photographs(2)
-    features = load_lpips(files[layout])(images)
+    features = LpipsCheckpoint(files[layout]).load()(images)
     assert features.dtype == np.float32
     # Single precision, through thirteen convolutions.
     assert ((features[0] - features[1]) ** 2).sum() == pytest.approx(lpips(network, images), rel=1e-4)
-    assert feature_count(files[layout], (20, 33), None) == features.shape[1]
+    assert LpipsCheckpoint(files[layout]).dimension((20, 33, 3)) == features.shape[1]
 
 
 def test_squared_distance_is_lpips_with_its_linear_weights(network, files, linear):
     images = photographs(2)
     expected = lpips(network, images, linear)
     assert expected < 0.9 * lpips(network, images)
-    for model in (load_lpips(files["features"], linear=files["linear"]), load_lpips(files["lpips"])):
+    for model in (
+        LpipsCheckpoint(files["features"], linear=files["linear"]).load(),
+        LpipsCheckpoint(files["lpips"]).load(),
+    ):
         features = model(images)
         assert ((features[0] - features[1]) ** 2).sum() == pytest.approx(expected, rel=1e-4)
 
@@ -117,17 +119,17 @@ def test_names_are_those_of_torchvision():
 
 def test_images_are_shrunk_to_the_shorter_side_and_one_channel_stands_for_three(files):
     large = np.full((1, 64, 96, 1), 77, dtype=np.uint8)
-    model = load_lpips(files["features"], size=32)
+    model = LpipsCheckpoint(files["features"], size=32).load()
     features = model(large)
-    assert features.shape == (1, feature_count(files["features"], (64, 96), 32))
+    assert features.shape == (1, LpipsCheckpoint(files["features"], size=32).dimension((64, 96, 3)))
     # Of one colour, an image is the same at any size.
     small = np.full((1, 32, 48, 3), 77, dtype=np.uint8)
     np.testing.assert_allclose(features, model(small), atol=1e-6)
-    assert load_lpips(files["features"], size=32)(small).shape == features.shape
+    assert LpipsCheckpoint(files["features"], size=32).load()(small).shape == features.shape
 
 
 def test_features_do_not_depend_on_the_batch(files, monkeypatch):
-    images, model = photographs(5), load_lpips(files["features"])
+    images, model = photographs(5), LpipsCheckpoint(files["features"]).load()
     whole = model(images)
     monkeypatch.setattr("hessgeo.features.lpips.PIXELS_AT_ONCE", 20 * 33 * 2)
     np.testing.assert_allclose(model(images), whole, atol=1e-6)
@@ -136,7 +138,7 @@ def test_features_do_not_depend_on_the_batch(files, monkeypatch):
 @pytest.mark.parametrize("shape", [(1, 8, 8, 1), (1, 16, 16, 4)])
 def test_images_that_are_too_small_or_have_other_channels_are_refused(files, shape):
     with pytest.raises(ValueError, match="at least 16 pixels"):
-        load_lpips(files["features"])(np.zeros(shape, np.uint8))
+        LpipsCheckpoint(files["features"]).load()(np.zeros(shape, np.uint8))
 
 
 def test_a_tensor_that_is_missing_or_of_another_shape_is_named(network, linear, files, tmp_path):
@@ -150,17 +152,17 @@ def test_a_tensor_that_is_missing_or_of_another_shape_is_named(network, linear, 
         convolution_names(path)
     save_file({name: tensor for name, tensor in linear.items() if "lin3" not in name}, path)
     with pytest.raises(ValueError, match=r"no tensor lin3\.model\.1\.weight"):
-        load_lpips(files["features"], linear=path)
+        LpipsCheckpoint(files["features"], linear=path).load()
     save_file({**linear, "lin1.model.1.weight": torch.zeros(1, 5, 1, 1)}, path)
     with pytest.raises(ValueError, match=r"\(1, 5, 1, 1\) tensor lin1"):
-        load_lpips(files["features"], linear=path)
+        LpipsCheckpoint(files["features"], linear=path).load()
     save_file({name: -tensor for name, tensor in linear.items()}, path)
     with pytest.raises(ValueError, match="negative"):
-        load_lpips(files["features"], linear=path)
+        LpipsCheckpoint(files["features"], linear=path).load()
     with pytest.raises(ValueError, match="no linear weights"):
-        load_lpips(files["features"], linear=files["features"])
+        LpipsCheckpoint(files["features"], linear=files["features"]).load()
     with pytest.raises(ValueError, match="of its own"):
-        load_lpips(files["lpips"], linear=files["linear"])
+        LpipsCheckpoint(files["lpips"], linear=files["linear"]).load()
 
 
 @pytest.mark.parametrize(
@@ -185,17 +187,17 @@ def test_a_tensor_that_nothing_reads_is_refused(network, tmp_path, name, tensor,
 def test_linear_weights_come_with_nothing_else(files, linear, tmp_path):
     twice = {f"lins.{name[3:]}": value.clone() for name, value in linear.items()}
     save_file(linear | twice | {"scaling_layer.shift": torch.ones(1, 3, 1, 1)}, tmp_path / "x.safetensors")
-    load_lpips(files["features"], linear=tmp_path / "x.safetensors")
+    LpipsCheckpoint(files["features"], linear=tmp_path / "x.safetensors").load()
     save_file(linear | {"lin5.model.1.weight": torch.ones(1, 4, 1, 1)}, tmp_path / "x.safetensors")
     with pytest.raises(ValueError, match=r"holds lin5\.model\.1\.weight, which LPIPS has not"):
-        load_lpips(files["features"], linear=tmp_path / "x.safetensors")
+        LpipsCheckpoint(files["features"], linear=tmp_path / "x.safetensors").load()
 
 
 def test_a_pickle_is_refused(tmp_path):
     path = tmp_path / "vgg16.pth"
     torch.save({"features.0.weight": torch.zeros(2)}, path)
     with pytest.raises(ValueError, match="is a pickle"):
-        load_lpips(path)
+        LpipsCheckpoint(path).load()
 
 
 class Colours:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
 from hessgeo.systems.diffusion.system import load_denoiser
-from hessgeo.weights.read import main
+from hessgeo.weights.__main__ import main
 
 # As attention was called then.
 OLD_NAMES = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}

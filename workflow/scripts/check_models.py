@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from hessgeo import store
-from hessgeo.features.open_clip import load_open_clip
+from hessgeo.features import describe_embedding
 from hessgeo.models.digit_classifier import accuracy, load_classifier, recognise
 from hessgeo.models.digit_clip import zero_shot_accuracy
 from hessgeo.models.digits import load_digits
@@ -27,9 +27,10 @@ def main(folder, numbers, held_out, seed):
     noise = sample_generators(np.arange(IMAGES), seed)
     images = denoiser.decode(denoiser.denoise(torch.from_numpy(latents), noise=noise))
     label, confidence = recognise(classifier, images)
+    clip = describe_embedding("open_clip", folder / "clip").load()
     result = {
         "classifier_accuracy": accuracy(classifier, digits.test),
-        "zero_shot_accuracy": zero_shot_accuracy(load_open_clip(folder / "clip").clip, digits.test),
+        "zero_shot_accuracy": zero_shot_accuracy(clip.network, digits.test),
         "held_out_digits": len(digits.test),
         "held_out_mean_confidence": recognise(classifier, digits.test.images)[1].mean(),
         "generated_images": IMAGES,

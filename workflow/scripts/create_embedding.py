@@ -13,7 +13,5 @@ if __name__ == "__main__":
     with script_context(snakemake) as step:
         params, source = step.params, step.params.embedder
         array = f"embedding/{step.wildcards.key}"
-        model = (source.settings["kind"], source.path, source.settings["model"])
-        shape, smaller = tuple(params.image_shape), source.settings["size"]
-        dimension = embedding_dimension(*model, shape, size=smaller)
+        dimension = embedding_dimension(source.settings, source.path, tuple(params.image_shape))
         main(params.store, array, params.size, dimension, params.shard)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def embedding_errors(check: StudyCheck) -> Iterator[str]:
     """A line if the embedding cannot be loaded, or knows other images than the study has."""
-    from hessgeo.features import check_embedding
+    from hessgeo.features import describe_embedding
 
     embedding, system = check.settings["embedding"], check.settings["system"]
     if embedding["kind"] == "pixels":
@@ -42,7 +42,7 @@ def embedding_errors(check: StudyCheck) -> Iterator[str]:
         yield from missing
         return
     try:
-        check_embedding(embedding["kind"], embedding["checkpoint"], embedding["model"])
+        describe_embedding(embedding["kind"], embedding["checkpoint"], embedding["model"]).check()
     except ValueError as error:
         allowed = f"an entry of models ({', '.join(check.models) or 'none here'}), or the files of a model"
         yield check.line("embedding.checkpoint", embedding["checkpoint"], f"{allowed} ({error})")

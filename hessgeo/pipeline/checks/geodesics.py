@@ -29,7 +29,7 @@ def path_errors(check: StudyCheck) -> Iterator[str]:
 
 
 def _perceptual_errors(check: StudyCheck) -> Iterator[str]:
-    from hessgeo.features.lpips_checkpoint import SMALLEST, check_linear, check_network
+    from hessgeo.features.lpips_checkpoint import SMALLEST, LpipsCheckpoint
 
     perceptual = check.settings["geodesics"]["perceptual"]
     network, linear = perceptual["checkpoint"], perceptual["linear"]
@@ -39,14 +39,14 @@ def _perceptual_errors(check: StudyCheck) -> Iterator[str]:
             yield check.line("geodesics.perceptual.linear", linear, allowed)
         return
     try:
-        check_network(network)
+        LpipsCheckpoint(network).check()
     except ValueError as error:
         allowed = f"null, or a .safetensors file of VGG-16 or LPIPS ({error})"
         yield check.line("geodesics.perceptual.checkpoint", network, allowed)
         return
     if linear is not None:
         try:
-            check_linear(linear, network)
+            LpipsCheckpoint(network, linear).check()
         except ValueError as error:
             allowed = f"null, or a .safetensors file of linear weights of LPIPS ({error})"
             yield check.line("geodesics.perceptual.linear", linear, allowed)

@@ -21,11 +21,11 @@ from hessgeo.systems.diffusion.merging import merge_lora
 from hessgeo.systems.diffusion.networks import load_file_parts, load_folder_part
 from hessgeo.systems.diffusion.schedules import check_schedule
 from hessgeo.weights.own_folder import own_folder
+from hessgeo.weights.precisions import precision_of
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline, SchedulerMixin
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 # Parts that change no image, which a pipeline would otherwise load or warn of.
 ABSENT: dict[str, dict[str, Any]] = {
     "stable-diffusion": {
@@ -68,10 +68,9 @@ def load_pipeline(
         ValueError: one line, on weights that are incomplete or do not fit their configuration, a scheduler that
             the checkpoint cannot follow, an unknown dtype or a LoRA that does not fit.
     """
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype is {dtype!r}, must be one of {', '.join(DTYPES)}")
+    precision = precision_of(dtype)
     with _heard(checkpoint.path):
-        pipeline = _load(checkpoint, make_scheduler(checkpoint, scheduler), DTYPES[dtype])
+        pipeline = _load(checkpoint, make_scheduler(checkpoint, scheduler), precision)
         for lora in loras:
             merge_lora(pipeline, checkpoint, lora["file"], float(lora["weight"]))
         pipeline.to(device)
