@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool
 
 from hessgeo.evaluation.path_scores import (
     MeanInterval,
@@ -121,3 +122,14 @@ def _columns(found: dict[str, MeanInterval]) -> dict[str, float]:
         ends = {"low": interval.low, "high": interval.high, "count": interval.count}
         columns |= {name: interval.mean} | {f"{name}_{end}": value for end, value in ends.items()}
     return columns
+
+
+def shown_pairs(scores: pd.DataFrame, count: int) -> list[int]:
+    """The pairs that figures show: the first across a boundary, in the order drawn, then the first within a phase."""
+    first = scores[scores["method"] == scores["method"].iloc[0]]
+    return first["pair"].iloc[across_first(first["within_phase"].to_numpy(), count)].tolist()
+
+
+def across_first(within_phase: Bool[np.ndarray, "pair"], count: int) -> list[int]:
+    """Places of the first ``count`` pairs across a boundary, filled up with the first within a phase."""
+    return np.argsort(within_phase, kind="stable")[:count].tolist()

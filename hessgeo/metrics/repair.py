@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.ndimage import gaussian_filter
 
+from hessgeo.grids import Grid
 from hessgeo.metrics.diagnostics import eigenvalues, in_units
 
 
@@ -72,3 +74,21 @@ def relative_floor(
             f"the median of the largest eigenvalue is {median}, must be positive to set a floor by"
         )
     return fraction * median
+
+
+def repaired_field(
+    g: Float[np.ndarray, "na nb 2 2"], grid: Grid, *, smoothing: float, floor: float
+) -> Repaired:
+    """A metric at the nodes of a grid at the resolution that paths are solved at: filtered, then repaired.
+
+    A Gaussian filter over a Hessian is the Hessian of the filtered potential. Without it the metric changes by orders
+    of magnitude from node to node, which neither the grid nor a path can resolve.
+
+    Args:
+        g: the metric, on the nodes of ``grid``.
+        grid: the nodes; eigenvalues are compared in units in which it is square.
+        smoothing: width of the filter, nodes; none if 0.
+        floor: see ``relative_floor``.
+    """
+    smooth = gaussian_filter(g, (smoothing, smoothing, 0, 0), mode="nearest") if smoothing > 0 else g
+    return repair(smooth, floor=relative_floor(smooth, floor, units=grid.square), units=grid.square)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from scipy.ndimage import gaussian_filter
 
 from hessgeo.evaluation.path_scores import (
@@ -24,6 +24,7 @@ from hessgeo.evaluation.path_scores import (
     turning_by_place,
     within_one_phase,
 )
+from hessgeo.evaluation.path_table import across_first
 from hessgeo.geodesics import Curves, geodesics
 from hessgeo.geodesics.curves import curvature, subdivided
 from hessgeo.geodesics.lines import spherical_lines, straight_lines
@@ -34,7 +35,7 @@ from hessgeo.metrics.conformal import DensityMetric, log_quantile
 from hessgeo.metrics.gridded import GriddedMetric
 from hessgeo.metrics.measured import FeatureRows
 from hessgeo.metrics.pullback import feature_metric
-from hessgeo.metrics.repair import Repaired, relative_floor, repair
+from hessgeo.metrics.repair import repaired_field
 from hessgeo.systems.base import System
 from hessgeo.systems.batches import SAMPLED_AT_ONCE
 from hessgeo.systems.slices import LatentSlice
@@ -77,27 +78,16 @@ def study_metrics(
         grid: the nodes.
         settings: the settings ``geodesics``.
     """
-    floor, mended = settings["floor"], fisher_field(fisher, grid, settings)
+    floor, smoothing = settings["floor"], settings["smoothing"]
+    mended = repaired_field(fisher, grid, smoothing=smoothing, floor=floor)
     metric = GriddedMetric(mended.metric, grid)
     metrics = {"fisher": StudyMetric(metric, mended.count / grid.size, mended.floor)}
     for name, values in features.items():
-        found = feature_metric(values, grid, smoothing=settings["smoothing"], floor=floor)
+        found = feature_metric(values, grid, smoothing=smoothing, floor=floor)
         metrics[name] = StudyMetric(found.metric, found.repaired / grid.size, found.floor)
     if log_density is not None:
         metrics["density"] = StudyMetric(_density_metric(log_density, grid, settings), 0.0, 0.0)
     return metrics
-
-
-def fisher_field(fisher: Float[np.ndarray, "na nb 2 2"], grid: Grid, settings: Mapping[str, Any]) -> Repaired:
-    """The Fisher metric at the resolution that paths are solved at: filtered, then repaired.
-
-    A Gaussian filter over a Hessian is the Hessian of the filtered potential. Without it the metric changes by orders
-    of magnitude from node to node, which neither the grid nor a path can resolve.
-    """
-    width = settings["smoothing"]
-    smooth = gaussian_filter(fisher, (width, width, 0, 0), mode="nearest") if width > 0 else fisher
-    units = grid.square
-    return repair(smooth, floor=relative_floor(smooth, settings["floor"], units=units), units=units)
 
 
 def _density_metric(
@@ -421,23 +411,13 @@ def certificates(paths: xr.Dataset, metrics: Mapping[str, StudyMetric]) -> dict[
     return {"pairs": paths.sizes["pair"], **numbers}
 
 
-def shown_pairs(scores: pd.DataFrame, count: int) -> list[int]:
-    """The pairs that figures show: the first across a boundary, in the order drawn, then the first within a phase."""
-    first = scores[scores["method"] == scores["method"].iloc[0]]
-    return first["pair"].iloc[_across_first(first["within_phase"].to_numpy(), count)].tolist()
-
-
-def _across_first(within_phase: Bool[np.ndarray, "pair"], count: int) -> list[int]:
-    return np.argsort(within_phase, kind="stable")[:count].tolist()
-
-
 def shown_paths(
     paths: xr.Dataset, label: Int[np.ndarray, "na nb"], grid: Grid, count: int
 ) -> list[tuple[int, int]]:
-    """Method and pair of the geodesics and straight lines of ``shown_pairs``, known before any path is scored."""
+    """Method and pair of the geodesics and straight lines that figures show, known before any path is scored."""
     methods, points = list(paths["method"].to_numpy()), paths["points"].to_numpy()
     within = within_one_phase(label, grid, points[0, :, 0], points[0, :, -1])
-    pairs = _across_first(within, count)
+    pairs = across_first(within, count)
     return [(methods.index(name), pair) for name in ("fisher", "linear") for pair in pairs]
 
 

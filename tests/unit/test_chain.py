@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from hessgeo.evaluation.posterior_rows import fitted_rows, measured_rows
 from hessgeo.grids import Grid, parameter_points
 from hessgeo.phases import boundary_growth
 from hessgeo.pipeline import chain, phase_chain
@@ -62,7 +63,7 @@ def test_the_nearest_node_is_nearest():
 
 def test_fitted_rows_are_the_model_posterior():
     fit, sources = quadratic(GRID), np.array([0, 17, 98])
-    rows = chain.fitted_rows(fit, GRID.points, sources, GRID)
+    rows = fitted_rows(fit, GRID.points, sources, GRID)
     value, gradient = fit["free_energy"].to_numpy().ravel(), fit["gradient"].to_numpy().reshape(-1, 2)
     for row, source in zip(rows, sources, strict=True):
         weight = np.exp([30 * (gradient[source] @ t - f) for t, f in zip(GRID.points, value, strict=True)])
@@ -72,8 +73,8 @@ def test_fitted_rows_are_the_model_posterior():
 
 def test_fitted_rows_follow_the_density_of_the_samples():
     t = np.repeat(GRID.points, [1 + 2 * (k == 40) for k in range(GRID.size)], axis=0)
-    once = chain.fitted_rows(quadratic(GRID), GRID.points, np.array([40]), GRID)[0]
-    thrice = chain.fitted_rows(quadratic(GRID), t, np.array([40]), GRID)[0]
+    once = fitted_rows(quadratic(GRID), GRID.points, np.array([40]), GRID)[0]
+    thrice = fitted_rows(quadratic(GRID), t, np.array([40]), GRID)[0]
     odds = (thrice / once) / (thrice / once)[0]
     np.testing.assert_allclose(odds, np.where(np.arange(GRID.size) == 40, 3, 1), rtol=1e-9)
 
@@ -85,7 +86,7 @@ def test_measured_rows_are_those_of_the_samples_spread_over_the_nodes(kernel):
     embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
     moments = posterior(embedding, GRID.points, kernel=kernel, resolution=4.0)
     assert isinstance(moments, Posterior)
-    rows = chain.measured_rows(moments, embedding, np.array([5, 50]), GRID)
+    rows = measured_rows(moments, embedding, np.array([5, 50]), GRID)
     expected = posterior_rows(embedding, np.array([5, 50]), kernel=kernel, resolution=4.0)
     np.testing.assert_allclose(rows, expected, atol=1e-12)
     # Their mean is the mean that went into the file, up to its single-precision products.

@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from hessgeo import store
+from hessgeo.evaluation.posterior_rows import fitted_rows, measured_rows
 from hessgeo.free_energies.convex import ConvexProblem
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid
@@ -280,7 +281,7 @@ def test_a_network_posterior_is_fitted_on_its_own_nodes():
     np.testing.assert_allclose(problem.marginal, found.marginal, rtol=1e-12)
     np.testing.assert_array_equal(problem.log_weight, 0)
     np.testing.assert_allclose(problem.nodes, GRID.points)
-    rows = chain.measured_rows(found, np.empty((60, 0)), np.array([3, 17]), GRID)
+    rows = measured_rows(found, np.empty((60, 0)), np.array([3, 17]), GRID)
     np.testing.assert_allclose(rows, found.rows[[3, 17]], rtol=1e-5)
     with pytest.raises(ValueError, match="no grid over the box"):
         found.carrier(Grid(((-1.0, 2.0), (-1.0, 1.0)), (15, 13)))
@@ -318,9 +319,9 @@ def test_a_gaussian_family_is_recovered_from_rows_on_other_nodes():
     assert fit.certificate["mean_divergence"] == pytest.approx(0, abs=1e-5)
     fields = store.free_energy_dataset(fit, fine, attributes={})
     chosen = np.array([4, 250])
-    fitted = chain.fitted_rows(fields, t, chosen, fine, carrier=carrier)
+    fitted = fitted_rows(fields, t, chosen, fine, carrier=carrier)
     np.testing.assert_allclose(
-        fitted, chain.measured_rows(exact, np.empty((300, 0)), chosen, carrier), atol=1e-3 * p.max()
+        fitted, measured_rows(exact, np.empty((300, 0)), chosen, carrier), atol=1e-3 * p.max()
     )
 
 

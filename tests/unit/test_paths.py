@@ -9,7 +9,7 @@ import torch
 import yaml
 from scipy.spatial.distance import pdist
 
-from hessgeo.evaluation.path_table import table_2, turning_at_boundaries, turning_contrasts
+from hessgeo.evaluation.path_table import shown_pairs, table_2, turning_at_boundaries, turning_contrasts
 from hessgeo.figures.tables import number_with_interval, save_table
 from hessgeo.free_energies.potentials import POTENTIALS
 from hessgeo.geodesics.curves import length
@@ -25,7 +25,6 @@ from hessgeo.pipeline.paths import (
     path_features,
     perceptual_path_lengths,
     score_paths,
-    shown_pairs,
     shown_paths,
     solve_paths,
     span_coordinates,

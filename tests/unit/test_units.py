@@ -9,6 +9,7 @@ import torch
 from hessgeo.estimators.base import Estimate
 from hessgeo.evaluation.gauge import affine_in_parameters, affine_part, align, remove_affine_part
 from hessgeo.evaluation.metric_scores import metric_scores
+from hessgeo.evaluation.posterior_rows import fitted_rows
 from hessgeo.free_energies.conjugate import fit_conjugate_map
 from hessgeo.free_energies.mlp import fit_mlp
 from hessgeo.free_energies.moments import fit_moments
@@ -101,7 +102,7 @@ def study(change):
         "codazzi": codazzi_residual(fields["fisher_metric"].to_numpy(), grid),
         "label": phases.label,
         "ridge": phases.ridge,
-        "rows": chain.fitted_rows(fields, grid.points, sources, grid),
+        "rows": fitted_rows(fields, grid.points, sources, grid),
         "numbers": np.array(
             [fit.certificate[name] for name in ("noise", "misfit", "smoothness", "mean_divergence")]
         ),

@@ -3,11 +3,12 @@
 import numpy as np
 
 from hessgeo import store
+from hessgeo.evaluation.path_table import shown_pairs
 from hessgeo.figures import geodesic_mosaic, mosaic, save_figure
 from hessgeo.grids import Grid
 from hessgeo.metrics.diagnostics import eigenvalues, in_units
+from hessgeo.metrics.repair import repaired_field
 from hessgeo.pipeline import script_context
-from hessgeo.pipeline.paths import fisher_field, shown_pairs
 
 
 def main(images, free_energy, paths, scores, boundaries, grid, nodes, settings, output):
@@ -18,7 +19,8 @@ def main(images, free_energy, paths, scores, boundaries, grid, nodes, settings, 
     numbers = {"pair": np.array(pairs), "length": of_fisher["fisher"], "length_of_line": of_line["fisher"]}
     numbers |= {name: of_fisher[name] for name in ("certified", "residual", "within_phase")}
     fisher = free_energy["fisher_metric"].to_numpy()
-    largest = eigenvalues(in_units(fisher_field(fisher, grid, settings).metric, grid.square))[..., 1]
+    field = repaired_field(fisher, grid, smoothing=settings["smoothing"], floor=settings["floor"])
+    largest = eigenvalues(in_units(field.metric, grid.square))[..., 1]
     figure, table = geodesic_mosaic.draw(images, nodes, grid, largest, boundaries, curves, numbers)
     save_figure(figure, table, output.svg, output.png, output.csv, verdict=free_energy.attrs["verdict"])
 

@@ -3,10 +3,10 @@
 import numpy as np
 
 from hessgeo import store
+from hessgeo.evaluation.posterior_rows import fitted_rows, measured_rows
 from hessgeo.figures import posteriors, save_figure
 from hessgeo.grids import Grid
 from hessgeo.pipeline import script_context
-from hessgeo.pipeline.chain import fitted_rows, measured_rows
 
 
 def choose_sources(phases, t, count):

@@ -7,6 +7,7 @@ import pandas as pd
 
 from hessgeo import store
 from hessgeo.evaluation.gauge import remove_affine_part
+from hessgeo.evaluation.posterior_rows import fitted_rows, measured_rows
 from hessgeo.grids import Grid
 from hessgeo.phases.scaling import boundary_growth
 from hessgeo.pipeline import chain, phase_chain, pick_device, script_context
@@ -25,7 +26,7 @@ def scan_row(embedding, t, grid, resolution, params, threads):
     value, gradient = fields["free_energy"].to_numpy(), fields["gradient"].to_numpy()
     largest = metric["largest_eigenvalue"].to_numpy()
     sources = np.unique(np.linspace(0, len(t) - 1, min(len(t), 256)).astype(int))
-    rows = chain.measured_rows(result, embedding, sources, grid), chain.fitted_rows(fields, t, sources, grid)
+    rows = measured_rows(result, embedding, sources, grid), fitted_rows(fields, t, sources, grid)
     row = {
         "N": resolution,
         "range_free_energy": np.ptp(remove_affine_part(grid.points, value.ravel())),
