@@ -1,0 +1,163 @@
+"""The command ``hessgeo``: Snakemake's own command with our Snakefile, in any folder, and what else one types often."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hessgeo.pipeline.place import SNAKEFILE, workflow_folder
+
+__all__ = ["app", "snakemake_command"]
+
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+REPORT = "results/report.html"
+
+app = typer.Typer(
+    help="The Hessian geometry of what a generative model has learned. What is not known here goes to Snakemake.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+Study = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="[STUDY.yaml]", help="settings, merged over the defaults; without it the embedded digits"
+    ),
+]
+Cores = Annotated[str, typer.Option("--cores", "-c", help="cores to use, a number or all")]
+
+
+def snakemake_command(study: Path | None, *arguments: str, cores: str = "all") -> list[str]:
+    """The command that runs the workflow in the working directory.
+
+    Args:
+        study: a file of settings, or None for the defaults.
+        arguments: targets and options of Snakemake.
+        cores: a number, or ``all``.
+
+    Raises:
+        ValueError: if the file is missing or no file of settings; ``cores`` is neither a number nor ``all``.
+    """
+    if not re.fullmatch(r"all|[1-9]\d*", cores):
+        raise ValueError(f"--cores: {cores!r} is not allowed; allowed: a number from 1, or all")
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(workflow_folder() / SNAKEFILE),
+        "--cores",
+        cores,
+    ]
+    if study is not None and str(study).startswith("-"):
+        # An option of Snakemake's, which stands where a file may.
+        study, arguments = None, (str(study), *arguments)
+    if study is None:
+        return [*command, *arguments]
+    if study.suffix not in (".yaml", ".yml") or not study.is_file():
+        raise ValueError(
+            f"{study} is no file of settings; allowed: a .yaml file, as `hessgeo init` writes one"
+        )
+    # Last: a list of files ends where the command does, and would take targets for more of them.
+    return [*command, *arguments, "--configfile", str(study)]
+
+
+def _become(study: Path | None, *arguments: str, cores: str = "all") -> None:
+    """End in Snakemake, in this process: signals, progress and the exit status are its own."""
+    try:
+        command = snakemake_command(study, *arguments, cores=cores)
+    except (ValueError, FileNotFoundError) as error:
+        _refuse(error)
+    os.execv(command[0], command)
+
+
+def _refuse(error: Exception) -> None:
+    typer.echo(f"hessgeo: {error}", err=True)
+    raise typer.Exit(1)
+
+
+@app.command(context_settings=PASSED_ON)
+def run(context: typer.Context, study: Study = None, cores: Cores = "all") -> None:
+    """Build studies: samples, posterior, free energy, metric, phases and figures, under results/.
+
+    Targets and options of Snakemake may follow: `hessgeo run study.yaml table2 --dry-run`.
+    """
+    _become(study, *context.args, cores=cores)
+
+
+@app.command(context_settings=PASSED_ON)
+def plan(context: typer.Context, study: Study = None, cores: Cores = "all") -> None:
+    """Say what studies take (time, memory, disk) before any of it is done."""
+    _become(study, "plan", *context.args, cores=cores)
+
+
+@app.command(context_settings=PASSED_ON)
+def verify(context: typer.Context, study: Study = None, cores: Cores = "all") -> None:
+    """Compare everything under results with what vouches for it, and remove what is damaged."""
+    _become(study, "verify", *context.args, cores=cores)
+
+
+@app.command(context_settings=PASSED_ON)
+def report(
+    context: typer.Context,
+    study: Study = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="the page to write")] = Path(REPORT),
+) -> None:
+    """Write all figures of what is built, with their captions, into one page."""
+    _become(study, "--report", str(output), *context.args)
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="the file to write")] = Path("study.yaml"),
+    example: Annotated[str, typer.Option("--example", "-e", help="which example to start from")] = "start",
+) -> None:
+    """Write a file of settings to start from."""
+    studies = workflow_folder() / "workflow" / "studies"
+    examples = sorted(path.stem for path in studies.glob("*.yaml"))
+    if example not in examples:
+        _refuse(ValueError(f"--example: {example!r} is not allowed; allowed: {', '.join(examples)}"))
+    try:
+        with file.open("x", encoding="utf-8") as target:
+            target.write((studies / f"{example}.yaml").read_text(encoding="utf-8"))
+    except FileExistsError:
+        _refuse(ValueError(f"{file} is there already, and is left as it is; allowed: the name of a new file"))
+    except OSError as error:
+        _refuse(ValueError(f"{file} cannot be written: {error.strerror}"))
+    typer.echo(f"wrote {file}; next: hessgeo run {file}")
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="a pickle or a TorchScript archive of weights")],
+    target: Annotated[Path, typer.Argument(help="the .safetensors file to write")],
+    key: Annotated[str | None, typer.Option(help="which of several networks, such as params_ema")] = None,
+) -> None:
+    """Convert a pickle of weights to safetensors, without running code in it."""
+    from hessgeo.weights.pickles import convert_pickle  # loads torch
+
+    try:
+        typer.echo(convert_pickle(source, target, key=key))
+    except ValueError as error:
+        _refuse(error)
+
+
+@app.command("open")
+def open_study(
+    folder: Annotated[Path, typer.Argument(help="the folder of a study, such as results/digits")],
+) -> None:
+    """Say what a study found: samples, fit, verdict, phases, and where its figures are."""
+    import hessgeo
+
+    try:
+        typer.echo(repr(hessgeo.open(folder)))
+    except (ValueError, OSError) as error:
+        _refuse(error)
+    for figure in sorted((folder / "figures").glob("*.png")):
+        typer.echo(figure)

@@ -1,0 +1,23 @@
+"""Where the workflow lies: in the checkout, or in what was installed of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SNAKEFILE = "Snakefile"
+SHARE = "share"  # folder of the package into which a wheel puts what lies beside the package in a checkout
+
+
+def workflow_folder() -> Path:
+    """The folder that holds the Snakefile, ``config.yaml``, ``workflow`` and ``envs``.
+
+    Raises:
+        FileNotFoundError: if the package was installed without them.
+    """
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package.parent, package / SHARE):
+        if (folder / SNAKEFILE).is_file() and (folder / "workflow").is_dir():
+            return folder
+    raise FileNotFoundError(
+        f"{package} was installed without the workflow: there is no {SHARE}/{SNAKEFILE} in it"
+    )
