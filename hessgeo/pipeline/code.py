@@ -32,11 +32,12 @@ class Code:
     """The code of a checkout, as its files are when they are first asked for.
 
     Args:
-        root: folder that holds the package and ``workflow/scripts``.
+        root: folder that holds ``workflow/scripts``, and the package unless this was installed without the checkout.
     """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
+        self.packages = self.root if (self.root / PACKAGE).is_dir() else Path(__file__).parents[2]
         self._known: dict[Path, _Module] = {}
 
     def of(self, script: str, chosen: Mapping[str, Sequence[str]] | None = None) -> str:
@@ -83,7 +84,8 @@ class Code:
 
     def _parse(self, file: Path) -> dict[str, Any]:
         tree = ast.parse(file.read_bytes())
-        inside = file.relative_to(self.root).with_suffix("").parts
+        around = self.packages if file.is_relative_to(self.packages / PACKAGE) else self.root
+        inside = file.relative_to(around).with_suffix("").parts
         package = inside if file.name == "__init__.py" else inside[:-1]
         package = package[:-1] if package[-1:] == ("__init__",) else package
         names = {name for node in _run(tree) for name in _imports(node, package)}
@@ -109,7 +111,7 @@ class Code:
                 raise ModuleNotFoundError(f"{name} is imported, and there is no {'.'.join(parts[:length])}")
 
     def _place(self, name: str) -> Path:
-        return self.root.joinpath(*name.split("."))
+        return self.packages.joinpath(*name.split("."))
 
 
 def _run(tree: ast.AST) -> Iterator[ast.AST]:
