@@ -45,7 +45,6 @@ with one_line_each():
         config,
         files=[config_file][replaced:] + workflow.overwrite_configfiles,
         entries=given.config,
-        schema=Path(workflow.basedir, "workflow", "schemas", "config.schema.yaml"),
     )
 
 again = repeat_command(workflow.main_snakefile, given.configfiles, given.config_args, replaced=replaced)

@@ -43,11 +43,6 @@ def shared_folder(tmp_path_factory):
     return get
 
 
-@pytest.fixture(scope="session")
-def schema(repository):
-    return repository / "workflow" / "schemas" / "config.schema.yaml"
-
-
 @pytest.fixture
 def config(repository):
     return yaml.safe_load((repository / "config.yaml").read_text(encoding="utf-8"))

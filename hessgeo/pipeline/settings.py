@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
-
-import yaml
 
 from hessgeo.pipeline.checks.results import name_errors, results_errors
 from hessgeo.pipeline.config_files import SettingsError, confirm_config, merge_config
 from hessgeo.pipeline.derived import image_shape, latent_shape, merged, sample_count
 from hessgeo.pipeline.generative import generative_errors
-from hessgeo.pipeline.schema import fill_defaults, listed, nearest, schema_errors, shown
+from hessgeo.pipeline.schema import defaults, fill_defaults, listed, nearest, rules, schema_errors, shown
 from hessgeo.pipeline.solvable import solvable_errors
 from hessgeo.pipeline.study import StudyCheck
 
-__all__ = ["Settings", "SettingsError", "merged", "read_configuration", "read_settings"]
+__all__ = ["Settings", "SettingsError", "merged", "read_configuration", "read_settings", "study_defaults"]
 
 
 @dataclass(frozen=True)
@@ -66,10 +63,9 @@ class Settings:
         return sample_count(self.studies[study]["sampling"])
 
 
-@cache
-def _read_schema(path: Path) -> dict[str, Any]:
-    # The reader in C is eight times as fast as the one in Python.
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+def study_defaults() -> dict[str, Any]:
+    """The settings of a study that says nothing: a copy of every default, in sections as of ``Settings.studies``."""
+    return defaults("study")
 
 
 def _run_errors(config: Mapping[str, Any]) -> Iterator[str]:
@@ -89,7 +85,7 @@ def _comparison_errors(comparisons: Mapping[str, Any], run: tuple[str, ...]) -> 
 
 
 def read_configuration(
-    config: Mapping[str, Any], *, files: Sequence[str | Path], entries: Mapping[str, Any], schema: Path
+    config: Mapping[str, Any], *, files: Sequence[str | Path], entries: Mapping[str, Any]
 ) -> Settings:
     """The settings of a run of Snakemake, whose files are read again, strictly.
 
@@ -97,18 +93,17 @@ def read_configuration(
         config: what Snakemake made of files and entries.
         files: configuration files, each merged over those before it.
         entries: those of ``--config``, merged over them all.
-        schema: as for ``read_settings``.
 
     Raises:
         SettingsError: one line for each entry that is not allowed.
     """
     own = merge_config(files, entries)
-    settings = read_settings(own, schema)
+    settings = read_settings(own)
     confirm_config(config, own)
     return settings
 
 
-def read_settings(config: Mapping[str, Any], schema: Path) -> Settings:
+def read_settings(config: Mapping[str, Any]) -> Settings:
     """Check a configuration and complete it.
 
     A study is ``defaults`` with its own entries merged in, entry by entry; what ``defaults`` lacks comes from
@@ -116,26 +111,19 @@ def read_settings(config: Mapping[str, Any], schema: Path) -> Settings:
 
     Args:
         config: the content of ``config.yaml`` and of what was merged into it.
-        schema: the file ``config.schema.yaml``.
 
     Raises:
         SettingsError: one line for each entry that is not allowed.
     """
-    rules = _read_schema(schema)
-    if errors := schema_errors(config, rules):
+    if errors := schema_errors(config):
         raise SettingsError(errors)
-    complete = {key: config.get(key, part.get("default", {})) for key, part in rules["properties"].items()}
-    for key in ("defaults", "models", "solvable"):
-        complete[key] = fill_defaults(complete[key], {"type": "object", **rules["properties"][key]}, rules)
-    complete["generative"] = fill_defaults(complete["generative"], rules["properties"]["generative"], rules)
+    complete = fill_defaults(config, rules("config"))
     errors = [*results_errors(complete["results"]), *name_errors(complete), *_run_errors(complete)]
     errors += list(generative_errors(complete["generative"], complete["models"]))
-    checks = {
-        name: StudyCheck(name, complete, rules) for name in complete["run"] if name in complete["studies"]
-    }
+    checks = {name: StudyCheck(name, complete) for name in complete["run"] if name in complete["studies"]}
     for check in list(checks.values()):
         if check.owner in complete["studies"]:
-            checks.setdefault(check.owner, StudyCheck(check.owner, complete, rules))
+            checks.setdefault(check.owner, StudyCheck(check.owner, complete))
     errors += [line for check in checks.values() for line in check.errors()]
     for part, key in (("system.checkpoint", "checkpoint"), ("embedding.checkpoint", "clip")):
         if complete[key] is not None and not any(part in check.general for check in checks.values()):

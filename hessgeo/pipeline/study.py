@@ -10,7 +10,7 @@ from hessgeo.pipeline.checks.geodesics import path_errors
 from hessgeo.pipeline.checks.sampling import resolution_errors, sampling_errors, slice_errors
 from hessgeo.pipeline.checks.system import system_errors
 from hessgeo.pipeline.derived import merged
-from hessgeo.pipeline.schema import fill_defaults, shown
+from hessgeo.pipeline.schema import fill_defaults, rules, shown
 
 _UNSET = object()
 
@@ -24,11 +24,10 @@ class StudyCheck:
 
     Args:
         name: name of its entry in ``studies``.
-        config: the whole configuration.
-        rules: the whole schema.
+        config: the whole configuration, complete but for what differs in each study.
     """
 
-    def __init__(self, name: str, config: Mapping[str, Any], rules: Mapping[str, Any]) -> None:
+    def __init__(self, name: str, config: Mapping[str, Any]) -> None:
         self.name, self.models = name, config["models"]
         self.override = config["studies"][name]
         self.owner = self.override.get("samples") or config["defaults"]["samples"]
@@ -37,7 +36,7 @@ class StudyCheck:
             shared = {key: config["studies"][self.owner].get(key, {}) for key in SHARED}
             base = merged(base, {key: value for key, value in shared.items() if value != {}})
         settings = merged(base, self.override)
-        self.settings = fill_defaults(settings, rules["$defs"]["study"], rules)
+        self.settings = fill_defaults(settings, rules("study"))
         self.config = config
         self.general: dict[str, str] = {}
         for part, key in (("system", "checkpoint"), ("embedding", "clip")):

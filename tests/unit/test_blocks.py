@@ -20,9 +20,9 @@ CHANGE = {
 
 
 @pytest.fixture
-def layout(config, schema, repository, tmp_path, monkeypatch):
+def layout(config, repository, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return lambda *changes: Layout(read_settings(_merge(config, *changes), schema), repository)
+    return lambda *changes: Layout(read_settings(_merge(config, *changes)), repository)
 
 
 def _merge(config, *changes):

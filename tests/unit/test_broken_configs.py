@@ -86,7 +86,7 @@ def test_there_are_enough_of_them():
 
 @pytest.mark.parametrize("number", range(len(ENTRIES)))
 def test_a_broken_configuration_is_refused_in_lines_and_an_odd_one_accepted(
-    number, base, schema, tmp_path, tmp_path_factory, monkeypatch
+    number, base, tmp_path, tmp_path_factory, monkeypatch
 ):
     from snakemake.common.configfile import load_configfile
 
@@ -102,10 +102,10 @@ def test_a_broken_configuration_is_refused_in_lines_and_an_odd_one_accepted(
     before, start = sorted(tmp_path.rglob("*")), time.process_time()
     if "accepted" in entry:
         config = merged(common, load_configfile(change))
-        assert read_configuration(config, files=[*files, change], entries={}, schema=schema).studies
+        assert read_configuration(config, files=[*files, change], entries={}).studies
     else:
         with pytest.raises(SettingsError) as caught:
-            read_configuration({}, files=[*files, change], entries={}, schema=schema)
+            read_configuration({}, files=[*files, change], entries={})
         lines = str(caught.value).split("\n")
         assert any(entry["refused"] in line for line in lines), lines
         for line in lines:
@@ -117,7 +117,7 @@ def test_a_broken_configuration_is_refused_in_lines_and_an_odd_one_accepted(
     assert sorted(tmp_path.rglob("*")) == before, "something was created"
 
 
-def test_settings_are_read_without_torch(repository, schema, tmp_path):
+def test_settings_are_read_without_torch(repository, tmp_path):
     # In another process, as this one may have torch.
     code = """
 import sys
@@ -125,17 +125,16 @@ from pathlib import Path
 from hessgeo.pipeline.config_files import SettingsError, merge_config
 from hessgeo.pipeline.settings import read_settings
 
-config, schema, *studies = map(Path, sys.argv[1:])
+config, *studies = map(Path, sys.argv[1:])
 for study in [[], *([study] for study in studies)]:
     try:
-        read_settings(merge_config([config, *study], {}), schema)
+        read_settings(merge_config([config, *study], {}))
     except SettingsError as error:
         assert "null is not allowed" in str(error), error
 print([name for name in ("torch", "diffusers", "timm", "open_clip", "xarray") if name in sys.modules])
 """
     files = [
         repository / "config.yaml",
-        schema,
         *sorted((repository / "workflow" / "studies").glob("*.yaml")),
     ]
     done = subprocess.run(

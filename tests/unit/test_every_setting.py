@@ -14,6 +14,7 @@ from hessgeo.features import load_embedding
 from hessgeo.models.digit_clip import build_clip, save_clip
 from hessgeo.pipeline.derived import latent_shape, merged
 from hessgeo.pipeline.loading import latent_plane, load_system
+from hessgeo.pipeline.schema import defaults
 from hessgeo.pipeline.settings import SettingsError, read_settings
 from hessgeo.systems.slices import random_anchors
 
@@ -68,11 +69,6 @@ OTHERS = {"kind", "checkpoint", "config", "size", "compile"}
 
 
 @pytest.fixture(scope="module")
-def rules(schema):
-    return yaml.safe_load(schema.read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
 def checkpoints(small_checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     weight = np.random.default_rng(0).standard_normal((4, 3 * 16 * 16)).astype(np.float32)
@@ -110,12 +106,12 @@ def loras(checkpoints, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def defaults(repository):
+def base(repository):
     return yaml.safe_load((repository / "config.yaml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
-def read(schema, defaults, tmp_path, monkeypatch):
+def read(base, tmp_path, monkeypatch):
     """The complete settings of one study, or the lines that refuse it."""
     monkeypatch.chdir(tmp_path)
 
@@ -123,7 +119,7 @@ def read(schema, defaults, tmp_path, monkeypatch):
         embedding = {"kind": "pixels"}
         change = {"studies": {"digits": {"embedding": embedding, **study}}}
         try:
-            return read_settings(merged(defaults, change), schema).studies["digits"]
+            return read_settings(merged(base, change)).studies["digits"]
         except SettingsError as error:
             return str(error).splitlines()
 
@@ -153,10 +149,9 @@ def drawn():
     return get
 
 
-def test_the_table_names_every_setting(rules):
-    properties = rules["$defs"]["study"]["properties"]
-    assert {*SYSTEM, *OTHERS} == set(properties["system"]["properties"])
-    assert {*EMBEDDING, "kind", "checkpoint", "model"} == set(properties["embedding"]["properties"])
+def test_the_table_names_every_setting():
+    assert {*SYSTEM, *OTHERS} == set(defaults("system"))
+    assert {*EMBEDDING, "kind", "checkpoint", "model"} == set(defaults("embedding"))
 
 
 @pytest.mark.parametrize("family", BASE)

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from hessgeo.pipeline.layout import Layout
+from hessgeo.pipeline.schema import defaults
 from hessgeo.pipeline.settings import merged, read_settings
 
 PIXELS = {"kind": "pixels"}
@@ -21,10 +21,10 @@ DIFFERENT, SAME = "different", "same"
 
 
 @pytest.fixture
-def study(config, schema, tmp_path, monkeypatch):
+def study(config, tmp_path, monkeypatch):
     """The layout of a study with changes of the defaults, in a folder of its own; the settings are read once."""
     monkeypatch.chdir(tmp_path)
-    settings = read_settings(config, schema)
+    settings = read_settings(config)
 
     def make(*changes, models=None):
         changed = settings.studies["digits"]
@@ -135,9 +135,8 @@ def check(before, after, effect):
         ("embedding", OF_EMBEDDING),
     ],
 )
-def test_every_setting_has_been_decided_on(schema, part, cases):
-    rules = yaml.safe_load(schema.read_text(encoding="utf-8"))
-    assert {name for name, _, _ in cases} >= set(rules["$defs"]["study"]["properties"][part]["properties"])
+def test_every_setting_has_been_decided_on(part, cases):
+    assert {name for name, _, _ in cases} >= set(defaults(part))
 
 
 def test_images_of_a_diffusion_model(study, dream):

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from scipy.spatial.distance import pdist
 
 from hessgeo.evaluation.path_table import shown_pairs, table_2, turning_at_boundaries, turning_contrasts
@@ -31,6 +30,7 @@ from hessgeo.pipeline.paths import (
     strips_of,
     study_metrics,
 )
+from hessgeo.pipeline.schema import defaults
 from hessgeo.systems.memory import peak_memory
 from hessgeo.systems.slices import LatentSlice
 
@@ -354,9 +354,7 @@ def test_tables_name_the_embedding_that_was_used_and_no_other(embedding, name, t
 
 
 def test_every_method_and_score_has_a_name():
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
-    geodesics = schema["$defs"]["study"]["properties"]["geodesics"]["properties"]
-    assert set(path_tables.METHODS) == set(geodesics["methods"]["items"]["enum"])
+    assert set(path_tables.METHODS) == set(defaults("geodesics")["methods"])
 
 
 def test_turning_at_boundaries_is_a_paired_difference():

@@ -219,10 +219,10 @@ def test_what_fills_up_the_last_batch_is_counted():
 
 
 @pytest.fixture
-def entry(config, schema, repository, tmp_path, monkeypatch):
+def entry(config, repository, tmp_path, monkeypatch):
     """The default study in an empty folder."""
     monkeypatch.chdir(tmp_path)
-    return Layout(read_settings(config, schema), repository).studies[0]
+    return Layout(read_settings(config), repository).studies[0]
 
 
 def test_a_model_that_is_to_be_trained_is_not_probed(entry):

@@ -4,24 +4,25 @@ import json
 
 import numpy as np
 import pytest
-import yaml
+from jsonschema import Draft202012Validator
 
 from hessgeo.pipeline.digest import digest
 from hessgeo.pipeline.layout import Layout
-from hessgeo.pipeline.schema import fill_defaults
-from hessgeo.pipeline.settings import SettingsError, merged, read_settings
+from hessgeo.pipeline.schema import defaults, rules
+from hessgeo.pipeline.schema.__main__ import config_text
+from hessgeo.pipeline.settings import SettingsError, merged, read_settings, study_defaults
 from hessgeo.store import shard_file, sidecar_file
 from hessgeo.store.shards import create_array, create_samples
 
 
 @pytest.fixture
-def errors(config, schema, tmp_path, monkeypatch):
+def errors(config, tmp_path, monkeypatch):
     """Lines that a change of the default configuration gives, read in an empty folder."""
     monkeypatch.chdir(tmp_path)
 
     def read(change):
         with pytest.raises(SettingsError) as caught:
-            read_settings(merged(config, change), schema)
+            read_settings(merged(config, change))
         lines = str(caught.value).splitlines()
         assert all(line.startswith("hessgeo: ") for line in lines)
         assert list(tmp_path.iterdir()) == []
@@ -218,14 +219,14 @@ def write_pipeline(folder, **unet):
     return str(folder)
 
 
-def test_a_checkpoint_folder_gives_the_shapes(config, schema, tmp_path, monkeypatch):
+def test_a_checkpoint_folder_gives_the_shapes(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = write_pipeline(tmp_path / "pipeline", sample_size=[16, 24])
     np.save("anchors.npy", np.random.default_rng(0).standard_normal((3, 3, 16, 24)))
     change = study(
         embedding={"kind": "pixels"}, system={"checkpoint": folder}, slice={"anchors": "anchors.npy"}
     )
-    settings = read_settings(merged(config, change), schema)
+    settings = read_settings(merged(config, change))
     assert settings.image_shape("digits") == (16, 24, 3)
     assert "-16x24x3-" in Layout(settings, tmp_path).of("digits").layout
 
@@ -251,43 +252,50 @@ def test_a_conditional_checkpoint_is_refused(errors, tmp_path_factory):
     assert "is conditional on a class" in line
 
 
-def test_the_schema_agrees_with_config_yaml(config, schema):
-    rules = yaml.safe_load(schema.read_text())
-    empty = {"models": {"digits": {}}, "studies": {}}
-    filled = fill_defaults(empty, rules, rules)
-    assert filled["defaults"] == config["defaults"]
-    assert filled["models"] == config["models"]
-    assert filled["generative"] == config["generative"]
-    assert {key: filled[key] for key in ("results", "run")} == {
-        key: config[key] for key in ("results", "run")
-    }
+def test_config_yaml_is_written_from_the_schema(repository):
+    text = (repository / "config.yaml").read_text(encoding="utf-8")
+    assert text == config_text(), "python -m hessgeo.pipeline.schema > config.yaml"
 
 
-def test_every_setting_is_described(schema):
-    rules = yaml.safe_load(schema.read_text())
+def test_a_configuration_of_nothing_is_that_of_the_defaults(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    least = read_settings({"models": {"digits": {}}, "studies": {"digits": {}}})
+    assert least.studies == {"digits": study_defaults()} == read_settings(config).studies
+    assert least.models == read_settings(config).models
+    assert least.generative == read_settings(config).generative
+    one, other = study_defaults(), study_defaults()
+    one["slice"]["extent"][0][0] = 7
+    assert other == study_defaults(), "defaults are shared"
 
+
+def test_every_setting_is_described():
     def walk(part, name):
         for key, entry in part.get("properties", {}).items():
-            assert "description" in entry or "$ref" in entry, f"{name}.{key}"
+            assert entry.get("description") or key == "encoder", f"{name}.{key}"
             walk(entry, f"{name}.{key}")
+            walk(entry.get("additionalProperties") or {}, f"{name}.{key}")
 
-    for name, part in {"": rules, **rules["$defs"]}.items():
-        walk(part, name)
+    walk(rules("config"), "")
 
 
-def test_a_study_is_the_defaults_with_its_own_entries(config, schema, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["study", "model", "solvable", "generative"])
+def test_every_default_is_allowed(name):
+    assert not list(Draft202012Validator(rules(name)).iter_errors(defaults(name)))
+
+
+def test_a_study_is_the_defaults_with_its_own_entries(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     change = study(slice={"extent": [[0, 1], [0, 1]]}, posterior={"kernel": "laplace"})
-    complete = read_settings(merged(config, change), schema).studies["digits"]
+    complete = read_settings(merged(config, change)).studies["digits"]
     assert complete["slice"] == {**config["defaults"]["slice"], "extent": [[0, 1], [0, 1]]}
     assert complete["posterior"] == {**config["defaults"]["posterior"], "kernel": "laplace"}
     assert complete["sampling"] == config["defaults"]["sampling"]
 
 
 @pytest.fixture
-def layout_of(config, schema, tmp_path, monkeypatch):
+def layout_of(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return lambda change: Layout(read_settings(merged(config, change), schema), tmp_path).of("digits")
+    return lambda change: Layout(read_settings(merged(config, change)), tmp_path).of("digits")
 
 
 @pytest.mark.parametrize(
@@ -378,10 +386,10 @@ def backwards(value):
     return value
 
 
-def test_the_order_of_keys_in_a_file_means_nothing(config, schema):
+def test_the_order_of_keys_in_a_file_means_nothing(config):
     # Snakemake compares params as text: another order would have everything done again.
-    settings = read_settings(config, schema)
-    other = read_settings(backwards(config), schema)
+    settings = read_settings(config)
+    other = read_settings(backwards(config))
     for part in ("studies", "models", "generative"):
         for name, entry in getattr(settings, part).items():
             assert str(getattr(other, part)[name]) == str(entry)

@@ -11,6 +11,7 @@ from hessgeo.estimators import registry
 from hessgeo.estimators.registry import ESTIMATORS, NETWORKS
 from hessgeo.pipeline.lattices import largest_coupling
 from hessgeo.pipeline.layout import Layout
+from hessgeo.pipeline.schema import defaults
 from hessgeo.pipeline.settings import SettingsError, merged, read_settings
 from hessgeo.pipeline.solvable_layout import FIGURES, TABLES
 from hessgeo.pipeline.solvable_systems import gather_samples, load_system
@@ -24,11 +25,11 @@ def main_of(repository, script):
 
 
 @pytest.fixture
-def read(config, schema, tmp_path, monkeypatch, repository):
+def read(config, tmp_path, monkeypatch, repository):
     monkeypatch.chdir(tmp_path)
 
     def read(**change):
-        settings = read_settings(merged(config, {"solvable": change}), schema)
+        settings = read_settings(merged(config, {"solvable": change}))
         return Layout(settings, repository).solvable
 
     return read
@@ -156,19 +157,17 @@ def test_settings_of_a_system_go_before_those_of_all(read):
     assert layout.network_settings("ising-10", "exponential")["steps"] == 9
 
 
-def test_every_estimator_reads_a_network_that_is_known(schema):
+def test_every_estimator_reads_a_network_that_is_known():
     assert {entry.network for entry in ESTIMATORS.values()} - {None} == set(NETWORKS)
-    rules = yaml.safe_load(schema.read_text())["$defs"]
-    assert list(rules["solvable_networks"]["properties"]) == list(NETWORKS)
-    assert list(rules["solvable_estimators"]["properties"]) == list(ESTIMATORS)
+    assert list(defaults("solvable_networks")) == list(NETWORKS)
+    assert list(defaults("solvable_estimators")) == list(ESTIMATORS)
 
 
 @pytest.mark.parametrize(("part", "names"), [("networks", NETWORKS), ("estimators", ESTIMATORS)])
-def test_the_schema_knows_the_settings_of_each(schema, part, names):
-    rules = yaml.safe_load(schema.read_text())["$defs"][f"solvable_{part}"]["properties"]
+def test_the_schema_knows_the_settings_of_each(part, names):
     known = registry.trainer if part == "networks" else registry.estimator
     for name in names:
-        assert set(rules[name]["properties"]) == set(known(name).DEFAULTS), name
+        assert set(defaults(f"solvable_{part}")[name]) == set(known(name).DEFAULTS), name
 
 
 def test_the_targets_are_all_tables_and_figures(read):

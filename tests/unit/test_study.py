@@ -19,10 +19,10 @@ PIXELS = {"kind": "pixels"}  # what every model's images can be embedded by
 
 
 @pytest.fixture
-def read(config, schema, tmp_path, monkeypatch):
+def read(config, tmp_path, monkeypatch):
     """Settings of a change of the default configuration, read in a folder of its own."""
     monkeypatch.chdir(tmp_path)
-    return lambda *changes: read_settings(merge(config, *changes), schema)
+    return lambda *changes: read_settings(merge(config, *changes))
 
 
 @pytest.fixture
@@ -350,7 +350,7 @@ def test_a_network_takes_the_place_of_distances(read, refused, tmp_path):
     assert line.startswith("studies.digits.posterior.network.bundle: 9 is not allowed; allowed: at most ")
 
 
-def test_every_study_file_is_allowed(config, schema, repository, small_checkpoint, tmp_path, monkeypatch):
+def test_every_study_file_is_allowed(config, repository, small_checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     files = sorted((repository / "workflow" / "studies").glob("*.yaml"))
     assert len(files) >= 7
@@ -364,7 +364,7 @@ def test_every_study_file_is_allowed(config, schema, repository, small_checkpoin
         if change.get("defaults", {}).get("system", {}).get("checkpoint", "embedded") is None:
             here["checkpoint"] = str(small_checkpoint(builder))
         pixels = {"defaults": {"embedding": {"kind": "pixels", "model": None}}}
-        settings = read_settings(merge(config, change, here, pixels), schema)
+        settings = read_settings(merge(config, change, here, pixels))
 
         assert len(Layout(settings, tmp_path).targets) > 40 * len(settings.run)
 

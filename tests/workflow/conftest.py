@@ -54,8 +54,7 @@ class Workflow:
     def study(self):
         """Paths of the (first) study, relative to the working directory."""
         config = yaml.safe_load((self.repository / "config.yaml").read_text())
-        schema = self.repository / "workflow" / "schemas" / "config.schema.yaml"
-        settings = read_settings(merged(config, self.overrides), schema)
+        settings = read_settings(merged(config, self.overrides))
         return Layout(settings, self.repository).studies[0]
 
     def in_folder(self):

@@ -43,9 +43,9 @@ def compare(name, found, same):
         ("generative-quick", ["densities"]),
     ],
 )
-def test_names_of_all_results_stay(repository, schema, study, parts):
+def test_names_of_all_results_stay(repository, study, parts):
     files = [repository / "config.yaml", repository / "workflow" / "studies" / f"{study}.yaml"]
-    layout = Layout(read_settings(merge_config(files[: 1 + (study != "default")], {}), schema), repository)
+    layout = Layout(read_settings(merge_config(files[: 1 + (study != "default")], {})), repository)
     names = {
         "studies": layout.targets,
         "paths": layout.path_targets,

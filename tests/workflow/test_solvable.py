@@ -16,9 +16,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def layout(repository, schema, quick):
+def layout(repository, quick):
     config = yaml.safe_load((repository / "config.yaml").read_text())
-    return Layout(read_settings(merged(config, quick), schema), repository).solvable
+    return Layout(read_settings(merged(config, quick)), repository).solvable
 
 
 def test_everything_is_made_and_nothing_is_left_to_do(built, layout):
