@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
@@ -152,12 +152,11 @@ def pull_back(
     curvature[definite] = thermodynamic_curvature(
         bend[definite], free_energy.third(natural[definite]).detach()
     )
-    errors = _errors(free_energy)
     return Estimate(
         value=value,
         gradient=np.einsum("nij,ni->nj", jacobian, slope),
         metric=np.swapaxes(jacobian, 1, 2) @ bend.numpy() @ jacobian,
-        metric_error=None if errors is None else errors(natural, torch.from_numpy(jacobian)).numpy(),
+        metric_error=_error(free_energy, natural, torch.from_numpy(jacobian)),
         curvature=curvature,
         numbers=dict(numbers or {}),
     )
@@ -166,15 +165,21 @@ def pull_back(
 def in_study(free_energy: FreeEnergy, samples: Samples, numbers: Mapping[str, Any] | None = None) -> Estimate:
     """The estimate that a potential of the study's own parameters implies: its Hessian is the metric."""
     points = torch.from_numpy(samples.grid.points)
-    errors = _errors(free_energy)
     value, slope, bend = (
         part(points).detach().cpu().numpy()
         for part in (free_energy.value, free_energy.gradient, free_energy.hessian)
     )
-    error = None if errors is None else errors(points).numpy()
-    return Estimate(value=value, gradient=slope, metric=bend, metric_error=error, numbers=dict(numbers or {}))
+    return Estimate(
+        value=value,
+        gradient=slope,
+        metric=bend,
+        metric_error=_error(free_energy, points),
+        numbers=dict(numbers or {}),
+    )
 
 
-def _errors(free_energy: FreeEnergy) -> Callable[..., torch.Tensor] | None:
-    """Standard errors of the Hessian; a perceptron knows none."""
-    return getattr(free_energy, "hessian_error", None)
+def _error(
+    free_energy: FreeEnergy, t: torch.Tensor, jacobian: torch.Tensor | None = None
+) -> Float[np.ndarray, "n 2 2"] | None:
+    """Standard errors of the metric; None where the fit knows none."""
+    return free_energy.hessian_error(t, jacobian).numpy() if free_energy.knows_errors else None

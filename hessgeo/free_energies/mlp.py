@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from hessgeo.free_energies.base import FreeEnergy
+from hessgeo.free_energies.base import Certificate, FitData, FreeEnergy
 from hessgeo.grids import Frame, Grid
 
 _ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU, "softplus": nn.Softplus}
@@ -37,7 +38,7 @@ class MlpFreeEnergy(FreeEnergy):
         frame: Frame,
         step: tuple[float, float],
         resolution: float,
-        certificate: dict[str, float | int | bool | str],
+        certificate: Certificate,
     ) -> None:
         self.network = network
         self.frame = frame
@@ -168,6 +169,24 @@ def fit_mlp(
         verdict="a perceptron's training does not tell how far from its minimum it ends",
     )
     return fit
+
+
+def mlp_of_posterior(data: FitData, settings: Mapping[str, Any]) -> MlpFreeEnergy:
+    """``fit_mlp`` to the rows of some sources, with the settings ``free_energy.mlp`` of a study."""
+    posterior, options = data.posterior, settings["mlp"]
+    usable = np.arange(len(posterior.t)) if posterior.row_sources is None else posterior.row_sources
+    count = min(options["sources"], len(usable))
+    sources = np.sort(np.random.default_rng(data.seed).choice(usable, count, replace=False))
+    return fit_mlp(
+        data.rows(sources),
+        posterior.t[sources],
+        posterior.carrier(data.grid),
+        resolution=posterior.resolution,
+        **{key: options[key] for key in ("width", "depth", "steps", "learning_rate")},
+        seed=data.seed,
+        device=data.device,
+        progress=data.progress,
+    )
 
 
 def _perceptron(

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hessgeo.free_energies.base import FreeEnergy
+from hessgeo.free_energies.base import Certificate, FreeEnergy
 from hessgeo.grids import Grid
 from hessgeo.posteriors.base import Posterior, row_moments
 
@@ -24,7 +24,7 @@ class KnownPotential(FreeEnergy):
         self.formula = formula
         self.kinked = kinked
         self.resolution = float("nan")
-        self.certificate = {"exact": True}
+        self.certificate: Certificate = {"converged": True}
 
     def value(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
         """``F(t)``."""

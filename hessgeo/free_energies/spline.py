@@ -8,8 +8,9 @@ the posterior only, the mean of every source and the marginal over sources.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -17,13 +18,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hessgeo.free_energies.approximation import ApproximationError, other_count, project
-from hessgeo.free_energies.base import FreeEnergy
+from hessgeo.free_energies.base import Certificate, FitData, FreeEnergy
 from hessgeo.free_energies.convex import ConvexProblem, Reduction
 from hessgeo.free_energies.smoothness import SmoothnessPrior
-from hessgeo.free_energies.verdict import judge, narrow_share
+from hessgeo.free_energies.verdict import Verdict, judge, narrow_share
 from hessgeo.grids import Frame, Grid
 from hessgeo.numerics.bsplines import SplineBasis
 from hessgeo.numerics.factor import in_words
+from hessgeo.numerics.newton import Minimum, minimise
 from hessgeo.posteriors.base import Posterior
 
 _ROUGH = 0.1  # decrement, in nats over all sources, that is enough before the weight changes
@@ -40,6 +42,8 @@ class SplineFreeEnergy(FreeEnergy):
         approximation: the error that the basis itself makes, which adds to it; None where it is not known.
     """
 
+    knows_errors = True
+
     def __init__(
         self,
         basis: SplineBasis,
@@ -47,7 +51,7 @@ class SplineFreeEnergy(FreeEnergy):
         covariance: Float[Tensor, "size size"],
         *,
         resolution: float,
-        certificate: dict[str, float | int | bool | str],
+        certificate: Certificate,
         approximation: ApproximationError | None = None,
     ) -> None:
         self.approximation = approximation
@@ -76,7 +80,7 @@ class SplineFreeEnergy(FreeEnergy):
         return _symmetric(by_order, t.shape[:-1], rank=3)
 
     def value_error(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
-        """Standard error of ``F(t)`` in the gauge of the coefficients."""
+        """See ``FreeEnergy``."""
         points = t.reshape(-1, 2)
         square = self._variance(self.basis.matrix(points))
         if self.approximation is not None:
@@ -84,7 +88,7 @@ class SplineFreeEnergy(FreeEnergy):
         return square.sqrt().reshape(t.shape[:-1])
 
     def gradient_error(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
-        """Standard errors of the gradient, in the same gauge."""
+        """See ``FreeEnergy``."""
         points = t.reshape(-1, 2)
         square = torch.stack([self._variance(self.basis.matrix(points, d)) for d in ((1, 0), (0, 1))], dim=-1)
         if self.approximation is not None:
@@ -94,12 +98,7 @@ class SplineFreeEnergy(FreeEnergy):
     def hessian_error(
         self, t: Float[Tensor, "*batch 2"], jacobian: Float[Tensor, "*batch 2 2"] | None = None
     ) -> Float[Tensor, "*batch 2 2"]:
-        """Standard errors of the metric's entries; free of any gauge.
-
-        Args:
-            t: where.
-            jacobian: ``[i, j] = d t_i / d u_j``; the errors are then those of ``J' g J``, the metric in ``u``.
-        """
+        """See ``FreeEnergy``."""
         points = t.reshape(-1, 2)
         designs = [self.basis.matrix(points, (2 - k, k)) for k in range(3)]
         j = torch.eye(2).to(t).expand(len(points), 2, 2) if jacobian is None else jacobian.reshape(-1, 2, 2)
@@ -180,40 +179,34 @@ def fit_spline(
     narrow = narrow_share(posterior, carrier)
     splines = most_splines(splines, carrier)
     problem = ConvexProblem.of(posterior, grid, splines, device)
-    prior = SmoothnessPrior.of(problem)
-    gauge = prior.gauge
-    state = _minimise(problem, prior, smoothness, tolerance, max_iterations, progress)
-    reduction, weight = state.reduction, state.smoothness
-    inverse = torch.cholesky_inverse(prior.factor(reduction.hessian, weight))
-    inverse = inverse - gauge @ (gauge.T @ inverse @ gauge) @ gauge.T
-    degrees = prior.degrees(inverse, weight)
-    misfit = reduction.misfit(problem.mean, degrees)
-    noise = reduction.noise(prior.scatter)
-    cross_entropy, entropy = reduction.loss / len(posterior.t), float(posterior.entropy.mean())
-    verdict = judge(
-        narrow, cross_entropy - entropy, reduction.typical_noise(prior.scatter), math.exp(cross_entropy)
-    )
-    certificate: dict[str, float | int | bool | str] = {
-        "converged": state.decrement <= tolerance,
-        "iterations": state.iterations,
-        "decrement": state.decrement,
-        "smoothness": weight,
-        "degrees_of_freedom": degrees,
-        "misfit": misfit,
-        "noise": noise,
-        "mean_divergence": verdict.divergence,
-        "loss": reduction.loss,
-        **verdict.numbers,
-        "gauge": "coefficients without affine part",
-    }
+    found = _minimise(problem, smoothness, tolerance, max_iterations, progress)
+    point = found.point
+    covariance, numbers = _spread(point)
+    entropies = point.reduction.loss / len(posterior.t), float(posterior.entropy.mean())
+    verdict = _verdict(point, narrow, *entropies)
     return SplineFreeEnergy(
         SplineBasis.over(grid.extent, splines),
-        state.coefficients.reshape(problem.basis.shape).cpu(),
-        (max(misfit, noise) * inverse).cpu(),
+        point.c.reshape(problem.basis.shape).cpu(),
+        covariance.cpu(),
         resolution=posterior.resolution,
-        certificate=certificate,
-        approximation=_approximation(problem, state, grid.frame, tolerance, max_iterations),
+        certificate={
+            **found.certificate,
+            "smoothness": point.weight,
+            **numbers,
+            "mean_divergence": verdict.divergence,
+            "loss": point.reduction.loss,
+            **verdict.numbers,
+            "gauge": "coefficients without affine part",
+        },
+        approximation=_approximation(point, grid.frame, tolerance, max_iterations),
     )
+
+
+def spline_of_posterior(data: FitData, settings: Mapping[str, Any]) -> SplineFreeEnergy:
+    """``fit_spline`` with the settings ``free_energy`` of a study."""
+    options = {key: settings[key] for key in ("smoothness", "tolerance", "max_iterations")}
+    options |= {"splines": tuple(settings["splines"]), "device": data.device, "progress": data.progress}
+    return fit_spline(data.posterior, data.grid, **options)
 
 
 def most_splines(splines: tuple[int, int], carrier: Grid) -> tuple[int, int]:
@@ -222,102 +215,107 @@ def most_splines(splines: tuple[int, int], carrier: Grid) -> tuple[int, int]:
     return a, b
 
 
-def _approximation(
-    problem: ConvexProblem, state: _State, frame: Frame, tolerance: float, max_iterations: int
-) -> ApproximationError:
-    """What the same fit, at the same weight of the prior, makes of another number of splines."""
-    splines = other_count(problem.basis.a.count), other_count(problem.basis.b.count)
-    other = problem.with_splines(splines)
-    prior = SmoothnessPrior.of(other)
-    c = project(problem.basis, state.coefficients.cpu(), other.basis).to(state.coefficients)
-    start = _State(c, other.reduce(c), state.smoothness, math.inf, 0)
-    with tqdm(disable=True) as bar:
-        found = _newton(other, prior, start, tolerance, max_iterations, bar)
-    pairs = [(p.basis, s.coefficients.cpu()) for p, s in ((problem, state), (other, found))]
-    return ApproximationError.between(frame, pairs[0], pairs[1])
-
-
 @dataclass(frozen=True)
-class _State:
-    coefficients: Float[Tensor, "size"]
+class _Point:
+    """Coefficients and the reduction there, at some weight of the prior; a ``newton.Point``.
+
+    Almost every full step is taken, so each trial is reduced at once: the next step needs that anyway.
+    """
+
+    problem: ConvexProblem
+    prior: SmoothnessPrior
+    weight: float
+    c: Float[Tensor, "size"]
     reduction: Reduction
-    smoothness: float
-    decrement: float
-    iterations: int
+
+    @classmethod
+    def at(
+        cls, problem: ConvexProblem, prior: SmoothnessPrior, weight: float, c: Float[Tensor, "size"]
+    ) -> _Point:
+        return cls(problem, prior, weight, c, problem.reduce(c))
+
+    @property
+    def loss(self) -> float:
+        return self.reduction.loss + float(self.weight / 2 * self.c @ self.prior.penalty @ self.c)
+
+    def newton(self) -> tuple[Float[Tensor, "size"], float]:
+        slope = self.reduction.gradient + self.weight * self.prior.penalty @ self.c
+        factor = self.prior.factor(self.reduction.hessian, self.weight)
+        step = -torch.cholesky_solve(slope[:, None], factor)[:, 0]
+        return step, float(-(slope @ step) / 2)
+
+    def moved(self, step: Float[Tensor, "size"], length: float) -> _Point:
+        return self.at(self.problem, self.prior, self.weight, self.c + length * step)
 
 
 def _minimise(
     problem: ConvexProblem,
-    prior: SmoothnessPrior,
     smoothness: float | Literal["auto"],
     tolerance: float,
     max_iterations: int,
     progress: bool,
-) -> _State:
+) -> Minimum[_Point]:
     """Newton to the minimum; with ``auto``, again for each new weight until the weight settles."""
+    prior = SmoothnessPrior.of(problem)
     c = torch.zeros(problem.basis.size, dtype=torch.float64, device=problem.mean.device)
     reduction = problem.reduce(c)
     scale = float(reduction.hessian.trace() / prior.penalty.trace())
-    weight = 1e-6 * scale if smoothness == "auto" else float(smoothness)
+    automatic = smoothness == "auto"
+    point, spent = _Point(problem, prior, 1e-6 * scale if automatic else float(smoothness), c, reduction), 0
     with tqdm(total=max_iterations, desc="Newton", disable=not progress) as bar:
-        state = _State(c, reduction, weight, math.inf, 0)
-        for _ in range(_SMOOTHNESS_ROUNDS if smoothness == "auto" else 0):
-            state = _newton(problem, prior, state, max(tolerance, _ROUGH), max_iterations, bar)
+        for _ in range(_SMOOTHNESS_ROUNDS if automatic else 0):
+            found = _newton(point, max(tolerance, _ROUGH), max_iterations, spent, bar)
+            point, spent = found.point, found.iterations
             weight = prior.likeliest_weight(
-                state.reduction, problem.mean, state.coefficients, weight=state.smoothness, scale=scale
+                point.reduction, problem.mean, point.c, weight=point.weight, scale=scale
             )
-            settled = abs(math.log(weight / state.smoothness)) < 0.1
-            state = replace(state, smoothness=weight)
+            settled = abs(math.log(weight / point.weight)) < 0.1
+            point = replace(point, weight=weight)
             if settled:
                 break
-        return _newton(problem, prior, state, tolerance, max_iterations, bar)
+        return _newton(point, tolerance, max_iterations, spent, bar)
 
 
 def _newton(
-    problem: ConvexProblem,
-    prior: SmoothnessPrior,
-    state: _State,
-    tolerance: float,
-    max_iterations: int,
-    bar: tqdm,
-) -> _State:
-    """Damped Newton from ``state`` at its weight, until the decrement is below ``tolerance``."""
-    while True:
-        c, weight = state.coefficients, state.smoothness
-        slope = state.reduction.gradient + weight * prior.penalty @ c
-        step = -torch.cholesky_solve(slope[:, None], prior.factor(state.reduction.hessian, weight))[:, 0]
-        decrement = float(-(slope @ step) / 2)
-        state = replace(state, decrement=decrement)
-        bar.set_postfix(decrement=f"{decrement:.1e}", smoothness=f"{weight:.1e}")
-        if decrement <= tolerance or state.iterations >= max_iterations:
-            return state
-        c, reduction = _line_search(problem, prior.penalty, state, step, float(slope @ step))
-        state = replace(state, coefficients=c, reduction=reduction, iterations=state.iterations + 1)
-        bar.update()
+    point: _Point, tolerance: float, max_iterations: int, spent: int = 0, bar: tqdm | None = None
+) -> Minimum[_Point]:
+    return minimise(
+        point,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+        what="spline fit",
+        spent=spent,
+        rounding=1e-9,  # of a sum over all sources and nodes
+        bar=bar,
+    )
 
 
-def _line_search(
-    problem: ConvexProblem,
-    penalty: Float[Tensor, "size size"],
-    state: _State,
-    step: Float[Tensor, "size"],
-    expected: float,
-) -> tuple[Float[Tensor, "size"], Reduction]:
-    """Armijo backtracking; a decrease below the loss's rounding is taken untested.
+def _spread(point: _Point) -> tuple[Float[Tensor, "size size"], dict[str, float]]:
+    """Covariance of the coefficients, and what it is made of: degrees of freedom, misfit and noise."""
+    gauge = point.prior.gauge
+    inverse = torch.cholesky_inverse(point.prior.factor(point.reduction.hessian, point.weight))
+    inverse = inverse - gauge @ (gauge.T @ inverse @ gauge) @ gauge.T
+    degrees = point.prior.degrees(inverse, point.weight)
+    misfit = point.reduction.misfit(point.problem.mean, degrees)
+    noise = point.reduction.noise(point.prior.scatter)
+    numbers = {"degrees_of_freedom": degrees, "misfit": misfit, "noise": noise}
+    return max(misfit, noise) * inverse, numbers
 
-    Almost every full step is taken, so each trial is reduced at once: the next step needs that anyway.
-    """
-    c, weight = state.coefficients, state.smoothness
-    start = state.reduction.loss + float(weight / 2 * c @ penalty @ c)
-    length = 1.0
-    while length > 1e-8:
-        trial = c + length * step
-        reduction = problem.reduce(trial)
-        value = reduction.loss + float(weight / 2 * trial @ penalty @ trial)
-        if -expected < 1e-9 * abs(start) or value <= start + 1e-4 * length * expected:
-            return trial, reduction
-        length /= 2
-    raise ArithmeticError(f"Newton's line search found no decrease from a loss of {start:.6g} nats")
+
+def _verdict(point: _Point, narrow: float, cross_entropy: float, entropy: float) -> Verdict:
+    """Whether the fitted posteriors are the measured ones, as far as noise tells."""
+    typical = point.reduction.typical_noise(point.prior.scatter)
+    return judge(narrow, cross_entropy - entropy, typical, math.exp(cross_entropy))
+
+
+def _approximation(point: _Point, frame: Frame, tolerance: float, max_iterations: int) -> ApproximationError:
+    """What the same fit, at the same weight of the prior, makes of another number of splines."""
+    basis = point.problem.basis
+    other = point.problem.with_splines((other_count(basis.a.count), other_count(basis.b.count)))
+    c = project(basis, point.c.cpu(), other.basis).to(point.c)
+    start = _Point.at(other, SmoothnessPrior.of(other), point.weight, c)
+    found = _newton(start, tolerance, max_iterations).point
+    return ApproximationError.between(frame, (basis, point.c.cpu()), (other.basis, found.c.cpu()))
 
 
 def _symmetric(by_order: list[Tensor], shape: tuple[int, ...] | torch.Size, *, rank: int) -> Tensor:

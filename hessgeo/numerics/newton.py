@@ -40,7 +40,7 @@ class Minimum(Generic[P]):
     Attributes:
         point: the last one.
         converged: whether its decrement is within the tolerance.
-        iterations: steps taken.
+        iterations: steps taken, those before included.
         decrement: at ``point``.
     """
 
@@ -48,6 +48,11 @@ class Minimum(Generic[P]):
     converged: bool
     iterations: int
     decrement: float
+
+    @property
+    def certificate(self) -> dict[str, float | int | bool | str]:
+        """What is reported of it."""
+        return {"converged": self.converged, "iterations": self.iterations, "decrement": self.decrement}
 
 
 class NoDescentError(ArithmeticError):
@@ -60,6 +65,7 @@ def minimise(
     tolerance: float,
     max_iterations: int,
     what: str,
+    spent: int = 0,
     armijo: float = _ARMIJO,
     rounding: float = 0.0,
     halvings: int = 30,
@@ -75,6 +81,7 @@ def minimise(
         tolerance: decrement to stop at, in the units of the loss.
         max_iterations: steps at most; the decrement of the last point is known nevertheless.
         what: the fit, for the message.
+        spent: steps that were taken before, which count.
         armijo: share of the promised decrease that is asked for; with 0 any decrease will do.
         rounding: of the loss, relative: what a step near the end may seem to raise it by.
         halvings: lengths that are tried, 1, 1/2, 1/4, and so on.
@@ -84,7 +91,7 @@ def minimise(
     Raises:
         NoDescentError: if no length of a step is taken.
     """
-    point, iterations = start, 0
+    point, iterations = start, spent
     while True:
         if prepare is not None:
             point = prepare(point)

@@ -11,9 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import from_numpy
 
 from hessgeo.evaluation.posterior_rows import measured_rows
-from hessgeo.free_energies.base import FreeEnergy
-from hessgeo.free_energies.mlp import fit_mlp
-from hessgeo.free_energies.spline import fit_spline
+from hessgeo.free_energies.base import FitData, FreeEnergy
+from hessgeo.free_energies.fits import FITS
 from hessgeo.grids import Grid, bilinear_weights
 from hessgeo.metrics.curvature import thermodynamic_curvature
 from hessgeo.metrics.diagnostics import eigenvalues, in_units, positive_definite
@@ -50,14 +49,6 @@ class NotConvergedError(ArithmeticError):
     """A fit stopped before its minimum: nothing that follows from it would mean anything."""
 
 
-def verdict(certificate: Mapping[str, Any]) -> str:
-    """What keeps a fit from being trusted, in words, or ``resolved``."""
-    reasons = [] if certificate["resolved"] else [str(certificate["verdict"])]
-    if not certificate["converged"]:
-        reasons.insert(0, "the fit has not converged")
-    return "; ".join(reasons) or "resolved"
-
-
 def fit_free_energy(
     posterior: Posterior,
     embedding: Float[np.ndarray, "n d"],
@@ -72,44 +63,35 @@ def fit_free_energy(
     """Fit ``F`` as the settings ``free_energy`` of a study say.
 
     Args:
-        posterior: moments of every source, which the spline fit reads.
-        embedding: of every sample, from which the MLP fit takes whole rows.
+        posterior: moments of every source.
+        embedding: of every sample, from which a fit to whole rows takes them.
         grid: the nodes that carry the fitted posterior, unless the data posterior has its own.
-        settings: ``fit`` and its options.
-        seed: of the sources, weights and batches of the MLP.
+        settings: ``fit``, a name in ``FITS``, and its options.
+        seed: of what is random in a fit.
         device: where to fit.
-        must_converge: whether a convex fit that has not converged is an error; else its certificate says so.
+        must_converge: whether a fit that stopped above its tolerance is an error; else its certificate says so.
         progress: show a bar.
 
     Raises:
-        NotConvergedError: if the convex fit has not converged.
+        NotConvergedError: if a fit that knows its decrement has not converged.
     """
-    if settings["fit"] == "spline":
-        options = {key: settings[key] for key in ("smoothness", "tolerance", "max_iterations")}
-        splines = tuple(settings["splines"])
-        fit = fit_spline(posterior, grid, splines=splines, **options, device=device, progress=progress)
-        if must_converge and not fit.certificate["converged"]:
-            raise NotConvergedError(
-                f"free_energy: the fit stands at a decrement of {fit.certificate['decrement']:.2g} nats after "
-                f"max_iterations {settings['max_iterations']}, above tolerance {settings['tolerance']:g}: raise "
-                "free_energy.max_iterations, or lower posterior.resolution or free_energy.splines"
-            )
-        return fit
-    usable = np.arange(len(posterior.t)) if posterior.row_sources is None else posterior.row_sources
-    count = min(settings["mlp"]["sources"], len(usable))
-    sources = np.sort(np.random.default_rng(seed).choice(usable, count, replace=False))
-    options = {key: settings["mlp"][key] for key in ("width", "depth", "steps", "learning_rate")}
-    carrier = posterior.carrier(grid)
-    return fit_mlp(
-        measured_rows(posterior, embedding, sources, carrier),
-        posterior.t[sources],
-        carrier,
-        resolution=posterior.resolution,
-        **options,
+    data = FitData(
+        posterior,
+        grid,
+        lambda sources: measured_rows(posterior, embedding, sources, posterior.carrier(grid)),
         seed=seed,
         device=device,
         progress=progress,
     )
+    fit = FITS[settings["fit"]](data, settings)
+    # A fit that does not know its decrement never says that it has converged.
+    if must_converge and "decrement" in fit.certificate and not fit.certificate["converged"]:
+        raise NotConvergedError(
+            f"free_energy: the fit stands at a decrement of {fit.certificate['decrement']:.2g} nats after "
+            f"max_iterations {settings['max_iterations']}, above tolerance {settings['tolerance']:g}: raise "
+            "free_energy.max_iterations, or lower posterior.resolution or free_energy.splines"
+        )
+    return fit
 
 
 def metric_fields(free_energy: xr.Dataset) -> xr.Dataset:

@@ -3,10 +3,8 @@
 from hessgeo.store.files import StoreError, whole, whole_files
 from hessgeo.store.inputs import check_results
 from hessgeo.store.networks import load_network, read_network, write_network
-from hessgeo.store.posteriors import read_posterior, write_posterior
 from hessgeo.store.results import (
     finite,
-    free_energy_dataset,
     read_dataset,
     read_json,
     read_npy,
@@ -50,7 +48,6 @@ __all__ = [
     "describe_array",
     "fault",
     "finite",
-    "free_energy_dataset",
     "load_network",
     "open_array",
     "read_array",
@@ -58,7 +55,6 @@ __all__ = [
     "read_json",
     "read_network",
     "read_npy",
-    "read_posterior",
     "read_record",
     "read_rows",
     "read_table",
@@ -76,7 +72,6 @@ __all__ = [
     "write_json",
     "write_network",
     "write_npy",
-    "write_posterior",
     "write_shard",
     "write_table",
     "write_text",

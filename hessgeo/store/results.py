@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,6 @@ import xarray as xr
 
 from hessgeo.store.files import plain, whole
 from hessgeo.store.vouchers import check
-
-if TYPE_CHECKING:
-    from hessgeo.free_energies.base import FreeEnergy
-    from hessgeo.grids import Grid
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -108,30 +104,3 @@ def read_dataset(path: str | Path) -> xr.Dataset:
     check(path)
     with xr.open_dataset(path, engine="h5netcdf") as dataset:
         return dataset.load()
-
-
-def free_energy_dataset(free_energy: FreeEnergy, grid: Grid, *, attributes: Mapping[str, Any]) -> xr.Dataset:
-    """A fitted free energy and its derivatives on a grid.
-
-    Variables on dims ``(a, b)``: ``free_energy``, ``gradient (a, b, i)``, ``fisher_metric (a, b, i, j)`` and
-    ``third (a, b, i, j, k)``; the first three have a ``<name>_error``, NaN if the fit does not know it. A fit
-    with coefficients adds ``coefficients``.
-    """
-    import torch
-
-    t = torch.from_numpy(grid.points)
-    inner = {"free_energy": (), "gradient": ("i",), "fisher_metric": ("i", "j"), "third": ("i", "j", "k")}
-    methods = {"free_energy": "value", "gradient": "gradient", "fisher_metric": "hessian", "third": "third"}
-    fields: dict[str, Any] = {}
-    for name, dims in inner.items():
-        for suffix in ("", "_error")[: 1 if name == "third" else 2]:
-            method = getattr(free_energy, methods[name] + suffix, None)
-            shape = (*grid.shape, *(2,) * len(dims))
-            values = np.full(shape, np.nan) if method is None else method(t).detach().cpu().numpy()
-            fields[name + suffix] = (("a", "b", *dims), values.reshape(shape))
-    coefficients = getattr(free_energy, "coefficients", None)
-    if coefficients is not None:
-        fields["coefficients"] = (("ka", "kb"), coefficients.detach().cpu().numpy())
-    about = {"resolution": free_energy.resolution, "certificate": dict(free_energy.certificate), **attributes}
-    coordinates = {"a": grid.axes[0], "b": grid.axes[1], "i": ["a", "b"], "j": ["a", "b"], "k": ["a", "b"]}
-    return xr.Dataset(fields, coords=coordinates, attrs=about)

@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 from hessgeo.evaluation.posterior_rows import fitted_rows, measured_rows
+from hessgeo.free_energies.potentials import KnownPotential
 from hessgeo.grids import Grid, parameter_points
 from hessgeo.phases import boundary_growth
 from hessgeo.pipeline import chain, phase_chain
@@ -141,18 +142,16 @@ def test_a_fit_that_has_not_converged_stops_and_names_the_setting():
     assert "\n" not in str(stopped.value)
     # A scan goes on, and says so.
     fit = chain.fit_free_energy(moments, GRID.points, GRID, few, seed=0, must_converge=False)
-    assert "has not converged" in chain.verdict(fit.certificate)
-    assert (
-        chain.verdict(chain.fit_free_energy(moments, GRID.points, GRID, FIT, seed=0).certificate)
-        == "resolved"
-    )
+    assert "has not converged" in fit.verdict
+    assert chain.fit_free_energy(moments, GRID.points, GRID, FIT, seed=0).verdict == "resolved"
 
 
 def test_a_verdict_goes_from_the_fit_to_the_metric():
     fit = quadratic(GRID).assign_attrs(verdict="posteriors are too narrow")
     assert chain.metric_fields(fit).attrs["verdict"] == "posteriors are too narrow"
-    both = {"converged": False, "resolved": False, "verdict": "kinks"}
-    assert chain.verdict(both) == "the fit has not converged; kinks"
+    kinked = KnownPotential("kinked", lambda t: t.abs().sum(-1))
+    kinked.certificate = {"converged": False, "resolved": False, "verdict": "kinks"}
+    assert kinked.verdict == "the fit has not converged; kinks"
 
 
 def test_boundaries_are_followed_over_the_resolution():

@@ -8,11 +8,10 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from hessgeo import store
 from hessgeo.grids import Grid
 from hessgeo.pipeline import estimation
 from hessgeo.pipeline.layout import NETWORK_TRAINING
-from hessgeo.posteriors import posterior
+from hessgeo.posteriors import posterior, read_posterior
 from hessgeo.posteriors.bundles import resize_images
 
 GRID = Grid(((-1.0, 2.0), (0.0, 1.0)), (8, 9))
@@ -67,7 +66,7 @@ def test_a_network_is_trained_stored_and_judged(samples, repository, tmp_path):
     assert written["largest_metric"][0] == pytest.approx(1 / (2 * (3 / 14) ** 2))
     assert written["calibration"]["held_out"]["bundles"] == 12
     assert written["calibration"]["held_out"]["nll_uniform"] == pytest.approx(np.log(72))
-    again = store.read_posterior(tmp_path / "posterior.zarr")
+    again = read_posterior(tmp_path / "posterior.zarr")
     assert again.rows.shape == (10, 72)
     assert again.carrier(Grid(GRID.extent, (5, 5))) == GRID
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from hessgeo import store
 from hessgeo.evaluation.posterior_rows import fitted_rows, measured_rows
+from hessgeo.free_energies.base import free_energy_dataset
 from hessgeo.free_energies.convex import ConvexProblem
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid
 from hessgeo.pipeline import chain
-from hessgeo.posteriors import Posterior, bundles, posterior
+from hessgeo.posteriors import Posterior, bundles, posterior, read_posterior, write_posterior
 from hessgeo.posteriors.base import row_moments
 from hessgeo.posteriors.calibration import LEVELS, calibrate, region_mass
 from hessgeo.posteriors.network import (
@@ -244,8 +244,8 @@ def test_a_network_comes_back_from_its_folder(tmp_path):
 def test_a_network_posterior_comes_back_from_the_store(tmp_path):
     network, (images, t) = untrained(), scattered()
     found = network_posterior(network, images, t, rows=8)
-    store.write_posterior(tmp_path / "posterior.zarr", found)
-    again = store.read_posterior(tmp_path / "posterior.zarr")
+    write_posterior(tmp_path / "posterior.zarr", found)
+    again = read_posterior(tmp_path / "posterior.zarr")
     for name in ("t", "mean", "marginal", "support", "rows", "row_sources"):
         np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
         assert getattr(again, name).dtype == getattr(found, name).dtype
@@ -317,7 +317,7 @@ def test_a_gaussian_family_is_recovered_from_rows_on_other_nodes():
         fit.hessian(torch.from_numpy(fine.points)), np.tile(g * np.eye(2), (195, 1, 1)), atol=0.05
     )
     assert fit.certificate["mean_divergence"] == pytest.approx(0, abs=1e-5)
-    fields = store.free_energy_dataset(fit, fine, attributes={})
+    fields = free_energy_dataset(fit, fine, attributes={})
     chosen = np.array([4, 250])
     fitted = fitted_rows(fields, t, chosen, fine, carrier=carrier)
     np.testing.assert_allclose(

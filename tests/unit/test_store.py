@@ -12,9 +12,9 @@ import xarray as xr
 import zarr
 
 from hessgeo import store
-from hessgeo.free_energies.base import FreeEnergy
+from hessgeo.free_energies.base import FreeEnergy, free_energy_dataset
 from hessgeo.grids import Grid
-from hessgeo.posteriors import Posterior
+from hessgeo.posteriors import Posterior, read_posterior, write_posterior
 from hessgeo.store import ShardState, StoreError
 
 ROWS, SHARD = 48, 12
@@ -458,9 +458,9 @@ def make_posterior(**more):
 )
 def test_a_posterior_comes_back_as_it_was(tmp_path, more):
     posterior = make_posterior(**more)
-    store.write_posterior(tmp_path / "posterior.zarr", make_posterior())  # an older one is replaced
-    store.write_posterior(tmp_path / "posterior.zarr", posterior)
-    again = store.read_posterior(tmp_path / "posterior.zarr")
+    write_posterior(tmp_path / "posterior.zarr", make_posterior())  # an older one is replaced
+    write_posterior(tmp_path / "posterior.zarr", posterior)
+    again = read_posterior(tmp_path / "posterior.zarr")
     for field in dataclasses.fields(Posterior):
         one, two = getattr(posterior, field.name), getattr(again, field.name)
         assert type(one) is type(two)
@@ -473,7 +473,7 @@ def test_a_posterior_comes_back_as_it_was(tmp_path, more):
 @pytest.fixture
 def written(tmp_path):
     more = {"neighbours": np.arange(18).reshape(9, 2), "coarse": np.zeros((9, 2, 3), "f4")}
-    store.write_posterior(tmp_path / "posterior.zarr", make_posterior(**more))
+    write_posterior(tmp_path / "posterior.zarr", make_posterior(**more))
     return tmp_path / "posterior.zarr"
 
 
@@ -482,9 +482,9 @@ def test_a_posterior_misses_every_file_that_it_lost(written):
         content = file.read_bytes()
         file.unlink()
         with pytest.raises((StoreError, FileNotFoundError)):
-            store.read_posterior(written)
+            read_posterior(written)
         file.write_bytes(content)
-    store.read_posterior(written)
+    read_posterior(written)
 
 
 @pytest.mark.parametrize(
@@ -496,7 +496,7 @@ def test_a_posterior_whose_attributes_were_edited_is_refused(written, change):
     metadata["attributes"] |= change
     file.write_text(json.dumps(metadata))
     with pytest.raises(StoreError, match="its digest is another"):
-        store.read_posterior(written)
+        read_posterior(written)
 
 
 def test_a_posterior_whose_arrays_changed_places_is_refused(written):
@@ -504,7 +504,7 @@ def test_a_posterior_whose_arrays_changed_places_is_refused(written):
     (written / "t").rename(written / "mean")
     (written / "aside").rename(written / "t")
     with pytest.raises(StoreError, match="its digest is another"):
-        store.read_posterior(written)
+        read_posterior(written)
 
 
 def test_a_posterior_whose_array_has_another_shape_is_refused(written):
@@ -515,9 +515,9 @@ def test_a_posterior_whose_array_has_another_shape_is_refused(written):
         metadata["shape"][0] -= 1
         file.write_text(json.dumps(metadata))
         with pytest.raises(StoreError):
-            store.read_posterior(written)
+            read_posterior(written)
         file.write_text(text)
-    store.read_posterior(written)
+    read_posterior(written)
 
 
 def test_a_dataset_comes_back_as_it_was(tmp_path):
@@ -572,7 +572,7 @@ class Cubic(FreeEnergy):
 
 def test_a_free_energy_is_tabulated_at_its_nodes():
     grid = Grid(((0.0, 1.0), (2.0, 5.0)), (3, 4))
-    dataset = store.free_energy_dataset(Cubic(), grid, attributes={"fit": "known"})
+    dataset = free_energy_dataset(Cubic(), grid, attributes={"fit": "known"})
     at = dataset.sel(a=0.5, b=4.0)
     assert float(at["free_energy"]) == 0.5**3 + 0.5 * 16
     assert at["gradient"].sel(i="b").item() == 2 * 0.5 * 4

@@ -10,6 +10,7 @@ from hessgeo.estimators.base import Estimate
 from hessgeo.evaluation.gauge import affine_in_parameters, affine_part, align, remove_affine_part
 from hessgeo.evaluation.metric_scores import metric_scores
 from hessgeo.evaluation.posterior_rows import fitted_rows
+from hessgeo.free_energies.base import free_energy_dataset
 from hessgeo.free_energies.conjugate import fit_conjugate_map
 from hessgeo.free_energies.mlp import fit_mlp
 from hessgeo.free_energies.moments import fit_moments
@@ -23,7 +24,6 @@ from hessgeo.metrics.repair import relative_floor, repair
 from hessgeo.phases.lipschitz import lipschitz_field
 from hessgeo.pipeline import chain, phase_chain
 from hessgeo.posteriors import posterior
-from hessgeo.store import free_energy_dataset
 
 SHAPE = (16, 16)
 UNIT = Grid(((-1.0, 1.0), (-1.0, 1.0)), SHAPE)

@@ -10,6 +10,7 @@ import pytest
 
 from hessgeo import store
 from hessgeo.pipeline.rules import made_by
+from hessgeo.posteriors import read_posterior
 from hessgeo.store.audit import Made, audit
 from hessgeo.store.inputs import shard_of
 from hessgeo.store.vouchers import vouched_by
@@ -104,7 +105,7 @@ def read(file):
         return {name: store.read_array(path, name) for name in sorted(arrays)}
     posterior = next((p for p in (place, *place.parents) if p.name == "posterior.zarr"), None)
     if posterior is not None:
-        return vars(store.read_posterior(posterior))
+        return vars(read_posterior(posterior))
     readers = {
         ".nc": lambda path: {name: field.to_numpy() for name, field in store.read_dataset(path).items()},
         ".json": store.read_json,

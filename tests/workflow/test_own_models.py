@@ -14,6 +14,7 @@ from PIL import Image
 
 from hessgeo import store
 from hessgeo.pipeline.layout import FIGURES, INVERSION_FIGURE, NETWORK_FILES
+from hessgeo.posteriors import read_posterior
 from hessgeo.systems.slices import LatentSlice, random_anchors
 
 pytestmark = pytest.mark.slow
@@ -439,7 +440,7 @@ def test_the_posterior_of_a_network_comes_from_the_network(routes):
     numbers = store.read_json(routes("results/network-1/numbers/posterior.json"))
     assert "effective_cells_median" in numbers
     read, measured = (
-        store.read_posterior(routes(f"results/{name}-1/posterior.zarr")) for name in ("network", "distance")
+        read_posterior(routes(f"results/{name}-1/posterior.zarr")) for name in ("network", "distance")
     )
     # Both give every source a mean inside the box.
     for posterior in (read, measured):

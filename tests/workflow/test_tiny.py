@@ -8,6 +8,7 @@ import pytest
 
 from hessgeo import store
 from hessgeo.pipeline.layout import FIGURES
+from hessgeo.posteriors import read_posterior
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +56,7 @@ def test_samples_are_those_of_the_grid(finished):
 
 
 def test_the_posterior_sums_to_one_and_its_resolution_is_the_rule(finished):
-    posterior = store.read_posterior(finished("results/tiny/posterior.zarr"))
+    posterior = read_posterior(finished("results/tiny/posterior.zarr"))
     # Each of 256 rows sums to one; float32 exponentials leave 1e-6 a row.
     assert posterior.marginal.sum() == pytest.approx(256, rel=1e-5)
     rule = finished.study.settings.studies["tiny"]["posterior"]
@@ -173,7 +174,7 @@ def test_a_scattered_study_of_local_folders_takes_the_same_path(finished, copied
     metric = store.read_dataset(workflow("results/other/metric.nc"))
     assert np.isnan(metric["measured_metric"]).all()
     assert metric["posterior_metric"].shape == (8, 12, 2, 2)
-    posterior = store.read_posterior(workflow("results/other/posterior.zarr"))
+    posterior = read_posterior(workflow("results/other/posterior.zarr"))
     assert posterior.coarse.shape == (256, 4, 6)
     assert posterior.neighbours.shape == (256, 3)
     table = pd.read_csv(workflow("results/other/figures/mosaic.csv"))

@@ -7,6 +7,7 @@ from hessgeo.evaluation.posterior_rows import fitted_rows, measured_rows
 from hessgeo.figures import posteriors, save_figure
 from hessgeo.grids import Grid
 from hessgeo.pipeline import script_context
+from hessgeo.posteriors import read_posterior
 
 
 def choose_sources(phases, t, count):
@@ -35,7 +36,7 @@ if __name__ == "__main__":
     with script_context(snakemake) as step:
         params, phases = step.params, store.read_json(step.input.phases)["phases"]
         posterior, free_energy = (
-            store.read_posterior(step.input.posterior),
+            read_posterior(step.input.posterior),
             store.read_dataset(step.input.free_energy),
         )
         main(

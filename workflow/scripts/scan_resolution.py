@@ -8,10 +8,11 @@ import pandas as pd
 from hessgeo import store
 from hessgeo.evaluation.gauge import remove_affine_part
 from hessgeo.evaluation.posterior_rows import fitted_rows, measured_rows
+from hessgeo.free_energies.base import free_energy_dataset
 from hessgeo.grids import Grid
 from hessgeo.phases.scaling import boundary_growth
 from hessgeo.pipeline import chain, phase_chain, pick_device, script_context
-from hessgeo.posteriors import posterior
+from hessgeo.posteriors import posterior, read_posterior
 
 
 def scan_row(embedding, t, grid, resolution, params, threads):
@@ -21,7 +22,7 @@ def scan_row(embedding, t, grid, resolution, params, threads):
         result, embedding, grid, params.fit, seed=params.seed, device=pick_device(), must_converge=False
     )
     about = {"fit": params.fit["fit"], "kernel": result.kernel}
-    fields = store.free_energy_dataset(free_energy, grid, attributes=about)
+    fields = free_energy_dataset(free_energy, grid, attributes=about)
     metric = chain.metric_fields(fields)
     value, gradient = fields["free_energy"].to_numpy(), fields["gradient"].to_numpy()
     largest = metric["largest_eigenvalue"].to_numpy()
@@ -65,5 +66,5 @@ if __name__ == "__main__":
     with script_context(snakemake) as step:
         params, grid = step.params, Grid(**step.params.grid)
         embedding, t = (store.read_array(params.store, name) for name in (params.array, "t"))
-        resolution = store.read_posterior(step.input.posterior).resolution
+        resolution = read_posterior(step.input.posterior).resolution
         main(embedding, t, grid, resolution, params, step.threads, step.output)

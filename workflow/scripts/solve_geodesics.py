@@ -10,6 +10,7 @@ from hessgeo.grids import Grid
 from hessgeo.pipeline import pick_device, script_context
 from hessgeo.pipeline.loading import latent_plane
 from hessgeo.pipeline.paths import certificates, feature_maps, rows_of, solve_paths, study_metrics
+from hessgeo.posteriors import read_posterior
 
 
 def main(fisher, images, embedding, log_density, maps, left_out, plane, grid, settings, seed, output):
@@ -32,7 +33,7 @@ if __name__ == "__main__":
         images, embedding = (
             partial(store.read_array, params.store, name) for name in ("image", params.array)
         )
-        posterior = store.read_posterior(step.input.posterior)
+        posterior = read_posterior(step.input.posterior)
         # The sum of the kernel over all samples: a kernel density at N. A network has no such sum.
         log_density = posterior.log_normaliser.reshape(grid.shape) if params.has_density else None
         plane = latent_plane(store.read_npy(step.input.anchors), params.plane)

@@ -7,18 +7,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import zarr
 from zarr.codecs import ZstdCodec
 
+from hessgeo.posteriors.base import Posterior
 from hessgeo.store.files import StoreError, discard, whole
 from hessgeo.store.strict import StrictStore
 from hessgeo.store.vouchers import check
-
-if TYPE_CHECKING:
-    from hessgeo.posteriors.base import Posterior
 
 DIGEST = "digest"
 
@@ -62,8 +60,6 @@ def read_posterior(path: str | Path) -> Posterior:
         FileNotFoundError: if there is none.
         StoreError: if a chunk is missing, or anything is not what was written.
     """
-    from hessgeo.posteriors.base import Posterior
-
     check(path)
     # Asked for by name: a listing would also see what others, such as Snakemake, leave in the folder.
     names = [field.name for field in dataclasses.fields(Posterior)]
