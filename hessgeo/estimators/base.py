@@ -128,7 +128,7 @@ class Estimator(ABC):
         Args:
             samples: the data.
             trained: the network that the registry names, or None.
-            settings: of this estimator.
+            settings: of this estimator, all of them; the workflow has its defaults in ``hessgeo.pipeline.schema``.
             seed: of what is random in it.
             device: where it runs.
             progress: show progress bars.

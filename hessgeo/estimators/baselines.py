@@ -13,22 +13,11 @@ from hessgeo.estimators.integration import ResponseMap, conditional_mean, integr
 from hessgeo.estimators.mean_as_statistic import MeanRegression, train_mean_regression
 from hessgeo.estimators.pca_vae import LatentStatistics, principal_statistics, train_vae
 from hessgeo.estimators.score_classifier import ScoreClassifier, score_metric, train_score_classifier
-from hessgeo.estimators.settings import with_defaults
 from hessgeo.learned.samples import Samples
-
-_ENCODER = {"width": 16, "layers": 2, "hidden": 64}
 
 
 class MeanRegressionTrainer(Trainer):
     """``E[t|x]`` by regression, see ``train_mean_regression``."""
-
-    DEFAULTS: Mapping[str, Any] = {
-        "steps": 1500,  # of the optimiser
-        "batch_size": 256,  # samples a step
-        "learning_rate": 5e-3,  # of AdamW at the start; falls to zero by a cosine
-        "held_out": 0.1,  # share of the samples kept to state the skill
-        "encoder": _ENCODER,  # width and layers of the convolutions, width of the perceptron
-    }
 
     def train(
         self, samples: Samples, settings: Mapping[str, Any], *, seed: int, device: str, progress: bool
@@ -36,7 +25,7 @@ class MeanRegressionTrainer(Trainer):
         """See ``Trainer``."""
         return train_mean_regression(
             samples.states, samples.t, samples.grid.extent, samples.geometry,
-            **with_defaults(settings, self.DEFAULTS, "mean-regression"),
+            **settings,
             seed=seed, device=device, progress=progress,
         )  # fmt: skip
 
@@ -48,23 +37,13 @@ class MeanRegressionTrainer(Trainer):
 class VaeTrainer(Trainer):
     """A variational autoencoder of states, see ``train_vae``."""
 
-    DEFAULTS: Mapping[str, Any] = {
-        "latents": 4,  # latent variables
-        "channels": 16,  # of the convolutions; perceptrons are four times as wide
-        "beta": 1.0,  # weight of the divergence; 1 is the evidence lower bound
-        "steps": 2000,  # of the optimiser
-        "batch_size": 256,  # samples a step
-        "learning_rate": 3e-3,  # of AdamW at the start
-        "held_out": 0.1,  # share of the samples kept to state the bound
-    }
-
     def train(
         self, samples: Samples, settings: Mapping[str, Any], *, seed: int, device: str, progress: bool
     ) -> LatentStatistics:
         """See ``Trainer``."""
         return train_vae(
             samples.states, samples.geometry,
-            **with_defaults(settings, self.DEFAULTS, "vae"),
+            **settings,
             seed=seed, device=device, progress=progress,
         )  # fmt: skip
 
@@ -76,25 +55,13 @@ class VaeTrainer(Trainer):
 class ScoreTrainer(Trainer):
     """The score by classification, see ``train_score_classifier``."""
 
-    DEFAULTS: Mapping[str, Any] = {
-        "steps": 1000,  # of the optimiser for each network, each step with new pairs
-        "batch_size": 256,  # pairs a step
-        "learning_rate": 1e-2,  # of AdamW at the start
-        "features": 8,  # outputs of the encoder
-        "hidden": 32,  # width of the embedding of t
-        "distance": 0.15,  # of the parameters of a pair, at most, share of the sides of the box
-        "halves": True,  # two networks on half of the samples each, against the bias by their noise
-        "held_out": 0.1,  # share of the samples kept for calibration
-        "encoder": _ENCODER,
-    }
-
     def train(
         self, samples: Samples, settings: Mapping[str, Any], *, seed: int, device: str, progress: bool
     ) -> ScoreClassifier:
         """See ``Trainer``."""
         return train_score_classifier(
             samples.states, samples.t, samples.grid.extent, samples.geometry,
-            **with_defaults(settings, self.DEFAULTS, "score"),
+            **settings,
             seed=seed, device=device, progress=progress,
         )  # fmt: skip
 
@@ -111,12 +78,6 @@ class MeanAsStatistic(Estimator):
     mapped to those conjugate to ``t`` by ``response_map``, which gives them scale and mixture from the data alone.
     """
 
-    DEFAULTS: Mapping[str, Any] = {
-        "map": "none",  # none (the paper) or response
-        "splines": [12, 12],  # cubic B-splines along each parameter
-        "smoothness": "auto",  # weight of the penalty, or auto: generalised cross-validation
-    }
-
     def estimate(
         self,
         samples: Samples,
@@ -128,9 +89,8 @@ class MeanAsStatistic(Estimator):
         progress: bool = False,
     ) -> Estimate:
         """See ``Estimator``."""
-        chosen = with_defaults(settings, self.DEFAULTS, "mean-as-statistic")
         skill = {"skill": trained.config["skill"]}
-        return _integrated(samples, trained(samples.states), chosen, skill)
+        return _integrated(samples, trained(samples.states), settings, skill)
 
 
 class PcaVae(Estimator):
@@ -145,13 +105,6 @@ class PcaVae(Estimator):
     PAPER: does not say which affine map it takes to its parameters; the error over all of them is no larger than ours.
     """
 
-    DEFAULTS: Mapping[str, Any] = {
-        "components": "separate",  # separate (first of means, first of deviations) or joint (first two of all)
-        "map": "response",  # or none
-        "splines": [12, 12],
-        "smoothness": "auto",
-    }
-
     def estimate(
         self,
         samples: Samples,
@@ -163,10 +116,9 @@ class PcaVae(Estimator):
         progress: bool = False,
     ) -> Estimate:
         """See ``Estimator``."""
-        chosen = with_defaults(settings, self.DEFAULTS, "pca-vae")
-        principal = principal_statistics(*trained(samples.states), components=chosen["components"])
+        principal = principal_statistics(*trained(samples.states), components=settings["components"])
         numbers = {"explained": list(principal.explained), "bound": trained.config["bound"]}
-        return _integrated(samples, principal.values, chosen, numbers)
+        return _integrated(samples, principal.values, settings, numbers)
 
 
 class ScoreByClassification(Estimator):
@@ -176,12 +128,6 @@ class ScoreByClassification(Estimator):
     multiplies by the held-out calibration slope, which takes off what the error adds where it is independent of the
     score. A network of two ``halves`` has no such excess, since errors of one do not meet themselves.
     """
-
-    DEFAULTS: Mapping[str, Any] = {
-        "debias": "none",  # none or slope; slope is for one network, not for two halves
-        "splines": [12, 12],
-        "smoothness": "auto",
-    }
 
     def estimate(
         self,
@@ -194,13 +140,12 @@ class ScoreByClassification(Estimator):
         progress: bool = False,
     ) -> Estimate:
         """See ``Estimator``."""
-        chosen = with_defaults(settings, self.DEFAULTS, "score-classifier")
         metric = score_metric(
             trained(samples.states, samples.t), samples.t, samples.grid.extent, samples.grid.points,
-            splines=_pair(chosen["splines"]), smoothness=chosen["smoothness"],
+            splines=_pair(settings["splines"]), smoothness=settings["smoothness"],
         )  # fmt: skip
         calibration = trained.config["calibration"]
-        metric *= _slope(chosen["debias"], calibration)
+        metric *= _slope(settings["debias"], calibration)
         return Estimate(metric=metric, numbers={"calibration": calibration})
 
 

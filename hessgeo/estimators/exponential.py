@@ -12,7 +12,6 @@ from jaxtyping import Float
 
 from hessgeo.estimators.base import Estimate, Trainer, pull_back
 from hessgeo.estimators.halves import CrossFitted
-from hessgeo.estimators.settings import with_defaults
 from hessgeo.free_energies.moments import fit_moments
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid
@@ -30,25 +29,13 @@ _FULLER = 1.05  # by which turned axes must fill their box better to be taken
 class ExponentialTrainer(Trainer):
     """Trains networks of two statistics on halves of the samples; settings are options of ``train_exponential``."""
 
-    DEFAULTS: Mapping[str, Any] = {
-        "nodes": (24, 24),  # cells along each parameter
-        "splines": (12, 12),  # of A
-        "width": 16,  # channels of the convolutions
-        "layers": 2,  # of convolutions
-        "hidden": 64,  # width of the perceptron
-        "steps": 600,  # of Adam at most
-        "passes": 12.0,  # through the training samples at most
-        "batch_size": 512,  # states a step at most
-        "learning_rate": 3e-3,  # the largest
-    }
     name = "exponential"
 
     def train(
         self, samples: Samples, settings: Mapping[str, Any], *, seed: int, device: str, progress: bool
     ) -> ExponentialHalves:
         """See ``train_halves``."""
-        chosen = with_defaults(settings, self.DEFAULTS, self.name)
-        options = {key: tuple(value) if isinstance(value, list) else value for key, value in chosen.items()}
+        options = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
         return train_halves(samples, **options, seed=seed, device=device, progress=progress)
 
     def load(self, folder: str | Path, *, device: str) -> ExponentialHalves:
@@ -59,27 +46,15 @@ class ExponentialTrainer(Trainer):
 class WideTrainer(ExponentialTrainer):
     """The same with more statistics, for families that are not exponential in their parameters."""
 
-    DEFAULTS: Mapping[str, Any] = {
-        **ExponentialTrainer.DEFAULTS,
-        "statistics": 4,
-        "eta_splines": (8, 8),  # of the natural parameters as functions of those of the study
-    }
     name = "exponential-wide"
 
 
 class ExponentialLikelihood(CrossFitted):
     """The Gaussian likelihood of two learned statistics, in natural parameters.
 
-    Where the family is not exponential in the parameters it is the best family of two statistics. Settings: those of
-    ``DEFAULTS``, the options of ``fit_moments``.
+    Where the family is not exponential in the parameters it is the best family of two statistics. Settings: the
+    options of ``fit_moments``.
     """
-
-    DEFAULTS: Mapping[str, Any] = {
-        "splines": (12, 16),  # of F
-        "smoothness": "auto",  # weight of the penalty
-        "tolerance": 1e-8,  # decrement at the end, nats over all samples
-        "max_iterations": 100,  # steps of Fisher scoring
-    }
 
     def check(self, trained: ExponentialHalves) -> None:
         """See ``check_statistics``."""
@@ -95,29 +70,17 @@ class ExponentialLikelihood(CrossFitted):
         progress: bool,
     ) -> Estimate:
         """See ``CrossFitted``."""
-        chosen = with_defaults(settings, self.DEFAULTS, "exponential-gaussian")
         statistics = network.statistics(samples.states)
         return estimate_from_statistics(
-            samples, statistics, chosen, network.config.calibration, progress=progress
+            samples, statistics, settings, network.config.calibration, progress=progress
         )
 
 
 class ExponentialPosterior(CrossFitted):
     """The convex fit to posterior moments of two learned statistics, in natural parameters.
 
-    Settings: those of ``DEFAULTS``, the options of ``exponential_posterior`` and of ``fit_spline``.
+    Settings: the options of ``exponential_posterior`` and of ``fit_spline``.
     """
-
-    DEFAULTS: Mapping[str, Any] = {
-        "nodes": (32, 32),  # of the posterior
-        "bundle": 1,  # states whose statistics it is given
-        "members": 64,  # nearest states that smooth the statistics
-        "sources": None,  # as many as share no members
-        "splines": (9, 12),  # of F
-        "smoothness": "auto",  # weight of the penalty
-        "tolerance": 1e-9,  # Newton decrement at the end, nats over all sources
-        "max_iterations": 100,  # Newton steps
-    }
 
     def check(self, trained: ExponentialHalves) -> None:
         """See ``check_statistics``."""
@@ -133,7 +96,7 @@ class ExponentialPosterior(CrossFitted):
         progress: bool,
     ) -> Estimate:
         """See ``CrossFitted``."""
-        options = with_defaults(settings, self.DEFAULTS, "exponential-posterior")
+        options = dict(settings)
         about = {key: options.pop(key) for key in ("bundle", "members", "sources")}
         nodes = Grid(samples.grid.extent, tuple(options.pop("nodes")))
         turned, _ = turn(samples)
@@ -152,10 +115,8 @@ class ExponentialWide(CrossFitted):
     ``g = (d eta)' Cov[f|t] d eta``, with the covariance smoothed over ``t`` (``fit_score_covariance``). It is that of
     no potential in these parameters, so neither value nor gradient is given. The scale of the scores is that of the
     network alone: errors of both halves' estimates go against each other, and bars by their difference err on the
-    large side for it. Settings: those of ``DEFAULTS``.
+    large side for it.
     """
-
-    DEFAULTS: Mapping[str, Any] = {"splines": (12, 12)}  # of the covariance
 
     def estimate_half(
         self,
@@ -168,8 +129,7 @@ class ExponentialWide(CrossFitted):
     ) -> Estimate:
         """See ``CrossFitted``."""
         scores = learned_scores(network, samples)
-        chosen = with_defaults(settings, self.DEFAULTS, "exponential-wide")
-        fit = fit_score_covariance(scores, samples.t, samples.grid.extent, **chosen)
+        fit = fit_score_covariance(scores, samples.t, samples.grid.extent, **settings)
         return estimate_from_scores(fit, samples, network.config.calibration)
 
 

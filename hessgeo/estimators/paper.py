@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import UInt8
 
 from hessgeo.estimators.base import Estimate, Estimator, Trainer, in_study
-from hessgeo.estimators.settings import with_defaults
 from hessgeo.estimators.state_images import state_images
 from hessgeo.free_energies.base import FreeEnergy
 from hessgeo.free_energies.mlp import fit_mlp
@@ -58,29 +57,14 @@ class TrainedPosterior:
 class U2NetTrainer(Trainer):
     """The paper's posterior network on states as images (App. B.2, B.3), see ``train_posterior_network``.
 
-    PAPER: full size, 128 x 128 nodes and sites, 200 epochs of 5.4e5 states on eight A100. The defaults are what
-    a core does in a minute; other sizes of everything are settings.
+    PAPER: full size, 128 x 128 nodes and sites, 200 epochs of 5.4e5 states on eight A100. All sizes are settings.
     """
-
-    DEFAULTS: Mapping[str, Any] = {
-        "samples": 20_000,  # the first of all, that are trained with
-        "size": "tiny",  # of the U^2-Net: tiny, small or full (the paper's)
-        "grid": 16,  # nodes along each parameter, and pixels along each side of an image
-        "bundle": 4,  # images read at once
-        "neighbours": 8,  # samples that a bundle is drawn from
-        "smoothing": 0.02,  # standard deviation of the targets, share of each side; at least half a step
-        "epochs": 2,  # passes through the training samples
-        "batch_size": 128,  # bundles a step
-        "learning_rate": 3e-3,  # of Adam at the start
-        "held_out": 0.2,  # share of the samples kept for calibration
-        "calibration": 1024,  # bundles it is stated for
-    }
 
     def train(
         self, samples: Samples, settings: Mapping[str, Any], *, seed: int, device: str, progress: bool
     ) -> TrainedPosterior:
         """See ``Trainer``."""
-        chosen = with_defaults(settings, self.DEFAULTS, "u2net")
+        chosen = dict(settings)
         used = samples.first(min(chosen.pop("samples"), len(samples.t)))
         nodes, sources = chosen.pop("grid"), chosen.pop("calibration")
         images = state_images(used.states, (nodes, nodes))
@@ -103,8 +87,6 @@ class _OnPosterior(Estimator):
     PAPER: ``F`` is a function of (T, H) or (alpha, beta), in which these systems are not exponential; so is it here.
     """
 
-    DEFAULTS: Mapping[str, Any]
-
     def estimate(
         self,
         samples: Samples,
@@ -116,7 +98,7 @@ class _OnPosterior(Estimator):
         progress: bool = False,
     ) -> Estimate:
         """See ``Estimator``."""
-        chosen = with_defaults(settings, self.DEFAULTS, "u2net")
+        chosen = dict(settings)
         used = samples.first(min(chosen.pop("sources"), len(samples.t)))
         start = time.perf_counter()
         posterior = network_posterior(
@@ -150,14 +132,6 @@ class _OnPosterior(Estimator):
 class U2NetSpline(_OnPosterior):
     """The U^2-Net's posterior, fitted by the convex spline fit."""
 
-    DEFAULTS: Mapping[str, Any] = {
-        "sources": 20_000,  # the first samples, whose posteriors are read
-        "draws": 1,  # bundles a source
-        "rows": 0,  # whole rows to keep
-        "splines": [12, 12],  # cubic B-splines along each parameter
-        "smoothness": "auto",  # weight of the penalty, or auto
-    }
-
     def _fit(
         self,
         posterior: Posterior,
@@ -177,19 +151,6 @@ class PaperPerceptron(_OnPosterior):
     The Hessian of its ReLU network vanishes almost everywhere; the metric is by differences over a step of the
     posterior's grid, see ``MlpFreeEnergy``. Nodes within a step of the edge use ``F`` outside of the box.
     """
-
-    DEFAULTS: Mapping[str, Any] = {
-        "sources": 20_000,
-        "draws": 1,
-        "rows": 1024,  # sources whose posteriors are fitted
-        "steps": 400,  # of Adam
-        "learning_rate": 1e-3,
-        "width": 512,  # of the hidden layers, the paper's
-        "depth": 5,  # the paper's
-        "activation": "relu",  # the paper's
-        "layer_norm": False,  # the published code has it, the paper does not
-        "batch_size": 64,  # sources a step
-    }
 
     def _fit(
         self,

@@ -12,26 +12,15 @@ import torch
 from hessgeo.estimators.base import Estimate, Estimator, pull_back
 from hessgeo.estimators.exponential import check_statistics
 from hessgeo.estimators.halves import CrossFitted
-from hessgeo.estimators.settings import with_defaults
 from hessgeo.free_energies.conjugate import ConjugateMap, fit_conjugate_map
 from hessgeo.free_energies.reweighting import ReweightedFreeEnergy, fit_reweighted
 from hessgeo.learned.exponential import ExponentialNetwork
 from hessgeo.learned.exponential_halves import ExponentialHalves
 from hessgeo.learned.samples import Samples
 
-REWEIGHTING: Mapping[str, Any] = {
-    "nodes": 512,  # at most so many parameters carry the density of states
-    "tolerance": 1e-6,  # Newton decrement at the end, nats over all samples
-}
-
 
 class KnownStatistics(Estimator):
-    """The reweighted samples of the system's own statistics: what remains is the noise of the samples alone.
-
-    Settings: those of ``DEFAULTS``.
-    """
-
-    DEFAULTS = REWEIGHTING
+    """The reweighted samples of the system's own statistics: what remains is the noise of the samples alone."""
 
     def estimate(
         self,
@@ -48,10 +37,9 @@ class KnownStatistics(Estimator):
         Raises:
             ValueError: if the samples come without known statistics.
         """
-        chosen = with_defaults(settings, self.DEFAULTS, "statistics")
         if samples.statistics is None:
             raise ValueError("samples have no known statistics: their system is no exponential family")
-        options: dict[str, Any] = {**chosen, "device": device, "progress": progress}
+        options: dict[str, Any] = {**settings, "device": device, "progress": progress}
         fit = fit_reweighted(samples.statistics, samples.natural, **options)
         return pull_back(fit, samples, fit.certificate)
 
@@ -61,10 +49,8 @@ class LearnedStatistics(CrossFitted):
 
     Where the network's ``f`` is right, its law is itself exponential in ``eta``, whatever was lost of ``x``: its
     density of states, seen through all samples, gives ``F`` and the metric. The linear map that ``f`` lacks is that of
-    ``fit_conjugate_map``, whose error is in the bars. Settings: those of ``DEFAULTS``.
+    ``fit_conjugate_map``, whose error is in the bars.
     """
-
-    DEFAULTS = REWEIGHTING
 
     def check(self, trained: ExponentialHalves) -> None:
         """See ``check_statistics``."""
@@ -80,11 +66,10 @@ class LearnedStatistics(CrossFitted):
         progress: bool,
     ) -> Estimate:
         """See ``CrossFitted``."""
-        chosen = with_defaults(settings, self.DEFAULTS, "exponential")
         learned = network.statistics(samples.states)
-        found = fit_conjugate_map(learned, samples.natural, nodes=chosen["nodes"], device=device)
+        found = fit_conjugate_map(learned, samples.natural, nodes=settings["nodes"], device=device)
         numbers = {**network.config.calibration, "map": found.matrix.tolist()}
-        options: dict[str, Any] = {**chosen, "device": device, "progress": progress}
+        options: dict[str, Any] = {**settings, "device": device, "progress": progress}
         fit = fit_reweighted(learned @ found.matrix.T, samples.natural, **options)
         estimate = pull_back(fit, samples, {**fit.certificate, **numbers})
         return with_map_error(estimate, fit, samples, found)

@@ -17,12 +17,13 @@ from hessgeo.estimators.pca_vae import (
     train_vae,
 )
 from hessgeo.estimators.score_classifier import Pairs, ScoreClassifier, score_metric, train_score_classifier
-from hessgeo.estimators.settings import with_defaults
 from hessgeo.estimators.state_images import squarest, state_images
 from hessgeo.evaluation.metric_scores import constant_metric
 from hessgeo.grids import Grid
 from hessgeo.learned.samples import Samples
 from hessgeo.learned.training import in_blocks, minimise
+from hessgeo.pipeline.derived import merged
+from hessgeo.pipeline.schema import defaults
 from hessgeo.store import write_network
 from hessgeo.systems.solvable.base import natural_coordinates
 from hessgeo.systems.solvable.curie_weiss import CurieWeiss
@@ -395,13 +396,22 @@ QUICK = {
 }
 
 
+def settings_of(part, name, changes):
+    """Settings of an estimator or a network: the defaults, with changes in their place."""
+    return merged(defaults(f"solvable_{part}")[name], changes)
+
+
 @pytest.mark.parametrize("key", QUICK)
 def test_every_baseline_runs_from_samples_to_estimate(key, tmp_path):
     samples, network = samples_of("torus"), registry.ESTIMATORS[key].network
     trainer = registry.trainer(network)
-    trainer.train(samples, SMALL[network], seed=0, device="cpu", progress=False).save(tmp_path)
+    trainer.train(
+        samples, settings_of("networks", network, SMALL[network]), seed=0, device="cpu", progress=False
+    ).save(tmp_path)
     part = trainer.load(tmp_path, device="cpu")
-    found = registry.estimator(key).estimate(samples, part, QUICK[key], seed=0)
+    found = registry.estimator(key).estimate(
+        samples, part, settings_of("estimators", key, QUICK[key]), seed=0
+    )
     nodes = samples.grid.size
     shapes = {
         "value": (nodes,),
@@ -434,7 +444,8 @@ def test_the_map_of_the_mean_gives_nats():
     mixture = np.array([[0.1, 0.0], [0.02, -0.3]])
     network = Predicts(lambda states: system.sufficient_statistics(states) @ mixture.T)
     samples = Samples(states, t, Grid(BOX, (15, 15)), system.coordinates, "exchangeable")
-    found = registry.estimator("mean-as-statistic").estimate(samples, network, {"map": "response"}, seed=0)
+    settings = settings_of("estimators", "mean-as-statistic", {"map": "response"})
+    found = registry.estimator("mean-as-statistic").estimate(samples, network, settings, seed=0)
     exact, points = system.log_partition(samples.grid.points), samples.grid.points
     design = np.column_stack([np.ones(len(points)), points])
     left = found.value - exact
@@ -444,24 +455,11 @@ def test_the_map_of_the_mean_gives_nats():
     assert left.std() < 0.06 * shape.std()
 
 
-@pytest.mark.parametrize(
-    ("key", "settings", "message"),
-    [
-        ("mean-as-statistic", {"map": "best"}, "must be none or response"),
-        ("mean-as-statistic", {"knots": 3}, "no setting knots"),
-    ],
-)
-def test_settings_that_are_not_are_refused(key, settings, message):
+def test_a_map_that_is_none_is_refused():
     network = Predicts(lambda states: np.random.default_rng(0).standard_normal((len(states), 2)))
-    with pytest.raises(ValueError, match=message):
-        registry.estimator(key).estimate(samples_of("ring"), network, settings, seed=0)
-
-
-def test_nested_settings_replace_what_they_name():
-    merged = with_defaults({"encoder": {"width": 3}}, {"steps": 1, "encoder": {"width": 1, "layers": 2}}, "x")
-    assert merged == {"steps": 1, "encoder": {"width": 3, "layers": 2}}
-    with pytest.raises(ValueError, match=r"x\.encoder has no setting depth"):
-        with_defaults({"encoder": {"depth": 3}}, {"encoder": {"width": 1}}, "x")
+    settings = settings_of("estimators", "mean-as-statistic", {"map": "best"})
+    with pytest.raises(ValueError, match="must be none or response"):
+        registry.estimator("mean-as-statistic").estimate(samples_of("ring"), network, settings, seed=0)
 
 
 @pytest.mark.slow
@@ -480,9 +478,9 @@ def test_on_the_ising_model_the_score_classifier_and_the_mean_beat_zero_skill():
     # A quarter of the sites of 8 x 8, so a quarter of the metric: pairs twice as far apart tell as much.
     own = {"score": {"halves": False, "distance": 0.3}, "mean-regression": {}}
     for network, key in (("score", "score-classifier"), ("mean-regression", "mean-as-statistic")):
-        quick = {**common, **own[network]}
+        quick = settings_of("networks", network, {**common, **own[network]})
         part = registry.trainer(network).train(samples, quick, seed=0, device="cpu", progress=False)
-        settings = {"map": "response"} if key == "mean-as-statistic" else {}
+        settings = settings_of("estimators", key, {})
         found[key] = error(registry.estimator(key).estimate(samples, part, settings, seed=0).metric)
     zero = constant_metric(truth, samples.grid).metric
     best = min(error(scale * zero) for scale in np.geomspace(0.1, 10, 100))

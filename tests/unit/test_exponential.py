@@ -16,6 +16,7 @@ from hessgeo.estimators.exponential import (
     turn,
 )
 from hessgeo.estimators.halves import pooled
+from hessgeo.estimators.registry import trainer
 from hessgeo.estimators.reweighted import LearnedStatistics
 from hessgeo.grids import Grid, parameter_points
 from hessgeo.learned import exponential_convex
@@ -27,12 +28,14 @@ from hessgeo.learned.exponential_moments import exponential_posterior, smoothed_
 from hessgeo.learned.exponential_training import course_of, deal, discriminant, pair_loss, train_exponential
 from hessgeo.learned.samples import Samples
 from hessgeo.metrics.score_covariance import fit_score_covariance
+from hessgeo.pipeline.schema import defaults
 from hessgeo.systems.solvable.gaussian_linear import GaussianLinear
 from hessgeo.systems.solvable.ising import Ising
 from hessgeo.systems.solvable.isnnn import MIXTURE, IsingNextNearest
 
 BOX = Grid(((-1.0, 1.0), (-1.0, 1.0)), (7, 7))
 GAUSSIAN = GaussianLinear(np.array([[1.5, 0.3], [0.0, 1.0], [0.5, -0.5]]), noise=0.5)
+ESTIMATORS, NETWORKS = defaults("solvable_estimators"), defaults("solvable_networks")
 SMALL = {"nodes": (12, 12), "splines": (5, 5), "hidden": 8, "width": 2, "layers": 1, "steps": 60}
 
 
@@ -73,7 +76,7 @@ def test_the_statistics_of_a_gaussian_are_found_in_their_own_units(trained, netw
 
 def test_the_likelihood_of_learned_statistics_gives_the_metric(trained, gaussian):
     truth = GAUSSIAN.pulled_back_metric(BOX.points)
-    settings = {"splines": (4, 4)}
+    settings = {**ESTIMATORS["exponential-gaussian"], "splines": (4, 4)}
     learned = ExponentialLikelihood().estimate(gaussian, trained, settings, seed=0)
     exact = GAUSSIAN.sufficient_statistics(gaussian.states)
     known = estimate_from_statistics(gaussian, exact, settings, {})
@@ -87,10 +90,12 @@ def test_the_likelihood_of_learned_statistics_gives_the_metric(trained, gaussian
 
 def test_posterior_moments_give_the_metric_and_scores_a_definite_one(trained, gaussian):
     truth = GAUSSIAN.pulled_back_metric(BOX.points)
-    settings = {"splines": (4, 4), "nodes": (24, 24)}
+    settings = {**ESTIMATORS["exponential-posterior"], "splines": (4, 4), "nodes": (24, 24)}
     posterior = ExponentialPosterior().estimate(gaussian, trained, settings, seed=0)
     assert np.median(relative(posterior.metric, truth)) < 0.2
-    scores = ExponentialWide().estimate(gaussian, trained, {"splines": (5, 5)}, seed=0)
+    scores = ExponentialWide().estimate(
+        gaussian, trained, {**ESTIMATORS["exponential-wide"], "splines": (5, 5)}, seed=0
+    )
     assert np.median(relative(scores.metric, truth)) < 0.15
     assert np.linalg.eigvalsh(scores.metric).min() > 0
     assert scores.value is None
@@ -121,6 +126,13 @@ def test_posteriors_are_normalised_and_bundles_add_up(network, gaussian):
     bundle, _ = network.log_posterior(f.mean(axis=0, keepdims=True), bundle=6)
     product = single.sum(axis=0)
     np.testing.assert_allclose(bundle[0], product - np.logaddexp.reduce(product), atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["exponential", "exponential-wide"])
+def test_networks_are_trained_as_settings_say(gaussian, name):
+    settings = {**NETWORKS[name], **SMALL, "steps": 2}
+    trained = trainer(name).train(gaussian.first(256), settings, seed=0, device="cpu", progress=False)
+    assert trained.networks[0].config.statistics == settings.get("statistics", 2)
 
 
 def test_networks_are_read_as_they_were_written(trained, gaussian, tmp_path):
@@ -379,7 +391,7 @@ def test_energy_and_magnetisation_of_ising_are_learned():
         design = np.column_stack([np.ones(n), found])
         rest = exact - design @ np.linalg.lstsq(design, exact, rcond=None)[0]
         explained = 1 - rest.var(axis=0) / exact.var(axis=0)
-        estimate = LearnedStatistics().estimate(samples, trained, {}, seed=0)
+        estimate = LearnedStatistics().estimate(samples, trained, ESTIMATORS["exponential"], seed=0)
         median[n] = np.median(relative(estimate.metric, system.pulled_back_metric(grid.points)))
     assert (explained > 0.95).all()
     # A factor of six in samples is 2.4 in noise, of which one run of each knows little more than that it is above one.

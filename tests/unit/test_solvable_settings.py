@@ -7,7 +7,6 @@ import pytest
 import yaml
 
 from hessgeo import store
-from hessgeo.estimators import registry
 from hessgeo.estimators.registry import ESTIMATORS, NETWORKS
 from hessgeo.pipeline.lattices import largest_coupling
 from hessgeo.pipeline.layout import Layout
@@ -161,13 +160,6 @@ def test_every_estimator_reads_a_network_that_is_known():
     assert {entry.network for entry in ESTIMATORS.values()} - {None} == set(NETWORKS)
     assert list(defaults("solvable_networks")) == list(NETWORKS)
     assert list(defaults("solvable_estimators")) == list(ESTIMATORS)
-
-
-@pytest.mark.parametrize(("part", "names"), [("networks", NETWORKS), ("estimators", ESTIMATORS)])
-def test_the_schema_knows_the_settings_of_each(part, names):
-    known = registry.trainer if part == "networks" else registry.estimator
-    for name in names:
-        assert set(defaults(f"solvable_{part}")[name]) == set(known(name).DEFAULTS), name
 
 
 def test_the_targets_are_all_tables_and_figures(read):
