@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hessgeo.features.base import FeatureCheckpoint
-from hessgeo.weights.files import check_file, read_json
+from hessgeo.weights.files import check_file, read_json_object
 from hessgeo.weights.read import refuse_pickle, tensor_header
 from hessgeo.weights.tensor_kinds import refuse_kinds
 
@@ -94,4 +94,4 @@ class FileCheckpoint(FeatureCheckpoint):
         path = self.path / self.config_name
         if not path.is_file():
             raise ValueError(f"{self.path} has no {self.config_name}: not a folder of {self.library}")
-        return read_json(path)
+        return read_json_object(path)

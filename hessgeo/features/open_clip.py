@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hessgeo.features.checkpoint import FileCheckpoint
-from hessgeo.weights.files import read_json
+from hessgeo.weights.files import read_json_object
 from hessgeo.weights.headers import shown_name
 from hessgeo.weights.read import tensor_shapes
 
@@ -147,7 +147,7 @@ class OpenClipCheckpoint(FileCheckpoint):
             built_in = built_in_models()
             self.check_known(self.architecture, built_in)
             place = built_in[self.architecture]
-            config = read_json(place)
+            config = read_json_object(place)
         missing = [name for name in ("embed_dim", "vision_cfg", "text_cfg") if name not in config]
         if missing:
             raise ValueError(f"{place} lacks model_cfg.{missing[0]}: not an open_clip model")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hessgeo.pipeline.content import keep, kept
 from hessgeo.systems.base import System
 from hessgeo.systems.batches import even_batch
 from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
+from hessgeo.systems.diffusion.sampler import Sampler
 from hessgeo.systems.slices import LatentSlice
 
 if TYPE_CHECKING:
@@ -19,10 +21,6 @@ if TYPE_CHECKING:
     from hessgeo.systems.diffusion.system import DiffusionSystem
     from hessgeo.systems.generator import GeneratorSystem
 
-SAMPLER = (
-    "steps", "eta", "eta_rule", "scheduler", "prompt", "negative_prompt", "guidance", "clip_skip", "lora", "dtype",
-    "compile",
-)  # fmt: skip
 MOST_IMAGES = 64  # at once, where the batch is fitted to memory; more bring nothing
 TRIED = 2  # images at once until it is known how many fit
 
@@ -48,7 +46,7 @@ def load_model(system: Mapping[str, Any], checkpoint: str, *, device: str) -> De
 
     size = tuple(system["size"]) if system["size"] else None
     described = describe_checkpoint(checkpoint, config=system["config"], size=size)
-    options = {key: system[key] for key in (*SAMPLER, "decode_batch_size")}
+    options = {field.name: system[field.name] for field in fields(Sampler)}
     return load_denoiser(described, **options, device=device)
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Int, Shaped, UInt8
 
-from hessgeo.systems.base import System
 from hessgeo.systems.generator_trial import try_generator
 from hessgeo.systems.onnx_header import OnnxHeader, read_onnx_header
+from hessgeo.systems.sliced import SlicedSystem
 from hessgeo.systems.slices import LatentSlice
 from hessgeo.systems.torchscript import EXPORT, check_torchscript
 from hessgeo.weights.files import check_file
@@ -50,7 +50,7 @@ class Generator(ABC):
         """
 
 
-class GeneratorSystem(System):
+class GeneratorSystem(SlicedSystem):
     """Images of the latents of a slice; a deterministic function of the parameters.
 
     Args:
@@ -60,8 +60,7 @@ class GeneratorSystem(System):
         channels: of its images, 1 or 3.
         output_range: the values that it gives to black and to full intensity; those beyond are clipped. A network
             that gives uint8 means 0 to 255, whatever stands here.
-        batch_size: images a forward pass, unless the network takes a fixed number; the last batch is padded,
-            so that each pass has the same shape and rounds the same way wherever a shard ends.
+        batch_size: as in ``SlicedSystem``, unless the network takes a fixed number.
 
     Raises:
         ValueError: on a latent slice of another shape than the network's latents, a range that does not
@@ -88,29 +87,20 @@ class GeneratorSystem(System):
             raise ValueError(f"output_range is {list(output_range)}, must be [low, high] with low < high")
         if len(size) != 2 or min(size) < 1:
             raise ValueError(f"size is {list(size)}, must be [height, width] in pixels")
-        if batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}, must be at least 1")
-        self.generator, self.latent_slice = generator, latent_slice
+        super().__init__(latent_slice, (size[0], size[1], channels), batch_size=generator.batch or batch_size)
+        self.generator = generator
         self.low, self.high = map(float, output_range)
-        self.batch_size = generator.batch or batch_size
-        self.sample_shape = (size[0], size[1], channels)
-        self.dtype = np.dtype(np.uint8)
 
-    def sample(
-        self, t: Float[np.ndarray, "n 2"], index: Int[np.ndarray, "n"], seed: int
+    def generate(
+        self, latents: Float[np.ndarray, "n *latent"], index: Int[np.ndarray, "n"], seed: int
     ) -> UInt8[np.ndarray, "n h w c"]:
-        """Draw one image at each parameter point, see ``System.sample``; ``index`` and ``seed`` are not used.
+        """See ``SlicedSystem``; ``index`` and ``seed`` are not used.
 
         Raises:
             ValueError: if the network gives images of another shape.
             FloatingPointError: if it gives values that are not finite.
         """
-        images = np.empty((len(t), *self.sample_shape), dtype=self.dtype)
-        for start in range(0, len(t), self.batch_size):
-            rows = np.arange(start, min(start + self.batch_size, len(t)))
-            latents = self.latent_slice.latents(t[np.resize(rows, self.batch_size)])
-            images[rows] = self.quantise(self.outputs(latents))[: len(rows)]
-        return images
+        return self.quantise(self.outputs(latents))
 
     def outputs(self, latents: Float[np.ndarray, "n *latent"]) -> Shaped[np.ndarray, "n c h w"]:
         """What the network gives for as many latents as a batch has, float32 or uint8, checked; see ``sample``."""
@@ -131,11 +121,6 @@ class GeneratorSystem(System):
     def fixed_batch(self) -> int | None:
         """Number of latents that the network takes at once, if that is fixed."""
         return self.generator.batch
-
-    def trial(self, batch_size: int) -> None:
-        """Make as many images: all the memory that a batch takes."""
-        corner = np.array([[low for low, _ in self.latent_slice.extent]])
-        self.quantise(self.outputs(self.latent_slice.latents(np.repeat(corner, batch_size, axis=0))))
 
     def quantise(self, values: Shaped[np.ndarray, "n c h w"]) -> UInt8[np.ndarray, "n h w c"]:
         """Pixels ``round(255 clip((x - low) / (high - low), 0, 1))``; eight bits are pixels already."""

@@ -10,16 +10,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from hessgeo.weights.files import npy_header, open_file
-from hessgeo.weights.headers import read_header
+from hessgeo.weights.files import npy_header
+from hessgeo.weights.headers import NUMBERS, read_header, read_tensor
 from hessgeo.weights.torch_files import named_tensors, read_torch_file
 
 SUFFIXES = (".npy", ".safetensors", ".pt", ".pth")
 KINDS = f"a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file"
-SAFE_TYPES = {
-    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1", "U64": "<u8",
-    "U32": "<u4", "U16": "<u2", "U8": "<u1",
-}  # fmt: skip
 LARGEST_PICKLE = 100_000  # bytes; that of one tensor has some hundred
 LARGEST_STORAGE = 2**30  # bytes, of which the latents may be a part
 PRECISIONS = {"float16": 2.0**-10, "bfloat16": 2.0**-7}  # of numbers that are not kept to those of float32
@@ -95,18 +91,9 @@ def _find_safetensors(path: Path, must: str) -> Latents:
     if len(header.tensors) != 1:
         raise ValueError(f"latent file {path} holds {len(header.tensors)} tensors, must hold one, {must}")
     (entry,) = header.tensors.values()
-
-    def read() -> np.ndarray:
-        with open_file(path) as file:
-            file.seek(entry.start)
-            content = file.read(entry.stop - entry.start)
-        if entry.dtype == "BF16":  # the upper half of a float32
-            return (np.frombuffer(content, "<u2").astype(np.uint32) << 16).view(np.float32)
-        return np.frombuffer(content, SAFE_TYPES[entry.dtype])
-
-    known = SAFE_TYPES.get(entry.dtype)
+    known = NUMBERS.get(entry.dtype)
     name = "bfloat16" if entry.dtype == "BF16" else np.dtype(known).name if known else entry.dtype
-    return Latents(name, entry.shape, read)
+    return Latents(name, entry.shape, lambda: read_tensor(path, entry))
 
 
 def _find_torch(path: Path, must: str) -> Latents:

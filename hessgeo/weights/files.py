@@ -104,7 +104,7 @@ def parse_json(text: str | bytes) -> dict[str, Any]:
     return content
 
 
-def read_json(path: str | Path, must: str = "a JSON file") -> dict[str, Any]:
+def read_json_object(path: str | Path, must: str = "a JSON file") -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises:

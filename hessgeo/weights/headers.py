@@ -16,6 +16,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float32, Shaped, UInt16
+
 from hessgeo.weights.files import open_file
 
 LARGEST_HEADER = 16_000_000  # bytes; the largest published models need some hundred thousand
@@ -99,6 +102,27 @@ def read_header(path: str | Path) -> Header:
     tensors = {name: _entry(name, entry, first, problem) for name, entry in content.items()}
     _check_places(tensors, first, size, path)
     return Header(path, tensors, metadata)
+
+
+NUMBERS = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "<i1", "U64": "<u8",
+    "U32": "<u4", "U16": "<u2", "U8": "<u1", "BF16": "<u2",
+}  # fmt: skip
+"""Types that NumPy has too, and the bits of bfloat16."""
+
+
+def read_tensor(path: str | Path, entry: TensorEntry) -> Shaped[np.ndarray, "*shape"]:
+    """The numbers of a tensor in a safetensors file, of one of the types ``NUMBERS``; bfloat16 comes as float32."""
+    with open_file(path) as file:
+        file.seek(entry.start)
+        content = file.read(entry.stop - entry.start)
+    numbers = np.frombuffer(content, NUMBERS[entry.dtype]).reshape(entry.shape)
+    return from_bfloat16(numbers) if entry.dtype == "BF16" else numbers
+
+
+def from_bfloat16(bits: UInt16[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
+    """The numbers whose upper halves, as float32, are given."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def shown_name(name: str) -> str:

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from hessgeo.weights.files import open_file
+from hessgeo.weights.headers import from_bfloat16
 
 LARGEST_PICKLE = 8_000_000  # bytes; those of the largest networks have an eighth of it
 MOST_ENTRIES = 1_000_000
@@ -92,7 +93,7 @@ class Tensor:
         steps = [stored.itemsize * step for step in self.stride]
         view = np.lib.stride_tricks.as_strided(stored[self.start :], self.shape, steps, writeable=False)
         if self.dtype == "bfloat16":
-            return (view.astype(np.uint32) << 16).view(np.float32)
+            return from_bfloat16(view)
         return np.array(view, dtype=stored.dtype.newbyteorder("="))
 
 

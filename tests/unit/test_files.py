@@ -13,7 +13,7 @@ from hessgeo.weights.files import (
     npy_header,
     parse_json,
     read_bytes,
-    read_json,
+    read_json_object,
 )
 
 
@@ -59,7 +59,7 @@ def make(kind, folder):
 )
 def test_what_is_no_regular_file_is_refused_in_one_line(tmp_path, kind, words):
     path = make(kind, tmp_path)
-    for read in (check_file, read_json, npy_header):
+    for read in (check_file, read_json_object, npy_header):
         with pytest.raises(ValueError, match="must be a file of mine") as caught:
             read(path, "a file of mine")
         shown = repr(path) if kind == "null" else path
@@ -83,14 +83,14 @@ def test_json_that_is_no_object_is_refused_in_one_line(tmp_path, text):
     with pytest.raises(ValueError, match=r"^it |^\S+ ") as caught:
         parse_json(text)
     with pytest.raises(ValueError, match=r"x\.json is not valid JSON: ") as named:
-        read_json(tmp_path / "x.json")
+        read_json_object(tmp_path / "x.json")
     assert "\n" not in f"{caught.value}{named.value}"
     assert len(str(caught.value)) < 220
 
 
 def test_an_object_is_read(tmp_path):
     (tmp_path / "x.json").write_text(json.dumps({"a": [1, {"b": None}]}))
-    assert read_json(tmp_path / "x.json") == {"a": [1, {"b": None}]}
+    assert read_json_object(tmp_path / "x.json") == {"a": [1, {"b": None}]}
 
 
 def test_the_header_of_an_array_is_read(tmp_path):

@@ -12,6 +12,7 @@ from diffusers import DDIMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscr
 from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
 from hessgeo.systems.diffusion.denoisers import UnconditionalDenoiser
 from hessgeo.systems.diffusion.inversion import InverseScheduler, invert, reconstruction_error
+from hessgeo.systems.diffusion.sampler import Sampler
 from hessgeo.systems.diffusion.system import load_denoiser
 
 SIDE, STEPS = 4, 10
@@ -34,7 +35,7 @@ class LinearNetwork(torch.nn.Module):
 def linear(scheduler=None, **options):
     scheduler = scheduler or DDIMScheduler(**VELOCITY)
     return UnconditionalDenoiser(
-        LinearNetwork(), scheduler, image_shape=(SIDE, SIDE, 1), **{"steps": STEPS} | options
+        LinearNetwork(), scheduler, Sampler(**{"steps": STEPS} | options), image_shape=(SIDE, SIDE, 1)
     )
 
 

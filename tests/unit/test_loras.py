@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
 from hessgeo.systems.diffusion.loras import check_lora
 from hessgeo.systems.diffusion.pipelines import load_pipeline
+from hessgeo.systems.diffusion.sampler import Sampler
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +82,7 @@ def changes(folder, plain, layers, tmp_path, *, weight=1.0, metadata=None):
     """Norms of what a file changes in the network and in the text encoder."""
     file = tmp_path / "x.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in layers.items()}, file, metadata=metadata)
-    pipeline = load_pipeline(describe_checkpoint(folder), loras=[{"file": file, "weight": weight}])
+    pipeline = load_pipeline(describe_checkpoint(folder), Sampler(lora=[{"file": file, "weight": weight}]))
     return [
         sum(float((value - plain[part][name]).norm() ** 2) for name, value in found.items()) ** 0.5
         for part in plain
@@ -248,7 +249,7 @@ def test_two_text_encoders_are_told_apart(small_checkpoint, tmp_path):
     save_file(layers, tmp_path / "x.safetensors")
     pipelines = (
         load_pipeline(checkpoint),
-        load_pipeline(checkpoint, loras=[{"file": tmp_path / "x.safetensors", "weight": 1}]),
+        load_pipeline(checkpoint, Sampler(lora=[{"file": tmp_path / "x.safetensors", "weight": 1}])),
     )
     for part, change in expected.items():
         before, after = (
@@ -272,7 +273,7 @@ def test_joint_projections_of_flux_are_split(small_checkpoint, tmp_path):
     save_file(layers, tmp_path / "x.safetensors")
     plain, merged = (
         load_pipeline(checkpoint),
-        load_pipeline(checkpoint, loras=[{"file": tmp_path / "x.safetensors", "weight": 1}]),
+        load_pipeline(checkpoint, Sampler(lora=[{"file": tmp_path / "x.safetensors", "weight": 1}])),
     )
     before, after = (p.transformer.transformer_blocks[0].attn for p in (plain, merged))
     change = torch.cat(
@@ -282,5 +283,5 @@ def test_joint_projections_of_flux_are_split(small_checkpoint, tmp_path):
     odd = layers | {name.replace("img_attn_qkv", "nowhere"): value.clone() for name, value in layers.items()}
     save_file(odd, tmp_path / "x.safetensors")
     with pytest.raises(ValueError, match=r"x.safetensors cannot be translated|does not fit") as error:
-        load_pipeline(checkpoint, loras=[{"file": tmp_path / "x.safetensors", "weight": 1}])
+        load_pipeline(checkpoint, Sampler(lora=[{"file": tmp_path / "x.safetensors", "weight": 1}]))
     assert "\n" not in str(error.value)

@@ -15,6 +15,7 @@ from hessgeo.systems.diffusion import pipelines
 from hessgeo.systems.diffusion.checkpoints import describe_checkpoint, scheduler_names
 from hessgeo.systems.diffusion.loras import check_lora
 from hessgeo.systems.diffusion.pipelines import load_pipeline
+from hessgeo.systems.diffusion.sampler import Sampler
 
 TEXT_TO_IMAGE = [
     "small_stable_diffusion",
@@ -27,7 +28,7 @@ ROUNDING = 1e-4
 
 
 def load(path, *, config=None, **settings):
-    return load_pipeline(describe_checkpoint(path, config=config), **settings)
+    return load_pipeline(describe_checkpoint(path, config=config), Sampler(**settings))
 
 
 def draw(pipeline, prompt="a red cat", seed=0, steps=2):
@@ -257,10 +258,10 @@ def test_an_unconditional_folder_gives_a_network_and_a_schedule(small_checkpoint
 def test_a_lora_changes_images_by_its_weight(small_checkpoint, lora, builder):
     folder, file = small_checkpoint(builder), lora[builder]
     plain = load(folder)
-    none, whole = (load(folder, loras=[{"file": file, "weight": weight}]) for weight in (0, 1))
+    none, whole = (load(folder, lora=[{"file": file, "weight": weight}]) for weight in (0, 1))
     assert same(none, plain)
     assert np.abs(draw(whole) - draw(plain)).mean() > 100 * ROUNDING
-    halves = tensors(load(folder, loras=[{"file": str(file), "weight": 0.5}] * 2))
+    halves = tensors(load(folder, lora=[{"file": str(file), "weight": 0.5}] * 2))
     for key, value in tensors(whole).items():
         # Two roundings of float32 in place of one, of weights below ten.
         torch.testing.assert_close(halves[key], value, rtol=0, atol=2e-6)
@@ -290,7 +291,7 @@ def test_a_lora_of_a_trainer_is_merged_as_a_whole(small_checkpoint, tmp_path):
     attention = ("to_q.weight", "to_out.0.weight", "_proj.weight", "fc1.weight")
     layers = kohya(plain, attention)
     save_file(layers, file)
-    before, after = tensors(plain), tensors(load(folder, loras=[{"file": file, "weight": 0.5}]))
+    before, after = tensors(plain), tensors(load(folder, lora=[{"file": file, "weight": 0.5}]))
     changed = {key for key in before if not torch.equal(before[key], after[key])}
     assert len(changed) == len(layers) // 3
     key = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_q.weight"
@@ -301,7 +302,7 @@ def test_a_lora_of_a_trainer_is_merged_as_a_whole(small_checkpoint, tmp_path):
     # So is one of some layers, whichever they are.
     layers = kohya(plain, ("to_q.weight", "q_proj.weight", "fc1.weight"))
     save_file(layers, file)
-    after = tensors(load(folder, loras=[{"file": file, "weight": 1.0}]))
+    after = tensors(load(folder, lora=[{"file": file, "weight": 1.0}]))
     assert sum(not torch.equal(before[key], after[key]) for key in before) == len(layers) // 3
 
 

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
 from hessgeo.systems.diffusion.pipelines import load_pipeline
+from hessgeo.systems.diffusion.sampler import Sampler
 
 FAMILIES = ["small_stable_diffusion", "small_stable_diffusion_xl"]
 NET = "model.diffusion_model."
@@ -35,7 +36,7 @@ def load(files, tmp_path):
             {k: v.contiguous() for k, v in tensors.items()}, tmp_path / "x.safetensors", metadata=metadata
         )
         found = describe_checkpoint(tmp_path / "x.safetensors", config=files[builder][1])
-        return load_pipeline(found, **settings)
+        return load_pipeline(found, Sampler(**settings))
 
     return make
 

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from hessgeo.systems.diffusion.sampler import Sampler
+
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin, UNet2DModel
 
@@ -21,36 +23,29 @@ class Denoiser(ABC):
 
     Args:
         scheduler: the noise schedule and the sampler's rule for a step.
+        sampler: how it is followed.
         latent_shape: (channels, height, width) of one latent.
         image_shape: (height, width, channels) of one image.
-        steps: steps of the sampler.
-        eta: 0 for a deterministic DDIM sampler, 1 for the most noise.
-        eta_rule: what ``eta`` is a share of: ``ddim``, the deviation of DDPM's posterior, or ``renewal``, that of all
-            noise that is left (``RenewalScheduler``).
 
     Raises:
-        ValueError: on a step count that the schedule does not have, ``eta`` outside [0, 1], or a positive
-            ``eta`` or another rule for a scheduler that has none.
+        ValueError: on a step count that the schedule does not have, or a positive ``eta`` or another rule for a
+            scheduler that has none.
     """
 
     def __init__(
         self,
         scheduler: SchedulerMixin,
+        sampler: Sampler,
         *,
         latent_shape: tuple[int, int, int],
         image_shape: tuple[int, int, int],
-        steps: int,
-        eta: float = 0.0,
-        eta_rule: str = "ddim",
     ) -> None:
-        trained = scheduler.config.num_train_timesteps
+        trained, steps, eta = scheduler.config.num_train_timesteps, sampler.steps, sampler.eta
         if not 1 <= steps <= trained:
             raise ValueError(f"steps is {steps}, must be between 1 and the schedule's {trained}")
-        if not 0 <= eta <= 1:
-            raise ValueError(f"eta is {eta}, must be between 0 and 1")
         if eta > 0 and "eta" not in inspect.signature(scheduler.step).parameters:
             raise ValueError(f"eta is {eta}, must be 0 for {type(scheduler).__name__}, whose steps have none")
-        self.scheduler = _following(scheduler, eta_rule)
+        self.scheduler = _following(scheduler, sampler.eta_rule)
         self.latent_shape, self.image_shape = tuple(latent_shape), tuple(image_shape)
         self.steps, self.eta = steps, eta
 
@@ -137,31 +132,20 @@ class UnconditionalDenoiser(Denoiser):
     Args:
         unet: the denoising network.
         scheduler: its noise schedule.
+        sampler: as in ``Denoiser``.
         image_shape: (height, width, channels).
-        steps: as in ``Denoiser``.
-        eta: as in ``Denoiser``.
-        eta_rule: as in ``Denoiser``.
     """
 
     def __init__(
         self,
         unet: UNet2DModel,
         scheduler: SchedulerMixin,
+        sampler: Sampler,
         *,
         image_shape: tuple[int, int, int],
-        steps: int,
-        eta: float = 0.0,
-        eta_rule: str = "ddim",
     ) -> None:
         height, width, channels = image_shape
-        super().__init__(
-            scheduler,
-            latent_shape=(channels, height, width),
-            image_shape=image_shape,
-            steps=steps,
-            eta=eta,
-            eta_rule=eta_rule,
-        )
+        super().__init__(scheduler, sampler, latent_shape=(channels, height, width), image_shape=image_shape)
         self.unet = unet
 
     @property

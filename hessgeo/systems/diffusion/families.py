@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hessgeo.systems.diffusion.architectures import ARCHITECTURES
-from hessgeo.weights.files import read_json
+from hessgeo.weights.files import read_json_object
 
 PIPELINES = {
     "DDIMPipeline": "unconditional",
@@ -127,7 +127,7 @@ class Checkpoint:
             return ARCHITECTURES[self.architecture].get(part, {}) | stated
         file = "scheduler_config.json" if part == "scheduler" else "config.json"
         path = part_folder(self.config or self.path, part) / file
-        return read_json(path) if path.is_file() else {}
+        return read_json_object(path) if path.is_file() else {}
 
 
 def part_folder(folder: Path, part: str) -> Path:

@@ -20,7 +20,7 @@ from hessgeo.systems.diffusion.families import (
     part_folder,
 )
 from hessgeo.systems.diffusion.tensor_names import check_part
-from hessgeo.weights.files import read_json
+from hessgeo.weights.files import read_json_object
 from hessgeo.weights.headers import shown_name
 from hessgeo.weights.read import PICKLES, refuse_pickle, tensor_header
 
@@ -45,7 +45,7 @@ def read_index(folder: Path) -> tuple[str, dict[str, str]]:
         return "unconditional", {"unet": "UNet2DModel", "scheduler": "DDPMScheduler"}
     if not (folder / "model_index.json").is_file():
         raise ValueError(f"{folder} has no model_index.json, must be a pipeline folder of diffusers")
-    index = read_json(folder / "model_index.json")
+    index = read_json_object(folder / "model_index.json")
     kind = index.get("_class_name")
     if not isinstance(kind, str) or kind not in PIPELINES:
         raise ValueError(f"{folder} is a {kind}, must be one of {', '.join(PIPELINES)}")
@@ -76,26 +76,31 @@ def is_bare(folder: Path) -> bool:
     if any((folder / name).exists() for name in ("model_index.json", "unet")):
         return False
     files = [folder / name for name in ("config.json", "scheduler_config.json")]
-    return all(file.is_file() for file in files) and read_json(files[0]).get("_class_name") == "UNet2DModel"
+    return (
+        all(file.is_file() for file in files)
+        and read_json_object(files[0]).get("_class_name") == "UNet2DModel"
+    )
 
 
 def read_configs(folder: Path, family: str, index: Mapping[str, str]) -> dict[str, dict]:
     """Configurations of the network and the autoencoder of a pipeline folder."""
     part, kind, _ = NETWORKS[family]
     kinds = {part: kind, "vae": "AutoencoderKL"} if "vae" in index else {part: kind}
-    configs = {name: read_json(part_folder(folder, name) / "config.json") for name in kinds}
+    configs = {name: read_json_object(part_folder(folder, name) / "config.json") for name in kinds}
     for name, expected in kinds.items():
         found = configs[name].get("_class_name")
         if found != expected:
             raise ValueError(f"{part_folder(folder, name)} is a {found}, must be a {expected}")
     for name in parts_with_weights(index):
-        config = configs[name] if name in configs else read_json(part_folder(folder, name) / "config.json")
+        config = (
+            configs[name] if name in configs else read_json_object(part_folder(folder, name) / "config.json")
+        )
         if config.get("quantization_config"):
             raise ValueError(
                 f"{folder / name} has a quantization_config, must be of weights as they were trained"
             )
     place = part_folder(folder, "scheduler")
-    scheduler = read_json(place / "scheduler_config.json").get("_class_name")
+    scheduler = read_json_object(place / "scheduler_config.json").get("_class_name")
     allowed = FLOW_SCHEDULERS.get(family, NOISE_SCHEDULES)
     if scheduler not in allowed:
         raise ValueError(f"{place} is a {scheduler}, must be one of {', '.join(allowed)}")
@@ -171,7 +176,7 @@ def _weight_files(folder: Path, stem: str, variant: str | None) -> list[Path]:
         return [single]
     if not index.is_file():
         return []
-    weight_map = read_json(index).get("weight_map")
+    weight_map = read_json_object(index).get("weight_map")
     if not isinstance(weight_map, dict):
         raise ValueError(f"{index} has no weight_map, must be the index of sharded safetensors")
     if not all(isinstance(name, str) and Path(name).name == name for name in weight_map.values()):

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from hessgeo.systems.diffusion.families import Checkpoint, part_folder
 from hessgeo.systems.diffusion.folders import read_index
 from hessgeo.systems.diffusion.tensor_names import NETWORK, PREFIXES, is_harmless, part_of, scales
-from hessgeo.weights.files import read_json
+from hessgeo.weights.files import read_json_object
 from hessgeo.weights.read import tensor_header
 from hessgeo.weights.tensor_kinds import EIGHT_BIT_ONLY
 from hessgeo.weights.tracing import sources_of, traced
@@ -52,7 +52,7 @@ def load_file_parts(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype) ->
         if "text_projection.weight" not in dict(network.named_parameters()):
             tensors = {name: tensor for name, tensor in tensors.items() if not re.fullmatch(left, name)}
         converted = _converted(
-            checkpoint.family, part, network, tensors, read_json(folder / part / "config.json")
+            checkpoint.family, part, network, tensors, read_json_object(folder / part / "config.json")
         )
         used = _fill(network, converted, dtype, f"{checkpoint.path} as {part}")
         for name in tensors:
@@ -88,7 +88,7 @@ def _empty(kind: str, folder: Path) -> Any:
 
     with init_empty_weights():
         if hasattr(diffusers, kind):
-            return getattr(diffusers, kind).from_config(read_json(folder / "config.json"))
+            return getattr(diffusers, kind).from_config(read_json_object(folder / "config.json"))
         network = getattr(transformers, kind)
         return network(network.config_class.from_pretrained(folder, local_files_only=True))
 

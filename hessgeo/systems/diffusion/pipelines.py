@@ -7,7 +7,7 @@ import os
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from hessgeo.systems.diffusion.families import Checkpoint, scheduler_names
 from hessgeo.systems.diffusion.folders import parts_with_weights, read_index
 from hessgeo.systems.diffusion.merging import merge_lora
 from hessgeo.systems.diffusion.networks import load_file_parts, load_folder_part
+from hessgeo.systems.diffusion.sampler import Sampler
 from hessgeo.systems.diffusion.schedules import check_schedule
 from hessgeo.weights.own_folder import own_folder
 from hessgeo.weights.precisions import precision_of
@@ -41,24 +42,14 @@ ABSENT: dict[str, dict[str, Any]] = {
 
 
 def load_pipeline(
-    checkpoint: Checkpoint,
-    *,
-    scheduler: str = "auto",
-    loras: Sequence[Mapping[str, Any]] = (),
-    dtype: str = "float32",
-    device: str | torch.device = "cpu",
-    compile: bool = False,
+    checkpoint: Checkpoint, sampler: Sampler | None = None, *, device: str | torch.device = "cpu"
 ) -> DiffusionPipeline:
     """Load a checkpoint as the pipeline of ``diffusers`` that it is, ready to draw images.
 
     Args:
         checkpoint: as ``describe_checkpoint`` found it.
-        scheduler: a class of ``scheduler_names(family)``, or ``auto``: DDIM on the checkpoint's noise schedule,
-            and for flow matching the checkpoint's own.
-        loras: ``file`` and ``weight`` of low-rank changes of the network, merged into it in this order.
-        dtype: ``float32``, ``float16`` or ``bfloat16``.
+        sampler: its scheduler, LoRAs and precision, and whether to compile; the defaults of ``Sampler`` if None.
         device: where to run.
-        compile: whether to compile the network, at its first call.
 
     Returns:
         A pipeline in evaluation mode without gradients or progress bar; an unconditional one is a
@@ -68,17 +59,18 @@ def load_pipeline(
         ValueError: one line, on weights that are incomplete or do not fit their configuration, a scheduler that
             the checkpoint cannot follow, an unknown dtype or a LoRA that does not fit.
     """
-    precision = precision_of(dtype)
+    sampler = sampler or Sampler()
+    precision = precision_of(sampler.dtype)
     with _heard(checkpoint.path):
-        pipeline = _load(checkpoint, make_scheduler(checkpoint, scheduler), precision)
-        for lora in loras:
+        pipeline = _load(checkpoint, make_scheduler(checkpoint, sampler.scheduler), precision)
+        for lora in sampler.lora:
             merge_lora(pipeline, checkpoint, lora["file"], float(lora["weight"]))
         pipeline.to(device)
     pipeline.set_progress_bar_config(disable=True)
     for part in pipeline.components.values():
         if isinstance(part, torch.nn.Module):
             part.eval().requires_grad_(False)
-    if compile:
+    if sampler.compile:
         # By default torch keeps compiled code, which it runs, in a shared folder under a name that can be guessed.
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(own_folder() / "torchinductor"))
         getattr(pipeline, checkpoint.network).compile()
@@ -90,7 +82,7 @@ def make_scheduler(checkpoint: Checkpoint, name: str = "auto") -> SchedulerMixin
 
     Args:
         checkpoint: the checkpoint.
-        name: as ``scheduler`` of ``load_pipeline``.
+        name: as ``scheduler`` of ``Sampler``.
 
     Raises:
         ValueError: on a scheduler that the checkpoint cannot follow, see ``check_schedule``.

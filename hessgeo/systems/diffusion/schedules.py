@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from hessgeo.systems.diffusion.families import NOISE_SCHEDULERS, Checkpoint, part_folder
-from hessgeo.weights.files import open_file
-from hessgeo.weights.headers import Header, TensorEntry, shown_name
+from hessgeo.weights.headers import Header, TensorEntry, read_tensor, shown_name
 
 Said = dict[str, tuple[Any, str]]
 """What a file says of its schedule: for each setting of a scheduler a value, and where it says so."""
@@ -243,6 +242,7 @@ def check_agreement(header: Header, config: Mapping[str, Any], place: str | Path
             raise ValueError(f"{header.path} has {name} of another noise schedule than {place}")
 
 
+LARGEST_BUFFER = 8_000_000  # bytes
 BUFFERS = {
     "alphas_cumprod": lambda values: values,
     "denoiser.sigmas": lambda values: 1 / (1 + values**2),
@@ -251,15 +251,13 @@ BUFFERS = {
 
 
 def _numbers(header: Header, name: str, entry: TensorEntry) -> np.ndarray:
-    with open_file(header.path) as file:
-        file.seek(entry.start)
-        data = file.read(min(entry.stop - entry.start, 8_000_000))
-    if entry.dtype == "BF16":
-        return (np.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4").astype(float)
-    kinds = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
-    if entry.dtype not in kinds:
+    if entry.dtype not in ("F64", "F32", "F16", "BF16"):
         raise ValueError(f"{header.path} has {name} of type {entry.dtype}, must be F64, F32, F16 or BF16")
-    return np.frombuffer(data, kinds[entry.dtype]).astype(float)
+    if len(entry.shape) != 1 or entry.stop - entry.start > LARGEST_BUFFER:
+        raise ValueError(
+            f"{header.path} has {name} of shape {entry.shape}, must be one number a training step"
+        )
+    return read_tensor(header.path, entry).astype(float)
 
 
 def _alphas(config: Mapping[str, Any]) -> np.ndarray:

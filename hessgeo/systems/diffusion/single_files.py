@@ -19,7 +19,7 @@ from hessgeo.systems.diffusion.folders import (
 )
 from hessgeo.systems.diffusion.schedules import ZERO_SNR, Said, check_agreement, said_by_file
 from hessgeo.systems.diffusion.tensor_names import NETWORK, check_single_file, part_of
-from hessgeo.weights.files import read_json
+from hessgeo.weights.files import read_json_object
 from hessgeo.weights.headers import Header
 from hessgeo.weights.read import refuse_pickle, tensor_header
 
@@ -61,7 +61,7 @@ def describe_file(path: Path, config: Path | None, size: tuple[int, int] | None)
         raise ValueError(f"config {config} is of the family {found}, must be {family} as {path}")
     latent, image = image_shapes(config, family, read_configs(config, family, index), size)
     place = config / "scheduler" / "scheduler_config.json"
-    check_agreement(header, read_json(place), place)
+    check_agreement(header, read_json_object(place), place)
     inside = {part_of(name, family) for name in shapes}
     others = {name: stem for name, stem in parts_with_weights(index).items() if name not in inside}
     variant, weights = find_weights(config, others) if flow else (None, [])

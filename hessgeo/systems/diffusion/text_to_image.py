@@ -14,6 +14,7 @@ from torch import Tensor
 from hessgeo.systems.diffusion.denoisers import Denoiser, from_pixels, to_pixels
 from hessgeo.systems.diffusion.guidance import guidance_kind, guided_below_one
 from hessgeo.systems.diffusion.prompt_encoding import encode_prompts
+from hessgeo.systems.diffusion.sampler import Sampler
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -27,17 +28,9 @@ class TextToImageDenoiser(Denoiser):
 
     Args:
         pipeline: a loaded Stable Diffusion 1, 2, XL, 3 or Flux pipeline.
+        sampler: as in ``Denoiser``, with the prompt and its guidance.
         latent_shape: as in ``Denoiser``; of Flux before packing.
         image_shape: as in ``Denoiser``.
-        steps: as in ``Denoiser``.
-        eta: as in ``Denoiser``.
-        eta_rule: as in ``Denoiser``.
-        prompt: what to draw.
-        negative_prompt: what classifier-free guidance leads away from.
-        guidance: scale ``g`` of classifier-free guidance, ``e_0 + g (e - e_0)`` of what the network says to the
-            negative prompt (``e_0``) and to the prompt, none at 1; the scale itself of a network that takes it.
-        clip_skip: last layers of the CLIPs that the prompt skips.
-        decode_batch_size: images that the autoencoder decodes at once.
 
     Raises:
         ValueError: also on prompts as ``encode_prompts``.
@@ -46,34 +39,25 @@ class TextToImageDenoiser(Denoiser):
     def __init__(
         self,
         pipeline: DiffusionPipeline,
+        sampler: Sampler,
         *,
         latent_shape: tuple[int, int, int],
         image_shape: tuple[int, int, int],
-        steps: int,
-        eta: float = 0.0,
-        eta_rule: str = "ddim",
-        prompt: str = "",
-        negative_prompt: str = "",
-        guidance: float = 1.0,
-        clip_skip: int = 0,
-        decode_batch_size: int = 8,
     ) -> None:
-        super().__init__(
-            pipeline.scheduler,
-            latent_shape=latent_shape,
-            image_shape=image_shape,
-            steps=steps,
-            eta=eta,
-            eta_rule=eta_rule,
-        )
+        super().__init__(pipeline.scheduler, sampler, latent_shape=latent_shape, image_shape=image_shape)
         pipeline.scheduler = self.scheduler
         pipeline.__class__ = guided_below_one(type(pipeline))
-        self.pipeline, self.guidance, self.decode_batch_size = pipeline, guidance, decode_batch_size
+        self.pipeline, self.guidance = pipeline, sampler.guidance
+        self.decode_batch_size = sampler.decode_batch_size
         self.packed = type(pipeline).__name__ == "FluxPipeline"
         network: Any = self.network
-        guided = guidance_kind(type(pipeline).__name__, network.config) == "free" and guidance != 1
+        guided = guidance_kind(type(pipeline).__name__, network.config) == "free" and self.guidance != 1
         self.conditions = encode_prompts(
-            pipeline, prompt, negative_prompt, guided=guided, clip_skip=clip_skip
+            pipeline,
+            sampler.prompt,
+            sampler.negative_prompt,
+            guided=guided,
+            clip_skip=sampler.clip_skip or 0,
         )
         for name in ("text_encoder", "text_encoder_2", "text_encoder_3"):
             if hasattr(pipeline, name):
