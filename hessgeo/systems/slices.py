@@ -13,6 +13,8 @@ from jaxtyping import Float
 from hessgeo.systems.latent_files import load_latents
 
 NORMALISATIONS = ("sphere", "std", "anchors", "none")
+INTERPOLATIONS = ("linear", "spherical")
+OPPOSITE = 1e-6  # radians from opposite at which two anchors have no great circle of their own
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
@@ -20,7 +22,10 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 class LatentSlice:
     """The plane through three anchors, projected back to where Gaussian noise lives.
 
-    ``z(a, b) = z0 + a (z1 - z0) + b (z2 - z0)`` in float64, then by ``normalisation``
+    ``z(a, b) = z0 + a (z1 - z0) + b (z2 - z0)`` in float64, or with ``spherical`` interpolation along great circles: the
+    direction ``exp(a log u1 + b log u2)``, with the sphere's maps at the direction ``u0`` of ``z0`` (each axis alone
+    is the usual spherical interpolation), times the norms of the anchors, interpolated linearly. Then by
+    ``normalisation``
 
     - ``sphere``: ``z sqrt(dim) / |z|``, the sphere that high-dimensional noise concentrates on;
     - ``std``: ``z / std(z)``, the mean kept (as in the published code of Lobashev et al., ICML 2025);
@@ -32,20 +37,29 @@ class LatentSlice:
         anchors: ``z0, z1, z2``, shape (3, *latent).
         extent: ``((a_min, a_max), (b_min, b_max))``, the box that the slice is defined on.
         normalisation: one of the above.
+        interpolation: ``linear`` or ``spherical``.
+        moved: which parameters move the latent, in the order of the anchors they move it to; the others leave it as it
+            is, and mean something else to the system. Anchors that none moves to are not used.
 
     Raises:
-        ValueError: on anchors that are not three or not finite, an extent that does not increase, or an
-            unknown normalisation.
+        ValueError: on anchors that are not three or not finite, or (spherical) zero or opposite, an extent that does
+            not increase, or an unknown normalisation or interpolation.
     """
 
     anchors: Float[np.ndarray, "anchor *latent"]
     extent: tuple[tuple[float, float], tuple[float, float]]
     normalisation: str = "sphere"
+    interpolation: str = "linear"
+    moved: tuple[int, ...] = (0, 1)
 
     def __post_init__(self) -> None:
         if self.normalisation not in NORMALISATIONS:
             raise ValueError(
                 f"normalisation is {self.normalisation!r}, must be one of {', '.join(NORMALISATIONS)}"
+            )
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(
+                f"interpolation is {self.interpolation!r}, must be one of {', '.join(INTERPOLATIONS)}"
             )
         if self.anchors.ndim < 2 or len(self.anchors) != 3:
             raise ValueError(f"anchors have shape {self.anchors.shape}, must be (3, *latent)")
@@ -53,9 +67,11 @@ class LatentSlice:
             raise ValueError("anchors hold a value that is not finite")
         if any(low >= high for low, high in self.extent):
             raise ValueError(f"extent {self.extent} must increase along both axes")
+        if self.interpolation == "spherical":
+            self._along_great_circles(np.zeros((1, 2)))  # raises
         if self.normalisation == "anchors":
             corners = np.array([(a, b) for a in self.extent[0] for b in self.extent[1]], dtype=float)
-            if np.any(self._radius(corners) <= 0):
+            if np.any(self._radius(self._places(corners)) <= 0):
                 raise ValueError(
                     f"the norms of the anchors, {self._anchor_norms.round(3).tolist()}, extrapolate to a negative one "
                     f"within the extent {self.extent}: make it smaller, or normalise by 'sphere'"
@@ -78,28 +94,47 @@ class LatentSlice:
         slack = 1e-9 * (high - low)
         if np.any(t < low - slack) or np.any(t > high + slack):
             raise ValueError(f"points lie outside the extent {self.extent} of the latent slice")
-        z0, z1, z2 = self.anchors.astype(np.float64).reshape(3, -1)
-        # Affine weights make an anchor come back bit by bit at (0, 0), (1, 0) and (0, 1).
-        a, b = t[:, :1], t[:, 1:]
-        z = (1 - a - b) * z0 + a * z1 + b * z2
-        return self._normalise(z, t).reshape(len(t), *self.latent_shape)
+        places = self._places(t)
+        if self.interpolation == "spherical":
+            z = self._along_great_circles(places)
+        else:
+            z0, z1, z2 = self.anchors.astype(np.float64).reshape(3, -1)
+            # Affine weights make an anchor come back bit by bit at (0, 0), (1, 0) and (0, 1).
+            a, b = places[:, :1], places[:, 1:]
+            z = (1 - a - b) * z0 + a * z1 + b * z2
+        return self._normalise(z, places).reshape(len(t), *self.latent_shape)
+
+    def _places(self, t: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
+        """Coordinates in the plane of the anchors: the parameters that move the latent, and zeros."""
+        places = np.zeros((len(t), 2))
+        places[:, : len(self.moved)] = t[:, list(self.moved)]
+        return places
+
+    def _along_great_circles(self, places: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n dim"]:
+        norms = self._anchor_norms
+        directions = self.anchors.astype(np.float64).reshape(3, -1) / norms[:, None]
+        tangent = places @ np.stack([_sphere_log(directions[0], direction) for direction in directions[1:]])
+        angle = np.linalg.norm(tangent, axis=1, keepdims=True)
+        # sinc is sin(pi x) / (pi x), and one at zero.
+        turned = np.cos(angle) * directions[0] + np.sinc(angle / np.pi) * tangent
+        return turned * self._radius(places)[:, None]
 
     @property
     def _anchor_norms(self) -> Float[np.ndarray, "3"]:
         return np.linalg.norm(self.anchors.astype(np.float64).reshape(3, -1), axis=1)
 
-    def _radius(self, t: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n"]:
-        return np.column_stack([1 - t.sum(axis=1), t]) @ self._anchor_norms
+    def _radius(self, places: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n"]:
+        return np.column_stack([1 - places.sum(axis=1), places]) @ self._anchor_norms
 
     def _normalise(
-        self, z: Float[np.ndarray, "n dim"], t: Float[np.ndarray, "n 2"]
+        self, z: Float[np.ndarray, "n dim"], places: Float[np.ndarray, "n 2"]
     ) -> Float[np.ndarray, "n dim"]:
         if self.normalisation == "none":
             return z
         if self.normalisation == "sphere":
             scale = np.linalg.norm(z, axis=1, keepdims=True) / math.sqrt(z.shape[1])
         elif self.normalisation == "anchors":
-            scale = np.linalg.norm(z, axis=1, keepdims=True) / self._radius(t)[:, None]
+            scale = np.linalg.norm(z, axis=1, keepdims=True) / self._radius(places)[:, None]
         else:
             scale = z.std(axis=1, keepdims=True)
         if np.any(scale == 0):
@@ -107,6 +142,23 @@ class LatentSlice:
                 f"a latent of the slice is constant and cannot be normalised by {self.normalisation!r}"
             )
         return z / scale
+
+
+def _sphere_log(start: Float[np.ndarray, "dim"], end: Float[np.ndarray, "dim"]) -> Float[np.ndarray, "dim"]:
+    """The tangent vector at one direction whose great circle reaches another at time one.
+
+    Raises:
+        ValueError: if the two are opposite, or one is none.
+    """
+    cosine = float(start @ end)
+    across = end - cosine * start
+    sine = float(np.linalg.norm(across))
+    angle = math.atan2(sine, cosine)
+    if not angle < math.pi - OPPOSITE:
+        raise ValueError(
+            "anchors of spherical interpolation are zero or opposite: no great circle is theirs alone"
+        )
+    return across * (angle / sine) if sine > 0 else np.zeros_like(start)
 
 
 def random_anchors(seed: int, latent_shape: tuple[int, ...]) -> Float[np.ndarray, "3 *latent"]:

@@ -173,3 +173,47 @@ def test_anchors_of_seeds_and_files(tmp_path, anchors):
         load_anchors([5, 6, "missing.npy"], LATENT)
     with pytest.raises(ValueError, match=r"^anchor cat\.JPG is an image"):
         load_anchors([5, "cat.JPG", "missing.npy"], LATENT)
+
+
+def slerp(share, z0, z1):
+    """Shoemake's formula for directions, times the norms interpolated linearly."""
+    n0, n1 = np.linalg.norm(z0), np.linalg.norm(z1)
+    angle = np.arccos(np.clip(np.vdot(z0, z1) / (n0 * n1), -1, 1))
+    u = (np.sin((1 - share) * angle) * z0 / n0 + np.sin(share * angle) * z1 / n1) / np.sin(angle)
+    return u * ((1 - share) * n0 + share * n1)
+
+
+def test_spherical_axes_are_great_circles_through_the_anchors(anchors):
+    plane = LatentSlice(anchors, BOX, "none", interpolation="spherical")
+    corners = plane.latents(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    np.testing.assert_allclose(corners, anchors, rtol=1e-12, atol=1e-12)
+    for share in (-0.7, 0.3, 1.6):
+        found = plane.latents(np.array([[share, 0.0], [0.0, share]]))
+        np.testing.assert_allclose(found[0], slerp(share, anchors[0], anchors[1]), atol=1e-12)
+        np.testing.assert_allclose(found[1], slerp(share, anchors[0], anchors[2]), atol=1e-12)
+
+
+def test_spherical_interpolation_keeps_to_the_sphere_without_being_told(anchors):
+    unit = anchors / np.linalg.norm(anchors.reshape(3, -1), axis=1).reshape(3, *[1] * (anchors.ndim - 1))
+    plane = LatentSlice(unit, BOX, "none", interpolation="spherical")
+    norms = np.linalg.norm(plane.latents(points()).reshape(200, -1), axis=1)
+    np.testing.assert_allclose(norms, 1, atol=1e-12)
+
+
+@pytest.mark.parametrize("second", ["opposite", "zero"])
+def test_anchors_without_a_great_circle_are_refused(anchors, second):
+    other = -2 * anchors[0] if second == "opposite" else 0 * anchors[0]
+    with pytest.raises(ValueError, match="zero or opposite"), np.errstate(invalid="ignore"):
+        LatentSlice(np.stack([anchors[0], other, anchors[2]]), BOX, interpolation="spherical")
+
+
+def test_a_parameter_that_moves_no_latent_leaves_it(anchors):
+    both = LatentSlice(anchors, BOX, "none")
+    second = LatentSlice(anchors, BOX, "none", moved=(1,))
+    t = points()
+    # The first anchor that is moved to is the second one, whichever parameter moves there.
+    np.testing.assert_array_equal(
+        second.latents(t), both.latents(np.column_stack([t[:, 1], np.zeros(len(t))]))
+    )
+    still = LatentSlice(anchors, BOX, "none", moved=())
+    np.testing.assert_array_equal(still.latents(t), np.broadcast_to(anchors[0], (len(t), *anchors.shape[1:])))

@@ -123,7 +123,7 @@ def hold(name, folder, weights):
 @pytest.mark.slow
 def test_numbers_of_the_tiny_study_stay(finished):
     results = finished("results")
-    hold("numbers-tiny.json", results, results.rglob("model*.safetensors"))
+    hold("numbers-tiny.json", results, results.rglob("*model.safetensors"))
 
 
 @pytest.mark.slow
