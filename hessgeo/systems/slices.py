@@ -22,9 +22,9 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 class LatentSlice:
     """The plane through three anchors, projected back to where Gaussian noise lives.
 
-    ``z(a, b) = z0 + a (z1 - z0) + b (z2 - z0)`` in float64, or with ``spherical`` interpolation along great circles: the
-    direction ``exp(a log u1 + b log u2)``, with the sphere's maps at the direction ``u0`` of ``z0`` (each axis alone
-    is the usual spherical interpolation), times the norms of the anchors, interpolated linearly. Then by
+    ``z(a, b) = z0 + a (z1 - z0) + b (z2 - z0)`` in float64, or with ``spherical`` interpolation along great circles:
+    the direction ``exp(a log u1 + b log u2)``, with the sphere's maps at the direction ``u0`` of ``z0`` (along each
+    axis alone the usual spherical interpolation), times the norms of the anchors, interpolated linearly. Then by
     ``normalisation``
 
     - ``sphere``: ``z sqrt(dim) / |z|``, the sphere that high-dimensional noise concentrates on;

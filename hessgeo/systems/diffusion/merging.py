@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,46 @@ def merge_lora(pipeline: DiffusionPipeline, checkpoint: Checkpoint, file: str | 
     Args:
         pipeline: the pipeline of the checkpoint; its networks are changed in place.
         checkpoint: what it was loaded from.
-        file: a plain LoRA in the layout of diffusers, peft, kohya, or (of Flux) their authors.
+        file: see ``lora_changes``.
         weight: how much of it.
+
+    Raises:
+        ValueError: as ``lora_changes``.
+    """
+    for parameter, change in lora_changes(pipeline, checkpoint, file):
+        parameter.copy_(parameter.float() + weight * change)
+
+
+class VariedLora:
+    """A LoRA whose weight changes from batch to batch: the layers as they were without it, and its change of each.
+
+    Args:
+        changes: see ``lora_changes``.
+    """
+
+    def __init__(self, changes: Iterable[tuple[torch.nn.Parameter, torch.Tensor]]) -> None:
+        self._layers = [(parameter, parameter.detach().clone(), change) for parameter, change in changes]
+        self._weight = 0.0
+
+    @torch.no_grad()
+    def set(self, weight: float) -> None:
+        """Let the layers hold so much of it."""
+        if weight != self._weight:
+            for parameter, without, change in self._layers:
+                parameter.copy_(without.float() + weight * change.to(without.device))
+            self._weight = weight
+
+
+@torch.no_grad()
+def lora_changes(
+    pipeline: DiffusionPipeline, checkpoint: Checkpoint, file: str | Path
+) -> list[tuple[torch.nn.Parameter, torch.Tensor]]:
+    """Each weight that a file of low-rank changes names, with its change ``alpha / rank B A`` in float32.
+
+    Args:
+        pipeline: the pipeline of the checkpoint.
+        checkpoint: what it was loaded from.
+        file: a plain LoRA in the layout of diffusers, peft, kohya, or (of Flux) their authors.
 
     Raises:
         ValueError: as ``check_lora``; one line, on a layer that no network has or that has another shape.
@@ -53,13 +92,15 @@ def merge_lora(pipeline: DiffusionPipeline, checkpoint: Checkpoint, file: str | 
     if not abs(after - before) <= 1e-4 * before:  # what is read is neither lost nor doubled
         share = (after / before) ** 0.5
         raise ValueError(f"{file} does not fit {checkpoint.path}: {share:.3g} of its change would be merged")
+    found = []
     for layer, change in changes.items():
         parameter = _parameter(pipeline, layer)
         delta = change["up"].flatten(1) @ change["down"].flatten(1)
         if parameter is None or delta.numel() != parameter.numel() or len(delta) != len(parameter):
             what = "there is no such layer" if parameter is None else f"its shape is {tuple(parameter.shape)}"
             raise ValueError(f"{file} does not fit {checkpoint.path}: it changes {shown_name(layer)}, {what}")
-        parameter.copy_(parameter.float() + weight * delta.view_as(parameter).to(parameter.device))
+        found.append((parameter, delta.view_as(parameter).to(parameter.device)))
+    return found
 
 
 def _read(header: Header) -> dict[str, torch.Tensor]:

@@ -94,7 +94,13 @@ class ClipText:
 
 @torch.inference_mode()
 def encode_prompts(
-    pipeline: DiffusionPipeline, prompt: str, negative_prompt: str, *, guided: bool, clip_skip: int = 0
+    pipeline: DiffusionPipeline,
+    prompt: str,
+    negative_prompt: str,
+    *,
+    guided: bool,
+    clip_skip: int = 0,
+    to: str | None = None,
 ) -> dict[str, Tensor]:
     """The arguments of a pipeline's call that carry its prompts, each with a leading axis of one.
 
@@ -108,40 +114,47 @@ def encode_prompts(
         negative_prompt: what classifier-free guidance leads away from.
         guided: whether there is classifier-free guidance.
         clip_skip: last layers of the CLIPs that the prompt skips.
+        to: another prompt, encoded in as many windows, whose arguments have names that start with ``to_``.
 
     Raises:
         ValueError: on syntax that ``parse_prompt`` refuses, weights for a T5, or a text that its window cannot hold.
     """
     kind = type(pipeline).__name__
+    given = {"": prompt, "negative_": negative_prompt if guided else None, "to_": to}
+    prompts = {sign: text for sign, text in given.items() if text is not None}
+    # Layers of the negative prompt are not skipped.
+    skips = [0 if sign == "negative_" else clip_skip for sign in prompts]
     if kind == "FluxPipeline":
-        text = _t5_text(pipeline.tokenizer_2, prompt, T5_WINDOW["flux"])
-        embeds, pooled, _ = pipeline.encode_prompt(prompt=text, prompt_2=None, device=pipeline.device)
-        return {"prompt_embeds": embeds, "pooled_prompt_embeds": pooled}
-    prompts = [prompt, negative_prompt] if guided else [prompt]
-    if kind == "StableDiffusion3Pipeline":
+        encoded = []
+        for text in prompts.values():
+            checked = _t5_text(pipeline.tokenizer_2, text, T5_WINDOW["flux"])
+            encoded.append(pipeline.encode_prompt(prompt=checked, prompt_2=None, device=pipeline.device)[:2])
+    elif kind == "StableDiffusion3Pipeline":
         window = T5_WINDOW["stable-diffusion-3"]
-        texts = [_t5_text(pipeline.tokenizer_3, text, window) for text in prompts]
-        encoded = _encode_clip(pipeline, [[[Fragment(text)]] for text in texts], clip_skip)
+        texts = [_t5_text(pipeline.tokenizer_3, text, window) for text in prompts.values()]
+        encoded = _encode_clip(pipeline, [[[Fragment(text)]] for text in texts], skips)
         encoded = [
             (_with_t5(pipeline, vectors, text), pooled)
             for (vectors, pooled), text in zip(encoded, texts, strict=True)
         ]
     else:
-        encoded = _encode_clip(pipeline, [parse_prompt(text) for text in prompts], clip_skip)
+        encoded = _encode_clip(pipeline, [parse_prompt(text) for text in prompts.values()], skips)
     zeros = kind == "StableDiffusionXLPipeline" and pipeline.config.force_zeros_for_empty_prompt
     if zeros and guided and not negative_prompt:
         encoded[1] = tuple(torch.zeros_like(tensor) for tensor in encoded[0])
     names = ("prompt_embeds", "pooled_prompt_embeds")
     return {
         f"{sign}{name}": tensor
-        for sign, tensors in zip(("", "negative_"), encoded, strict=False)
+        for sign, tensors in zip(prompts, encoded, strict=True)
         for name, tensor in zip(names, tensors, strict=True)
         if tensor is not None
     }
 
 
-def _encode_clip(pipeline: Any, prompts: Sequence[Sequence[Sequence[Fragment]]], skip: int) -> list[tuple]:
-    """Vectors of each prompt, all of one length, and projections of it as a whole; the first prompt skips layers."""
+def _encode_clip(
+    pipeline: Any, prompts: Sequence[Sequence[Sequence[Fragment]]], skips: Sequence[int]
+) -> list[tuple]:
+    """Vectors of each prompt, all of one length, and projections of it as a whole; each skips its number of layers."""
     # Stable Diffusion 1 and 2 take the last layer and normalise it, the others the last but one as it is.
     single = type(pipeline).__name__ == "StableDiffusionPipeline"
     last = -1 if single else -2
@@ -154,9 +167,9 @@ def _encode_clip(pipeline: Any, prompts: Sequence[Sequence[Sequence[Fragment]]],
     windows = [[clip.windows(parts) for clip in clips] for parts in prompts]
     most = max(len(found) for each in windows for found in each)
     encoded = []
-    for each, layer in zip(windows, (last - skip, last), strict=False):
+    for each, skip in zip(windows, skips, strict=True):
         outputs = [
-            clip.encode([*found, *[Window()] * (most - len(found))], layer)
+            clip.encode([*found, *[Window()] * (most - len(found))], last - skip)
             for clip, found in zip(clips, each, strict=True)
         ]
         pooled = [tensor for _, tensor in outputs if tensor is not None]
