@@ -24,11 +24,10 @@ DENSITIES = ("exact", "kernel", "flow")
 def measure(kind, args):
     import torch
 
-    from hessgeo.densities.conformal import conformal_metric
     from hessgeo.densities.flow import fit_flow
-    from hessgeo.densities.graph import connecting_radius, epsilon_edges, geodesic_graph
     from hessgeo.densities.mixtures import kernel_density
     from hessgeo.densities.toys import moons
+    from hessgeo.geodesics.graphs import connecting_radius, epsilon_edges, geodesic_graph
 
     torch.set_num_threads(args.threads)
     toy = moons(args.points, 0)
@@ -44,7 +43,7 @@ def measure(kind, args):
     points = toy.points.numpy()
     edges = epsilon_edges(points, 1.5 * connecting_radius(points))
     joined = time.perf_counter()
-    metric = conformal_metric(density, toy.points[:1000], quantile=0.01)
+    metric = density.metric_of(toy.points[:1000], quantile=0.01)
     graph = geodesic_graph(points, edges, metric, nodes=args.nodes)
     weighed = time.perf_counter()
     distances = graph.distances(np.arange(args.sources))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.sparse import csr_matrix
 
 if TYPE_CHECKING:
@@ -125,6 +125,13 @@ class Grid:
     def points(self) -> Float[np.ndarray, "node 2"]:
         """All nodes, row by row."""
         return np.stack(np.meshgrid(*self.axes, indexing="ij"), axis=-1).reshape(-1, 2)
+
+    def nearest(self, t: Float[np.ndarray, "m 2"]) -> Int[np.ndarray, "m"]:
+        """Row of the node nearest to each point; of one outside the grid, the nearest on its edge."""
+        low = np.array(self.extent)[:, 0]
+        position = np.rint((t - low) / np.array(self.spacing)).astype(int)
+        i, j = position.clip(0, np.array(self.shape) - 1).T
+        return i * self.shape[1] + j
 
 
 def parameter_points(design: Design, grid: Grid, count: int, seed: int) -> Float[np.ndarray, "count 2"]:

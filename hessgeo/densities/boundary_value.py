@@ -10,7 +10,7 @@ from jaxtyping import Float
 from scipy.integrate import solve_bvp
 from torch import Tensor
 
-from hessgeo.densities.conformal import ConformalMetric
+from hessgeo.metrics.conformal import DensityMetric
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class BoundaryValueGeodesic:
 
 
 def solve_geodesic(
-    metric: ConformalMetric,
+    metric: DensityMetric,
     guess: Float[Tensor, "n d"],
     *,
     tolerance: float = 1e-8,

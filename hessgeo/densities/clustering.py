@@ -13,8 +13,7 @@ from sklearn.metrics import adjusted_rand_score
 from torch import Tensor
 
 from hessgeo.densities.base import Density
-from hessgeo.densities.conformal import conformal_metric
-from hessgeo.densities.graph import GeodesicGraph, connecting_radius, epsilon_edges, geodesic_graph
+from hessgeo.geodesics.graphs import MetricGraph, connecting_radius, epsilon_edges, geodesic_graph
 
 Distances = Float[np.ndarray, "n n"]
 Labels = Int[np.ndarray, "n"]
@@ -27,7 +26,7 @@ def density_graph(
     quantile: float,
     radius: float = 1.5,
     nodes: int | None = None,
-) -> GeodesicGraph:
+) -> MetricGraph:
     """The epsilon-graph of points in the metric of a density, ``epsilon`` as a multiple of the connecting radius.
 
     Args:
@@ -37,7 +36,7 @@ def density_graph(
         radius: ``epsilon`` over the least one that connects all points; connected from 1 on.
         nodes: of the quadrature along each edge; None for adaptive quadrature.
     """
-    metric = conformal_metric(density, points, quantile=quantile)
+    metric = density.metric_of(points, quantile=quantile)
     array = points.cpu().numpy()
     edges = epsilon_edges(array, radius * connecting_radius(array))
     return geodesic_graph(array, edges, metric, nodes=nodes, device=str(points.device))

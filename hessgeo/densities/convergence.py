@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hessgeo.densities.conformal import ConformalMetric
-from hessgeo.densities.graph import epsilon_edges, geodesic_graph
 from hessgeo.densities.mixtures import IsotropicMixture
+from hessgeo.geodesics.graphs import epsilon_edges, geodesic_graph
+from hessgeo.metrics.conformal import DensityMetric
 
 # (number, seed) -> points.
 Draw = Callable[[int, int], Float[Tensor, "n d"]]
@@ -37,7 +37,7 @@ def theoretical_slope(dimension: int) -> float:
 
 
 def point_convergence(
-    metric: ConformalMetric,
+    metric: DensityMetric,
     ends: Float[Tensor, "2 d"],
     exact: float,
     draw: Draw,
@@ -88,7 +88,7 @@ def point_convergence(
 
 
 def node_convergence(
-    metric: ConformalMetric,
+    metric: DensityMetric,
     segments: Float[Tensor, "segment 2 d"],
     *,
     panels: Sequence[int],
@@ -140,7 +140,7 @@ def fitted_slope(x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"]) -> tuple[
 
 def compare_draws(
     density: IsotropicMixture,
-    metric: ConformalMetric,
+    metric: DensityMetric,
     ends: Float[Tensor, "2 2"],
     exact: float,
     *,

@@ -13,12 +13,11 @@ from sklearn.mixture import GaussianMixture as MixtureFit
 from torch import Tensor
 
 from hessgeo.densities.base import Density
-from hessgeo.densities.conformal import conformal_metric
 from hessgeo.densities.embedding import embedding_scores, embeddings
 from hessgeo.densities.flow import fit_flow
-from hessgeo.densities.graph import geodesic_graph, neighbour_edges
 from hessgeo.densities.interpolation import PrincipalSpace, interpolate, path_log_prob
 from hessgeo.densities.mixtures import GaussianMixture, kernel_density
+from hessgeo.geodesics.graphs import geodesic_graph, neighbour_edges
 from hessgeo.models.digits import Digits
 
 PATHS = ("straight", "graph", "geodesic")
@@ -145,7 +144,7 @@ def compare_paths(
         ``vertices``, ``converged``, ``first_label`` and ``last_label`` by pair; of the graph, ``components``,
         ``unreachable_pairs`` and ``edges`` as attributes.
     """
-    metric = conformal_metric(density, held_out, quantile=quantile)
+    metric = density.metric_of(held_out, quantile=quantile)
     array = points.numpy()
     graph = geodesic_graph(array, neighbour_edges(array, neighbours), metric)
     # Of the largest component, since only there a path is sure to exist.
@@ -210,7 +209,7 @@ def embed_points(
     Returns:
         ``picture (method, node, axis)``, ``label (node)`` and the scores of ``embedding_scores`` by method.
     """
-    metric = conformal_metric(density, held_out, quantile=quantile)
+    metric = density.metric_of(held_out, quantile=quantile)
     array = points.numpy()
     graph = geodesic_graph(array, neighbour_edges(array, neighbours), metric)
     distances = graph.distances(np.arange(len(array)))

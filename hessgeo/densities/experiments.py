@@ -15,10 +15,10 @@ from torch import Tensor
 from hessgeo.densities.base import Density
 from hessgeo.densities.boundary_value import solve_geodesic
 from hessgeo.densities.clustering import density_graph, finite
-from hessgeo.densities.conformal import ConformalMetric
-from hessgeo.densities.graph import connecting_radius, epsilon_edges, geodesic_graph
-from hessgeo.densities.refine import refine, resample
 from hessgeo.densities.toys import ToySet
+from hessgeo.geodesics.chains import refine, resample
+from hessgeo.geodesics.graphs import connecting_radius, epsilon_edges, geodesic_graph
+from hessgeo.metrics.conformal import DensityMetric
 
 Box = tuple[tuple[float, float], tuple[float, float]]
 
@@ -38,7 +38,7 @@ def lattice(box: Box, spacing: float) -> Float[Tensor, "n 2"]:
 
 
 def reference_geodesic(
-    metric: ConformalMetric, ends: Float[Tensor, "2 2"], box: Box, *, spacing: float = 0.05, count: int = 65
+    metric: DensityMetric, ends: Float[Tensor, "2 2"], box: Box, *, spacing: float = 0.05, count: int = 65
 ) -> tuple[Float[Tensor, "n 2"], float, float]:
     """The shortest path between two points of the plane, solved to high accuracy.
 
@@ -62,7 +62,7 @@ def reference_geodesic(
     graph = geodesic_graph(nodes, epsilon_edges(nodes, 5 * spacing), metric)
     (found,) = graph.paths(0, [1])
     refined = refine(torch.from_numpy(nodes[found]), metric, count=count)
-    flat = ConformalMetric(metric.density, 0.0, math.inf)
+    flat = DensityMetric(metric.log_density, log_p0=0.0, log_lam=math.inf)
     # Every other point: neighbours at one place would be a mesh that does not rise.
     solved = solve_geodesic(metric, resample(refined.points, flat, count))
     if not solved.converged or solved.length > refined.length * (1 + 1e-8):
@@ -95,7 +95,7 @@ def lambda_sweep(
     }
     paths = []
     for lam in lams:
-        metric = ConformalMetric(density, math.log(p0), math.log(lam))
+        metric = density.metric(log_p0=math.log(p0), log_lam=math.log(lam))
         path, length, residual = reference_geodesic(metric, ends, box, spacing=spacing)
         paths.append(path.numpy())
         steps = (path[1:] - path[:-1]).norm(dim=1)
@@ -131,7 +131,7 @@ def epsilon_graphs(toy: ToySet, factors: Sequence[float]) -> xr.Dataset:
     """
     points = toy.points.numpy()
     least = connecting_radius(points)
-    euclidean = ConformalMetric(toy.density, 0.0, math.inf)
+    euclidean = toy.density.metric(log_p0=0.0, log_lam=math.inf)
     graphs = [geodesic_graph(points, epsilon_edges(points, factor * least), euclidean) for factor in factors]
     edges = [graph.edges for graph in graphs]
     return xr.Dataset(

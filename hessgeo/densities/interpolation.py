@@ -12,9 +12,9 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from hessgeo.densities.base import Density
-from hessgeo.densities.conformal import ConformalMetric
-from hessgeo.densities.graph import GeodesicGraph
-from hessgeo.densities.refine import refine, resample
+from hessgeo.geodesics.chains import refine, resample
+from hessgeo.geodesics.graphs import MetricGraph
+from hessgeo.metrics.conformal import DensityMetric
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def straight_path(start: Float[Tensor, "d"], end: Float[Tensor, "d"], count: int
 
 
 def interpolate(
-    graph: GeodesicGraph,
-    metric: ConformalMetric,
+    graph: MetricGraph,
+    metric: DensityMetric,
     source: int,
     target: int,
     *,

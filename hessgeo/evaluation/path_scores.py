@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float, Int
 from scipy import stats
 from scipy.ndimage import maximum_filter, minimum_filter
 
-from hessgeo.geodesics.grid_paths import nearest_nodes
 from hessgeo.grids import Grid
 
 
@@ -154,7 +153,7 @@ def within_one_phase(
 ) -> Bool[np.ndarray, "m"]:
     """Whether both points of each pair lie in the same phase, by the label of the nearest node."""
     flat = np.asarray(label).ravel()
-    return flat[nearest_nodes(starts, grid)] == flat[nearest_nodes(ends, grid)]
+    return flat[grid.nearest(starts)] == flat[grid.nearest(ends)]
 
 
 def near_boundary(
@@ -165,7 +164,7 @@ def near_boundary(
     size = 2 * cells + 1
     mixed = maximum_filter(label, size, mode="nearest") != minimum_filter(label, size, mode="nearest")
     flat = points.reshape(-1, 2)
-    return mixed.ravel()[nearest_nodes(flat, grid)].reshape(points.shape[:-1])
+    return mixed.ravel()[grid.nearest(flat)].reshape(points.shape[:-1])
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hessgeo.geodesics.curves import CELLS, Curves, Lengths
-from hessgeo.geodesics.grid_paths import GridGraph, grid_paths
+from hessgeo.geodesics.graphs import GridGraph, grid_paths
 from hessgeo.geodesics.newton import minimise
 from hessgeo.metrics.base import Box, Metric
 from hessgeo.metrics.curvature import christoffel

@@ -10,14 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hessgeo.geodesics.quadrature import TOLERANCE, Integrals, integrate
 from hessgeo.metrics.base import Metric, as_metric
+from hessgeo.numerics.quadrature import MEASURED, TOLERANCE, Integrals, gauss_legendre, integrate
 
 MetricLike = Metric | Callable[[Tensor], Tensor]
 Gradient = Callable[[Tensor], Tensor]
 
 
-MEASURED = 1e-6  # error of a length, relative, above which it is not called measured
 CELLS = 160  # of a whole curve, at least, each of 15 nodes, before any is halved
 _ROUNDING = 1e-12  # of a squared length or a determinant below zero that is none
 _INVERSE = 8  # nodes of the length from the start of a cell to a place in it

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.sparse.csgraph import csgraph_from_masked, dijkstra, floyd_warshall
+from scipy.sparse.csgraph import csgraph_from_masked, floyd_warshall
 from torch import Tensor
 
-from hessgeo.geodesics.grid_paths import GridGraph, grid_graph, nearest_nodes
 from hessgeo.geodesics.solve import geodesics
-from hessgeo.grids import Grid
 from hessgeo.metrics.base import Metric
 
 _ROUNDING = 1e-9  # of a distance, relative: by what the way over other points may be shorter
@@ -72,29 +70,3 @@ def distance_matrix(
     matrix[first, second] = matrix[second, first] = torch.where(repaired, around, own)
     counts = (~solved.converged, ~solved.certified | repaired, solved.failed, repaired)
     return Distances(matrix, *(int(one.sum()) for one in counts))
-
-
-def grid_distances(
-    metric: Metric | Callable[[Tensor], Tensor],
-    points: Float[np.ndarray, "n 2"],
-    grid: Grid,
-    *,
-    neighbours: int = 32,
-    sources: Float[np.ndarray, "m 2"] | None = None,
-) -> Float[np.ndarray, "m n"]:
-    """Distances along the edges of a grid, for more pairs than can be solved one by one.
-
-    Points are moved to their nearest node. The lengths are those of paths along edges: longer than geodesics by at most
-    1.4 % with 32 neighbours where the metric is constant, see ``grid_paths.grid_graph``.
-
-    Args:
-        metric: see ``solve.geodesics``.
-        points: to which distances are measured.
-        grid: the nodes.
-        neighbours: of each node.
-        sources: from which; the points themselves by default.
-    """
-    graph: GridGraph = grid_graph(metric, grid, neighbours=neighbours)
-    to = nearest_nodes(points, grid)
-    unique, rows = np.unique(to if sources is None else nearest_nodes(sources, grid), return_inverse=True)
-    return dijkstra(graph.graph, directed=False, indices=unique)[rows][:, to]

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hessgeo.geodesics.curves import MEASURED, Curves
+from hessgeo.geodesics.curves import Curves
 from hessgeo.metrics.base import Metric
+from hessgeo.numerics.quadrature import MEASURED
 
 RESIDUAL_TOLERANCE = 1e-2  # rad over its length: what a certified curve may miss the geodesic equation by
 JUDGED = 1e-3  # of a length: what the solver's own quadrature may miss of it on a certified curve
@@ -72,7 +73,7 @@ class Geodesics:
 
     @property
     def measured(self) -> Bool[Tensor, "m"]:
-        """Whether a length is known to ``curves.MEASURED`` of itself, and the solver saw the metric that it measures.
+        """Whether a length is known to ``MEASURED`` of itself, and the solver saw the metric that it measures.
 
         Where nodes of the solver's quadrature pass over a wall, its energy is not the squared length: the curve may be
         far from the shortest one, however well it converged.

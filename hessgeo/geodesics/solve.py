@@ -18,7 +18,7 @@ from hessgeo.geodesics.candidates import (
     short_pairs,
     solve_from,
 )
-from hessgeo.geodesics.grid_paths import GridGraph, grid_graph
+from hessgeo.geodesics.graphs import GridGraph, grid_graph
 from hessgeo.geodesics.refinement import certified, refine
 from hessgeo.geodesics.result import RESIDUAL_TOLERANCE, Geodesics, join
 from hessgeo.grids import Grid

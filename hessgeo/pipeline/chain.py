@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import from_numpy
 
 from hessgeo.evaluation.posterior_rows import measured_rows
@@ -35,14 +35,6 @@ def to_grid(
     mean = np.full((grid.size, flat.shape[1]), np.nan)
     mean[covered] = (weights.T @ flat[usable])[covered] / total[covered, None]
     return mean.reshape(*grid.shape, *np.shape(values)[1:])
-
-
-def nearest_node(t: Float[np.ndarray, "n 2"], grid: Grid) -> Int[np.ndarray, "n"]:
-    """Row of the node nearest to each point."""
-    low = np.array(grid.extent)[:, 0]
-    position = np.rint((t - low) / np.array(grid.spacing)).astype(int)
-    i, j = position.clip(0, np.array(grid.shape) - 1).T
-    return i * grid.shape[1] + j
 
 
 class NotConvergedError(ArithmeticError):

@@ -31,7 +31,7 @@ from hessgeo.geodesics.lines import spherical_lines, straight_lines
 from hessgeo.geodesics.reference import adam_geodesics
 from hessgeo.geodesics.solve import RESIDUAL_TOLERANCE
 from hessgeo.grids import Grid
-from hessgeo.metrics.conformal import DensityMetric, log_quantile
+from hessgeo.metrics.conformal import DensityMetric, quantile_constants
 from hessgeo.metrics.gridded import GriddedMetric
 from hessgeo.metrics.measured import FeatureRows
 from hessgeo.metrics.pullback import feature_metric
@@ -97,11 +97,8 @@ def _density_metric(
     if settings["smoothing"] > 0:
         log_density = gaussian_filter(log_density, settings["smoothing"], mode="nearest")
     values = torch.from_numpy(np.ascontiguousarray(log_density, dtype=float).ravel())
-    conformal = DensityMetric(
-        lambda _: values,
-        log_lambda=log_quantile(values, settings["density_quantile"]),
-        log_reference=log_quantile(values, 0.5),
-    )
+    log_p0, log_lam = quantile_constants(values, settings["density_quantile"])
+    conformal = DensityMetric(lambda _: values, log_p0=log_p0, log_lam=log_lam)
     return GriddedMetric(conformal(torch.from_numpy(grid.points)).numpy().reshape(*grid.shape, 2, 2), grid)
 
 

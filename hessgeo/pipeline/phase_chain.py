@@ -21,7 +21,7 @@ from hessgeo.phases.segment import (
     smoothed_height,
     triple_points,
 )
-from hessgeo.pipeline.chain import nearest_node, to_grid
+from hessgeo.pipeline.chain import to_grid
 
 
 def phase_map(
@@ -107,7 +107,7 @@ def _phases(
     grid: Grid,
 ) -> Iterator[dict[str, Any]]:
     """Area, typical sample and mean gradient of each phase, largest first."""
-    of_sample = label.ravel()[nearest_node(t, grid)]
+    of_sample = label.ravel()[grid.nearest(t)]
     typical, tree = medoids(embedding, of_sample), cKDTree(grid.frame.into(t))
     for phase in range(1, label.max() + 1):
         inside = label == phase

@@ -59,7 +59,7 @@ def test_a_node_without_samples_and_a_sample_without_a_value_show():
 def test_the_nearest_node_is_nearest():
     t = parameter_points("uniform", GRID, 500, 2)
     scaled = (t[:, None] - GRID.points) / np.array(GRID.spacing)
-    np.testing.assert_array_equal(chain.nearest_node(t, GRID), np.abs(scaled).max(axis=-1).argmin(axis=1))
+    np.testing.assert_array_equal(GRID.nearest(t), np.abs(scaled).max(axis=-1).argmin(axis=1))
 
 
 def test_fitted_rows_are_the_model_posterior():

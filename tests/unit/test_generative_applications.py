@@ -18,7 +18,6 @@ from hessgeo.densities.clustering import (
     spectral,
     summarise,
 )
-from hessgeo.densities.conformal import ConformalMetric
 from hessgeo.densities.digit_paths import (
     DecodedDensity,
     compare_paths,
@@ -30,10 +29,10 @@ from hessgeo.densities.digit_paths import (
 )
 from hessgeo.densities.embedding import classical_scaling, embedding_scores, stress_scaling
 from hessgeo.densities.experiments import affinity_maps, epsilon_graphs, lambda_sweep
-from hessgeo.densities.graph import epsilon_edges, geodesic_graph
 from hessgeo.densities.interpolation import PrincipalSpace, interpolate, path_log_prob, straight_path
 from hessgeo.densities.mixtures import kernel_density
 from hessgeo.densities.toys import HORSESHOE_BOX, HORSESHOE_ENDS, TOYS, horseshoe, moons
+from hessgeo.geodesics.graphs import epsilon_edges, geodesic_graph
 from hessgeo.models.digits import load_digits
 
 ENDS = torch.tensor(HORSESHOE_ENDS, dtype=torch.float64)
@@ -138,7 +137,7 @@ def test_points_are_embedded_with_their_scores():
 
 
 def test_a_geodesic_is_the_shortest_of_the_three_paths_and_the_line_the_longest_here():
-    metric = ConformalMetric(horseshoe(), math.log(0.3), math.log(0.05))
+    metric = horseshoe().metric(log_p0=math.log(0.3), log_lam=math.log(0.05))
     drawn = horseshoe().sample(400, torch.Generator().manual_seed(0))
     points = torch.cat([ENDS, drawn]).numpy()
     graph = geodesic_graph(points, epsilon_edges(points, 0.5), metric)
@@ -153,7 +152,7 @@ def test_a_geodesic_is_the_shortest_of_the_three_paths_and_the_line_the_longest_
 
 
 def test_a_geodesic_that_is_a_line_is_found_from_the_line():
-    metric = ConformalMetric(horseshoe(), 0.0, math.inf)
+    metric = horseshoe().metric(log_p0=0.0, log_lam=math.inf)
     detour = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
     points = torch.cat([ENDS, detour]).numpy()
     graph = geodesic_graph(points, np.array([[0, 2], [1, 2]]), metric)

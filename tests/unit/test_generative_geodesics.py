@@ -9,7 +9,6 @@ from scipy.special import erfi
 
 from hessgeo.densities.base import Density
 from hessgeo.densities.boundary_value import solve_geodesic
-from hessgeo.densities.conformal import ConformalMetric, conformal_metric
 from hessgeo.densities.convergence import (
     compare_draws,
     fitted_slope,
@@ -18,10 +17,14 @@ from hessgeo.densities.convergence import (
     theoretical_slope,
 )
 from hessgeo.densities.experiments import reference_geodesic
-from hessgeo.densities.graph import connecting_radius, epsilon_edges, geodesic_graph, neighbour_edges
 from hessgeo.densities.mixtures import GaussianMixture
-from hessgeo.densities.refine import energy_and_gradient, refine, resample
 from hessgeo.densities.toys import HORSESHOE_BOX, HORSESHOE_ENDS, horseshoe
+from hessgeo.geodesics.chains import energy_and_gradient, refine, resample
+from hessgeo.geodesics.graphs import connecting_radius, epsilon_edges, geodesic_graph, neighbour_edges
+
+
+def metric_of(density, log_p0, log_lam):
+    return density.metric(log_p0=log_p0, log_lam=log_lam)
 
 
 class Height(Density):
@@ -33,7 +36,7 @@ class Height(Density):
         return x[..., 1].log()
 
 
-HALF_PLANE = ConformalMetric(Height(), 0.0, -math.inf)
+HALF_PLANE = metric_of(Height(), 0.0, -math.inf)
 ENDS = torch.tensor([[-1.0, 0.5], [1.2, 1.0]], dtype=torch.float64)
 DISTANCE = math.acosh(1 + (ENDS[1] - ENDS[0]).square().sum().item() / (2 * 0.5 * 1.0))
 SHOE_ENDS = torch.tensor(HORSESHOE_ENDS, dtype=torch.float64)
@@ -61,7 +64,7 @@ def uniform(count, seed):
 def test_the_metric_is_the_formula_of_the_paper():
     density, x = unit_normal(), torch.randn((6, 2), dtype=torch.float64)
     p = density.log_prob(x).exp()
-    metric = ConformalMetric(density, math.log(0.2), math.log(0.03))
+    metric = metric_of(density, math.log(0.2), math.log(0.03))
     expected = (0.23 / (p + 0.03)) ** 2
     torch.testing.assert_close(metric(x), expected[:, None, None] * torch.eye(2, dtype=torch.float64))
 
@@ -69,19 +72,19 @@ def test_the_metric_is_the_formula_of_the_paper():
 def test_a_large_lam_is_euclidean_and_a_small_one_the_inverse_density():
     density = unit_normal()
     path = line(torch.tensor([[-1.0, 0.0], [2.0, 1.0]], dtype=torch.float64))
-    euclidean = ConformalMetric(density, -1.0, math.inf)
+    euclidean = metric_of(density, -1.0, math.inf)
     assert euclidean.length(path) == pytest.approx(math.sqrt(10), rel=1e-12)
-    assert ConformalMetric(density, -1.0, 40.0).length(path) == pytest.approx(math.sqrt(10), rel=1e-12)
-    inverse = ConformalMetric(density, -1.0, -math.inf).length(path)
-    assert ConformalMetric(density, -1.0, -60.0).length(path) == pytest.approx(inverse, rel=1e-12)
+    assert metric_of(density, -1.0, 40.0).length(path) == pytest.approx(math.sqrt(10), rel=1e-12)
+    inverse = metric_of(density, -1.0, -math.inf).length(path)
+    assert metric_of(density, -1.0, -60.0).length(path) == pytest.approx(inverse, rel=1e-12)
     # Between the limits the length falls as lam grows, where p0 is above p on all of the path.
-    lengths = [ConformalMetric(density, 0.0, log_lam).length(path) for log_lam in (-8, -4, -2, 0, 4)]
+    lengths = [metric_of(density, 0.0, log_lam).length(path) for log_lam in (-8, -4, -2, 0, 4)]
     assert (np.diff(lengths) < 0).all()
 
 
 def test_a_radial_line_of_a_normal_density_has_the_length_of_its_integral():
     # int_0^b exp(x^2 / 2) dx = sqrt(pi / 2) erfi(b / sqrt 2); by symmetry the line is the shortest path.
-    metric = ConformalMetric(unit_normal(), -math.log(2 * math.pi), -math.inf)
+    metric = metric_of(unit_normal(), -math.log(2 * math.pi), -math.inf)
     radius = torch.tensor([[0.0, 0.0], [1.2, 1.6]], dtype=torch.float64)
     exact = math.sqrt(math.pi / 2) * erfi(2 / math.sqrt(2))
     assert metric.length(line(radius, 10), nodes=8) == pytest.approx(exact, rel=1e-12)
@@ -93,20 +96,18 @@ def test_a_radial_line_of_a_normal_density_has_the_length_of_its_integral():
 
 def test_no_density_is_too_small_for_a_length():
     far = torch.tensor([[50.0, 0.0], [51.0, 0.0]], dtype=torch.float64)
-    metric = ConformalMetric(unit_normal(), 0.0, -2000.0)
+    metric = metric_of(unit_normal(), 0.0, -2000.0)
     assert math.isinf(metric.length(far))  # exp(1250) has no floating-point number
-    assert math.isfinite(ConformalMetric(unit_normal(), 0.0, -600.0).length(far))
-    assert math.exp(600) == pytest.approx(ConformalMetric(unit_normal(), 0.0, -600.0).length(far), rel=1e-9)
+    assert math.isfinite(metric_of(unit_normal(), 0.0, -600.0).length(far))
+    assert math.exp(600) == pytest.approx(metric_of(unit_normal(), 0.0, -600.0).length(far), rel=1e-9)
 
 
 def test_lam_by_quantile_is_the_density_at_that_share_of_the_data():
     density, data = horseshoe(), horseshoe().sample(500, torch.Generator().manual_seed(0))
-    metric = conformal_metric(density, data, quantile=0.1)
+    metric = density.metric_of(data, quantile=0.1)
     log_p = density.log_prob(data)
     assert (log_p < metric.log_lam).double().mean().item() == pytest.approx(0.1, abs=1 / 500)
     assert (log_p < metric.log_p0).double().mean().item() == pytest.approx(0.5, abs=1 / 500)
-    assert conformal_metric(density, data, lam=0.0).log_lam == -math.inf
-    assert conformal_metric(density, data, lam=0.2).log_lam == pytest.approx(math.log(0.2))
 
 
 # The refinement and the geodesic equation.
@@ -136,7 +137,7 @@ def test_the_geodesic_equation_gives_the_hyperbolic_distance():
 
 
 def test_the_gradient_of_the_energy_is_that_of_its_differences():
-    metric = ConformalMetric(horseshoe(), -1.0, -3.0)
+    metric = metric_of(horseshoe(), -1.0, -3.0)
     generator = torch.Generator().manual_seed(0)
     path = line(SHOE_ENDS, 6) + 0.2 * torch.randn((6, 2), generator=generator, dtype=torch.float64)
     _, gradient = energy_and_gradient(path, metric)
@@ -174,7 +175,7 @@ def test_geodesics_in_three_dimensions_stay_on_their_plane():
 
     along = torch.tensor([0.6, 0.8, 0.0], dtype=torch.float64)
     ends = ENDS[:, :1] * along + ENDS[:, 1:] * torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)
-    metric = ConformalMetric(Upper(), 0.0, -math.inf)
+    metric = metric_of(Upper(), 0.0, -math.inf)
     found = refine(line(ends), metric, count=33)
     assert found.length == pytest.approx(refine(line(), HALF_PLANE, count=33).length, rel=1e-9)
     assert (found.points @ torch.tensor([0.8, -0.6, 0.0], dtype=torch.float64)).abs().max().item() < 1e-7
@@ -194,7 +195,7 @@ def test_edges_are_all_pairs_within_epsilon_or_nearest_neighbours():
 
 
 def test_the_connecting_radius_is_where_a_graph_becomes_one():
-    flat = ConformalMetric(Height(), 0.0, math.inf)
+    flat = metric_of(Height(), 0.0, math.inf)
     for seed in range(5):
         points = uniform(80, seed).numpy()
         points[:40] += 3  # two parts far apart, which no few neighbours join
@@ -221,7 +222,7 @@ def test_distances_and_paths_agree_and_obey_the_triangle_inequality():
 
 
 def test_an_edge_beyond_all_numbers_is_left_out_and_counted():
-    metric = ConformalMetric(unit_normal(), 0.0, -math.inf)
+    metric = metric_of(unit_normal(), 0.0, -math.inf)
     points = np.array([[0.0, 0.0], [1.0, 0.0], [60.0, 0.0]])
     graph = geodesic_graph(points, np.array([[0, 1], [1, 2]]), metric)
     assert (graph.impassable, graph.edge_count, graph.component_count) == (1, 1, 2)
@@ -229,7 +230,7 @@ def test_an_edge_beyond_all_numbers_is_left_out_and_counted():
 
 
 def test_points_in_one_place_are_joined():
-    flat = ConformalMetric(Height(), 0.0, math.inf)
+    flat = metric_of(Height(), 0.0, math.inf)
     points = np.array([[0.0, 0.0], [0.0, 0.0], [1.0, 0.0]])
     graph = geodesic_graph(points, epsilon_edges(points, 1.5), flat)
     assert graph.component_count == 1
@@ -241,7 +242,7 @@ def test_quadrature_blocks_do_not_change_a_graph(monkeypatch):
     points = (uniform(50, 2) + 0.2).numpy()
     edges = epsilon_edges(points, 0.4)
     expected = geodesic_graph(points, edges, HALF_PLANE).weights.toarray()
-    monkeypatch.setattr("hessgeo.densities.conformal.BLOCK", 10)
+    monkeypatch.setattr("hessgeo.metrics.conformal.BLOCK", 10)
     np.testing.assert_allclose(
         geodesic_graph(points, edges, HALF_PLANE).weights.toarray(), expected, rtol=1e-14
     )
@@ -256,7 +257,7 @@ def ridge(width, height):
         def log_prob(self, x):
             return -(1 + height * torch.exp(-(x[..., 0] ** 2) / (2 * width**2))).log()
 
-    return ConformalMetric(Gap(), 0.0, -math.inf), height * width * math.sqrt(2 * math.pi)
+    return metric_of(Gap(), 0.0, -math.inf), height * width * math.sqrt(2 * math.pi)
 
 
 @pytest.mark.parametrize(("width", "height"), [(0.3, 10.0), (0.02, 200.0), (0.01, 1e3)])
@@ -282,7 +283,7 @@ def test_a_minimum_that_is_local_is_called_so():
         def log_prob(self, x):
             return -(1 + 3 * torch.exp(-x.square().sum(-1) / (2 * 0.3**2))).log()
 
-    metric = ConformalMetric(Hill(), 0.0, -math.inf)
+    metric = metric_of(Hill(), 0.0, -math.inf)
     angle = torch.linspace(math.pi, 0, 30, dtype=torch.float64)
     far = 3 * torch.stack([angle.cos(), angle.sin()], dim=1)
     far[0], far[-1] = torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 0.0])
@@ -300,7 +301,7 @@ def test_a_minimum_that_is_local_is_called_so():
 
 def test_swerves_fall_with_the_square_of_the_number_of_points():
     # In the flat plane at a fixed epsilon only swerves are left: their share goes as (n epsilon^2)^-2.
-    flat = ConformalMetric(Height(), 0.0, math.inf)
+    flat = metric_of(Height(), 0.0, math.inf)
     ends = np.array([[0.1, 0.25], [0.9, 0.25]])
     box = np.array([1.0, 0.5])
     counts, errors = [400, 800, 1600], []
@@ -330,7 +331,7 @@ def test_graph_distances_in_the_half_plane_converge_at_the_rate_of_theory():
 
 
 def test_both_draws_have_their_rows():
-    metric = ConformalMetric(horseshoe(), math.log(0.3), math.log(0.05))
+    metric = metric_of(horseshoe(), math.log(0.3), math.log(0.05))
     table = compare_draws(
         horseshoe(), metric, SHOE_ENDS, 2.7, box=HORSESHOE_BOX, counts=[100, 200], replicates=2, factor=2.0
     )
@@ -346,7 +347,7 @@ def test_both_draws_have_their_rows():
 
 
 def test_the_quadrature_converges_at_twice_the_number_of_nodes():
-    metric = ConformalMetric(horseshoe(), math.log(0.3), math.log(0.3))
+    metric = metric_of(horseshoe(), math.log(0.3), math.log(0.3))
     segments = torch.tensor([[[-1.0, 0.0], [0.0, 1.0]], [[-1.0, 0.2], [0.5, 0.8]]], dtype=torch.float64)
     table = node_convergence(metric, segments, panels=[8, 16, 32], nodes=[1, 2, 3])
     alone = [node_convergence(metric, s[None], panels=[8], nodes=[1])["error"].item() for s in segments]
@@ -357,7 +358,7 @@ def test_the_quadrature_converges_at_twice_the_number_of_nodes():
 
 
 def test_the_reference_is_shorter_than_every_graph_and_solves_its_equation():
-    metric = ConformalMetric(horseshoe(), math.log(0.3), math.log(0.05))
+    metric = metric_of(horseshoe(), math.log(0.3), math.log(0.05))
     path, length, residual = reference_geodesic(metric, SHOE_ENDS, HORSESHOE_BOX, spacing=0.1)
     assert residual < 1e-8
     assert length == pytest.approx(metric.length(path, nodes=8), rel=1e-3)  # 64 chords
@@ -369,14 +370,11 @@ def test_the_reference_is_shorter_than_every_graph_and_solves_its_equation():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ConformalMetric(Height(), math.inf, 0.0), "log_p0 is inf, must be finite"),
-        (lambda: ConformalMetric(Height(), 0.0, math.nan), "log_lam is NaN"),
+        (lambda: metric_of(Height(), math.inf, 0.0), "log_p0 is inf, must be finite"),
+        (lambda: metric_of(Height(), 0.0, math.nan), "log_lam is NaN"),
         (lambda: HALF_PLANE.length(ENDS, nodes=0), "nodes is 0, must be at least 1"),
         (lambda: HALF_PLANE.length(-ENDS), "lengths are NaN"),
-        (lambda: conformal_metric(Height(), ENDS), "exactly one"),
-        (lambda: conformal_metric(Height(), ENDS, lam=1.0, quantile=0.1), "exactly one"),
-        (lambda: conformal_metric(Height(), ENDS, lam=-1.0), "lam is -1.0, must not be negative"),
-        (lambda: conformal_metric(Height(), ENDS, quantile=2.0), "quantile is 2.0, must be between 0 and 1"),
+        (lambda: Height().metric_of(ENDS, quantile=2.0), "quantile is 2.0, must be between 0 and 1"),
         (lambda: epsilon_edges(ENDS.numpy(), 0.0), "epsilon is 0.0, must be positive"),
         (lambda: neighbour_edges(ENDS.numpy(), 2), "neighbours is 2, must be between 1 and 1"),
         (lambda: connecting_radius(ENDS.numpy()[:1]), "two points or more"),

@@ -8,13 +8,13 @@ import torch
 from scipy.integrate import quad
 
 from hessgeo.geodesics import Curves, geodesics
-from hessgeo.geodesics.curves import MEASURED
-from hessgeo.geodesics.distances import distance_matrix, grid_distances
-from hessgeo.geodesics.quadrature import gauss_kronrod, integrate
+from hessgeo.geodesics.distances import distance_matrix
+from hessgeo.geodesics.graphs import grid_graph
 from hessgeo.geodesics.shooting import logarithm
 from hessgeo.grids import Grid
 from hessgeo.metrics.base import FunctionMetric
 from hessgeo.metrics.known import HalfPlaneMetric, NormalMetric
+from hessgeo.numerics.quadrature import MEASURED, gauss_kronrod, integrate
 
 
 def pair(*ends):
@@ -219,8 +219,11 @@ def test_the_unit_of_length_does_not_matter(scale):
 
 def test_edges_of_a_grid_do_not_pass_over_a_wall():
     grid = Grid(((0.0, 1.0), (0.0, 0.5)), (6, 4))
-    ends = np.array([[0.0, 0.0], [1.0, 0.0]])
+    graph, ends = (
+        grid_graph(wall(0.01), grid, neighbours=32),
+        grid.nearest(np.array([[0.0, 0.0], [1.0, 0.0]])),
+    )
     exact = quad(
         lambda x: 1 + 300 * math.exp(-((x - 0.5) ** 2) / (2 * 0.01**2)), 0, 1, points=[0.45, 0.5, 0.55]
     )[0]
-    assert grid_distances(wall(0.01), ends, grid)[0, 1] == pytest.approx(exact, rel=1e-8)
+    assert graph.distances(ends)[0, ends[1]] == pytest.approx(exact, rel=1e-8)

@@ -17,8 +17,8 @@ from hessgeo.geodesics.curves import (
     symmetrised_kl_energy,
     turning_angles,
 )
-from hessgeo.geodesics.distances import distance_matrix, grid_distances
-from hessgeo.geodesics.grid_paths import grid_graph, grid_paths
+from hessgeo.geodesics.distances import distance_matrix
+from hessgeo.geodesics.graphs import grid_graph, grid_paths
 from hessgeo.geodesics.newton import minimise
 from hessgeo.geodesics.reference import adam_geodesics
 from hessgeo.geodesics.residual import geodesic_residual
@@ -417,8 +417,8 @@ def test_paths_on_a_grid_are_as_long_as_their_stencil_says(neighbours, excess):
     # The worst direction lies half-way between two neighbouring steps, whatever the spacing.
     grid = Grid(((0.0, 1.0), (0.0, 1.0)), (41, 41))
     points = grid.points
-    ratio = grid_distances(ConstantMetric(), points, grid, neighbours=neighbours, sources=points[:1])[0, 1:]
-    ratio = ratio / np.linalg.norm(points[1:], axis=1)
+    graph = grid_graph(ConstantMetric(), grid, neighbours=neighbours)
+    ratio = graph.distances([0])[0, 1:] / np.linalg.norm(points[1:], axis=1)
     assert ratio.min() >= 1 - 1e-12
     assert excess - 0.006 < ratio.max() < excess + 1e-4
 
@@ -431,7 +431,7 @@ def test_grid_paths_join_their_pairs_and_leave_out_what_is_not_positive():
         return torch.where(wall[..., None, None], -1.0, 1.0) * torch.eye(2, dtype=t.dtype)
 
     graph = grid_graph(walled, grid)
-    assert graph.broken > 0
+    assert graph.impassable > 0
     start, end = np.array([[0.11, -0.93], [0.5, -0.5]]), np.array([[0.12, 0.87], [0.52, -0.5]])
     paths = grid_paths(graph, start, end, count=30)
     np.testing.assert_array_equal(paths[:, 0], start)

@@ -9,7 +9,7 @@ import torch
 from hessgeo.free_energies.potentials import POTENTIALS, KnownPotential
 from hessgeo.grids import Grid
 from hessgeo.metrics.base import FunctionMetric, Metric, as_metric
-from hessgeo.metrics.conformal import DensityMetric, log_quantile
+from hessgeo.metrics.conformal import DensityMetric, quantile_constants
 from hessgeo.metrics.curvature import christoffel, gauss_curvature, thermodynamic_curvature, volume_element
 from hessgeo.metrics.gridded import GriddedMetric, smooth_metric
 from hessgeo.metrics.hessian import HessianMetric
@@ -254,21 +254,39 @@ def log_normal(t):
 def test_density_metric_has_its_limits():
     # lambda to zero: p^-2; lambda far above p: Euclid's. Both far beyond what exp can hold.
     t = torch.tensor([[3.0, 4.0], [30.0, 40.0]], dtype=torch.float64)
-    sharp = DensityMetric(log_normal, log_lambda=-math.inf)
-    close(sharp.log_factor(t), torch.tensor([12.5, 1250.0], dtype=torch.float64))
+    sharp = DensityMetric(log_normal, log_p0=0.0, log_lam=-math.inf)
+    close(sharp.log_speed(t), torch.tensor([12.5, 1250.0], dtype=torch.float64))
     for flat in (800.0, math.inf):
-        close(
-            DensityMetric(log_normal, log_lambda=flat)(t), torch.eye(2, dtype=torch.float64).expand(2, 2, 2)
-        )
-    both = DensityMetric(log_normal, log_lambda=math.log(0.5), log_reference=math.log(0.25))
+        metric = DensityMetric(log_normal, log_p0=0.0, log_lam=flat)
+        close(metric(t), torch.eye(2, dtype=torch.float64).expand(2, 2, 2))
+    both = DensityMetric(log_normal, log_p0=math.log(0.25), log_lam=math.log(0.5))
     expected = ((0.25 + 0.5) / (log_normal(t[:1]).exp() + 0.5)) ** 2
     close(both(t[:1])[:, 0, 0], expected)
 
 
+def test_an_infinite_lambda_is_euclidean_whatever_the_density():
+    def unknown(t):
+        raise AssertionError("the density is asked")
+
+    flat, (start, end) = DensityMetric(unknown, log_p0=3.0, log_lam=math.inf), T[:2]
+    close(flat(T), torch.eye(2, dtype=torch.float64).expand(3, 2, 2))
+    close(flat.log_speed_and_gradient(T)[1], torch.zeros_like(T))
+    close(flat.segment_lengths(start[None], end[None]), (end - start).norm()[None])
+    close(gauss_curvature(flat, T), torch.zeros(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("log_lam", [-math.inf, -1.0, 2.0])
+def test_the_slope_of_a_step_is_that_of_the_formula_with_and_without_a_score(log_lam):
+    for score in (None, lambda t: -t):
+        metric = DensityMetric(log_normal, log_p0=0.5, log_lam=log_lam, score=score)
+        value, slope = metric.log_speed_and_gradient(T)
+        close(value, metric.log_speed(T))
+        p, lam = log_normal(T).exp()[:, None], math.exp(log_lam)
+        close(slope, p / (p + lam) * T)
+
+
 def test_lambda_by_quantile():
     log_density = torch.arange(101, dtype=torch.float64)
-    assert log_quantile(log_density, 0.25) == 25.0
+    assert quantile_constants(log_density, 0.25) == (50.0, 25.0)
     with pytest.raises(ValueError, match="quantile is 2"):
-        log_quantile(log_density, 2)
-    with pytest.raises(ValueError, match="log_lambda"):
-        DensityMetric(log_normal, log_lambda=math.nan)
+        quantile_constants(log_density, 2)

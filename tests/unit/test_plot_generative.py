@@ -6,7 +6,6 @@ import pytest
 import torch
 import xarray as xr
 
-from hessgeo.densities.conformal import ConformalMetric
 from hessgeo.densities.convergence import node_convergence
 from hessgeo.densities.experiments import affinity_maps, epsilon_graphs
 from hessgeo.densities.toys import TOYS, horseshoe, moons
@@ -75,7 +74,7 @@ def test_convergence(saved):
     ]
     segments = torch.tensor([[[-1.0, 0.0], [0.0, 1.0]]], dtype=torch.float64)
     nodes = node_convergence(
-        ConformalMetric(horseshoe(), -1.0, -1.0), segments, panels=[1, 8, 16, 32], nodes=[1, 2, 3, 6]
+        horseshoe().metric(log_p0=-1.0, log_lam=-1.0), segments, panels=[1, 8, 16, 32], nodes=[1, 2, 3, 6]
     )
     table = saved(*generative_convergence.draw(pd.DataFrame(rows), nodes)).set_index("curve")
     assert table.loc["points, uniform", "slope"] == pytest.approx(-2 / 3, rel=1e-6)

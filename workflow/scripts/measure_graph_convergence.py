@@ -5,7 +5,6 @@ import math
 import torch
 
 from hessgeo import store
-from hessgeo.densities.conformal import ConformalMetric
 from hessgeo.densities.convergence import compare_draws, node_convergence
 from hessgeo.densities.experiments import reference_geodesic
 from hessgeo.densities.toys import HORSESHOE_BOX, HORSESHOE_ENDS, UNIFORM_BOX, horseshoe
@@ -16,7 +15,7 @@ SEGMENTS = 32  # over which errors of the quadrature are averaged
 
 def main(output, lam, p0, counts, replicates, factor, panels, nodes, seed):
     density = horseshoe()
-    metric = ConformalMetric(density, math.log(p0), math.log(lam))
+    metric = density.metric(log_p0=math.log(p0), log_lam=math.log(lam))
     ends = torch.tensor(HORSESHOE_ENDS, dtype=torch.float64)
     _, exact, _ = reference_geodesic(metric, ends, HORSESHOE_BOX)
     sizes = {"counts": counts, "replicates": replicates, "factor": factor}

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 from torch import Tensor
 
-from hessgeo.densities.conformal import ConformalMetric
+from hessgeo.metrics.conformal import DensityMetric
 from hessgeo.numerics.quadrature import gauss_legendre
 
 _STRAIGHT = 1e-6  # of a chord: what a straight path may be off it by
@@ -46,7 +46,7 @@ class RefinedPath:
 
 
 def resample(
-    path: Float[Tensor, "m d"], metric: ConformalMetric, count: int, *, nodes: int | None = 4
+    path: Float[Tensor, "m d"], metric: DensityMetric, count: int, *, nodes: int | None = 4
 ) -> Float[Tensor, "n d"]:
     """Points at equal distances along a chain of segments, both ends kept.
 
@@ -72,7 +72,7 @@ def resample(
 
 
 def energy_and_gradient(
-    path: Float[Tensor, "n d"], metric: ConformalMetric, *, nodes: int = 3
+    path: Float[Tensor, "n d"], metric: DensityMetric, *, nodes: int = 3
 ) -> tuple[float, Float[Tensor, "n d"]]:
     """``(n - 1) sum_k L_k^2 / 2`` of a chain of segments of lengths ``L_k``, and its gradient.
 
@@ -80,7 +80,7 @@ def energy_and_gradient(
     is taken where all ``L_k`` are equal. The gradient needs the score of the density and nothing else of it:
     ``L = |D| S`` with ``S = sum_q w_q exp(phi(x + s_q D))`` and ``phi`` the logarithm of the cost of a step.
     """
-    position, weight = (v.to(path) for v in gauss_legendre(nodes))
+    position, weight = (part.to(path) for part in gauss_legendre(nodes))
     step = path[1:] - path[:-1]
     norm = step.norm(dim=1)
     points = path[:-1, None] + position[:, None] * step[:, None]
@@ -114,7 +114,7 @@ def _sines(count: int, like: Tensor) -> Float[Tensor, "i k"]:
 
 
 def _descend(
-    start: Float[Tensor, "n d"], metric: ConformalMetric, nodes: int, tolerance: float, max_iterations: int
+    start: Float[Tensor, "n d"], metric: DensityMetric, nodes: int, tolerance: float, max_iterations: int
 ) -> tuple[Float[Tensor, "n d"], float, int]:
     """Least energy near a chain: its points, the residual and the number of iterations."""
     count, d = start.shape
@@ -143,7 +143,7 @@ def _descend(
 
 def refine(
     path: Float[Tensor, "m d"],
-    metric: ConformalMetric,
+    metric: DensityMetric,
     *,
     count: int = 65,
     nodes: int = 3,
@@ -202,7 +202,7 @@ def refine(
 
 def _refined(
     path: Float[Tensor, "m d"],
-    metric: ConformalMetric,
+    metric: DensityMetric,
     count: int,
     nodes: int,
     tolerance: float,

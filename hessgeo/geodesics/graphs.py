@@ -1,37 +1,45 @@
-"""Shortest paths on a graph of data points, whose edges cost what the metric says."""
+"""Graphs whose edges cost what a metric says, and shortest paths on them (Dijkstra): over data, or over a grid."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import gcd
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components, dijkstra, minimum_spanning_tree
 from scipy.spatial import cKDTree
+from torch import Tensor
 
-from hessgeo.densities.conformal import ConformalMetric
+from hessgeo.geodesics.curves import Curves
+from hessgeo.grids import Grid
+from hessgeo.metrics.base import Metric
+from hessgeo.metrics.conformal import DensityMetric
+from hessgeo.numerics.quadrature import MEASURED, TOLERANCE
 
+# Half of each stencil, the other half is its mirror image: steps to neighbours that no other step passes through.
+STENCILS = {8: 1, 16: 2, 32: 3}
 # Median distances of nearest neighbours that a cell of quadrature is not longer than to start with.
 _SCALE = 6.0
 
 
 @dataclass(frozen=True)
-class GeodesicGraph:
+class MetricGraph:
     """Points joined by edges, each with its length in a metric.
 
     Attributes:
         points: the nodes.
         weights: symmetric, an entry an edge in each direction.
-        impassable: edges left out since their length is beyond the range of floating-point numbers.
+        impassable: edges left out, since they have no length that a number could hold.
     """
 
     points: Float[np.ndarray, "n d"]
     weights: csr_array
-    impassable: int = 0
+    impassable: int
 
     @cached_property
     def components(self) -> Int[np.ndarray, "n"]:
@@ -78,11 +86,35 @@ class GeodesicGraph:
                 raise ValueError(
                     f"no path leads from point {source} to {target}: {self.component_count} components"
                 )
-            path = [int(target)]
-            while path[-1] != source:
-                path.append(int(previous[path[-1]]))
-            paths.append(np.array(path[::-1]))
+            paths.append(_walk(previous, int(target)))
         return paths
+
+
+@dataclass(frozen=True)
+class GridGraph(MetricGraph):
+    """A graph whose points are the nodes of a grid.
+
+    Attributes:
+        grid: the nodes.
+    """
+
+    grid: Grid
+
+
+def _walk(previous: Int[np.ndarray, "n"], target: int) -> Int[np.ndarray, "k"]:
+    """Nodes on the way to a target, in order, from those that Dijkstra's algorithm came from."""
+    path = [target]
+    while previous[path[-1]] >= 0:
+        path.append(int(previous[path[-1]]))
+    return np.array(path[::-1])
+
+
+def _weights(
+    edges: Int[np.ndarray, "m 2"], length: Float[np.ndarray, "m"], usable: Bool[np.ndarray, "m"], count: int
+) -> csr_array:
+    """The symmetric matrix of the lengths of usable edges."""
+    half = coo_array((length[usable], tuple(edges[usable].T)), shape=(count, count))
+    return csr_array(half + half.T)
 
 
 def epsilon_edges(points: Float[np.ndarray, "n d"], epsilon: float) -> Int[np.ndarray, "m 2"]:
@@ -149,12 +181,12 @@ def _longest_of_tree(points: Float[np.ndarray, "n d"], edges: Int[np.ndarray, "m
 def geodesic_graph(
     points: Float[np.ndarray, "n d"],
     edges: Int[np.ndarray, "m 2"],
-    metric: ConformalMetric,
+    metric: DensityMetric,
     *,
     nodes: int | None = None,
     tolerance: float = 1e-6,
     device: str = "cpu",
-) -> GeodesicGraph:
+) -> MetricGraph:
     """Weigh the edges of a graph by their lengths in a metric (Kim et al. 2024, Algorithm 1).
 
     Args:
@@ -172,22 +204,81 @@ def geodesic_graph(
     Raises:
         ValueError: on a pair given twice or a point joined to itself, or what ``segment_lengths`` refuses.
     """
-    low, high = edges.min(axis=1, initial=len(points)), edges.max(axis=1, initial=-1)
-    if (low == high).any() or len(np.unique(low * len(points) + high)) < len(edges):
+    edges = np.sort(edges, axis=1)
+    if (edges[:, 0] == edges[:, 1]).any() or len(np.unique(edges, axis=0)) < len(edges):
         raise ValueError("each edge must join two points, and stand in the list once")
     where = torch.from_numpy(np.ascontiguousarray(points)).to(device)
-    start, end = where[torch.from_numpy(low).to(device)], where[torch.from_numpy(high).to(device)]
+    start, end = where[torch.from_numpy(edges).to(device)].unbind(1)
     nearest = cKDTree(points).query(points, k=min(2, len(points)))[0].reshape(len(points), -1)[:, -1]
     scale = _SCALE * float(np.median(nearest)) or None
-    length = (
-        metric.segment_lengths(start, end, nodes=nodes, tolerance=tolerance, scale=scale)
-        .cpu()
-        .numpy()
-        .astype(float)
-    )
+    found = metric.segment_lengths(start, end, nodes=nodes, tolerance=tolerance, scale=scale)
+    length = np.maximum(found.cpu().numpy().astype(float), np.finfo(float).tiny)
     passable = np.isfinite(length)
-    length = np.maximum(length[passable], np.finfo(float).tiny)
-    rows, columns = low[passable], high[passable]
-    both = (np.concatenate([rows, columns]), np.concatenate([columns, rows]))
-    weights = coo_array((np.tile(length, 2), both), shape=(len(points),) * 2).tocsr()
-    return GeodesicGraph(points, weights, int((~passable).sum()))
+    return MetricGraph(points, _weights(edges, length, passable, len(points)), int((~passable).sum()))
+
+
+def grid_graph(
+    metric: Metric | Callable[[Tensor], Tensor],
+    grid: Grid,
+    *,
+    neighbours: int = 16,
+    tolerance: float = TOLERANCE,
+    device: str | torch.device = "cpu",
+) -> GridGraph:
+    """The graph of a grid under a metric, each edge costing its length by adaptive quadrature.
+
+    A shortest path along 16 directions is longer than the geodesic by up to 2.8 % where the metric is constant
+    (8: 8.2 %, 32: 1.4 %), however fine the grid.
+
+    Args:
+        metric: where it is not positive definite, edges are left out and counted.
+        grid: the nodes.
+        neighbours: of each node, 8, 16 or 32.
+        tolerance: of the length of each edge, relative.
+        device: where the metric is evaluated.
+
+    Raises:
+        ValueError: for another number of neighbours.
+    """
+    if neighbours not in STENCILS:
+        raise ValueError(f"neighbours is {neighbours}, must be one of {', '.join(map(str, STENCILS))}")
+    index, parts = np.arange(grid.size).reshape(grid.shape), []
+    for i in range(STENCILS[neighbours] + 1):
+        for j in range(-STENCILS[neighbours], STENCILS[neighbours] + 1):
+            if gcd(i, j) != 1 or (i == 0 and j < 0) or max(i, abs(j)) >= min(grid.shape):
+                continue
+            first = index[: grid.shape[0] - i, max(0, -j) : grid.shape[1] - max(0, j)].ravel()
+            parts.append(np.stack([first, first + i * grid.shape[1] + j], axis=1))
+    edges = np.concatenate(parts)
+    lines = Curves.polyline(torch.from_numpy(grid.points[edges]).to(device))
+    with torch.no_grad():
+        found = lines.measure(metric, tolerance=tolerance, cells=1, definite=True)
+    cost, error = found.length.cpu().numpy(), found.error.cpu().numpy()
+    usable = (cost > 0) & (error <= max(tolerance, MEASURED) * cost)
+    weights = _weights(edges, cost, usable, grid.size)
+    return GridGraph(grid.points, weights, int((~usable).sum()), grid)
+
+
+def grid_paths(
+    graph: GridGraph, start: Float[np.ndarray, "m 2"], end: Float[np.ndarray, "m 2"], *, count: int
+) -> Float[np.ndarray, "m count 2"]:
+    """Shortest paths between the nodes nearest to pairs of points, as ``count`` points evenly spaced in cost.
+
+    The first and last points are the pair itself. Two passes of the filter (1, 2, 1) / 4 take off the corners. Pairs
+    that the graph does not connect, or whose nodes are the same, get the straight line.
+    """
+    sources, of_pair = np.unique(graph.grid.nearest(start), return_inverse=True)
+    cost, before = dijkstra(graph.weights, directed=False, indices=sources, return_predecessors=True)
+    share, paths = np.linspace(0, 1, count), np.empty((len(start), count, 2))
+    for k, (row, target) in enumerate(zip(of_pair, graph.grid.nearest(end), strict=True)):
+        route = _walk(before[row], target)
+        reached = cost[row, route]
+        if len(route) < 3 or not np.isfinite(reached[-1]):
+            paths[k] = start[k] + share[:, None] * (end[k] - start[k])
+            continue
+        points = graph.points[route]
+        points[0], points[-1] = start[k], end[k]
+        paths[k] = np.stack([np.interp(share * reached[-1], reached, x) for x in points.T], axis=-1)
+    for _ in range(2):
+        paths[:, 1:-1] = (paths[:, :-2] + 2 * paths[:, 1:-1] + paths[:, 2:]) / 4
+    return paths
