@@ -1,12 +1,10 @@
-"""The geodesics of densities in a run: their paths and the checks of their settings."""
+"""The geodesics of densities in a run: their paths."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from hessgeo.pipeline.schema import listed, nearest, shown
 
 # The results that each figure shows, in the order that its module takes them.
 DENSITY_FIGURES: Mapping[str, tuple[str, ...]] = {
@@ -18,27 +16,6 @@ DENSITY_FIGURES: Mapping[str, tuple[str, ...]] = {
     "generative_embedding": ("embedding.nc",),
     "generative_interpolation": ("interpolation.nc",),
 }
-
-
-def generative_errors(settings: Mapping[str, Any], models: Mapping[str, Any]) -> Iterator[str]:
-    """What the schema cannot say about the section ``generative``: a line for each mistake.
-
-    Args:
-        settings: the section, complete.
-        models: the embedded models, by name.
-    """
-    if settings["model"] not in models:
-        allowed = f"an entry of models ({listed(sorted(models))}){nearest(settings['model'], models)}"
-        yield f"generative.model: {shown(settings['model'])} is not allowed; allowed: {allowed}"
-    # A picture's trustworthiness is defined for fewer neighbours than half of its points.
-    for section, key, share, words in (
-        ("clustering", "points", 1, ""),
-        ("digits", "embedded", 2, "half of "),
-    ):
-        most, neighbours = settings[section][key], settings[section]["neighbours"]
-        if neighbours * share >= most:
-            allowed = f"fewer than {words}{key}, {most}"
-            yield f"generative.{section}.neighbours: {neighbours} is not allowed; allowed: {allowed}"
 
 
 @dataclass(frozen=True)

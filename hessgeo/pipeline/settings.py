@@ -8,11 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from hessgeo.pipeline.checks.generative import generative_errors
 from hessgeo.pipeline.checks.results import name_errors, results_errors
 from hessgeo.pipeline.config_files import SettingsError, confirm_config, merge_config
 from hessgeo.pipeline.derived import image_shape, latent_shape, merged, sample_count
-from hessgeo.pipeline.generative import generative_errors
-from hessgeo.pipeline.schema import defaults, fill_defaults, listed, nearest, rules, schema_errors, shown
+from hessgeo.pipeline.schema import (
+    defaults,
+    fill_defaults,
+    listed,
+    refusal,
+    rules,
+    schema_errors,
+    unknown_names,
+)
 from hessgeo.pipeline.solvable import solvable_errors
 from hessgeo.pipeline.study import StudyCheck
 
@@ -68,22 +76,6 @@ def study_defaults() -> dict[str, Any]:
     return defaults("study")
 
 
-def _run_errors(config: Mapping[str, Any]) -> Iterator[str]:
-    known = list(config["studies"])
-    for place, name in enumerate(config["run"]):
-        if name not in known:
-            allowed = f"an entry of studies ({listed(known)}){nearest(name, known)}"
-            yield f"run[{place}]: {shown(name)} is not allowed; allowed: {allowed}"
-
-
-def _comparison_errors(comparisons: Mapping[str, Any], run: tuple[str, ...]) -> Iterator[str]:
-    for name, entries in comparisons.items():
-        for place, study in enumerate(entries):
-            if study not in run:
-                allowed = f"a study that is built ({listed(run)})"
-                yield f"comparisons.{name}[{place}]: {shown(study)} is not allowed; allowed: {allowed}"
-
-
 def read_configuration(
     config: Mapping[str, Any], *, files: Sequence[str | Path], entries: Mapping[str, Any]
 ) -> Settings:
@@ -118,36 +110,50 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
     if errors := schema_errors(config):
         raise SettingsError(errors)
     complete = fill_defaults(config, rules("config"))
-    errors = [*results_errors(complete["results"]), *name_errors(complete), *_run_errors(complete)]
-    errors += list(generative_errors(complete["generative"], complete["models"]))
     checks = {name: StudyCheck(name, complete) for name in complete["run"] if name in complete["studies"]}
     for check in list(checks.values()):
         if check.owner in complete["studies"]:
             checks.setdefault(check.owner, StudyCheck(check.owner, complete))
-    errors += [line for check in checks.values() for line in check.errors()]
-    for part, key in (("system.checkpoint", "checkpoint"), ("embedding.checkpoint", "clip")):
-        if complete[key] is not None and not any(part in check.general for check in checks.values()):
-            allowed = f"null where no study that is built leaves its {part} to it by null"
-            errors.append(f"{key}: {shown(complete[key])} is not allowed; allowed: {allowed}")
     variants = [variant for check in checks.values() for variant in check.variants]
-    studies = dict(variants)
     run = tuple(name for entry in complete["run"] if entry in checks for name, _ in checks[entry].variants)
-    names = Counter(name.casefold() for name, _ in variants)
-    errors += [
-        f"studies.{name}: two studies have this name once their triplets are numbered; allowed: another name"
-        for name, count in names.items()
-        if count > 1
-    ]
-    errors += list(_comparison_errors(complete["comparisons"], run))
-    errors += list(solvable_errors(complete["solvable"]))
-    if errors:
-        raise SettingsError(list(dict.fromkeys(errors)))
+    if errors := [*_errors(complete, list(checks.values())), *_variant_errors(complete, variants, run)]:
+        raise SettingsError(errors)
     return Settings(
         results=str(PurePosixPath(complete["results"])),
         models=complete["models"],
-        studies=studies,
+        studies=dict(variants),
         run=run,
         comparisons={name: tuple(entries) for name, entries in complete["comparisons"].items()},
         solvable=complete["solvable"],
         generative=complete["generative"],
     )
+
+
+def _errors(complete: Mapping[str, Any], checks: Sequence[StudyCheck]) -> Iterator[str]:
+    """A line for each entry that does not fit the others, or the files that it names."""
+    yield from results_errors(complete["results"])
+    yield from name_errors(complete)
+    yield from unknown_names("run", complete["run"], complete["studies"], "studies")
+    yield from generative_errors(complete["generative"], complete["models"])
+    for check in checks:
+        yield from check.errors()
+    for part, key in (("system.checkpoint", "checkpoint"), ("embedding.checkpoint", "clip")):
+        if complete[key] is not None and not any(part in check.general for check in checks):
+            allowed = f"null where no study that is built leaves its {part} to it by null"
+            yield refusal(key, complete[key], allowed)
+    yield from solvable_errors(complete["solvable"])
+
+
+def _variant_errors(
+    complete: Mapping[str, Any], variants: Sequence[tuple[str, Any]], run: Sequence[str]
+) -> Iterator[str]:
+    """A line for each name that two studies have, and for each that is compared and not built."""
+    for name, count in Counter(name.casefold() for name, _ in variants).items():
+        if count > 1:
+            words = "two studies have this name once their triplets are numbered; allowed: another name"
+            yield f"studies.{name}: {words}"
+    for name, entries in complete["comparisons"].items():
+        for place, study in enumerate(entries):
+            if study not in run:
+                allowed = f"a study that is built ({listed(run)})"
+                yield refusal(f"comparisons.{name}[{place}]", study, allowed)

@@ -8,7 +8,7 @@ from typing import Any
 from hessgeo.pipeline.checks.sampling import MOST_SHARDS, has_nodes
 from hessgeo.pipeline.derived import merged
 from hessgeo.pipeline.lattices import clusters_can, largest_coupling
-from hessgeo.pipeline.schema import listed, nearest, shown
+from hessgeo.pipeline.schema import refusal, unknown_names
 
 # Settings that name what is scored.
 SCORED = ("table1", "fisher", "convergence")
@@ -31,27 +31,24 @@ def solvable_errors(solvable: Mapping[str, Any]) -> Iterator[str]:
         yield from _system_errors(f"solvable.systems.{name}", system)
     for table in SCORED:
         entry = solvable[table]
-        for place, name in enumerate(entry["systems"]):
-            if name not in systems:
-                allowed = f"an entry of solvable.systems ({listed(systems)}){nearest(name, systems)}"
-                yield _line(f"solvable.{table}.systems[{place}]", name, allowed)
+        yield from unknown_names(f"solvable.{table}.systems", entry["systems"], systems, "solvable.systems")
         for place, name in enumerate(entry["estimators"]):
             if name not in ESTIMATORS:
-                yield _line(f"solvable.{table}.estimators[{place}]", name, ", ".join(ESTIMATORS))
+                yield refusal(f"solvable.{table}.estimators[{place}]", name, ", ".join(ESTIMATORS))
     for key in ("estimator", "tasep_estimator"):
         name = solvable["figures"][key]
         known = [one for one in ESTIMATORS if key == "estimator" or not ESTIMATORS[one].exact]
         if name not in known:
-            yield _line(f"solvable.figures.{key}", name, ", ".join(known))
+            yield refusal(f"solvable.figures.{key}", name, ", ".join(known))
     if solvable["convergence"]["seeds"] > len(solvable["seeds"]):
         allowed = f"at most the number of solvable.seeds, {len(solvable['seeds'])}"
-        yield _line("solvable.convergence.seeds", solvable["convergence"]["seeds"], allowed)
+        yield refusal("solvable.convergence.seeds", solvable["convergence"]["seeds"], allowed)
     yield from _debias_errors(solvable)
     for place, count in enumerate(solvable["convergence"]["samples"]):
         for name in solvable["convergence"]["systems"]:
             if name in systems and count > systems[name]["samples"]:
                 allowed = f"at most the samples of {name}, {systems[name]['samples']}"
-                yield _line(f"solvable.convergence.samples[{place}]", count, allowed)
+                yield refusal(f"solvable.convergence.samples[{place}]", count, allowed)
 
 
 def _debias_errors(solvable: Mapping[str, Any]) -> Iterator[str]:
@@ -59,37 +56,38 @@ def _debias_errors(solvable: Mapping[str, Any]) -> Iterator[str]:
     keys: dict[str, None] = {}
     for name, system in solvable["systems"].items():
         estimators, networks = (merged(solvable[part], system[part]) for part in ("estimators", "networks"))
-        slope = estimators.get("score-classifier", {}).get("debias") == "slope"
-        if slope and networks.get("score", {}).get("halves", True):
+        if estimators["score-classifier"]["debias"] == "slope" and networks["score"]["halves"]:
             own = "debias" in system["estimators"].get("score-classifier", {})
             keys[f"solvable.systems.{name}" if own else "solvable"] = None
     for key in keys:
         allowed = "none, or slope with networks.score.halves: false"
-        yield _line(f"{key}.estimators.score-classifier.debias", "slope", allowed)
+        yield refusal(f"{key}.estimators.score-classifier.debias", "slope", allowed)
 
 
 def _system_errors(key: str, system: Mapping[str, Any]) -> Iterator[str]:
     kind = system["kind"]
     parameters = ("natural", *PARAMETERS[kind])
     if system["parameters"] not in parameters:
-        yield _line(f"{key}.parameters", system["parameters"], f"{', '.join(parameters)} for the kind {kind}")
+        yield refusal(
+            f"{key}.parameters", system["parameters"], f"{', '.join(parameters)} for the kind {kind}"
+        )
     else:
         yield from _extent_errors(key, system)
     largest = LARGEST.get(kind)
     if largest is not None and system["size"] > largest:
         words = f"at most {largest} for the kind {kind}, whose exact solution ends there"
-        yield _line(f"{key}.size", system["size"], words)
+        yield refusal(f"{key}.size", system["size"], words)
     if system["samples"] % system["shard"]:
         allowed = f"a divisor of the number of samples, {system['samples']}"
-        yield _line(f"{key}.shard", system["shard"], allowed)
+        yield refusal(f"{key}.shard", system["shard"], allowed)
     elif system["samples"] // system["shard"] > MOST_SHARDS:
         allowed = f"at most {MOST_SHARDS:,} shards; these are {system['samples'] // system['shard']:,}"
-        yield _line(f"{key}.shard", system["shard"], allowed)
+        yield refusal(f"{key}.shard", system["shard"], allowed)
     if system["truth_samples"] and kind != "tasep":
         allowed = f"0 for the kind {kind}, whose metric is known"
-        yield _line(f"{key}.truth_samples", system["truth_samples"], allowed)
+        yield refusal(f"{key}.truth_samples", system["truth_samples"], allowed)
     elif system["truth_samples"] == 1:
-        yield _line(f"{key}.truth_samples", 1, "0, or at least 2: one sample has no variance")
+        yield refusal(f"{key}.truth_samples", 1, "0, or at least 2: one sample has no variance")
 
 
 def _extent_errors(key: str, system: Mapping[str, Any]) -> Iterator[str]:
@@ -98,20 +96,16 @@ def _extent_errors(key: str, system: Mapping[str, Any]) -> Iterator[str]:
         system["parameters"], (0, 1) if kind == "tasep" else ()
     )
     if any(low >= high for low, high in extent):
-        yield _line(f"{key}.extent", extent, "[[a_min, a_max], [b_min, b_max]], each increasing")
+        yield refusal(f"{key}.extent", extent, "[[a_min, a_max], [b_min, b_max]], each increasing")
     elif any(extent[axis][0] < LEAST_RATE for axis in positive):
-        yield _line(
+        yield refusal(
             f"{key}.extent", extent, f"bounds above 0, {LEAST_RATE} at least, for temperatures and rates"
         )
     elif kind != "tasep" and (reached := largest_coupling(system)) > LARGEST_COUPLING:
         words = f"couplings and fields to {LARGEST_COUPLING} in natural parameters; these reach {reached:.4g}"
-        yield _line(f"{key}.extent", extent, words)
+        yield refusal(f"{key}.extent", extent, words)
     elif not all(map(has_nodes, extent, system["grid"])):
-        yield _line(f"{key}.extent", extent, f"a box in which nodes of the grid {system['grid']} differ")
+        yield refusal(f"{key}.extent", extent, f"a box in which nodes of the grid {system['grid']} differ")
     elif kind in LATTICES and not clusters_can(system) and system["size"] > LARGEST_TURNED:
         words = f"couplings of at least 0 for a side above {LARGEST_TURNED}: no clusters sample others"
-        yield _line(f"{key}.extent", extent, words)
-
-
-def _line(key: str, value: Any, allowed: str) -> str:
-    return f"{key}: {shown(value)} is not allowed; allowed: {allowed}"
+        yield refusal(f"{key}.extent", extent, words)

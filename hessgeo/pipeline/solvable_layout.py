@@ -125,14 +125,12 @@ class SolvableLayout:
 
     def network_settings(self, system: str, network: str) -> dict[str, Any]:
         """Settings of a network for a system."""
-        return merged(
-            self.solvable["networks"].get(network, {}), self.systems[system]["networks"].get(network, {})
-        )
+        return merged(self.solvable["networks"][network], self.systems[system]["networks"].get(network, {}))
 
     def estimator_settings(self, system: str, estimator: str) -> dict[str, Any]:
         """Settings of an estimator for a system."""
         own = self.systems[system]["estimators"].get(estimator, {})
-        return merged(self.solvable["estimators"].get(estimator, {}), own)
+        return merged(self.solvable["estimators"][estimator], own)
 
     # The code of what is chosen by name, see ``Code.of``.
 

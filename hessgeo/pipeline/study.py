@@ -10,7 +10,7 @@ from hessgeo.pipeline.checks.geodesics import path_errors
 from hessgeo.pipeline.checks.sampling import resolution_errors, sampling_errors, slice_errors
 from hessgeo.pipeline.checks.system import system_errors
 from hessgeo.pipeline.derived import merged
-from hessgeo.pipeline.schema import fill_defaults, rules, shown
+from hessgeo.pipeline.schema import fill_defaults, refusal, rules
 
 _UNSET = object()
 
@@ -58,7 +58,7 @@ class StudyCheck:
     def line(self, key: str, value: Any, allowed: str) -> str:
         """The line that refuses a value, with the place where it was set."""
         place = f"studies.{self.name}.{key}" if self.sets(key) else f"defaults.{key}"
-        return f"{self.general.get(key, place)}: {shown(value)} is not allowed; allowed: {allowed}"
+        return refusal(self.general.get(key, place), value, allowed)
 
     def sets(self, key: str) -> bool:
         """Whether the study itself sets a key, which the defaults may do for all studies."""
@@ -78,9 +78,7 @@ class StudyCheck:
         """The line that asks for the checkpoint of ``system`` or ``embedding`` where there is none."""
         if self.settings[part]["checkpoint"] is not None:
             return []
-        return [
-            f"{key}: null is not allowed; allowed: {what}, for {part}.checkpoint of study {self.name} is null"
-        ]
+        return [refusal(key, None, f"{what}, for {part}.checkpoint of study {self.name} is null")]
 
     def _owner_errors(self) -> Iterator[str]:
         studies = self.config["studies"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hessgeo.pipeline.schema import shown
+from hessgeo.pipeline.schema import refusal, shown
 
 # Folders of a working directory that are not for results.
 FOREIGN = (".snakemake", ".git")
@@ -20,7 +20,7 @@ def results_errors(results: str) -> Iterator[str]:
     """A line if results cannot be written to a folder of this name; nothing is created."""
     reason = _bad_path(results) or _unwritable(results)
     if reason:
-        yield f"results: {shown(results)} is not allowed; allowed: a folder that can be written to ({reason})"
+        yield refusal("results", results, f"a folder that can be written to ({reason})")
 
 
 def _bad_path(results: str) -> str:

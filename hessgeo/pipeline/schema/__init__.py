@@ -145,6 +145,20 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def refusal(key: str, value: Any, allowed: str) -> str:
+    """The line that refuses a value."""
+    return f"{key}: {shown(value)} is not allowed; allowed: {allowed}"
+
+
+def unknown_names(key: str, names: Iterable[str], known: Iterable[str], section: str) -> Iterator[str]:
+    """The lines that refuse the names in a list that are no entries of a section, whose names are ``known``."""
+    known = list(known)
+    for place, name in enumerate(names):
+        if name not in known:
+            allowed = f"an entry of {section} ({listed(known)}){nearest(name, known)}"
+            yield refusal(f"{key}[{place}]", name, allowed)
+
+
 def _bounds(schema: Mapping[str, Any]) -> str:
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
     bounds = " and ".join(f"{sign} {_number(schema[key])}" for key, sign in signs.items() if key in schema)
@@ -205,7 +219,7 @@ def _lines(error: ValidationError) -> Iterator[str]:
         for key in sorted(set(map(str, error.instance)) - set(known)):
             yield f"{dotted([*path, key])}: unknown key{nearest(key, known)}; allowed: {', '.join(known)}"
     else:
-        line = f"{dotted(path)}: {shown(error.instance)} is not allowed; allowed: {allowed(error.schema)}"
+        line = refusal(dotted(path), error.instance, allowed(error.schema))
         if "number" in line.partition("; allowed: ")[2] and _is_number_in_text(error.instance):
             line += (
                 "; it is text, not a number (1e-3 is text in YAML, 1.0e-3 is a number; --config turns "
