@@ -16,7 +16,7 @@ from jaxtyping import Float, Float32, Int, Shaped, UInt8
 
 from hessgeo.systems.generator_trial import try_generator
 from hessgeo.systems.onnx_header import OnnxHeader, read_onnx_header
-from hessgeo.systems.sliced import SlicedSystem
+from hessgeo.systems.sliced import Conditions, SlicedSystem
 from hessgeo.systems.slices import LatentSlice
 from hessgeo.systems.torchscript import EXPORT, check_torchscript
 from hessgeo.weights.files import check_file
@@ -92,7 +92,11 @@ class GeneratorSystem(SlicedSystem):
         self.low, self.high = map(float, output_range)
 
     def generate(
-        self, latents: Float[np.ndarray, "n *latent"], index: Int[np.ndarray, "n"], seed: int
+        self,
+        latents: Float[np.ndarray, "n *latent"],
+        index: Int[np.ndarray, "n"],
+        seed: int,
+        conditions: Conditions,
     ) -> UInt8[np.ndarray, "n h w c"]:
         """See ``SlicedSystem``; ``index`` and ``seed`` are not used.
 

@@ -14,6 +14,7 @@ from hessgeo.systems.latent_files import load_latents
 
 NORMALISATIONS = ("sphere", "std", "anchors", "none")
 INTERPOLATIONS = ("linear", "spherical")
+LATENT = "latent"
 OPPOSITE = 1e-6  # radians from opposite at which two anchors have no great circle of their own
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -38,19 +39,19 @@ class LatentSlice:
         extent: ``((a_min, a_max), (b_min, b_max))``, the box that the slice is defined on.
         normalisation: one of the above.
         interpolation: ``linear`` or ``spherical``.
-        moved: which parameters move the latent, in the order of the anchors they move it to; the others leave it as it
-            is, and mean something else to the system. Anchors that none moves to are not used.
+        axes: what each parameter moves: ``latent``, towards the next anchor, or a condition of the system by its name,
+            which leaves the latent as it is. Anchors that no parameter moves to are not used.
 
     Raises:
         ValueError: on anchors that are not three or not finite, or (spherical) zero or opposite, an extent that does
-            not increase, or an unknown normalisation or interpolation.
+            not increase, an unknown normalisation or interpolation, or one condition twice.
     """
 
     anchors: Float[np.ndarray, "anchor *latent"]
     extent: tuple[tuple[float, float], tuple[float, float]]
     normalisation: str = "sphere"
     interpolation: str = "linear"
-    moved: tuple[int, ...] = (0, 1)
+    axes: tuple[str, str] = ("latent", "latent")
 
     def __post_init__(self) -> None:
         if self.normalisation not in NORMALISATIONS:
@@ -67,6 +68,8 @@ class LatentSlice:
             raise ValueError("anchors hold a value that is not finite")
         if any(low >= high for low, high in self.extent):
             raise ValueError(f"extent {self.extent} must increase along both axes")
+        if len(self.axes) != 2 or (self.axes[0] == self.axes[1] != LATENT):
+            raise ValueError(f"axes are {self.axes}, must be two, each condition at most once")
         if self.interpolation == "spherical":
             self._along_great_circles(np.zeros((1, 2)))  # raises
         if self.normalisation == "anchors":
@@ -104,10 +107,15 @@ class LatentSlice:
             z = (1 - a - b) * z0 + a * z1 + b * z2
         return self._normalise(z, places).reshape(len(t), *self.latent_shape)
 
+    def conditions(self, t: Float[np.ndarray, "n 2"]) -> dict[str, Float[np.ndarray, "n"]]:
+        """What the system is told beside the latent at each parameter point, by the name of the condition."""
+        return {axis: t[:, k] for k, axis in enumerate(self.axes) if axis != LATENT}
+
     def _places(self, t: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
         """Coordinates in the plane of the anchors: the parameters that move the latent, and zeros."""
         places = np.zeros((len(t), 2))
-        places[:, : len(self.moved)] = t[:, list(self.moved)]
+        moving = [k for k, axis in enumerate(self.axes) if axis == LATENT]
+        places[:, : len(moving)] = t[:, moving]
         return places
 
     def _along_great_circles(self, places: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n dim"]:

@@ -209,11 +209,16 @@ def test_anchors_without_a_great_circle_are_refused(anchors, second):
 
 def test_a_parameter_that_moves_no_latent_leaves_it(anchors):
     both = LatentSlice(anchors, BOX, "none")
-    second = LatentSlice(anchors, BOX, "none", moved=(1,))
+    second = LatentSlice(anchors, BOX, "none", axes=("guidance", "latent"))
     t = points()
     # The first anchor that is moved to is the second one, whichever parameter moves there.
     np.testing.assert_array_equal(
         second.latents(t), both.latents(np.column_stack([t[:, 1], np.zeros(len(t))]))
     )
-    still = LatentSlice(anchors, BOX, "none", moved=())
+    still = LatentSlice(anchors, BOX, "none", axes=("prompt", "guidance"))
+    told = still.conditions(t)
+    assert list(told) == ["prompt", "guidance"]
+    np.testing.assert_array_equal(told["guidance"], t[:, 1])
+    with pytest.raises(ValueError, match="each condition at most once"):
+        LatentSlice(anchors, BOX, axes=("lora", "lora"))
     np.testing.assert_array_equal(still.latents(t), np.broadcast_to(anchors[0], (len(t), *anchors.shape[1:])))

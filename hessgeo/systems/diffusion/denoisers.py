@@ -13,9 +13,13 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from hessgeo.systems.diffusion.sampler import Sampler
+from hessgeo.systems.sliced import Conditions
 
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin, UNet2DModel
+
+
+NO_CONDITIONS: Conditions = {}
 
 
 class Denoiser(ABC):
@@ -26,6 +30,10 @@ class Denoiser(ABC):
         sampler: how it is followed.
         latent_shape: (channels, height, width) of one latent.
         image_shape: (height, width, channels) of one image.
+
+    Attributes:
+        varied: conditions that may differ from image to image.
+        shared: those of them that all images of a call have in common.
 
     Raises:
         ValueError: on a step count that the schedule does not have, or a positive ``eta`` or another rule for a
@@ -49,6 +57,9 @@ class Denoiser(ABC):
         self.latent_shape, self.image_shape = tuple(latent_shape), tuple(image_shape)
         self.steps, self.eta = steps, eta
 
+    varied: frozenset[str] = frozenset()
+    shared: frozenset[str] = frozenset()
+
     @property
     @abstractmethod
     def network(self) -> torch.nn.Module:
@@ -71,6 +82,7 @@ class Denoiser(ABC):
         *,
         noise: Sequence[torch.Generator] | None = None,
         scheduler: Any = None,
+        conditions: Conditions = NO_CONDITIONS,
     ) -> Float[Tensor, "n c h w"]:
         """Run all steps from standard normal latents to clean ones.
 
@@ -78,6 +90,7 @@ class Denoiser(ABC):
             latents: one a sample, on any device.
             noise: a generator for each sample, for a sampler that draws noise.
             scheduler: to use in place of the denoiser's own.
+            conditions: a number for each latent, of some of ``varied``; those in ``shared`` all the same.
         """
 
     @abstractmethod
@@ -160,6 +173,7 @@ class UnconditionalDenoiser(Denoiser):
         *,
         noise: Sequence[torch.Generator] | None = None,
         scheduler: Any = None,
+        conditions: Conditions = NO_CONDITIONS,
     ) -> Float[Tensor, "n c h w"]:
         """See ``Denoiser``."""
         scheduler = scheduler or self.scheduler

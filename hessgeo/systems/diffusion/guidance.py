@@ -58,6 +58,8 @@ def guided_below_one(pipeline: type) -> type:
 
     def guided(self: Any) -> bool:
         network = getattr(self, "unet", None) or self.transformer
-        return self.guidance_scale != 1 and guidance_kind(pipeline.__name__, network.config) == "free"
+        # A scale for each image, a tensor, guides even where one of them is 1.
+        one = isinstance(self.guidance_scale, int | float) and self.guidance_scale == 1
+        return not one and guidance_kind(pipeline.__name__, network.config) == "free"
 
     return type(pipeline.__name__, (pipeline,), {"do_classifier_free_guidance": property(guided)})

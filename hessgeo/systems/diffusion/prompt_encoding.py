@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
 
 
+TO = "to_"  # what names of arguments of another prompt start with
+
+
 @dataclass(frozen=True)
 class Window:
     """Tokens that a text encoder reads at once, without its markers, and the weight of each."""
@@ -120,7 +123,7 @@ def encode_prompts(
         ValueError: on syntax that ``parse_prompt`` refuses, weights for a T5, or a text that its window cannot hold.
     """
     kind = type(pipeline).__name__
-    given = {"": prompt, "negative_": negative_prompt if guided else None, "to_": to}
+    given = {"": prompt, "negative_": negative_prompt if guided else None, TO: to}
     prompts = {sign: text for sign, text in given.items() if text is not None}
     # Layers of the negative prompt are not skipped.
     skips = [0 if sign == "negative_" else clip_skip for sign in prompts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from jaxtyping import Float, Int, UInt8
 from hessgeo.systems.diffusion.checkpoints import Checkpoint
 from hessgeo.systems.diffusion.denoisers import Denoiser, UnconditionalDenoiser, sample_generators
 from hessgeo.systems.diffusion.guidance import guidance_errors, guidance_kind
+from hessgeo.systems.diffusion.merging import VariedLora, lora_changes
 from hessgeo.systems.diffusion.sampler import Sampler
 from hessgeo.systems.diffusion.text_to_image import TextToImageDenoiser
-from hessgeo.systems.sliced import SlicedSystem
+from hessgeo.systems.sliced import Conditions, SlicedSystem
 from hessgeo.systems.slices import LatentSlice
 
 # What an unconditional model cannot take.
@@ -41,8 +43,9 @@ class DiffusionSystem(SlicedSystem):
                 f"the latent slice has shape {latent_slice.latent_shape}, "
                 f"the network takes {denoiser.latent_shape}"
             )
-        super().__init__(latent_slice, denoiser.image_shape, batch_size=batch_size)
         self.denoiser = denoiser
+        self.varied, self.shared = denoiser.varied, denoiser.shared
+        super().__init__(latent_slice, denoiser.image_shape, batch_size=batch_size)
 
     def trial(self, batch_size: int) -> None:
         """Run one step and the decoding of a batch: all the memory that a whole one takes."""
@@ -55,47 +58,61 @@ class DiffusionSystem(SlicedSystem):
 
     @torch.inference_mode()
     def generate(
-        self, latents: Float[np.ndarray, "n c h w"], index: Int[np.ndarray, "n"], seed: int
+        self,
+        latents: Float[np.ndarray, "n c h w"],
+        index: Int[np.ndarray, "n"],
+        seed: int,
+        conditions: Conditions,
     ) -> UInt8[np.ndarray, "n h w c"]:
         """See ``SlicedSystem``."""
         noise = sample_generators(index, seed)
-        return self.denoiser.decode(self.denoiser.denoise(torch.from_numpy(latents), noise=noise))
+        clean = self.denoiser.denoise(torch.from_numpy(latents), noise=noise, conditions=conditions)
+        return self.denoiser.decode(clean)
 
 
-def load_denoiser(checkpoint: Checkpoint, *, device: str = "cpu", **settings: Any) -> Denoiser:
+def load_denoiser(
+    checkpoint: Checkpoint, *, device: str = "cpu", varied: Mapping[str, Any] | None = None, **settings: Any
+) -> Denoiser:
     """Load a model from local files; nothing is ever downloaded, and pickled weights are refused.
 
     Args:
         checkpoint: the model, as ``describe_checkpoint`` found it.
         device: where to run.
+        varied: conditions that differ from image to image: ``guidance`` (None), ``prompt`` (the prompt at one, that of
+            the settings at zero), ``lora`` (a file, whose weight the condition is).
         settings: of its ``Sampler``.
 
     Raises:
-        ValueError: on files that do not fit, on a prompt or guidance for a model without, and what
+        ValueError: on files that do not fit, on a prompt, guidance or condition for a model without, and what
             ``Denoiser`` refuses.
     """
     from hessgeo.systems.diffusion.pipelines import load_pipeline
 
-    sampler = Sampler(**settings)
-    _check_prompt(checkpoint, sampler)
+    sampler, varied = Sampler(**settings), varied or {}
+    _check_prompt(checkpoint, sampler, varied)
     pipeline = load_pipeline(checkpoint, sampler, device=device)
     image_shape = checkpoint.image_shape
     if checkpoint.family == "unconditional":
         return UnconditionalDenoiser(pipeline.unet, pipeline.scheduler, sampler, image_shape=image_shape)
-    return TextToImageDenoiser(
-        pipeline, sampler, latent_shape=checkpoint.latent_shape, image_shape=image_shape
-    )
+    if "lora" in varied:
+        varied = {**varied, "lora": VariedLora(lora_changes(pipeline, checkpoint, varied["lora"]))}
+    shapes = {"latent_shape": checkpoint.latent_shape, "image_shape": image_shape}
+    return TextToImageDenoiser(pipeline, sampler, varied, **shapes)
 
 
-def _check_prompt(checkpoint: Checkpoint, sampler: Sampler) -> None:
-    """Refuse a prompt or guidance that a model does not take."""
+def _check_prompt(checkpoint: Checkpoint, sampler: Sampler, varied: Mapping[str, Any]) -> None:
+    """Refuse a prompt, guidance or condition that a model does not take."""
     said = {key: getattr(sampler, key) for key in NEUTRAL}
     if checkpoint.family == "unconditional":
         for key, neutral in NEUTRAL.items():
             if said[key] != neutral:
                 allowed = f"{neutral!r}: {checkpoint.path} is an unconditional model"
                 raise ValueError(f"{key} is {said[key]!r}, must be {allowed}")
+        if varied:
+            raise ValueError(f"{checkpoint.path} is an unconditional model, which no {min(varied)} changes")
         return
     kind = guidance_kind(checkpoint.pipeline, checkpoint.configuration(checkpoint.network))
+    if kind == "none" and "guidance" in varied:
+        raise ValueError(f"{checkpoint.path} is a model without guidance, which no guidance changes")
     for key, allowed in guidance_errors(kind, said) if kind != "free" else ():
         raise ValueError(f"{key} is {said[key]!r}, must be {allowed}")

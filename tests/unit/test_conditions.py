@@ -1,0 +1,103 @@
+"""Conditions that differ from image to image: each image is that of a model which has its conditions for good."""
+
+import checkpoints
+import numpy as np
+import pytest
+import torch
+
+from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
+from hessgeo.systems.diffusion.system import DiffusionSystem, load_denoiser
+from hessgeo.systems.slices import LatentSlice, random_anchors
+
+BUILDERS = ["small_stable_diffusion", "small_stable_diffusion_xl", "small_stable_diffusion_3", "small_flux"]
+STEPS = 2
+
+
+@pytest.fixture(params=BUILDERS)
+def checkpoint(request, small_checkpoint):
+    return describe_checkpoint(small_checkpoint(request.param))
+
+
+def latents(denoiser, n=3):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(n, *denoiser.latent_shape, generator=generator, dtype=torch.float64)
+
+
+def close(found, expected):
+    # Float32 rounding of the same sums in batches of another size.
+    return (found - expected).abs().max() <= 1e-5 * max(1, float(expected.abs().max()))
+
+
+def test_every_image_has_the_guidance_that_a_model_of_its_own_would_have(checkpoint):
+    varied = load_denoiser(checkpoint, steps=STEPS, prompt="a red cat", varied={"guidance": None})
+    x, scales = latents(varied), [1.5, 4.0, 7.0]
+    if "guidance" in varied.shared:
+        scales = [4.0, 4.0, 4.0]
+    found = varied.denoise(x, conditions={"guidance": np.array(scales)})
+    for k, scale in enumerate(scales):
+        own = load_denoiser(checkpoint, steps=STEPS, prompt="a red cat", guidance=scale)
+        assert close(found[k : k + 1], own.denoise(x[k : k + 1]))
+    assert not close(found, varied.denoise(x, conditions={"guidance": np.full(3, 1.0)}))
+
+
+def test_prompts_at_the_ends_are_those_of_models_of_their_own_and_between_lies_another(checkpoint):
+    texts = {"prompt": "a red cat", "varied": {"prompt": "a dark tree, " * 3}}
+    varied = load_denoiser(checkpoint, steps=STEPS, **texts)
+    x = latents(varied)
+    found = varied.denoise(x, conditions={"prompt": np.array([0.0, 0.5, 1.0])})
+    for k, text in ((0, "a red cat"), (2, "a dark tree, " * 3)):
+        own = load_denoiser(checkpoint, steps=STEPS, prompt=text)
+        assert close(found[k : k + 1], own.denoise(x[k : k + 1]))
+    ends = varied.denoise(x[[1, 1]], conditions={"prompt": np.array([0.0, 1.0])})
+    assert all((found[1] - end).abs().max() > 1e-5 for end in ends)
+
+
+def test_a_lora_weighs_what_one_merged_for_good_weighs(small_checkpoint, tmp_path):
+    folder = small_checkpoint("small_stable_diffusion")
+    checkpoint, file = (
+        describe_checkpoint(folder),
+        checkpoints.small_lora(folder, tmp_path / "lora.safetensors"),
+    )
+    varied = load_denoiser(checkpoint, steps=STEPS, varied={"lora": file})
+    plane = LatentSlice(
+        random_anchors(3, varied.latent_shape), ((0.0, 1.5), (-1.0, 1.0)), axes=("lora", "latent")
+    )
+    t = np.array([[1.5, 0.2], [0.0, 0.2], [0.7, -0.3], [1.5, 0.4], [0.0, 1.0]])
+    images = DiffusionSystem(varied, plane, batch_size=2).sample(t, np.arange(5), 0)
+    for k, (weight, _) in enumerate(t):
+        lora = [{"file": file, "weight": weight}] if weight else []
+        own = DiffusionSystem(load_denoiser(checkpoint, steps=STEPS, lora=lora), fixed(plane), batch_size=2)
+        expected = own.sample(t[k : k + 1, [1, 1]] * [1, 0], np.array([k]), 0)
+        assert np.abs(images[k].astype(int) - expected[0].astype(int)).max() <= 1
+    # The weight matters, and is gone again where it is zero.
+    assert np.abs(images[0].astype(int) - images[1].astype(int)).max() > 1
+
+
+def fixed(plane):
+    """The slice along its one moving latent alone."""
+    return LatentSlice(plane.anchors, ((-1.0, 1.0), (-1.0, 1.0)))
+
+
+def test_batches_of_a_slice_keep_their_order_and_share_what_they_must(small_checkpoint, tmp_path):
+    folder = small_checkpoint("small_stable_diffusion")
+    file = checkpoints.small_lora(folder, tmp_path / "lora.safetensors")
+    varied = load_denoiser(describe_checkpoint(folder), steps=1, varied={"lora": file, "guidance": None})
+    plane = LatentSlice(
+        random_anchors(3, varied.latent_shape), ((0.0, 1.0), (1.0, 7.0)), axes=("lora", "guidance")
+    )
+    system = DiffusionSystem(varied, plane, batch_size=2)
+    t = np.array([[0.5, 1.0], [0.0, 2.0], [0.5, 3.0], [0.5, 4.0]])
+    batches = list(system._batches(plane.conditions(t), len(t)))
+    assert [rows.tolist() for rows in batches] == [[1], [0, 2], [3]]
+
+
+def test_what_a_model_cannot_vary_is_refused(small_checkpoint):
+    plain = describe_checkpoint(small_checkpoint("small_ddim"))
+    with pytest.raises(ValueError, match="is an unconditional model, which no prompt changes"):
+        load_denoiser(plain, steps=1, varied={"prompt": "a cat"})
+    denoiser = load_denoiser(plain, steps=1)
+    plane = LatentSlice(
+        random_anchors(3, denoiser.latent_shape), ((0, 1), (0, 1)), axes=("latent", "guidance")
+    )
+    with pytest.raises(ValueError, match="an axis of the slice is guidance, must be one of latent"):
+        DiffusionSystem(denoiser, plane, batch_size=2)
