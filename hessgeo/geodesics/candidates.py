@@ -41,7 +41,8 @@ class Candidates:
         points, tangents: of a cubic Hermite spline.
         length, error: as measured; infinite where the metric is broken along the curve.
         energy: as the solver sees it.
-        converged, minimal, iterations: see ``newton.Minimum``.
+        converged, decrement, minimal, iterations: see ``newton.Minimum``; a curve that was not solved has no decrement,
+            NaN.
         from_grid: whether it was started from a path on the grid.
         bend: residual of a straight line whose points rounding hides; NaN of all other curves.
     """
@@ -52,6 +53,7 @@ class Candidates:
     error: Float[Tensor, "m"]
     energy: Float[Tensor, "m"]
     converged: Bool[Tensor, "m"]
+    decrement: Float[Tensor, "m"]
     minimal: Bool[Tensor, "m"]
     iterations: Int[Tensor, "m"]
     from_grid: Bool[Tensor, "m"]
@@ -162,6 +164,7 @@ def solve_from(
         tangents=solved.tangents,
         energy=solved.energy,
         converged=solved.converged,
+        decrement=solved.decrement,
         minimal=solved.minimal,
         iterations=solved.iterations + start.iterations,
         from_grid=start.from_grid,
@@ -198,6 +201,7 @@ def constant_speed(metric: Metric, curves: Curves, count: int, *, cells: int = C
         tangents=tangents,
         energy=Curves.hermite(points, tangents).energy(metric, nodes=_QUADRATURE),
         converged=no,
+        decrement=torch.full_like(measured.length, torch.nan),
         minimal=no,
         iterations=torch.zeros(len(no), dtype=torch.long, device=no.device),
         from_grid=no,
@@ -260,6 +264,7 @@ def short_pairs(metric: Metric, starts: Tensor, ends: Tensor, found: Candidates)
         tangents=(step[rows] / (points.shape[1] - 1))[:, None].expand_as(points).contiguous(),
         energy=line.length**2,
         converged=yes,
+        decrement=torch.zeros_like(bend),
         minimal=yes,
         bend=bend,
         **_told(line),

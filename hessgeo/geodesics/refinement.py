@@ -12,25 +12,27 @@ from hessgeo.geodesics.candidates import Candidates, Options, constant_speed, sh
 from hessgeo.geodesics.curves import Curves
 from hessgeo.geodesics.residual import geodesic_residual
 from hessgeo.geodesics.result import OF_CURVES, RESIDUAL_TOLERANCE, Geodesics, join
-from hessgeo.metrics.base import Box, Metric
+from hessgeo.metrics.base import Metric
 
 _REFINING = 20  # Newton steps of a curve each time its segments are doubled
 _RESCUING = 30  # of one that the solver misjudged, which may be far from its minimum
 _RESCUES = 3  # doublings of such a curve, whatever was asked for
 _RESCUE_NODES = 6  # of the solver's quadrature in each of its segments
 _ROUNDING = 1e-8  # of a length, relative: what a finer curve may be longer by
-_SHARED = ("points", "tangents", "length", "energy", "converged", "minimal", "iterations", "from_grid")
+_SHARED = (
+    "points", "tangents", "length", "energy", "converged", "decrement", "minimal", "iterations", "from_grid",
+)  # fmt: skip
 
 
-def certified(metric: Metric, found: Candidates, box: Box | None) -> Geodesics:
+def certified(metric: Metric, found: Candidates, options: Options) -> Geodesics:
     """The curves with their residuals, and what failed."""
     failed = ~torch.isfinite(found.length)
     residual = geodesic_residual(metric, found.points, found.tangents).nan_to_num(torch.inf)
     # Differences of points that rounding hides hold nothing else.
     residual = torch.where(found.bend[:, None].isnan(), residual, found.bend[:, None])
     held = torch.zeros_like(found.points[..., 0], dtype=torch.bool)
-    if box is not None:
-        low, high = found.points.new_tensor(box).T
+    if options.box is not None:
+        low, high = found.points.new_tensor(options.box).T
         held = ((found.points <= low) | (found.points >= high)).any(dim=-1)
         held[:, [0, -1]] = False
         residual = residual.masked_fill(held[:, :-2] | held[:, 1:-1] | held[:, 2:], 0.0)
@@ -41,6 +43,7 @@ def certified(metric: Metric, found: Candidates, box: Box | None) -> Geodesics:
         length_error=found.error.masked_fill(failed, torch.nan),
         energy=found.energy.masked_fill(failed, torch.nan),
         converged=found.converged & ~failed,
+        decrement=found.decrement,
         iterations=found.iterations,
         residual=residual.amax(dim=1).masked_fill(failed, torch.inf),
         minimal=found.minimal & ~failed,
@@ -48,11 +51,12 @@ def certified(metric: Metric, found: Candidates, box: Box | None) -> Geodesics:
         held=held.sum(dim=1),
         segments=torch.full_like(found.iterations, found.points.shape[1] - 1),
         metric=metric,
-        reasons=_reasons(metric, found, failed),
+        tolerance=options.tolerance,
+        failures=_failures(metric, found, failed),
     )
 
 
-def _reasons(metric: Metric, found: Candidates, failed: Bool[Tensor, "m"]) -> dict[int, str]:
+def _failures(metric: Metric, found: Candidates, failed: Bool[Tensor, "m"]) -> dict[int, str]:
     rows = torch.nonzero(failed)[:, 0]
     if len(rows) == 0:
         return {}
@@ -110,4 +114,4 @@ def _doubled(paths: Geodesics, options: Options) -> Geodesics:
         even = replace(even, from_grid=start.from_grid[rows], iterations=start.iterations[rows])
         slow = replace(options, nodes=_RESCUE_NODES, max_iterations=min(options.max_iterations, _RESCUING))
         found = found.replaced(~paths.measured, shortest(even, solve_from(metric, even, count, slow)))
-    return certified(metric, found, options.box)
+    return certified(metric, found, options)

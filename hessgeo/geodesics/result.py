@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
+from math import isnan
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -33,6 +34,8 @@ class Geodesics:
             unevenness of the speed, and what these nodes miss.
         converged: whether Newton's method reached its tolerance: the curve is the best of its number of segments, which
             may be too few.
+        decrement: last one of Newton's method, relative to the energy, which converged at ``tolerance``; NaN of a curve
+            that was known before, and that the method made no shorter.
         iterations: Newton steps, over all resolutions.
         residual: of the geodesic equation, ``max_k L |D_s x'| / |x'|^2`` over the points: how far the tangent turns, in
             radians over the whole length, relative to one that is parallel. Points that the box holds, and their
@@ -43,7 +46,9 @@ class Geodesics:
         segments: that each curve was solved with; a multiple of ``points - 1`` where it was refined.
         refined: rows, and the curves of these rows in all their segments, of which ``points`` keeps the ends of every
             second, fourth, and so on; a later entry stands for an earlier one of the same row.
-        reasons: why pairs failed, by their rows.
+        metric: in which they are.
+        tolerance: of the decrement.
+        failures: why pairs failed, by their rows.
     """
 
     points: Float[Tensor, "m n 2"]
@@ -52,6 +57,7 @@ class Geodesics:
     length_error: Float[Tensor, "m"]
     energy: Float[Tensor, "m"]
     converged: Bool[Tensor, "m"]
+    decrement: Float[Tensor, "m"]
     iterations: Int[Tensor, "m"]
     residual: Float[Tensor, "m"]
     minimal: Bool[Tensor, "m"]
@@ -59,8 +65,9 @@ class Geodesics:
     held: Int[Tensor, "m"]
     segments: Int[Tensor, "m"]
     metric: Metric
+    tolerance: float
     refined: tuple[tuple[Int[Tensor, "k"], Curves], ...] = ()
-    reasons: dict[int, str] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Number of curves."""
@@ -68,7 +75,7 @@ class Geodesics:
 
     @property
     def failed(self) -> Bool[Tensor, "m"]:
-        """Pairs without a curve along which the metric is positive definite; ``reasons`` says why."""
+        """Pairs without a curve along which the metric is positive definite; ``failures`` says why."""
         return self.length.isnan()
 
     @property
@@ -90,6 +97,31 @@ class Geodesics:
         ``Curves.measure``).
         """
         return self.converged & self.minimal & (self.residual <= RESIDUAL_TOLERANCE) & self.measured
+
+    def reasons(self) -> list[str | None]:
+        """Of each curve why it is not ``certified``, in words; None of one that is."""
+        certified = self.certified.tolist()
+        return [None if certified[row] else self._reason(row) for row in range(len(self))]
+
+    def _reason(self, row: int) -> str:
+        if row in self.failures:
+            return self.failures[row]
+        length, error, residual, decrement = (
+            float(values[row]) for values in (self.length, self.length_error, self.residual, self.decrement)
+        )
+        missed = abs(max(float(self.energy[row]), 0.0) ** 0.5 - length)
+        stands = f"Newton's decrement is {decrement:.1e} of the energy, above {self.tolerance:.1e}"
+        judged = (
+            (bool(self.converged[row]), "Newton's method made it no shorter" if isnan(decrement) else stands),
+            (bool(self.minimal[row]), "a direction lowers the energy: it is no minimum"),
+            (
+                residual <= RESIDUAL_TOLERANCE,
+                f"the residual of the geodesic equation is {residual:.2g} rad, allowed {RESIDUAL_TOLERANCE:g}",
+            ),
+            (error <= MEASURED * length, f"its length {length:.6g} is known to {error:.1e} only"),
+            (missed <= JUDGED * length, f"the solver misjudges its length {length:.6g} by {missed:.1e}"),
+        )
+        return "; ".join(words for good, words in judged if not good)
 
     @property
     def curves(self) -> Curves:
@@ -113,22 +145,37 @@ class Geodesics:
 
     def rows(self, index: Int[Tensor, "k"]) -> Geodesics:
         """Some of the curves, without their refinement."""
-        reasons = {k: self.reasons[row] for k, row in enumerate(index.tolist()) if row in self.reasons}
+        failures = {k: self.failures[row] for k, row in enumerate(index.tolist()) if row in self.failures}
         picked = {name: getattr(self, name)[index] for name in OF_CURVES}
-        return replace(self, **picked, refined=(), reasons=reasons)
+        return replace(self, **picked, refined=(), failures=failures)
+
+    def among(self, count: int, refused: dict[int, str]) -> Geodesics:
+        """The curves in their order among ``count`` pairs, of which those ``refused`` failed for these reasons."""
+        kept = [row for row in range(count) if row not in refused]
+        rows, values = torch.tensor(kept, device=self.points.device), {}
+        for name in OF_CURVES:
+            own = getattr(self, name)
+            values[name] = own.new_full(
+                (count, *own.shape[1:]), torch.nan if own.is_floating_point() else 0
+            ).index_copy(0, rows, own)
+        refined = tuple((rows[some], curves) for some, curves in self.refined)
+        failures = refused | {kept[row]: words for row, words in self.failures.items()}
+        return replace(self, **values, refined=refined, failures=failures)
 
 
 # What a curve has of its own.
-OF_CURVES = [one.name for one in fields(Geodesics) if one.name not in ("metric", "refined", "reasons")]
+OF_CURVES = [
+    one.name for one in fields(Geodesics) if one.name not in ("metric", "tolerance", "refined", "failures")
+]
 
 
 def join(parts: list[Geodesics]) -> Geodesics:
     """Batches one after another."""
     joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in OF_CURVES}
     refined, before = [], 0
-    reasons: dict[int, str] = {}
+    failures: dict[int, str] = {}
     for part in parts:
         refined += [(rows + before, curves) for rows, curves in part.refined]
-        reasons |= {row + before: reason for row, reason in part.reasons.items()}
+        failures |= {row + before: words for row, words in part.failures.items()}
         before += len(part)
-    return Geodesics(**joined, metric=parts[0].metric, refined=tuple(refined), reasons=reasons)
+    return replace(parts[0], **joined, refined=tuple(refined), failures=failures)

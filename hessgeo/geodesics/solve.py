@@ -22,7 +22,7 @@ from hessgeo.geodesics.graphs import GridGraph, grid_graph
 from hessgeo.geodesics.refinement import certified, refine
 from hessgeo.geodesics.result import RESIDUAL_TOLERANCE, Geodesics, join
 from hessgeo.grids import Grid
-from hessgeo.metrics.base import Box, Metric, as_metric, check_symmetric
+from hessgeo.metrics.base import Box, Metric, as_metric, asymmetries
 
 __all__ = ["RESIDUAL_TOLERANCE", "Geodesics", "geodesics"]
 
@@ -79,17 +79,19 @@ def geodesics(
         progress: show a bar.
 
     Raises:
-        ValueError: on points that are not pairs, not finite or outside the box, or fewer than three points a curve; if
-            the metric is not finite or not positive definite along a curve found.
+        ValueError: on points that are not pairs, or fewer than three points a curve. If all pairs fail, the first one's
+            reason: an end that is not finite or outside the box, a metric that is not symmetric, not finite or not
+            positive definite on the way. A pair that fails beside others is one of ``Geodesics.failures``.
     """
     metric = as_metric(metric)
     box = metric.box if box == "metric" else box
-    starts, ends = _checked(starts, ends, box, points)
-    if len(starts) == 0:
-        raise ValueError("there is no pair of points to join")
+    starts, ends = _checked(starts, ends, points)
     with torch.no_grad():
-        share = torch.linspace(0, 1, 9).to(starts)[:, None]
-        check_symmetric(metric, starts[:, None] + share * (ends - starts)[:, None])
+        count, refused = len(starts), _refusals(metric, starts, ends, box)
+        if len(refused) == count:
+            raise ValueError(refused[0])
+        kept = [row for row in range(count) if row not in refused]
+        starts, ends = starts[kept], ends[kept]
         graph = _graph(metric, starts, ends, box, grid_nodes, neighbours) if grid_starts else None
         options = Options(box, tolerance, max_iterations)
         parts = []
@@ -99,12 +101,14 @@ def geodesics(
             paths = _solve(metric, starts[batch], ends[batch], points, graph, options)
             parts.append(refine(paths, doublings, batch_size, options))
     paths = join(parts)
+    if refused:
+        paths = paths.among(count, refused)
     if bool(paths.failed.all()):
-        raise ValueError(paths.reasons[0])
+        raise ValueError(paths.failures[0])
     return paths
 
 
-def _checked(starts: Tensor, ends: Tensor, box: Box | None, points: int) -> tuple[Tensor, Tensor]:
+def _checked(starts: Tensor, ends: Tensor, points: int) -> tuple[Tensor, Tensor]:
     starts, ends = torch.as_tensor(starts), torch.as_tensor(ends)
     if starts.shape != ends.shape or starts.ndim != 2 or starts.shape[1] != 2:
         raise ValueError(
@@ -112,13 +116,28 @@ def _checked(starts: Tensor, ends: Tensor, box: Box | None, points: int) -> tupl
         )
     if points < 3:
         raise ValueError(f"points is {points}, must be at least 3")
-    for name, values in (("starts", starts), ("ends", ends)):
-        if not bool(torch.isfinite(values).all()):
-            raise ValueError(f"{name} hold a value that is not finite")
-        low, high = values.new_tensor(box if box is not None else ((-torch.inf, torch.inf),) * 2).T
-        if bool(((values < low) | (values > high)).any()):
-            raise ValueError(f"{name} hold a point outside the box {box}")
+    if len(starts) == 0:
+        raise ValueError("there is no pair of points to join")
     return starts.double(), ends.double()
+
+
+def _refusals(metric: Metric, starts: Tensor, ends: Tensor, box: Box | None) -> dict[int, str]:
+    """Pairs that are not worth a try, by their rows, and why."""
+    refused: dict[int, str] = {}
+    low, high = starts.new_tensor(box if box is not None else ((-torch.inf, torch.inf),) * 2).T
+    for name, values in (("end", ends), ("start", starts)):
+        outside = ((values < low) | (values > high)).any(dim=1)
+        refused |= dict.fromkeys(
+            torch.nonzero(outside)[:, 0].tolist(), f"its {name} lies outside the box {box}"
+        )
+        unknown = ~torch.isfinite(values).all(dim=1)
+        refused |= dict.fromkeys(torch.nonzero(unknown)[:, 0].tolist(), f"its {name} is not finite")
+    kept = [row for row in range(len(starts)) if row not in refused]
+    share = torch.linspace(0, 1, 9).to(starts)[:, None]
+    lines = starts[kept, None] + share * (ends - starts)[kept, None]
+    return (
+        refused | {kept[row]: words for row, words in asymmetries(metric, lines).items()} if kept else refused
+    )
 
 
 def _graph(
@@ -143,4 +162,4 @@ def _solve(
     found, best = best_start(metric, starts, ends, coarse, graph, options)
     found = solve_from(metric, found, points, options) if points > coarse else measured_again(metric, found)
     found = no_longer_than(metric, best, found, options)
-    return certified(metric, short_pairs(metric, starts, ends, found), options.box)
+    return certified(metric, short_pairs(metric, starts, ends, found), options)

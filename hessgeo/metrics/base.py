@@ -108,21 +108,17 @@ def as_metric(metric: Metric | Callable[[Tensor], Tensor]) -> Metric:
     return metric if isinstance(metric, Metric) else FunctionMetric(metric)
 
 
-def check_symmetric(metric: Metric, t: Float[Tensor, "*batch 2"]) -> None:
-    """Refuse a metric that is no symmetric matrix at one of the points.
-
-    Raises:
-        ValueError: one line that names the point and both entries.
-    """
-    t = t.reshape(-1, 2)
+def asymmetries(metric: Metric, t: Float[Tensor, "m k 2"]) -> dict[int, str]:
+    """Rows of points at one of which the metric is no symmetric matrix: a line that names point and entries."""
     g = metric(t)
-    off, size = (g[:, 0, 1] - g[:, 1, 0]).abs(), g.abs().amax(dim=(1, 2))
-    wrong = torch.nonzero(off > _ASYMMETRY * size)[:, 0]
-    if len(wrong):
-        (a, b), (upper, lower) = t[wrong[0]].tolist(), (float(g[wrong[0], i, 1 - i]) for i in (0, 1))
-        raise ValueError(
-            f"the metric at ({a:g}, {b:g}) is not symmetric: g_ab is {upper:g} and g_ba is {lower:g}"
-        )
+    wrong = (g[..., 0, 1] - g[..., 1, 0]).abs() > _ASYMMETRY * g.abs().amax(dim=(-2, -1))
+    found = {}
+    for row, place in reversed(
+        torch.nonzero(wrong).tolist()
+    ):  # the first place of a row is the one that stays
+        (a, b), (upper, lower) = t[row, place].tolist(), g[row, place].flatten()[1:3].tolist()
+        found[row] = f"the metric at ({a:g}, {b:g}) is not symmetric: g_ab is {upper:g} and g_ba is {lower:g}"
+    return found
 
 
 def stack_jet(

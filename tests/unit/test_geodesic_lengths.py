@@ -1,6 +1,7 @@
 """Lengths are measured: what fixed nodes pass over, curves that fail, and pairs that rounding hides."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -170,8 +171,9 @@ def test_a_pair_that_crosses_an_indefinite_cell_fails_alone():
     ends = torch.tensor([[1.0, 0.1], [0.8, 1.0], [1.0, 0.8]], dtype=torch.float64)
     found = geodesics(pit, starts, ends, points=30)
     assert found.failed.tolist() == [True, False, False]
-    assert list(found.reasons) == [0]
-    assert "not positive definite" in found.reasons[0] or "negative or not finite" in found.reasons[0]
+    assert list(found.failures) == [0]
+    assert found.reasons()[0] == found.failures[0]
+    assert "not positive definite" in found.failures[0] or "negative or not finite" in found.failures[0]
     assert found.certified.tolist()[0] is False
     assert found.equidistant(4)[0].isnan().all()
     assert not bool(found.equidistant(4)[1:].isnan().any())
@@ -182,6 +184,50 @@ def test_a_pair_that_crosses_an_indefinite_cell_fails_alone():
     distances = distance_matrix(pit, torch.cat([starts[:1], ends]), points=20)
     assert distances.failed >= 1
     assert not bool(logarithm(pit, starts, ends, points=20, steps=20).converged[0])
+
+
+def test_a_pair_that_is_refused_does_not_stop_the_others():
+    def skewed(t):  # no symmetric matrix left of x = -1.5
+        g = HalfPlaneMetric()(t)
+        off = torch.where(t[..., 0] < -1.5, 0.3, 0.0)
+        return g + off[..., None, None] * torch.tensor([[0.0, 1.0], [0.0, 0.0]], dtype=t.dtype)
+
+    starts = torch.tensor([[-1.0, 1.0], [0.0, 9.0], [math.nan, 1.0], [-1.9, 1.0], [0.5, 1.0]]).double()
+    ends = torch.tensor([[1.0, 1.0], [0.0, 1.0], [0.0, 1.0], [1.0, 1.0], [math.inf, 1.0]]).double()
+    found = geodesics(skewed, starts, ends, points=8, doublings=3, box=((-2.0, 2.0), (0.5, 3.0)))
+    assert found.failed.tolist() == [False, True, True, True, True]
+    assert found.reasons() == [
+        None,
+        "its start lies outside the box ((-2.0, 2.0), (0.5, 3.0))",
+        "its start is not finite",
+        "the metric at (-1.9, 1) is not symmetric: g_ab is 0.3 and g_ba is 0",
+        "its end is not finite",
+    ]
+    alone = geodesics(HalfPlaneMetric(), starts[:1], ends[:1], points=8, doublings=3)
+    torch.testing.assert_close(found.length[:1], alone.length, rtol=1e-9, atol=0)
+    torch.testing.assert_close(found.equidistant(5)[:1], alone.equidistant(5), rtol=0, atol=1e-7)
+    assert found.equidistant(5)[1:].isnan().all()
+
+
+def test_what_keeps_a_curve_from_being_certified_is_said_in_words():
+    found = geodesics(HalfPlaneMetric(), *pair((-1.0, 1.0), (1.2, 0.8)), points=30)
+    assert found.reasons() == [None]
+    long = geodesics(HalfPlaneMetric(), *pair((-5.0, 0.1), (5.0, 0.1)), points=30, max_iterations=1)
+    (words,) = long.reasons()
+    assert f"Newton's decrement is {float(long.decrement[0]):.1e} of the energy, above 1.0e-14" in words
+    spoilt = {
+        "a direction lowers the energy: it is no minimum": {"minimal": torch.tensor([False])},
+        "is known to": {"length_error": found.length / 100},
+        "the solver misjudges its length": {"energy": 1.1 * found.energy},
+        "Newton's method made it no shorter": {
+            "converged": torch.tensor([False]),
+            "decrement": torch.full_like(found.length, torch.nan),
+        },
+    }
+    for expected, values in spoilt.items():
+        (words,) = replace(found, **values).reasons()
+        assert expected in words
+        assert ";" not in words
 
 
 @pytest.mark.parametrize("apart", [1e-12, 1e-9, 1e-6])

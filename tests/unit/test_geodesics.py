@@ -110,6 +110,11 @@ def test_curves_of_too_few_segments_are_not_certified_and_are_refined_alone():
     assert rough.converged.tolist() == [True, True]
     assert rough.certified.tolist() == [False, True]
     assert float(rough.residual[0]) > RESIDUAL_TOLERANCE
+    words, none = rough.reasons()
+    assert words == (
+        f"the residual of the geodesic equation is {float(rough.residual[0]):.2g} rad, allowed 0.01"
+    )
+    assert none is None
     fine = geodesics(metric, starts, ends, points=8, doublings=6)
     assert fine.certified.tolist() == [True, True]
     assert fine.segments[0] in (14, 28, 56, 112)
@@ -231,7 +236,10 @@ def test_a_gridded_metric_keeps_its_curves_in_its_box():
         paths.length[inside], NormalMetric().distance(starts, ends)[inside], rtol=1e-4, atol=0
     )
     with pytest.raises(ValueError, match="outside the box"):
-        geodesics(metric, starts - 1, ends)
+        geodesics(metric, starts - 3, ends)
+    moved = geodesics(metric, starts - 1, ends, points=5, grid_starts=False)
+    assert moved.failed.tolist() == (starts - 1 < 0.4).any(dim=1).tolist()
+    assert 0 < int(moved.failed.sum()) < 10
 
 
 def test_beyond_a_conjugate_point_a_geodesic_is_not_minimal():
