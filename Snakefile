@@ -1,5 +1,6 @@
 """The Hessian geometry of what a generative model has learned: studies of config.yaml, from samples to a report."""
 
+from functools import partial
 from pathlib import Path
 
 from snakemake.jobs import GroupJob, Job
@@ -8,19 +9,13 @@ from snakemake.utils import min_version
 from hessgeo.pipeline.config_files import one_line_each, read_config_file
 from hessgeo.pipeline.context import explain_killed, prepare_jobs, repeat_command
 from hessgeo.pipeline.embedding_names import embedding_name
-from hessgeo.pipeline.layout import (
-    ANCHOR_FILES,
-    CLASSIFIER_FILES,
-    CLIP_FILES,
-    DIFFUSION_FILES,
-    NETWORK_FILES,
-    PATH_TABLES,
-    Layout,
-)
+from hessgeo.pipeline.folders import ANCHOR_FILES, NETWORK_FILES
+from hessgeo.pipeline.layout import PATH_TABLES, Layout
 from hessgeo.pipeline.rules import by_target, complete_rules, made_by
 from hessgeo.pipeline.settings import read_configuration
 from hessgeo.pipeline.solvable import SCORED
-from hessgeo.pipeline.solvable_layout import STORE_FILES, TABLES
+from hessgeo.pipeline.solvable_layout import TABLES, TRAINED_FILES
+from hessgeo.pipeline.study_models import CLASSIFIER_FILES, CLIP_FILES, DIFFUSION_FILES
 
 min_version("9.0")
 
@@ -55,22 +50,22 @@ for kind in (Job, GroupJob):
     kind.log_error = explain_killed(kind.log_error)
 
 layout = Layout(settings, Path(workflow.basedir))
-study, model, logs, benchmarks = layout.study, layout.model, layout.logs, layout.benchmarks
-samples, manifest, anchors = layout.sample_store, layout.manifest, layout.anchors
-setting, model_setting, of_study = layout.setting, layout.model_setting, layout.of_study
+study, model = layout.any_study.path, partial(layout.path, "models", "{model}")
+logs, benchmarks = partial(layout.path, "logs"), partial(layout.path, "benchmarks")
 solvable = layout.solvable
+setting, model_setting, of_study = layout.setting, layout.model_setting, layout.of_study
 
 
 wildcard_constraints:
     study="|".join(settings.studies),
     model="|".join(settings.models) or "none",
-    layout="|".join(entry.layout for entry in layout.studies),
+    store="|".join(entry.store for entry in layout.studies),
     comparison="|".join(settings.comparisons) or "none",
     key="[0-9a-f]{8}",
     shard="[0-9]+",
     system="|".join(solvable.systems) or "none",
     seed="[0-9]+",
-    first="[0-9]+",
+    samples="[0-9]+",
     digest="[0-9a-f]{8}",
     network="[a-z0-9-]+",
     estimator="[a-z0-9-]+",

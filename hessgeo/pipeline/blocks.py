@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from hessgeo.pipeline.folders import StudyFolder
+
 if TYPE_CHECKING:
-    from hessgeo.pipeline.layout import Layout, StudyLayout
+    from hessgeo.pipeline.layout import Layout
+    from hessgeo.pipeline.study_layout import StudyLayout
 
 
 @dataclass(frozen=True)
@@ -44,42 +47,31 @@ class Block:
         return f"shards {self.shards[0]} to {self.shards[-1]} of the samples of {self.study.name}"
 
     @property
-    def images(self) -> list[str]:
-        """The files of the images."""
-        return [self.path(self.layout.sample_store("image", "c", str(k), "0", "0", "0")) for k in self.shards]
+    def folder(self) -> StudyFolder:
+        """The folder of the study."""
+        return self.layout.any_study if self.study is None else self.study.folder
 
-    @property
-    def image_sidecars(self) -> list[str]:
-        """The sidecars of the images."""
-        return [self.path(self.layout.manifest("image", f"{k}.json")) for k in self.shards]
+    def files(self, array: str) -> list[str]:
+        """The files of the images or, by the word ``embedding``, of their embedding."""
+        return [self.folder.samples.shard(self.folder.array(array), k) for k in self.shards]
 
-    @property
-    def embeddings(self) -> list[str]:
-        """The files of their embedding."""
-        return [
-            self.path(self.layout.sample_store("embedding", "{key}", "c", str(k), "0")) for k in self.shards
-        ]
-
-    @property
-    def embedding_sidecars(self) -> list[str]:
-        """The sidecars of their embedding."""
-        return [self.path(self.layout.manifest("embedding", "{key}", f"{k}.json")) for k in self.shards]
-
-    def path(self, template: str) -> str:
-        """A path, with the study and its stores for their wildcards."""
-        if self.study is None:
-            return template
-        key = self.study.embedder.name
-        return template.format(study=self.study.name, layout=self.study.layout, key=key)
-
-    @property
-    def _study(self) -> str | None:
-        return None if self.study is None else self.study.name
+    def sidecars(self, array: str) -> list[str]:
+        """The sidecars of those files."""
+        return [self.folder.samples.sidecar(self.folder.array(array), k) for k in self.shards]
 
     def of(self, name: str, *arguments: str) -> Callable[[Any], Any]:
         """See ``Layout.of_study``; of the block's study, if it has one."""
-        return self.layout.of_study(name, *arguments, study=self._study)
+        return self.layout.of_study(name, *arguments, study=None if self.study is None else self.study.name)
 
-    def setting(self, *keys: str) -> Callable[[Any], Any]:
-        """See ``Layout.setting``; of the block's study, if it has one."""
-        return self.layout.setting(*keys, study=self._study)
+
+def blocks_of(layout: Layout, owners: Iterable[StudyLayout]) -> list[Block]:
+    """The blocks of all studies with samples of their own: one by a wildcard, then those of several shards."""
+    single, several = [], []
+    for study in owners:
+        step, count = study.shards_per_job, study.shard_count("image")
+        if step == 1:
+            single.append(study.name)
+        else:
+            starts = range(0, count, step)
+            several += [Block(layout, range(k, min(k + step, count)), study) for k in starts]
+    return [Block(layout, ("{shard}",), None, "|".join(single) or "none"), *several]

@@ -39,6 +39,7 @@ class Code:
         self.root = Path(root)
         self.packages = self.root if (self.root / PACKAGE).is_dir() else Path(__file__).parents[2]
         self._known: dict[Path, _Module] = {}
+        self._digests: dict[tuple, str] = {}
 
     def of(self, script: str, chosen: Mapping[str, Sequence[str]] | None = None) -> str:
         """Digest of the code that a script runs.
@@ -52,7 +53,11 @@ class Code:
             OSError: if there is no such script.
             ModuleNotFoundError: if it imports a module of the package that is not there.
         """
-        return digest([self._read(file).code for file in sorted(self.files(script, chosen))])
+        key = (script, *((package, *names) for package, names in (chosen or {}).items()))
+        if key not in self._digests:
+            found = sorted(self.files(script, chosen))
+            self._digests[key] = digest([self._read(file).code for file in found])
+        return self._digests[key]
 
     def files(self, script: str, chosen: Mapping[str, Sequence[str]] | None = None) -> set[Path]:
         """The files of that code; see ``of``."""

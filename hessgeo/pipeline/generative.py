@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hessgeo.pipeline.folders import Folder
+
 # The results that each figure shows, in the order that its module takes them.
 DENSITY_FIGURES: Mapping[str, tuple[str, ...]] = {
     "generative_lambda": ("lambda_sweep.nc",),
@@ -19,25 +21,16 @@ DENSITY_FIGURES: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class GenerativeLayout:
+class GenerativeLayout(Folder):
     """The paths of the geodesics of densities.
 
     Args:
         results: folder of everything that is produced.
+        name: of their folder in it.
         settings: the section ``generative``.
     """
 
-    results: str
     settings: Mapping[str, Any]
-
-    def path(self, *parts: str) -> str:
-        """Path in the folder of these results."""
-        return "/".join((self.results, "generative", *parts))
-
-    @property
-    def table(self) -> str:
-        """The scores of all ways to find clusters."""
-        return "/".join((self.results, "tables", "generative_clustering.csv"))
 
     def model(self, file: str) -> str:
         """A file of the embedded diffusion model."""
@@ -68,8 +61,5 @@ class GenerativeLayout:
     @property
     def targets(self) -> list[str]:
         """Everything that the target generative_geodesics makes, beside the model."""
-        figures = [
-            self.path("figures", f"{name}.{kind}") for name in self.figures for kind in ("svg", "png", "csv")
-        ]
         results = [self.path(name) for names in DENSITY_FIGURES.values() for name in names]
-        return [*results, self.table, *figures]
+        return [*results, self.table("generative_clustering.csv"), *self.figure_files(self.figures)]

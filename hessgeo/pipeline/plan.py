@@ -18,8 +18,8 @@ from torch.nn import Module
 from hessgeo.features import load_embedding
 from hessgeo.features.base import Embedding
 from hessgeo.grids import Grid, parameter_points
-from hessgeo.pipeline.layout import StudyLayout
 from hessgeo.pipeline.loading import latent_plane, load_system
+from hessgeo.pipeline.study_layout import StudyLayout
 from hessgeo.store import compressed_share, read_npy
 from hessgeo.systems.base import System
 from hessgeo.systems.batches import padded_count
@@ -277,7 +277,7 @@ def plan_study(
         device: where to probe.
         budget: as in ``probe_models``.
     """
-    study = entry.settings.studies[entry.name]
+    study = entry.setting()
     plan = Plan(
         study=entry.name,
         device=device,
@@ -308,11 +308,11 @@ def plan_study(
 
 def _untrained(entry: StudyLayout) -> list[str]:
     """Embedded models of the study whose files are not there yet."""
-    needed = {"system": entry.system_files, "embedding": entry.embedding_files}
+    needed = {"system": entry.system_model, "embedding": entry.embedding_model}
     return [
-        f"{entry.settings.studies[entry.name][part]['checkpoint']} ({part})"
-        for part, files in needed.items()
-        if entry.settings.is_embedded(entry.name, part) and _count_there(files) < len(files)
+        f"{entry.setting(part, 'checkpoint')} ({part})"
+        for part, model in needed.items()
+        if _count_there(model.awaited) < len(model.awaited)
     ]
 
 
@@ -322,18 +322,16 @@ def _count_there(files: Sequence[str]) -> int:
 
 def load_study_system(study: StudyLayout, device: str) -> System:
     """The system of a study; of anchors that are not made yet, random ones stand in."""
-    settings = study.settings.studies[study.name]
     made = Path(study.anchor_file("anchors"))
-    shape = study.settings.latent_shape(study.name)
-    anchors = read_npy(made) if made.is_file() else random_anchors(settings["seed"], shape)
-    plane = latent_plane(anchors, settings["slice"])
-    most = settings["sampling"]["shard"]
-    with study.system.reading() as model:
-        options = {"device": device, "most": most, "model": model}
-        return load_system(settings["system"], study.system_model, plane, **options)
+    seed, shard = study.setting("seed"), study.setting("sampling", "shard")
+    anchors = read_npy(made) if made.is_file() else random_anchors(seed, study.latent_shape)
+    plane, source = latent_plane(anchors, study.setting("slice")), study.system
+    with source.reading() as model:
+        options = {"device": device, "most": shard, "model": model}
+        return load_system(source.settings, str(source.path), plane, **options)
 
 
 def load_study_embedding(study: StudyLayout, device: str) -> Embedding:
     """The embedding of a study."""
-    settings = study.settings.studies[study.name]["embedding"]
-    return load_embedding(settings, study.embedding_model, study.image_shape, device=device)
+    source = study.embedder
+    return load_embedding(source.settings, source.path, study.image_shape, device=device)

@@ -43,10 +43,10 @@ def complete_rules(workflow: Any, layout: Layout) -> None:
         place, modifier = record(rule, layout.settings.results), workflow.modifier.path_modifier
         if not rule.log:
             rule.log_modifier = modifier
-            rule.set_log(layout.logs(f"{place}.log"))
+            rule.set_log(layout.path("logs", f"{place}.log"))
         if rule.output and not rule.benchmark:
             rule.benchmark_modifier = modifier
-            rule.benchmark = layout.benchmarks(f"{place}.tsv")
+            rule.benchmark = layout.path("benchmarks", f"{place}.tsv")
         if "code" not in dict(rule.params.items()):
             rule.set_params(code=layout.code(rule.script))
     for block in layout.blocks[1:]:

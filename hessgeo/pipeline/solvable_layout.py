@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from hessgeo.estimators.names import ESTIMATORS, NETWORKS
 from hessgeo.pipeline.derived import merged
 from hessgeo.pipeline.digest import digest
+from hessgeo.pipeline.folders import Folder, SampleStore
 from hessgeo.pipeline.solvable import LATTICES, SCORED
 
-# What is made of the estimates.
-TABLES = ("table1", "table1_potential", "fisher", "sample_convergence")
-TRAINED_FILES = ("config.json", "model.safetensors", "numbers.json")
-STORE_FILES = {
-    "group": "zarr.json",
-    "embeddings": "embedding/zarr.json",
-    "points_metadata": "t/zarr.json",
-    "states_metadata": "state/zarr.json",
+# What is made of the estimates, with what the report calls it.
+TABLES = {
+    "table1": "Table 1",
+    "table1_potential": "Table 1, like with like",
+    "fisher": "Fisher metrics",
+    "sample_convergence": "against the number of samples",
+}
+TRAINED_FILES = {"config": "config.json", "weights": "model.safetensors", "numbers": "numbers.json"}
+# Settings of a system that samples, exact solutions and estimates depend on: what it is, and what each needs beside.
+SYSTEM = ("kind", "size", "parameters", "extent")
+PARTS = {
+    "samples": (*SYSTEM, "samples", "shard", "sweeps"),
+    "truth": (*SYSTEM, "grid", "truth_samples"),
+    "estimates": (*SYSTEM, "grid"),
 }
 TABLE_KINDS = ("csv", "tex", "html")
 FIGURES = (
@@ -36,15 +42,15 @@ FIGURES = (
 
 
 @dataclass(frozen=True)
-class SolvableLayout:
-    """The paths of the tables and figures of solvable systems.
+class SolvableLayout(Folder):
+    """The paths of the tables and figures of solvable systems; those of one system are templates unless it is given.
 
     Args:
         results: folder of everything that is produced.
+        name: of the folder of the solvable systems in it.
         solvable: the checked settings ``solvable``.
     """
 
-    results: str
     solvable: Mapping[str, Any]
 
     @property
@@ -52,85 +58,79 @@ class SolvableLayout:
         """Settings of the systems by name."""
         return self.solvable["systems"]
 
-    @cached_property
+    @property
     def seeds(self) -> list[int]:
         """Seeds of samples and networks."""
         return list(self.solvable["seeds"])
 
-    # Templates for rules.
+    def of(self, name: str, *keys: str, **options: Any) -> Callable[[Any], Any]:
+        """A function of a rule's wildcards: a method of the layout applied to those of them that ``keys`` name."""
+        return lambda wildcards: getattr(self, name)(*(getattr(wildcards, key) for key in keys), **options)
 
-    def path(self, *parts: str) -> str:
-        """Path in the folder of the solvable systems."""
-        return "/".join((self.results, "solvable", *parts))
+    # Paths of one system, seed, number of samples.
 
-    def seeded(self, *parts: str) -> str:
-        """Path in the folder of one system and seed."""
-        return self.path("{system}", "seed-{seed}", *parts)
+    def truth(self, system: str = "{system}") -> str:
+        """The exact fields."""
+        return self.path(system, "truth.nc")
 
-    def counted(self, *parts: str) -> str:
-        """Path in the folder of one system, seed and number of samples."""
-        return self.seeded("{first}", *parts)
+    def sample_store(self, system: str, seed: str | int) -> SampleStore:
+        """The sample store, whose name is a digest of all that its samples depend on."""
+        return SampleStore(self.path(system, f"seed-{seed}"), digest(self.part(system, of="samples")))
 
-    def table(self, name: str) -> str:
-        """Path of a table, across systems."""
-        return "/".join((self.results, "tables", name))
-
-    # Of one system and seed.
-
-    def digest(self, system: str) -> str:
-        """Name of the sample store: a digest of all that its samples depend on."""
-        return digest(self.sampling(system))
-
-    def sampling(self, system: str) -> dict[str, Any]:
-        """Every setting that a sample of a system depends on, and how many a shard holds."""
-        keys = ("kind", "size", "parameters", "extent", "samples", "shard", "sweeps")
-        entry = self.systems[system]
-        return {key: entry[key] for key in keys if key != "sweeps" or entry["kind"] in LATTICES}
+    @property
+    def any_store(self) -> SampleStore:
+        """The sample store of whatever system and seed a rule works for, with wildcards."""
+        return SampleStore(self.path("{system}", "seed-{seed}"), "{digest}")
 
     def store(self, system: str, seed: str | int) -> str:
-        """The sample store."""
-        return self.path(system, f"seed-{seed}", "samples", f"{self.digest(system)}.zarr")
+        """Path of the sample store."""
+        return self.sample_store(system, seed).path
 
     def samples(self, system: str, seed: str | int) -> list[str]:
         """All that a job waits for that reads the samples: metadata, shards and sidecars."""
-        entry, store = self.systems[system], self.store(system, seed)
-        shards = range(entry["samples"] // entry["shard"])
-        manifest = self.path(system, f"seed-{seed}", "manifest", self.digest(system))
-        return [
-            *(f"{store}/{name}" for name in STORE_FILES.values()),
-            f"{store}/t/c/0/0",
-            f"{manifest}/t/0.json",
-            *(f"{store}/state/c/{k}/0" for k in shards),
-            *(f"{manifest}/state/{k}.json" for k in shards),
-        ]
+        entry, store = self.systems[system], self.sample_store(system, seed)
+        states = store.complete("state", entry["samples"] // entry["shard"])
+        return list(dict.fromkeys([store.metadata("embedding"), *store.complete("t", 1), *states]))
 
-    def estimate(self, system: str, seed: str | int, count: int, estimator: str) -> str:
-        """The estimate of one estimator from the first ``count`` samples."""
-        return self.path(system, f"seed-{seed}", str(count), "estimates", f"{estimator}.nc")
+    def network(
+        self,
+        file: str,
+        system: str = "{system}",
+        seed: str | int = "{seed}",
+        samples: str | int = "{samples}",
+        network: str = "{network}",
+    ) -> str:
+        """A file of a network that was trained on so many samples, the first of all."""
+        return self.path(system, f"seed-{seed}", str(samples), "networks", network, file)
 
-    def network_files(self, system: str, seed: str | int, count: str | int, estimator: str) -> list[str]:
+    def estimate(
+        self,
+        system: str = "{system}",
+        seed: str | int = "{seed}",
+        samples: str | int = "{samples}",
+        estimator: str = "{estimator}",
+    ) -> str:
+        """The estimate of one estimator from so many samples."""
+        return self.path(system, f"seed-{seed}", str(samples), "estimates", f"{estimator}.nc")
+
+    def network_files(self, system: str, seed: str | int, samples: str | int, estimator: str) -> list[str]:
         """The files of the network that an estimator reads."""
         network = ESTIMATORS[estimator].network
-        folder = self.path(system, f"seed-{seed}", str(count), "networks", str(network))
-        return [f"{folder}/{file}" for file in TRAINED_FILES if network]
+        return [
+            self.network(file, system, seed, samples, network) for file in TRAINED_FILES.values() if network
+        ]
 
-    def solved(self, wildcards: Any) -> dict[str, Any]:
-        """The settings of a rule's system that its exact solution depends on."""
-        keys = ("kind", "size", "parameters", "extent", "grid", "truth_samples")
-        return {key: self.systems[wildcards.system][key] for key in keys}
+    # Settings of one system.
 
-    def seen(self, system: str) -> dict[str, Any]:
-        """The settings of a system that its networks and estimators see: what it is, and the nodes they answer at."""
-        return {key: self.systems[system][key] for key in ("kind", "size", "parameters", "extent", "grid")}
+    def part(self, system: str, *, of: str) -> dict[str, Any]:
+        """The settings of a system that ``samples``, its ``truth`` or ``estimates`` depend on."""
+        entry = self.systems[system]
+        # Only samplers of lattices have sweeps.
+        return {key: entry[key] for key in PARTS[of] if key != "sweeps" or entry["kind"] in LATTICES}
 
-    def network_settings(self, system: str, network: str) -> dict[str, Any]:
-        """Settings of a network for a system."""
-        return merged(self.solvable["networks"][network], self.systems[system]["networks"].get(network, {}))
-
-    def estimator_settings(self, system: str, estimator: str) -> dict[str, Any]:
-        """Settings of an estimator for a system."""
-        own = self.systems[system]["estimators"].get(estimator, {})
-        return merged(self.solvable["estimators"][estimator], own)
+    def method(self, system: str, name: str, *, of: str) -> dict[str, Any]:
+        """Settings of one of the ``networks`` or ``estimators`` for a system."""
+        return merged(self.solvable[of][name], self.systems[system][of].get(name, {}))
 
     # The code of what is chosen by name, see ``Code.of``.
 
@@ -143,12 +143,6 @@ class SolvableLayout:
     def network_code(self, wildcards: Any) -> dict[str, list[str]]:
         """The module of the trainer of a network."""
         return {"hessgeo.estimators": [NETWORKS[wildcards.network][0]]}
-
-    # Functions of wildcards.
-
-    def of(self, name: str, *keys: str) -> Callable[[Any], Any]:
-        """A function of a rule's wildcards: a method of the layout applied to those of them that ``keys`` name."""
-        return lambda wildcards: getattr(self, name)(*(getattr(wildcards, key) for key in keys))
 
     # What tables and figures read.
 
@@ -187,7 +181,7 @@ class SolvableLayout:
     @property
     def truths(self) -> list[str]:
         """The exact fields of those systems."""
-        return [self.path(system, "truth.nc") for system in self.scored]
+        return [self.truth(system) for system in self.scored]
 
     @property
     def table_files(self) -> list[str]:
@@ -195,11 +189,9 @@ class SolvableLayout:
         return [self.table(f"{name}.{kind}") for name in TABLES for kind in TABLE_KINDS]
 
     @property
-    def figure_files(self) -> list[str]:
+    def shown_files(self) -> list[str]:
         """The figures and the numbers in them."""
-        return [
-            self.path("figures", f"{name}.{kind}") for name in self.shown for kind in ("svg", "png", "csv")
-        ]
+        return self.figure_files(self.shown)
 
     @property
     def targets(self) -> list[str]:
@@ -214,7 +206,7 @@ class SolvableLayout:
                 record["path"],
             )
         ]
-        results = [*self.table_files, *self.figure_files, self.path("numbers.json")]
+        results = [*self.table_files, *self.shown_files, self.path("numbers.json")]
         return [*dict.fromkeys([*self.truths, *made]), *results]
 
     # What figures show.
@@ -281,7 +273,7 @@ class SolvableLayout:
 
     def shown_truths(self, figure: str) -> list[str]:
         """The exact fields of the systems of a figure."""
-        return [self.path(name, "truth.nc") for name in self.shown.get(figure, [])]
+        return [self.truth(name) for name in self.shown.get(figure, [])]
 
     def shown_systems(self, figure: str) -> dict[str, Any]:
         """Settings of the systems of a figure."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
 from math import prod
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,36 @@ CLASSIFIER_FILES = {"config": "config.json", "weights": "model.safetensors"}
 
 
 @dataclass(frozen=True)
+class Model:
+    """A model, as jobs wait for it and read it.
+
+    Attributes:
+        path: its folder or file; None for one without, or in files that have no folder.
+        named: every file that it is read from, by a name that does not depend on where it lies.
+        trained: whether the run trains it.
+    """
+
+    path: str | None = None
+    named: Mapping[str, str] = field(default_factory=dict)
+    trained: bool = False
+
+    @property
+    def files(self) -> list[str]:
+        """All files that it is read from."""
+        return list(self.named.values())
+
+    @property
+    def awaited(self) -> list[str]:
+        """The files that a job waits for: of a model that the run trains."""
+        return self.files if self.trained else []
+
+    @property
+    def size_mb(self) -> int:
+        """Room for its weights, twice their size: half precision may be widened while they are read."""
+        return sum(Path(file).stat().st_size for file in self.files if Path(file).is_file()) * 2 // 10**6
+
+
+@dataclass(frozen=True)
 class StudyModels:
     """The models of one study.
 
@@ -56,12 +87,21 @@ class StudyModels:
     def _study(self) -> Mapping[str, Any]:
         return self.settings.studies[self.name]
 
-    def _model(self, part: str, *inner: str) -> str:
-        return "/".join((self.settings.results, "models", self._study[part]["checkpoint"], *inner))
+    def setting(self, *keys: str) -> Any:
+        """The settings of the study, or an entry of them."""
+        return reduce(getitem, keys, self._study)
+
+    def _is_embedded(self, part: str) -> bool:
+        return self.settings.is_embedded(self.name, part)
+
+    def _embedded(self, part: str, kind: str, files: Mapping[str, str]) -> Model:
+        """The model of one kind that the run trains, of those that a part of the settings names."""
+        folder = f"{self.settings.results}/models/{self._study[part]['checkpoint']}/{kind}"
+        return Model(folder, {file: f"{folder}/{file}" for file in files.values()}, trained=True)
 
     def _training(self, part: str, model: str) -> dict[str, Any] | None:
         """What an embedded model is trained by, whose part of its settings is called ``model``."""
-        if not self.settings.is_embedded(self.name, part):
+        if not self._is_embedded(part):
             return None
         trained = self.settings.models[self._study[part]["checkpoint"]]
         return {"seed": trained["seed"], "held_out": trained["held_out"], model: trained[model]}
@@ -90,30 +130,19 @@ class StudyModels:
         """Shape (H, W, C) of a sample."""
         return self.settings.image_shape(self.name)
 
+    @property
+    def latent_shape(self) -> tuple[int, ...]:
+        """Shape of one latent."""
+        return self.settings.latent_shape(self.name)
+
     # The system.
 
-    @property
-    def system_model(self) -> str:
-        """Folder or file of the model that is sampled."""
-        embedded = self.settings.is_embedded(self.name, "system")
-        return self._model("system", "diffusion") if embedded else self._study["system"]["checkpoint"]
-
-    @property
-    def trained_system(self) -> list[str]:
-        """The files of that model that a job waits for: of one that the run trains."""
-        embedded = self.settings.is_embedded(self.name, "system")
-        return [f"{self.system_model}/{file}" for file in DIFFUSION_FILES.values() if embedded]
-
     @cached_property
-    def _system_files(self) -> dict[str, str]:
-        if self.settings.is_embedded(self.name, "system"):
-            return {file: f"{self.system_model}/{file}" for file in DIFFUSION_FILES.values()}
-        return system_files(self._study["system"])
-
-    @property
-    def system_files(self) -> list[str]:
-        """All files that the model is read from."""
-        return list(self._system_files.values())
+    def system_model(self) -> Model:
+        """The model that is sampled."""
+        if self._is_embedded("system"):
+            return self._embedded("system", "diffusion", DIFFUSION_FILES)
+        return Model(self._study["system"]["checkpoint"], system_files(self._study["system"]))
 
     @cached_property
     def sampling(self) -> dict[str, Any]:
@@ -130,15 +159,13 @@ class StudyModels:
     @cached_property
     def system(self) -> Source:
         """The model, for a job that reads it."""
-        planned = self.sampling["system"].get("files")
-        return Source(
-            self._study["system"], self.system_model, self._system_files, planned, digest(self.sampling)
-        )
+        model, planned = self.system_model, self.sampling["system"].get("files")
+        return Source(self._study["system"], model.path, model.named, planned, digest(self.sampling))
 
     @property
     def system_memory_mb(self) -> int:
         """Memory of a job that loads the system: its files pass through it on their way to a device."""
-        return BASE_MEMORY_MB + size_mb(self.system_files)
+        return BASE_MEMORY_MB + self.system_model.size_mb
 
     # The anchors.
 
@@ -153,9 +180,9 @@ class StudyModels:
         return inverts_images(self._study["slice"])
 
     @property
-    def trained_inverter(self) -> list[str]:
+    def awaited_inverter(self) -> list[str]:
         """The files of a model that the run trains, if it has to invert images."""
-        return self.trained_system if self.inverts_images else []
+        return self.system_model.awaited if self.inverts_images else []
 
     @cached_property
     def anchors(self) -> Source:
@@ -170,30 +197,14 @@ class StudyModels:
 
     # The embedding.
 
-    @property
-    def embedding_model(self) -> str | None:
-        """Folder or file of the embedding's model; None for one without."""
-        if self._study["embedding"]["kind"] == "pixels":
-            return None
-        embedded = self.settings.is_embedded(self.name, "embedding")
-        return self._model("embedding", "clip") if embedded else self._study["embedding"]["checkpoint"]
-
-    @property
-    def trained_embedding(self) -> list[str]:
-        """The files of that model that a job waits for: of one that the run trains."""
-        embedded = self.settings.is_embedded(self.name, "embedding")
-        return [f"{self.embedding_model}/{file}" for file in CLIP_FILES.values() if embedded]
-
     @cached_property
-    def _embedding_files(self) -> dict[str, str]:
-        if self.settings.is_embedded(self.name, "embedding"):
-            return {file: f"{self.embedding_model}/{file}" for file in CLIP_FILES.values()}
-        return embedding_files(self._study["embedding"])
-
-    @property
-    def embedding_files(self) -> list[str]:
-        """All files that the model is read from."""
-        return list(self._embedding_files.values())
+    def embedding_model(self) -> Model:
+        """The model of the embedding; of pixels an empty one."""
+        if self._study["embedding"]["kind"] == "pixels":
+            return Model()
+        if self._is_embedded("embedding"):
+            return self._embedded("embedding", "clip", CLIP_FILES)
+        return Model(self._study["embedding"]["checkpoint"], embedding_files(self._study["embedding"]))
 
     @cached_property
     def embedding(self) -> dict[str, Any]:
@@ -203,54 +214,38 @@ class StudyModels:
     @cached_property
     def embedder(self) -> Source:
         """The model, for a job that reads it."""
-        planned = self.embedding.get("files")
-        name = digest(self.embedding)
-        return Source(self._study["embedding"], self.embedding_model, self._embedding_files, planned, name)
+        model, planned = self.embedding_model, self.embedding.get("files")
+        return Source(self._study["embedding"], model.path, model.named, planned, digest(self.embedding))
 
     @property
     def embedding_memory_mb(self) -> int:
         """Memory of a job that loads the embedding."""
-        return BASE_MEMORY_MB + size_mb(self.embedding_files)
+        return BASE_MEMORY_MB + self.embedding_model.size_mb
 
     # The classifier, and what is like what.
 
     @property
-    def classifier(self) -> str:
-        """Folder of the classifier that judges the samples."""
-        return self._model("system", "classifier")
-
-    @property
-    def classifier_files(self) -> list[str]:
-        """The files of that classifier."""
-        return [f"{self.classifier}/{file}" for file in CLASSIFIER_FILES.values()]
+    def classifier(self) -> Model:
+        """The classifier that judges the samples of an embedded system."""
+        return self._embedded("system", "classifier", CLASSIFIER_FILES)
 
     @property
     def perceptual(self) -> dict[str, Any] | None:
         """The network whose features are perceptual: ``kind`` lpips or classifier, and what loads it; None for none."""
         settings = self._study["geodesics"]["perceptual"]
         if uses_classifier(self._study, self.settings.models):
-            return {"kind": "classifier", "checkpoint": self.classifier}
+            return {"kind": "classifier", "checkpoint": self.classifier.path}
         return None if settings["checkpoint"] is None else {"kind": "lpips", **settings}
 
     @property
-    def trained_perceptual(self) -> list[str]:
-        """The files of that network that a job waits for: of one that the run trains."""
-        network = self.perceptual
-        return self.classifier_files if network is not None and network["kind"] == "classifier" else []
-
-    @property
-    def perceptual_files(self) -> list[str]:
-        """All files that the network is read from."""
-        return list(self._perceptual_files.values())
-
-    @property
-    def _perceptual_files(self) -> dict[str, str]:
+    def perceptual_model(self) -> Model:
+        """The model of that network; an empty one for none."""
         network = self.perceptual
         if network is None:
-            return {}
+            return Model()
         if network["kind"] == "classifier":
-            return {file: f"{self.classifier}/{file}" for file in CLASSIFIER_FILES.values()}
-        return {key: network[key] for key in ("checkpoint", "linear") if network[key]}
+            return self.classifier
+        return Model(None, {key: network[key] for key in ("checkpoint", "linear") if network[key]})
 
     @property
     def perceptual_identity(self) -> dict[str, Any] | None:
@@ -258,13 +253,29 @@ class StudyModels:
         network = self.perceptual
         if network is None or network["kind"] == "classifier":
             return network
-        return {"kind": "lpips", "size": network["size"], "files": contents(self._perceptual_files)}
+        return {"kind": "lpips", "size": network["size"], "files": contents(self.perceptual_model.named)}
 
     @property
     def perceiver(self) -> Source:
         """The network, for a job that reads it."""
-        identity, files = self.perceptual_identity or {}, self._perceptual_files
+        identity, files = self.perceptual_identity or {}, self.perceptual_model.named
         return Source(self.perceptual or {}, None, files, identity.get("files"), digest(identity))
+
+    # What the run trains of them.
+
+    @property
+    def model_numbers(self) -> list[str]:
+        """The numbers of the embedded models that the study uses."""
+        names = [
+            self._study[part]["checkpoint"] for part in ("system", "embedding") if self._is_embedded(part)
+        ]
+        return [f"{self.settings.results}/models/{name}/numbers.json" for name in dict.fromkeys(names)]
+
+    @property
+    def model_files(self) -> list[str]:
+        """The files of the embedded models that the study uses."""
+        judge = self.classifier.awaited if self.system_model.trained else []
+        return [*self.system_model.awaited, *judge, *self.embedding_model.awaited]
 
     # What jobs that read several of them take.
 
@@ -287,7 +298,7 @@ class StudyModels:
         window = 2 * (int(4 * self._study["geodesics"]["smoothing"] + 0.5) + 1) + 2
         features = 4 * min(window, rows + 1) * width * max(self._feature_counts)
         images = width * prod(self.image_shape)
-        return GEODESICS_MEMORY_MB + (features + images) // 10**6 + size_mb(self.perceptual_files)
+        return GEODESICS_MEMORY_MB + (features + images) // 10**6 + self.perceptual_model.size_mb
 
     @property
     def score_memory_mb(self) -> int:
@@ -295,10 +306,5 @@ class StudyModels:
         images = 2 * SAMPLED_AT_ONCE * prod(self.image_shape)
         # In single precision, and three times in double: their differences, and what the decomposition works on.
         features = (4 + 3 * 8) * self._study["geodesics"]["waypoints"] * max(self._feature_counts)
-        models = size_mb(self.embedding_files) + size_mb(self.perceptual_files)
+        models = self.embedding_model.size_mb + self.perceptual_model.size_mb
         return self.system_memory_mb + models + (images + features) // 10**6
-
-
-def size_mb(files: list[str]) -> int:
-    """Room for files of weights, twice their size: half precision may be widened while they are read."""
-    return sum(Path(file).stat().st_size for file in files if Path(file).is_file()) * 2 // 10**6

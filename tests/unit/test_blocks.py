@@ -37,20 +37,16 @@ def test_every_shard_is_made_once(layout):
     assert (single.suffix, single.studies, single.shards) == ("", "third", ("{shard}",))
     assert [list(block.shards) for block in several] == [[0, 1, 2], [3, 4, 5], [6, 7]]
     study = found.of("digits")
-    for made, wanted in (
-        ("images", study.shards("image")),
-        ("image_sidecars", study.sidecars("image")),
-        ("embeddings", study.shards("embedding")),
-        ("embedding_sidecars", study.sidecars("embedding")),
-    ):
-        assert [path for block in several for path in getattr(block, made)] == wanted
+    for array in ("image", "embedding"):
+        assert [path for block in several for path in block.files(array)] == study.shards(array)
+        assert [path for block in several for path in block.sidecars(array)] == study.sidecars(array)
     assert found.of("other").shards("image") == study.shards("image")
 
 
 def test_one_shard_a_job_is_the_default(layout):
     (block,) = layout().blocks
     assert block.studies == "digits"
-    assert block.images == ["results/{study}/samples/{layout}.zarr/image/c/{shard}/0/0/0"]
+    assert block.files("image") == ["results/{study}/samples/{store}.zarr/image/c/{shard}/0/0/0"]
 
 
 def test_how_many_a_job_makes_changes_no_name(layout):

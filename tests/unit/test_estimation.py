@@ -10,7 +10,7 @@ import pytest
 
 from hessgeo.grids import Grid
 from hessgeo.pipeline import estimation
-from hessgeo.pipeline.layout import NETWORK_TRAINING
+from hessgeo.pipeline.study_layout import NETWORK_TRAINING
 from hessgeo.posteriors import posterior, read_posterior
 from hessgeo.posteriors.bundles import resize_images
 

@@ -171,14 +171,14 @@ def test_images_of_the_embedded_model(study, part, key, value, effect):
     before, after = study(), study({part: {key: value}})
     check(before.system.name, after.system.name, effect)
     if key == "shard":
-        assert after.layout != before.layout, "a store of other shards is another store of the same samples"
+        assert after.store != before.store, "a store of other shards is another store of the same samples"
 
 
 def test_points_of_a_scattered_design(study):
-    first = study({"sampling": {"design": "uniform", "count": 4096}}).layout
-    assert study({"sampling": {"design": "uniform", "count": 4096, "grid": [48, 48]}}).layout == first
-    assert study({"sampling": {"design": "uniform", "count": 8192}}).layout != first
-    assert study({"sampling": {"design": "sobol", "count": 4096}}).layout != first
+    first = study({"sampling": {"design": "uniform", "count": 4096}}).store
+    assert study({"sampling": {"design": "uniform", "count": 4096, "grid": [48, 48]}}).store == first
+    assert study({"sampling": {"design": "uniform", "count": 8192}}).store != first
+    assert study({"sampling": {"design": "sobol", "count": 4096}}).store != first
 
 
 def test_training_is_part_of_what_a_trained_model_gives(study, config):
@@ -208,8 +208,8 @@ def test_embeddings(study, timm_weights):
         model = {"model": None} if value == "pixels" else {}
         after = study({"embedding": {**timm_weights, **model, key: value}}).embedding_array
         check(before, after, effect)
-    samples = study({"embedding": timm_weights}).layout
-    assert study({"embedding": {**timm_weights, "checkpoint": "other.safetensors"}}).layout == samples
+    samples = study({"embedding": timm_weights}).store
+    assert study({"embedding": {**timm_weights, "checkpoint": "other.safetensors"}}).store == samples
 
 
 # --- files ---
@@ -230,7 +230,7 @@ def test_every_file_of_a_folder_counts(study, dream):
         return study(dream).system.name
 
     before, names = name(), set()
-    planned = study(dream).system_files
+    planned = study(dream).system_model.files
     assert {*map(Path, planned)} == {*folder_files("dream"), Path("lora.safetensors")}
     for path in map(Path, planned):
         data, status = path.read_bytes(), path.stat()
@@ -248,13 +248,13 @@ def test_every_file_of_a_folder_counts(study, dream):
 
 def test_a_checkpoint_moved_over_another_with_an_older_date_is_another(study, dream):
     weights = Path("dream/unet/diffusion_pytorch_model.safetensors")
-    before = study(dream).layout
+    before = study(dream).store
     tensors = load_file(weights)
     save_file({key: 2 * value for key, value in tensors.items()}, "new.safetensors", {"format": "pt"})
     assert Path("new.safetensors").stat().st_size == weights.stat().st_size
     os.utime("new.safetensors", ns=(0, 0))
     os.replace("new.safetensors", weights)
-    assert study(dream).layout != before
+    assert study(dream).store != before
 
 
 def test_a_single_file_is_known_by_its_content_and_its_configuration(study, dream, small_checkpoint):
@@ -263,14 +263,14 @@ def test_a_single_file_is_known_by_its_content_and_its_configuration(study, drea
     folder = checkpoints.configuration_only("dream", Path("config"))
     checkpoints.single_file("dream", Path("a.safetensors"))
     single = {"system": {"checkpoint": "a.safetensors", "config": str(folder)}}
-    before = study(dream, single).layout
+    before = study(dream, single).store
     os.rename("a.safetensors", "b.safetensors")
     os.rename("config", "settings")
     moved = {"system": {"checkpoint": "b.safetensors", "config": "settings"}}
-    assert study(dream, moved).layout == before
+    assert study(dream, moved).store == before
     file = Path("settings/scheduler/scheduler_config.json")
     file.write_text(file.read_text().replace("0.012", "0.013"))
-    assert study(dream, moved).layout != before
+    assert study(dream, moved).store != before
 
 
 @pytest.mark.parametrize("kind", ["latent", "image"])
@@ -284,7 +284,7 @@ def test_anchors_are_known_by_their_content_and_inversion_counts_for_images_alon
 
     def name(source, iterations=10):
         plane = {"anchors": [source, 1, 2], "inversion": {"iterations": iterations}}
-        return study(dream, {"slice": plane}).layout
+        return study(dream, {"slice": plane}).store
 
     before, again = name(place), name(place, iterations=4)
     assert (again == before) == (kind == "latent")
@@ -300,7 +300,7 @@ def test_neither_a_path_nor_a_batch_is_a_param_that_snakemake_compares(study, dr
     """What is no plain value makes no job due again: the paths of files stand in such params alone."""
     layout = study(dream, {"embedding": timm_weights})
     compared = repr((layout.sampling, layout.embedding, layout.plane, layout.geodesics))
-    for file in (*layout.system_files, *layout.embedding_files):
+    for file in (*layout.system_model.files, *layout.embedding_model.files):
         assert file not in compared
     assert "batch" not in compared
     plain = (dict, list, tuple, str)
@@ -328,11 +328,11 @@ def test_weights_beside_an_onnx_file_count(study, tmp_path):
     onnx.save(model, "here/g.onnx", save_as_external_data=True, location="g.onnx.data", size_threshold=0)
     system = {"kind": "generator", "checkpoint": "here/g.onnx", "latent": [4], "size": [8, 8]}
     layout = study({"system": system, "embedding": PIXELS})
-    assert layout.system_files == ["here/g.onnx", "here/g.onnx.data"]
-    before = layout.layout
+    assert layout.system_model.files == ["here/g.onnx", "here/g.onnx.data"]
+    before = layout.store
     os.rename("here", "there")
     moved = {"system": {**system, "checkpoint": "there/g.onnx"}, "embedding": PIXELS}
-    assert study(moved).layout == before
+    assert study(moved).store == before
     change_a_byte(Path("there/g.onnx.data"))
     os.utime("there/g.onnx.data", ns=(0, 0))
-    assert study(moved).layout != before
+    assert study(moved).store != before

@@ -228,7 +228,7 @@ def test_a_checkpoint_folder_gives_the_shapes(config, tmp_path, monkeypatch):
     )
     settings = read_settings(merged(config, change))
     assert settings.image_shape("digits") == (16, 24, 3)
-    assert "-16x24x3-" in Layout(settings, tmp_path).of("digits").layout
+    assert "-16x24x3-" in Layout(settings, tmp_path).of("digits").store
 
 
 def test_anchors_are_compared_with_the_checkpoint_folder(errors, tmp_path_factory):

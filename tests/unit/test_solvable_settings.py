@@ -124,19 +124,19 @@ def test_a_store_has_a_name_of_its_own_for_all_that_its_samples_depend_on(read):
         {"sweeps": 7},
         {"extent": [[0.1, 0.3], [0, 1]]},
     ):
-        assert read(**system(**change)).digest("ising-8") != base.digest("ising-8"), change
+        assert read(**system(**change)).sample_store("ising-8", 1) != base.sample_store("ising-8", 1), change
     # The nodes at which estimates are scored are no matter of the samples.
-    assert read(**system(grid=[9, 9])).digest("ising-8") == base.digest("ising-8")
+    assert read(**system(grid=[9, 9])).sample_store("ising-8", 1) == base.sample_store("ising-8", 1)
     # Nor is anything but them a matter of jobs that draw samples, train and estimate: none is due again for it.
     own = {"networks": {"u2net": {"epochs": 9}}, "estimators": {"u2net": {"draws": 2}}}
     changes = {"ising-8": own, "tasep-64": {**own, "truth_samples": 500}}
     other = read(systems=changes)
     for name in changes:
-        for read_by in ("sampling", "seen"):
-            assert getattr(other, read_by)(name) == getattr(base, read_by)(name)
+        for step in ("samples", "estimates"):
+            assert other.part(name, of=step) == base.part(name, of=step)
     # No sampler of this kind has sweeps.
     other = read(systems={"tasep-64": {"sweeps": 7}})
-    assert other.digest("tasep-64") == base.digest("tasep-64")
+    assert other.sample_store("tasep-64", 1) == base.sample_store("tasep-64", 1)
 
 
 def test_known_statistics_are_asked_of_exponential_families_alone(read):
@@ -151,9 +151,9 @@ def test_settings_of_a_system_go_before_those_of_all(read):
     change = {"networks": {"exponential": {"steps": 9, "batch_size": 128}}}
     change["systems"] = {"ising-8": {"networks": {"exponential": {"steps": 2}}}}
     layout = read(**change)
-    assert layout.network_settings("ising-8", "exponential")["steps"] == 2
-    assert layout.network_settings("ising-8", "exponential")["batch_size"] == 128
-    assert layout.network_settings("ising-10", "exponential")["steps"] == 9
+    assert layout.method("ising-8", "exponential", of="networks")["steps"] == 2
+    assert layout.method("ising-8", "exponential", of="networks")["batch_size"] == 128
+    assert layout.method("ising-10", "exponential", of="networks")["steps"] == 9
 
 
 def test_every_estimator_reads_a_network_that_is_known():

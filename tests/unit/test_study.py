@@ -171,7 +171,7 @@ def test_a_generator_decides_the_shapes(read, tmp_path):
     settings = read(digits(system=system, embedding=PIXELS))
     assert settings.latent_shape("digits") == (4,)
     assert settings.image_shape("digits") == (8, 6, 1)
-    assert Layout(settings, tmp_path).of("digits").system_files == ["g.pt"]
+    assert Layout(settings, tmp_path).of("digits").system_model.files == ["g.pt"]
 
 
 def test_anchors_can_be_latents_images_and_seeds(read, sd, tmp_path):
@@ -181,7 +181,7 @@ def test_anchors_can_be_latents_images_and_seeds(read, sd, tmp_path):
     study = Layout(settings, tmp_path).of("digits")
     assert study.inverts_images
     assert list(study.anchors.files.values()) == ["cat.png", "dog.safetensors"]
-    assert study.trained_inverter == [], "nothing is trained to invert an image"
+    assert study.awaited_inverter == [], "nothing is trained to invert an image"
     assert "inversion" in study.figures
 
 
@@ -191,7 +191,7 @@ def test_anchors_are_known_by_their_content(read, tmp_path):
         np.save("anchors.npy", noise(3, 1, 8, 8, seed=seed))
         shutil.copy("anchors.npy", f"anchors-{len(names)}.npy")
         settings = read(digits(slice={"anchors": f"anchors-{len(names)}.npy"}))
-        names.append(Layout(settings, tmp_path).of("digits").layout)
+        names.append(Layout(settings, tmp_path).of("digits").store)
     assert names[0] == names[2] != names[1]
 
 
@@ -235,7 +235,7 @@ def test_each_triplet_is_a_study(read, tmp_path):
     assert settings.run == ("digits-1", "digits-2", "digits-3")
     studies = Layout(settings, tmp_path).studies
     assert [study.anchor_sources for study in studies] == [[1], ["anchors.npy"], [4, 5, 6]]
-    assert len({study.layout for study in studies}) == 3
+    assert len({study.store for study in studies}) == 3
     assert studies[1].path("free_energy.nc") == "results/digits-2/free_energy.nc"
 
 
@@ -256,7 +256,7 @@ def test_a_study_can_use_the_samples_of_another(read, tmp_path):
     change = digits(sampling={"grid": [48, 48], "shard": 256}, slice={"anchors": 5})
     layout = Layout(read(change, sharing(posterior={"kernel": "laplace"})), tmp_path)
     own, other = layout.studies
-    assert own.samples == other.samples == f"results/digits/samples/{own.layout}.zarr"
+    assert own.samples == other.samples == f"results/digits/samples/{own.store}.zarr"
     assert own.shards("embedding") == other.shards("embedding")
     assert own.sidecars("image") == other.sidecars("image")
     assert own.anchor_file("anchors") == other.anchor_file("anchors")
@@ -316,7 +316,7 @@ def test_what_samples_do_not_depend_on_leaves_their_jobs_alone(read, tmp_path):
         ).of("digits")
         for grid, k in (([64, 64], 10), ([48, 48], 3))
     )
-    assert one.layout == other.layout
+    assert one.store == other.store
     assert one.design_grid == other.design_grid
     assert one.sampling == other.sampling
     assert one.grid != other.grid
@@ -387,12 +387,12 @@ def test_perceptual_features_are_of_the_classifier_or_a_checkpoint(read, sd, vgg
         return Layout(read(*changes), tmp_path).of("digits")
 
     assert layout().perceptual == {"kind": "classifier", "checkpoint": "results/models/digits/classifier"}
-    assert layout().perceptual_files == layout().classifier_files
+    assert layout().perceptual_model.files == layout().classifier.files
     assert layout(sd).perceptual is None
-    assert layout(sd).perceptual_files == []
+    assert layout(sd).perceptual_model.files == []
     own = layout(sd, digits(geodesics={"perceptual": vgg}))
     assert own.perceptual == {"kind": "lpips", **vgg, "size": 64}
-    assert own.perceptual_files == [vgg["checkpoint"], vgg["linear"]]
+    assert own.perceptual_model.files == [vgg["checkpoint"], vgg["linear"]]
     assert own.methods_left_out == {}
 
 

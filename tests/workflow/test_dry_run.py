@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from hessgeo.pipeline.generative import DENSITY_FIGURES
-from hessgeo.pipeline.layout import FIGURES
+from hessgeo.pipeline.study_layout import FIGURES
 
 STUDY_STEPS = {
     "train_diffusion", "train_clip", "train_classifier", "create_anchors", "generate_samples", "embed_samples",

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from hessgeo import store
-from hessgeo.pipeline.layout import FIGURES, INVERSION_FIGURE, NETWORK_FILES
+from hessgeo.pipeline.folders import NETWORK_FILES
+from hessgeo.pipeline.study_layout import FIGURES, INVERSION_FIGURE
 from hessgeo.posteriors import read_posterior
 from hessgeo.systems.slices import LatentSlice, random_anchors
 

@@ -58,7 +58,7 @@ def at_work(workflow, process):
     """A job at work in a shard, with another shard finished."""
     finished = [k for k, path in enumerate(workflow.sidecars("image")) if workflow(path).exists()]
     jobs = jobs_of(process, "generate_samples")
-    logs = workflow("results/logs/tiny").glob("*/generate_samples/*.log")
+    logs = workflow("results/logs/tiny").glob("generate_samples/*/*.log")
     working = [log for log in logs if "on 1 threads" in log.read_text() and "done in" not in log.read_text()]
     return (finished, jobs) if finished and jobs and working else None
 
@@ -66,7 +66,7 @@ def at_work(workflow, process):
 @pytest.mark.parametrize("victim", ["job", "snakemake"])
 def test_a_killed_run_goes_on_where_it_stopped(finished, copied, victim):
     workflow = copied()
-    shutil.rmtree(workflow(f"results/logs/tiny/{workflow.study.layout}/generate_samples"))
+    shutil.rmtree(workflow(f"results/logs/tiny/generate_samples/{workflow.study.store}"))
     targets = (*workflow.shards("image"), *workflow.sidecars("image"))
     without_samples(workflow)
     process = start(workflow, *targets)
@@ -92,7 +92,7 @@ def test_a_killed_run_goes_on_where_it_stopped(finished, copied, victim):
 
 def test_a_job_that_is_killed_before_it_began_has_a_log_that_says_so(copied):
     workflow = copied()
-    logs = workflow(f"results/logs/tiny/{workflow.study.layout}/generate_samples")
+    logs = workflow(f"results/logs/tiny/generate_samples/{workflow.study.store}")
     shutil.rmtree(logs)
     without_samples(workflow)
     process = start(workflow, workflow.shards("image")[0], output=subprocess.PIPE)
@@ -198,7 +198,7 @@ def test_what_verify_removes_of_any_kind_is_made_again_to_the_same_bytes(finishe
     damages = {
         f"{study.samples}/image/zarr.json": change_the_shape,
         study.shards("embedding")[3]: lambda file: file.write_bytes(b""),
-        study.classifier_files[1]: flip,
+        study.classifier.files[1]: flip,
         "results/tiny/metric.nc": flip,
         "results/tiny/numbers/posterior.json": edit,
         "results/tiny/figures/metric.csv": os.unlink,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from hessgeo import store
-from hessgeo.pipeline.layout import FIGURES
+from hessgeo.pipeline.study_layout import FIGURES
 from hessgeo.posteriors import read_posterior
 
 pytestmark = pytest.mark.slow

@@ -51,7 +51,7 @@ rule map_affinity:
 rule cluster_toys:
     output:
         scores=density.path("clustering.csv"),
-        table=density.table,
+        table=density.table("generative_clustering.csv"),
     params:
         clustering=density.setting("clustering"),
     message:

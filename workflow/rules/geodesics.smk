@@ -9,7 +9,7 @@ rule solve_geodesics:
         points=of_study("complete", "t"),
         images=of_study("complete", "image"),
         embedding=of_study("complete", "embedding"),
-        perceptual=of_study("trained_perceptual"),
+        perceptual=of_study("perceptual_model.awaited"),
     output:
         paths=study("geodesics.nc"),
         numbers=study("numbers", "geodesics.json"),
@@ -37,9 +37,9 @@ rule score_paths:
         paths=rules.solve_geodesics.output.paths,
         phases=rules.segment_phases.output.fields,
         anchors=of_study("anchor_file", "anchors"),
-        system=of_study("trained_system"),
-        embedding=of_study("trained_embedding"),
-        perceptual=of_study("trained_perceptual"),
+        system=of_study("system_model.awaited"),
+        embedding=of_study("embedding_model.awaited"),
+        perceptual=of_study("perceptual_model.awaited"),
     output:
         scores=study("path_scores.csv"),
         strips=study("path_strips.nc"),
@@ -71,29 +71,20 @@ rule tabulate_paths:
         scores=[entry.path("path_scores.csv") for entry in layout.path_studies],
     output:
         **{
-            f"{name}_{kind}": layout.table(f"{name}.{kind}")
+            f"{name}_{kind}": layout.path("tables", f"{name}.{kind}")
             for name in PATH_TABLES
             for kind in ("csv", "tex")
         },
-        table2_html=report(
-            layout.table("table2.html"),
-            caption="../report/path_table.rst",
-            category="paths",
-            labels={"table": "Table 2"},
-        ),
-        table2_against_fisher_html=report(
-            layout.table("table2_against_fisher.html"),
-            caption="../report/path_table.rst",
-            category="paths",
-            labels={"table": "Table 2, less the Fisher geodesic"},
-        ),
-        table2_turning_html=report(
-            layout.table("table2_turning.html"),
-            caption="../report/path_table.rst",
-            category="paths",
-            labels={"table": "turning in phases and at boundaries"},
-        ),
-        numbers=layout.table("table2.json"),
+        **{
+            f"{name}_html": report(
+                layout.path("tables", f"{name}.html"),
+                caption="../report/path_table.rst",
+                category="paths",
+                labels={"table": label},
+            )
+            for name, label in PATH_TABLES.items()
+        },
+        numbers=layout.path("tables", "table2.json"),
     resources:
         mem_mb=2_000,
         runtime="10m",

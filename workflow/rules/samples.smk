@@ -3,12 +3,7 @@
 
 rule create_samples:
     output:
-        group=samples("zarr.json"),
-        embeddings=samples("embedding", "zarr.json"),
-        points_metadata=samples("t", "zarr.json"),
-        points=samples("t", "c", "0", "0"),
-        points_sidecar=manifest("t", "0.json"),
-        images_metadata=samples("image", "zarr.json"),
+        **layout.any_study.samples.created("image"),
     resources:
         mem_mb=1_000,
         runtime="10m",
@@ -28,9 +23,9 @@ rule create_samples:
 
 rule create_anchors:
     input:
-        model=of_study("trained_inverter"),
+        model=of_study("awaited_inverter"),
     output:
-        **{name: anchors(file) for name, file in ANCHOR_FILES.items()},
+        **{name: layout.any_study.anchor_file(name) for name in ANCHOR_FILES},
     resources:
         mem_mb=of_study("system_memory_mb"),
     params:
@@ -52,15 +47,15 @@ for block in layout.blocks:
         name:
             f"generate_samples{block.suffix}"
         input:
-            anchors=block.path(rules.create_anchors.output.anchors),
-            group=block.path(rules.create_samples.output.group),
-            metadata=block.path(rules.create_samples.output.images_metadata),
-            points=block.path(rules.create_samples.output.points),
-            points_sidecar=block.path(rules.create_samples.output.points_sidecar),
-            model=block.of("trained_system"),
+            anchors=block.folder.anchor_file("anchors"),
+            group=block.folder.samples.metadata(),
+            metadata=block.folder.samples.metadata("image"),
+            points=block.folder.samples.shard("t", 0),
+            points_sidecar=block.folder.samples.sidecar("t", 0),
+            model=block.of("system_model.awaited"),
         output:
-            shards=block.images,
-            sidecars=block.image_sidecars,
+            shards=block.files("image"),
+            sidecars=block.sidecars("image"),
         wildcard_constraints:
             study=block.studies,
         # More shards at once beat more threads a shard, and one thread rounds the same way on every machine.
@@ -69,10 +64,10 @@ for block in layout.blocks:
             mem_mb=block.of("system_memory_mb"),
             runtime="4h",
         params:
-            seed=block.setting("seed"),
+            seed=block.of("setting", "seed"),
             sampling=block.of("sampling"),
             plane=block.of("plane"),
-            shard=block.setting("sampling", "shard"),
+            shard=block.of("setting", "sampling", "shard"),
             system=block.of("system"),
             store=block.of("samples"),
         message:
@@ -84,14 +79,14 @@ for block in layout.blocks:
 rule check_samples:
     input:
         images=of_study("complete", "image"),
-        classifier=of_study("classifier_files"),
+        classifier=of_study("classifier.files"),
     output:
         numbers=study("numbers", "samples.json"),
     resources:
         runtime="20m",
     params:
         store=of_study("samples"),
-        classifier=of_study("classifier"),
+        classifier=of_study("classifier.path"),
     message:
         "Judge the samples of {wildcards.study} with the classifier"
     script:
@@ -101,10 +96,10 @@ rule check_samples:
 rule create_embedding:
     input:
         embeddings=rules.create_samples.output.embeddings,
-        images_metadata=rules.create_samples.output.images_metadata,
-        model=of_study("trained_embedding"),
+        images_metadata=rules.create_samples.output.image_metadata,
+        model=of_study("embedding_model.awaited"),
     output:
-        metadata=samples("embedding", "{key}", "zarr.json"),
+        metadata=layout.any_study.samples.metadata("embedding", "{key}"),
     resources:
         mem_mb=2_000,
         runtime="10m",
@@ -127,15 +122,15 @@ for block in layout.blocks:
         name:
             f"embed_samples{block.suffix}"
         input:
-            group=block.path(rules.create_samples.output.group),
-            images_metadata=block.path(rules.create_samples.output.images_metadata),
-            metadata=block.path(rules.create_embedding.output.metadata),
-            shards=block.images,
-            sidecars=block.image_sidecars,
-            model=block.of("trained_embedding"),
+            group=block.folder.samples.metadata(),
+            images_metadata=block.folder.samples.metadata("image"),
+            metadata=block.folder.samples.metadata(block.folder.array("embedding")),
+            shards=block.files("image"),
+            sidecars=block.sidecars("image"),
+            model=block.of("embedding_model.awaited"),
         output:
-            shards=block.embeddings,
-            sidecars=block.embedding_sidecars,
+            shards=block.files("embedding"),
+            sidecars=block.sidecars("embedding"),
         wildcard_constraints:
             study=block.studies,
         resources:

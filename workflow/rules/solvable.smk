@@ -3,14 +3,12 @@
 
 rule create_states:
     output:
-        **{name: solvable.seeded("samples", "{digest}.zarr", file) for name, file in STORE_FILES.items()},
-        points=solvable.seeded("samples", "{digest}.zarr", "t", "c", "0", "0"),
-        points_sidecar=solvable.seeded("manifest", "{digest}", "t", "0.json"),
+        **solvable.any_store.created("state"),
     resources:
         mem_mb=1_000,
         runtime="10m",
     params:
-        sampling=solvable.of("sampling", "system"),
+        sampling=solvable.of("part", "system", of="samples"),
     message:
         "Create the sample store of {wildcards.system}, seed {wildcards.seed}"
     script:
@@ -19,16 +17,16 @@ rule create_states:
 
 rule sample_states:
     input:
-        metadata=rules.create_states.output.states_metadata,
+        metadata=rules.create_states.output.state_metadata,
         points=rules.create_states.output.points,
         points_sidecar=rules.create_states.output.points_sidecar,
     output:
-        shard=solvable.seeded("samples", "{digest}.zarr", "state", "c", "{shard}", "0"),
-        sidecar=solvable.seeded("manifest", "{digest}", "state", "{shard}.json"),
+        shard=solvable.any_store.shard("state"),
+        sidecar=solvable.any_store.sidecar("state"),
     resources:
         mem_mb=2_000,
     params:
-        sampling=solvable.of("sampling", "system"),
+        sampling=solvable.of("part", "system", of="samples"),
         store=subpath(output.shard, ancestor=4),
     message:
         "Sample shard {wildcards.shard} of {wildcards.system}, seed {wildcards.seed}"
@@ -38,9 +36,9 @@ rule sample_states:
 
 rule solve_system:
     output:
-        truth=solvable.path("{system}", "truth.nc"),
+        truth=solvable.truth(),
     params:
-        system=solvable.solved,
+        system=solvable.of("part", "system", of="truth"),
     message:
         "Solve {wildcards.system} exactly"
     script:
@@ -51,20 +49,18 @@ rule train_network:
     input:
         samples=solvable.of("samples", "system", "seed"),
     output:
-        config=solvable.counted("networks", "{network}", "config.json"),
-        weights=solvable.counted("networks", "{network}", "model.safetensors"),
-        numbers=solvable.counted("networks", "{network}", "numbers.json"),
+        **{name: solvable.network(file) for name, file in TRAINED_FILES.items()},
     # One thread rounds the same way on every machine; what runs side by side are other networks.
     threads: 1
     resources:
         runtime="4h",
     params:
-        system=solvable.of("seen", "system"),
-        network=solvable.of("network_settings", "system", "network"),
+        system=solvable.of("part", "system", of="estimates"),
+        network=solvable.of("method", "system", "network", of="networks"),
         store=solvable.of("store", "system", "seed"),
         code=layout.code("train_network.py", solvable.network_code),
     message:
-        "Train {wildcards.network} on {wildcards.first} samples of {wildcards.system}, seed {wildcards.seed}"
+        "Train {wildcards.network} on {wildcards.samples} samples of {wildcards.system}, seed {wildcards.seed}"
     script:
         "../scripts/train_network.py"
 
@@ -72,18 +68,18 @@ rule train_network:
 rule estimate_geometry:
     input:
         samples=solvable.of("samples", "system", "seed"),
-        network=solvable.of("network_files", "system", "seed", "first", "estimator"),
+        network=solvable.of("network_files", "system", "seed", "samples", "estimator"),
     output:
-        estimate=solvable.counted("estimates", "{estimator}.nc"),
+        estimate=solvable.estimate(),
     resources:
         runtime="4h",
     params:
-        system=solvable.of("seen", "system"),
-        estimator=solvable.of("estimator_settings", "system", "estimator"),
+        system=solvable.of("part", "system", of="estimates"),
+        estimator=solvable.of("method", "system", "estimator", of="estimators"),
         store=solvable.of("store", "system", "seed"),
         code=layout.code("estimate_geometry.py", solvable.estimator_code),
     message:
-        "Estimate by {wildcards.estimator} from {wildcards.first} samples of {wildcards.system}, seed {wildcards.seed}"
+        "Estimate by {wildcards.estimator} from {wildcards.samples} samples of {wildcards.system}, seed {wildcards.seed}"
     script:
         "../scripts/estimate_geometry.py"
 
@@ -94,30 +90,15 @@ rule score_estimates:
         truths=solvable.truths,
     output:
         **{f"{name}_{kind}": solvable.table(f"{name}.{kind}") for name in TABLES for kind in ("csv", "tex")},
-        table1_html=report(
-            solvable.table("table1.html"),
-            caption="../report/solvable_table.rst",
-            category="solvable systems",
-            labels={"table": "Table 1"},
-        ),
-        table1_potential_html=report(
-            solvable.table("table1_potential.html"),
-            caption="../report/solvable_table.rst",
-            category="solvable systems",
-            labels={"table": "Table 1, like with like"},
-        ),
-        fisher_html=report(
-            solvable.table("fisher.html"),
-            caption="../report/solvable_table.rst",
-            category="solvable systems",
-            labels={"table": "Fisher metrics"},
-        ),
-        sample_convergence_html=report(
-            solvable.table("sample_convergence.html"),
-            caption="../report/solvable_table.rst",
-            category="solvable systems",
-            labels={"table": "against the number of samples"},
-        ),
+        **{
+            f"{name}_html": report(
+                solvable.table(f"{name}.html"),
+                caption="../report/solvable_table.rst",
+                category="solvable systems",
+                labels={"table": label},
+            )
+            for name, label in TABLES.items()
+        },
         numbers=solvable.path("numbers.json"),
     resources:
         runtime="30m",

@@ -30,4 +30,4 @@ if __name__ == "__main__":
     with script_context(snakemake) as step:
         params, wildcards = step.params, step.wildcards
         place = (params.store, params.system, wildcards.estimator, list(step.input.get("network", [])))
-        main(*place, params.estimator, int(wildcards.first), int(wildcards.seed), step.output.estimate)
+        main(*place, params.estimator, int(wildcards.samples), int(wildcards.seed), step.output.estimate)

@@ -22,5 +22,5 @@ def main(path, system, network, settings, count, seed, numbers):
 if __name__ == "__main__":
     with script_context(snakemake) as step:
         params, wildcards = step.params, step.wildcards
-        count, seed, numbers = int(wildcards.first), int(wildcards.seed), step.output.numbers
+        count, seed, numbers = int(wildcards.samples), int(wildcards.seed), step.output.numbers
         main(params.store, params.system, wildcards.network, params.network, count, seed, numbers)

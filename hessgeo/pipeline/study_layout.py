@@ -1,0 +1,194 @@
+"""The paths of one study, and what its rules give to their scripts."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from hessgeo.pipeline.derived import methods_left_out
+from hessgeo.pipeline.digest import digest
+from hessgeo.pipeline.folders import ANCHOR_FILES, NETWORK_FILES, StudyFolder
+from hessgeo.pipeline.study_models import StudyModels
+
+FIGURES = (
+    "mosaic",
+    "free_energy",
+    "first_derivatives",
+    "second_derivatives",
+    "metric",
+    "phases",
+    "posteriors",
+    "lipschitz",
+    "resolution_scan",
+    "error_bars",
+)
+
+# Figures of the target table2.
+PATH_FIGURES = ("geodesic_mosaic", "interpolation_strips")
+
+# Drawn of studies that have what they show.
+INVERSION_FIGURE = "inversion"
+RESOLUTION_FIGURE = "resolution_scan"
+
+# What the training of a posterior network depends on.
+NETWORK_TRAINING = (
+    "size", "grid", "bundle", "neighbours", "smoothing", "epochs", "batch_size", "learning_rate", "held_out",
+)  # fmt: skip
+
+
+class StudyLayout(StudyModels):
+    """The paths of one study, as ``StudyModels`` of its settings and its name; what is found once is kept."""
+
+    @cached_property
+    def folder(self) -> StudyFolder:
+        """Its folder, with the sample store that it uses."""
+        owner, key = self.settings.owner(self.name), digest(self.embedding)
+        return StudyFolder(self.settings.results, self.name, owner, self.store, key)
+
+    def path(self, *parts: str) -> str:
+        """Path in the folder of the study."""
+        return "/".join((self.settings.results, self.name, *parts))
+
+    def named(self, name: str) -> Any:
+        """A property of the layout, or the path of a result of the study."""
+        return getattr(self, name) if hasattr(type(self), name) or name == "name" else self.path(name)
+
+    # What it has.
+
+    @property
+    def has_paths(self) -> bool:
+        """Whether every node has a sample, as the metrics of features need."""
+        return self._study["sampling"]["design"] == "grid"
+
+    @property
+    def uses_network(self) -> bool:
+        """Whether the posterior comes from a network that reads the images."""
+        return self._study["posterior"]["kind"] == "network"
+
+    @property
+    def has_density(self) -> bool:
+        """Whether the posterior knows a density of the samples: that of the kernel of distances."""
+        return not self.uses_network
+
+    # Settings of steps.
+
+    @property
+    def geodesics(self) -> dict[str, Any]:
+        """The settings of paths, without the network of perceptual features."""
+        return {key: value for key, value in self._study["geodesics"].items() if key != "perceptual"}
+
+    @property
+    def methods_left_out(self) -> dict[str, str]:
+        """Methods of the defaults that the study cannot have, with what they need."""
+        return methods_left_out(self._study, self.settings.models)
+
+    @property
+    def network_training(self) -> dict[str, Any]:
+        """The settings that the training of its posterior network depends on."""
+        network = self._study["posterior"]["network"]
+        return {key: network[key] for key in NETWORK_TRAINING}
+
+    # The sample store.
+
+    @cached_property
+    def store(self) -> str:
+        """Name of the sample store: design, shard, image size and a digest of all that samples depend on."""
+        sampling = self._study["sampling"]
+        grid = sampling["design"] == "grid"
+        points = "x".join(map(str, sampling["grid"])) if grid else str(sampling["count"])
+        image = "x".join(map(str, self.image_shape))
+        return f"{sampling['design']}-{points}-s{sampling['shard']}-{image}-{digest(self.sampling)}"
+
+    @property
+    def samples(self) -> str:
+        """The sample store, its own or that of the study whose samples it uses."""
+        return self.folder.samples.path
+
+    @property
+    def embedding_array(self) -> str:
+        """Name of the embedding in the sample store: a digest of all that it depends on."""
+        return self.folder.array("embedding")
+
+    @property
+    def shards_per_job(self) -> int:
+        """Shards that a job makes or embeds."""
+        return self._study["sampling"]["shards_per_job"]
+
+    def shard_count(self, array: str) -> int:
+        """Number of shards of an array; the points are one shard."""
+        return 1 if array == "t" else self.count // self._study["sampling"]["shard"]
+
+    def shards(self, array: str) -> list[str]:
+        """The files of an array, one a shard; those of the embedding by that word."""
+        store, name = self.folder.samples, self.folder.array(array)
+        return [store.shard(name, k) for k in range(self.shard_count(array))]
+
+    def sidecars(self, array: str) -> list[str]:
+        """The sidecars of an array, one a shard."""
+        store, name = self.folder.samples, self.folder.array(array)
+        return [store.sidecar(name, k) for k in range(self.shard_count(array))]
+
+    def complete(self, array: str) -> list[str]:
+        """All that a job waits for that reads an array."""
+        return self.folder.samples.complete(self.folder.array(array), self.shard_count(array))
+
+    # What steps wait for.
+
+    def anchor_file(self, name: str) -> str:
+        """A file of the anchors, a key of ``ANCHOR_FILES``."""
+        return self.folder.anchor_file(name)
+
+    @property
+    def anchor_outputs(self) -> list[str]:
+        """The anchors, and what was made of them."""
+        return [self.anchor_file(name) for name in ANCHOR_FILES]
+
+    @property
+    def network_files(self) -> list[str]:
+        """The files of its posterior network; none for a posterior from distances."""
+        return [self.path("posterior_network", file) for file in NETWORK_FILES.values() if self.uses_network]
+
+    @property
+    def posterior_images(self) -> list[str]:
+        """The images, where the posterior is read off them."""
+        return self.complete("image") if self.uses_network else []
+
+    @property
+    def numbers(self) -> list[str]:
+        """The numbers of every step of the study."""
+        steps = ["samples"] if self.system_model.trained else []
+        steps += ["posterior", "free_energy", "metric", "phases"]
+        steps += [] if self.uses_network else ["resolution_scan"]
+        return [self.anchor_file("numbers"), *(self.path("numbers", f"{step}.json") for step in steps)]
+
+    # Targets.
+
+    @property
+    def figures(self) -> list[str]:
+        """The figures of the study."""
+        names = [name for name in FIGURES if name != RESOLUTION_FIGURE or not self.uses_network]
+        return [*names, INVERSION_FIGURE] if self.inverts_images else names
+
+    @property
+    def path_targets(self) -> list[str]:
+        """What the target ``table2`` makes of the study."""
+        numbers = ["numbers/geodesics.json", "numbers/path_scores.json"]
+        results = ["geodesics.nc", "path_scores.csv", "path_strips.nc"]
+        return [*(self.path(name) for name in results + numbers), *self.folder.figure_files(PATH_FIGURES)]
+
+    @property
+    def targets(self) -> list[str]:
+        """Everything that the study makes."""
+        shards = dict.fromkeys(path for array in ("t", "image", "embedding") for path in self.complete(array))
+        results = [
+            "posterior.zarr",
+            "free_energy.nc",
+            "metric.nc",
+            "phases.nc",
+            "phases.json",
+            "numbers.json",
+        ]
+        results += [] if self.uses_network else ["resolution_scan.csv"]
+        steps = [*self.model_files, *self.model_numbers, *self.anchor_outputs, *shards, *self.network_files]
+        made = [self.path(path) for path in results]
+        return [*steps, *self.numbers, *made, *self.folder.figure_files(self.figures)]
