@@ -12,8 +12,8 @@ import torch
 from hessgeo.estimators.base import Estimate, Estimator, pull_back
 from hessgeo.estimators.exponential import check_statistics
 from hessgeo.estimators.halves import CrossFitted
-from hessgeo.free_energies.conjugate import ConjugateMap, fit_conjugate_map
 from hessgeo.free_energies.reweighting import ReweightedFreeEnergy, fit_reweighted
+from hessgeo.free_energies.statistics_map import StatisticsMap, fit_statistics_map
 from hessgeo.learned.exponential import ExponentialNetwork
 from hessgeo.learned.exponential_halves import ExponentialHalves
 from hessgeo.learned.samples import Samples
@@ -49,7 +49,7 @@ class LearnedStatistics(CrossFitted):
 
     Where the network's ``f`` is right, its law is itself exponential in ``eta``, whatever was lost of ``x``: its
     density of states, seen through all samples, gives ``F`` and the metric. The linear map that ``f`` lacks is that of
-    ``fit_conjugate_map``, whose error is in the bars.
+    ``fit_statistics_map``, whose error is in the bars.
     """
 
     def check(self, trained: ExponentialHalves) -> None:
@@ -67,7 +67,7 @@ class LearnedStatistics(CrossFitted):
     ) -> Estimate:
         """See ``CrossFitted``."""
         learned = network.statistics(samples.states)
-        found = fit_conjugate_map(learned, samples.natural, nodes=settings["nodes"], device=device)
+        found = fit_statistics_map(learned, samples.natural, nodes=settings["nodes"], device=device)
         numbers = {**network.config.calibration, "map": found.matrix.tolist()}
         options: dict[str, Any] = {**settings, "device": device, "progress": progress}
         fit = fit_reweighted(learned @ found.matrix.T, samples.natural, **options)
@@ -76,7 +76,7 @@ class LearnedStatistics(CrossFitted):
 
 
 def with_map_error(
-    estimate: Estimate, fit: ReweightedFreeEnergy, samples: Samples, found: ConjugateMap
+    estimate: Estimate, fit: ReweightedFreeEnergy, samples: Samples, found: StatisticsMap
 ) -> Estimate:
     """The estimate with the error of the map ``B`` in the errors of its metric, to first order.
 

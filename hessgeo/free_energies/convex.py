@@ -22,22 +22,30 @@ _BLOCK_ENTRIES = 2**20  # entries of one block of the (source, node) matrix: 8 M
 
 @dataclass(frozen=True)
 class Reduction:
-    """Everything one pass over the (source, node) matrix yields.
+    """Everything one pass over the (source, node) matrix yields; a ``penalised.Expansion`` of the loss.
+
+    Almost every full step is taken, so each trial is reduced at once: the next step needs that anyway.
 
     ``mean`` and ``precision`` are those of ``q_F`` per source; the variance of one cell is added before inverting, so
     that a posterior narrower than a cell keeps a finite precision.
     """
 
+    problem: ConvexProblem
+    c: Float[Tensor, "size"]
     loss: float
     gradient: Float[Tensor, "size"]
     hessian: Float[Tensor, "size size"]
     mean: Float[Tensor, "source 2"]
     precision: Float[Tensor, "source 2 2"]
 
-    def misfit(self, mean: Float[Tensor, "source 2"], degrees: float) -> float:
+    def at(self, c: Float[Tensor, "size"]) -> Reduction:
+        """The same of other coefficients."""
+        return self.problem.reduce(c)
+
+    def misfit(self, degrees: float) -> float:
         """Pearson's statistic of the posterior means about the fit, per degree of freedom left."""
-        total = float(self._standardised(mean - self.mean).sum())
-        return total / max(2 * len(mean) - degrees, 1.0)
+        total = float(self._standardised(self.problem.mean - self.mean).sum())
+        return total / max(2 * len(self.mean) - degrees, 1.0)
 
     def noise(self, scatter: Float[Tensor, "source 2"]) -> float:
         """Dispersion of the means between neighbours: the mean of a chi-squared variable of 2, over 2."""
@@ -168,6 +176,8 @@ class ConvexProblem:
         loss = float(self.linear @ c) + log_z - self.carried
         gradient, hessian = self.linear + n * gradient, n**2 * (hessian + hessian.T) / 2
         return Reduction(
+            problem=self,
+            c=c,
             loss=loss,
             gradient=gradient,
             hessian=hessian,

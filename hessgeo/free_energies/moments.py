@@ -8,7 +8,8 @@ does, and the two together far more than the mean alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Literal
 
 import numpy as np
@@ -17,30 +18,21 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
-from hessgeo.free_energies.smoothness import evidence_weight
 from hessgeo.free_energies.spline import SplineFreeEnergy
 from hessgeo.grids import Frame
 from hessgeo.numerics.bsplines import SplineBasis
-from hessgeo.numerics.factor import check_independent, cholesky, in_words
+from hessgeo.numerics.factor import check_independent, check_samples, in_words
+from hessgeo.numerics.newton import Minimum, minimise
+from hessgeo.numerics.penalised import Penalised, evidence_weight, pin_constant
 
 ROWS = 16_384  # samples whose contributions are in memory at once
 _ROUGH = 1e-3  # decrement, in nats over all samples, that is enough before the weight changes
 _ROUNDS = 8  # of weight and fit
 _SOFTER = 30.0  # by which the weight falls at most from one round to the next
-_HALVINGS = 40
 
 
 class NotConvexError(ArithmeticError):
     """No convex potential was found to start from."""
-
-
-@dataclass(frozen=True)
-class _State:
-    """Loss of a potential and its first two derivatives by the coefficients; None where it is not convex."""
-
-    loss: float
-    gradient: Float[Tensor, "size"]
-    information: Float[Tensor, "size size"]
 
 
 @in_words("fit of moments")
@@ -87,81 +79,68 @@ def fit_moments(
         DegenerateError: if a statistic is constant, or the two are one.
         NotConvexError: if the statistics do not grow along the parameters, so that no convex start exists.
     """
-    _check(statistics, t, extent)
+    check_samples(statistics, t, "statistics", extent)
     check_independent(statistics, "moments")
     # In box units, to which the statistics are conjugate when they are multiplied by its half sides.
     frame = Frame.of(extent)
     statistics, t = statistics * np.array(frame.half), frame.into(np.asarray(t, dtype=float))
     basis = SplineBasis.over(((-1.0, 1.0), (-1.0, 1.0)), splines)
-    problem = _Problem.of(basis, t, statistics)
-    penalty = basis.third_difference_penalty()
-    c = _convex_start(basis, t, statistics)
-    automatic = smoothness == "auto"
-    weight = 1e-6 * len(t) if automatic else float(smoothness)
-    state, iterations, decrement = problem.state(c), 0, np.inf
-    if state is None:
+    start = _Expansion(_Problem.of(basis, t, statistics), _convex_start(basis, t, statistics))
+    if not np.isfinite(start.loss):
         raise NotConvexError(
             "the quadratic that regression gives is not convex: the statistics do not follow t"
         )
-    bar = tqdm(total=max_iterations, desc="moments", disable=not progress)
-    for remaining in range(_ROUNDS if automatic else 1, 0, -1):
-        goal = tolerance if remaining == 1 else max(tolerance, _ROUGH)
-        while iterations < max_iterations:
-            factor = _factor(state.information + weight * penalty)
-            slope = state.gradient + weight * penalty @ c
-            step = -torch.cholesky_solve(slope[:, None], factor)[:, 0]
-            decrement = float(-slope @ step) / 2
-            if decrement <= goal:
-                break
-            c, state = problem.descend(c, step, state, weight * penalty, 2 * decrement)
-            iterations += 1
-            bar.update()
-            bar.set_postfix(decrement=f"{decrement:.2g}")
-        if remaining > 1:
-            likeliest = evidence_weight(state.information, penalty, c, state.gradient)
-            weight = max(likeliest, weight / _SOFTER)
-    bar.close()
-    one = _constant(basis)
-    inverse = torch.cholesky_inverse(_factor(state.information + weight * penalty))
+    penalty = basis.third_difference_penalty()
+    found = _minimise(start, penalty, smoothness, tolerance, max_iterations, progress)
+    fit, one = found.point, torch.full((basis.size, 1), basis.size**-0.5, dtype=torch.float64)
+    inverse = fit.inverse()
     # The prior's own share keeps the bars of directions that the data do not see.
-    covariance = inverse @ (problem.scatter(c) + weight * penalty) @ inverse
+    covariance = inverse @ (fit.data.scatter() + fit.weight * penalty) @ inverse
     covariance = covariance - one @ (one.T @ covariance @ one) @ one.T
-    certificate: dict[str, float | int | bool | str] = {
-        "converged": decrement <= tolerance,
-        "iterations": iterations,
-        "decrement": decrement,
-        "smoothness": weight,
-        "loss": state.loss,
-        "pearson": problem.pearson(c),
-        "gauge": "coefficients without constant",
-    }
-    c = c - one[:, 0] * (one[:, 0] @ c)
-    there = SplineBasis.over(extent, splines)
     return SplineFreeEnergy(
-        there, c.reshape(basis.shape), covariance, resolution=1.0, certificate=certificate
+        SplineBasis.over(extent, splines),
+        (fit.c - one[:, 0] * (one[:, 0] @ fit.c)).reshape(basis.shape),
+        covariance,
+        resolution=1.0,
+        certificate={
+            **found.certificate,
+            "smoothness": fit.weight,
+            "loss": fit.data.loss,
+            "pearson": fit.data.pearson(),
+            "gauge": "coefficients without constant",
+        },
     )
 
 
-def _check(statistics: np.ndarray, t: np.ndarray, extent: tuple) -> None:
-    if statistics.ndim != 2 or statistics.shape != t.shape or t.shape[1:] != (2,):
-        raise ValueError(f"statistics {statistics.shape} and t {t.shape} must both have shape (n, 2)")
-    if not (np.isfinite(statistics).all() and np.isfinite(t).all()):
-        raise ValueError("statistics or t hold values that are not finite")
-    low, high = np.array(extent, dtype=float).T
-    if (t < low).any() or (t > high).any():
-        raise ValueError(f"samples lie outside the extent {extent}")
-
-
-def _constant(basis: SplineBasis) -> Float[Tensor, "size 1"]:
-    return torch.full((basis.size, 1), basis.size**-0.5, dtype=torch.float64)
+def _minimise(
+    start: _Expansion,
+    penalty: Float[Tensor, "size size"],
+    smoothness: float | Literal["auto"],
+    tolerance: float,
+    max_iterations: int,
+    progress: bool,
+) -> Minimum[Penalised[_Expansion]]:
+    """Fisher scoring to the minimum; with ``auto`` a few times, each at a new weight."""
+    automatic = smoothness == "auto"
+    fit = Penalised(
+        start, penalty, 1e-6 * len(start.problem.rows) if automatic else float(smoothness), _factor
+    )
+    spent = 0
+    # Rounding of a sum over all samples exceeds, near the end, what a step gains.
+    score = partial(
+        minimise, max_iterations=max_iterations, what="fit of moments", rounding=1e-13, halvings=40
+    )
+    with tqdm(total=max_iterations, desc="moments", disable=not progress) as bar:
+        for _ in range(_ROUNDS - 1 if automatic else 0):
+            found = score(fit, tolerance=max(tolerance, _ROUGH), spent=spent, bar=bar)
+            spent = found.iterations
+            likeliest = evidence_weight(found.point.data, penalty, _factor)
+            fit = replace(found.point, weight=max(likeliest, fit.weight / _SOFTER))
+        return score(fit, tolerance=tolerance, spent=spent, bar=bar)
 
 
 def _factor(stiffness: Float[Tensor, "size size"]) -> Float[Tensor, "size size"]:
-    """Cholesky factor with the free constant pinned."""
-    diagonal = stiffness.diagonal().mean()
-    pinned = stiffness + diagonal / len(stiffness)
-    pinned.diagonal().add_(1e-13 * diagonal)
-    return cholesky(pinned, "fit of moments")
+    return pin_constant(stiffness, "fit of moments")
 
 
 def _convex_start(
@@ -199,7 +178,7 @@ class _Problem:
         second = torch.stack([basis.local(points, order)[1] for order in ((2, 0), (1, 1), (0, 2))], dim=1)
         return cls(basis.size, rows, first, second, torch.from_numpy(np.asarray(statistics, dtype=float)))
 
-    def _blocks(self, c: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    def blocks(self, c: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         """Blocks of samples: where they are, the residual of the statistic, and the metric's factor and entries."""
         for start in range(0, len(self.rows), ROWS):
             part = torch.arange(start, min(start + ROWS, len(self.rows)))
@@ -208,67 +187,71 @@ class _Problem:
             entries = torch.einsum("nik,nk->ni", self.second[part], local)
             yield part, residual, entries, entries[:, 0] * entries[:, 2] - entries[:, 1] ** 2
 
-    def loss(self, c: Float[Tensor, "size"]) -> float:
-        """The negative log-likelihood; infinite where the potential is not convex at a sample."""
+    def whitened(self, c: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Blocks of samples: where they are, and derivatives and score in units of the metric's root."""
+        for part, residual, g, _ in self.blocks(c):
+            yield part, *_whitened(self.first[part], self.second[part], residual, g)
+
+    def add(self, total: Tensor, part: Tensor, blocks: Float[Tensor, "block 16 16"]) -> None:
+        """Add each sample's block to the rows and columns of its splines."""
+        rows = self.rows[part]
+        pairs = (rows[:, :, None] * self.size + rows[:, None, :]).flatten()
+        total.view(-1).index_add_(0, pairs, blocks.flatten())
+
+
+@dataclass(frozen=True)
+class _Expansion:
+    """The negative log-likelihood about coefficients; a ``penalised.Expansion``, whose Hessian is Fisher's."""
+
+    problem: _Problem
+    c: Float[Tensor, "size"]
+
+    @cached_property
+    def loss(self) -> float:
+        """Infinite where the potential is not convex at a sample."""
         total = 0.0
-        for _, r, g, determinant in self._blocks(c):
+        for _, r, g, determinant in self.problem.blocks(self.c):
             if (determinant <= 0).any() or (g[:, 0] <= 0).any():
                 return float("inf")
             total += float((_square(r, g, determinant) + determinant.log()).sum()) / 2
         return total
 
-    def pearson(self, c: Float[Tensor, "size"]) -> float:
+    @property
+    def gradient(self) -> Float[Tensor, "size"]:
+        return self._derivatives[0]
+
+    @property
+    def hessian(self) -> Float[Tensor, "size size"]:
+        return self._derivatives[1]
+
+    def at(self, c: Float[Tensor, "size"]) -> _Expansion:
+        return _Expansion(self.problem, c)
+
+    def pearson(self) -> float:
         """Mean of ``(f - grad F)' g^-1 (f - grad F) / 2``."""
         total = 0.0
-        for _, r, g, determinant in self._blocks(c):
+        for _, r, g, determinant in self.problem.blocks(self.c):
             total += float(_square(r, g, determinant).sum()) / 2
-        return total / len(self.rows)
+        return total / len(self.problem.rows)
 
-    def state(self, c: Float[Tensor, "size"]) -> _State | None:
-        """Loss, gradient and Fisher information; None where the potential is not convex at a sample."""
-        loss = self.loss(c)
-        if not np.isfinite(loss):
-            return None
-        gradient = torch.zeros(self.size, dtype=torch.float64)
-        information = torch.zeros(self.size, self.size, dtype=torch.float64)
-        for part, residual, g, _ in self._blocks(c):
-            design, score = _whitened(self.first[part], self.second[part], residual, g)
-            gradient.index_add_(
-                0, self.rows[part].flatten(), -torch.einsum("nrk,nr->nk", design, score).flatten()
-            )
-            self._add(information, part, design.mT @ design)
-        return _State(loss, gradient, information)
-
-    def scatter(self, c: Float[Tensor, "size"]) -> Float[Tensor, "size size"]:
-        """Sum over samples of the outer product of each one's score."""
-        total = torch.zeros(self.size, self.size, dtype=torch.float64)
-        for part, residual, g, _ in self._blocks(c):
-            design, score = _whitened(self.first[part], self.second[part], residual, g)
+    @cached_property
+    def _derivatives(self) -> tuple[Float[Tensor, "size"], Float[Tensor, "size size"]]:
+        problem = self.problem
+        gradient = torch.zeros(problem.size, dtype=torch.float64)
+        information = torch.zeros(problem.size, problem.size, dtype=torch.float64)
+        for part, design, score in problem.whitened(self.c):
             own = torch.einsum("nrk,nr->nk", design, score)
-            self._add(total, part, own[:, :, None] * own[:, None, :])
+            gradient.index_add_(0, problem.rows[part].flatten(), -own.flatten())
+            problem.add(information, part, design.mT @ design)
+        return gradient, information
+
+    def scatter(self) -> Float[Tensor, "size size"]:
+        """Sum over samples of the outer product of each one's score."""
+        total = torch.zeros(self.problem.size, self.problem.size, dtype=torch.float64)
+        for part, design, score in self.problem.whitened(self.c):
+            own = torch.einsum("nrk,nr->nk", design, score)
+            self.problem.add(total, part, own[:, :, None] * own[:, None, :])
         return total
-
-    def _add(self, total: Tensor, part: Tensor, blocks: Float[Tensor, "block 16 16"]) -> None:
-        rows = self.rows[part]
-        pairs = (rows[:, :, None] * self.size + rows[:, None, :]).flatten()
-        total.view(-1).index_add_(0, pairs, blocks.flatten())
-
-    def descend(
-        self, c: Tensor, step: Tensor, state: _State, penalty: Tensor, decrease: float
-    ) -> tuple[Tensor, _State]:
-        """The longest halving of a step that lowers the penalised loss enough (Armijo) and keeps convexity."""
-        before = state.loss + float(c @ penalty @ c) / 2
-        length = 1.0
-        for _ in range(_HALVINGS):
-            trial = c + length * step
-            after = self.loss(trial) + float(trial @ penalty @ trial) / 2
-            # Rounding of a sum over all samples, which near the end exceeds what a step gains.
-            if after <= before - 1e-4 * length * decrease + 1e-13 * abs(before):
-                found = self.state(trial)
-                if found is not None:
-                    return trial, found
-            length /= 2
-        raise ArithmeticError("no step along the Fisher direction lowers the loss")
 
 
 def _square(

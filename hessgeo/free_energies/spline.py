@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -21,11 +21,12 @@ from hessgeo.free_energies.approximation import ApproximationError, other_count,
 from hessgeo.free_energies.base import Certificate, FitData, FreeEnergy
 from hessgeo.free_energies.convex import ConvexProblem, Reduction
 from hessgeo.free_energies.smoothness import SmoothnessPrior
-from hessgeo.free_energies.verdict import Verdict, judge, narrow_share
+from hessgeo.free_energies.verdict import judge, narrow_share
 from hessgeo.grids import Frame, Grid
 from hessgeo.numerics.bsplines import SplineBasis
 from hessgeo.numerics.factor import in_words
 from hessgeo.numerics.newton import Minimum, minimise
+from hessgeo.numerics.penalised import Penalised, balance
 from hessgeo.posteriors.base import Posterior
 
 _ROUGH = 0.1  # decrement, in nats over all sources, that is enough before the weight changes
@@ -179,26 +180,28 @@ def fit_spline(
     narrow = narrow_share(posterior, carrier)
     splines = most_splines(splines, carrier)
     problem = ConvexProblem.of(posterior, grid, splines, device)
-    found = _minimise(problem, smoothness, tolerance, max_iterations, progress)
-    point = found.point
-    covariance, numbers = _spread(point)
-    entropies = point.reduction.loss / len(posterior.t), float(posterior.entropy.mean())
-    verdict = _verdict(point, narrow, *entropies)
+    prior = SmoothnessPrior.of(problem)
+    found = _minimise(problem, prior, smoothness, tolerance, max_iterations, progress)
+    fit = found.point
+    covariance, numbers = _spread(fit, prior)
+    cross_entropy = fit.data.loss / len(posterior.t)
+    divergence = cross_entropy - float(posterior.entropy.mean())
+    verdict = judge(narrow, divergence, fit.data.typical_noise(prior.scatter), math.exp(cross_entropy))
     return SplineFreeEnergy(
         SplineBasis.over(grid.extent, splines),
-        point.c.reshape(problem.basis.shape).cpu(),
+        fit.c.reshape(problem.basis.shape).cpu(),
         covariance.cpu(),
         resolution=posterior.resolution,
         certificate={
             **found.certificate,
-            "smoothness": point.weight,
+            "smoothness": fit.weight,
             **numbers,
-            "mean_divergence": verdict.divergence,
-            "loss": point.reduction.loss,
+            "mean_divergence": divergence,
+            "loss": fit.data.loss,
             **verdict.numbers,
             "gauge": "coefficients without affine part",
         },
-        approximation=_approximation(point, grid.frame, tolerance, max_iterations),
+        approximation=_approximation(fit, grid.frame, tolerance, max_iterations),
     )
 
 
@@ -215,107 +218,68 @@ def most_splines(splines: tuple[int, int], carrier: Grid) -> tuple[int, int]:
     return a, b
 
 
-@dataclass(frozen=True)
-class _Point:
-    """Coefficients and the reduction there, at some weight of the prior; a ``newton.Point``.
-
-    Almost every full step is taken, so each trial is reduced at once: the next step needs that anyway.
-    """
-
-    problem: ConvexProblem
-    prior: SmoothnessPrior
-    weight: float
-    c: Float[Tensor, "size"]
-    reduction: Reduction
-
-    @classmethod
-    def at(
-        cls, problem: ConvexProblem, prior: SmoothnessPrior, weight: float, c: Float[Tensor, "size"]
-    ) -> _Point:
-        return cls(problem, prior, weight, c, problem.reduce(c))
-
-    @property
-    def loss(self) -> float:
-        return self.reduction.loss + float(self.weight / 2 * self.c @ self.prior.penalty @ self.c)
-
-    def newton(self) -> tuple[Float[Tensor, "size"], float]:
-        slope = self.reduction.gradient + self.weight * self.prior.penalty @ self.c
-        factor = self.prior.factor(self.reduction.hessian, self.weight)
-        step = -torch.cholesky_solve(slope[:, None], factor)[:, 0]
-        return step, float(-(slope @ step) / 2)
-
-    def moved(self, step: Float[Tensor, "size"], length: float) -> _Point:
-        return self.at(self.problem, self.prior, self.weight, self.c + length * step)
-
-
 def _minimise(
     problem: ConvexProblem,
+    prior: SmoothnessPrior,
     smoothness: float | Literal["auto"],
     tolerance: float,
     max_iterations: int,
     progress: bool,
-) -> Minimum[_Point]:
+) -> Minimum[Penalised[Reduction]]:
     """Newton to the minimum; with ``auto``, again for each new weight until the weight settles."""
-    prior = SmoothnessPrior.of(problem)
-    c = torch.zeros(problem.basis.size, dtype=torch.float64, device=problem.mean.device)
-    reduction = problem.reduce(c)
-    scale = float(reduction.hessian.trace() / prior.penalty.trace())
-    automatic = smoothness == "auto"
-    point, spent = _Point(problem, prior, 1e-6 * scale if automatic else float(smoothness), c, reduction), 0
+    start = problem.reduce(torch.zeros(problem.basis.size, dtype=torch.float64, device=problem.mean.device))
+    scale, automatic = balance(start.hessian, prior.penalty), smoothness == "auto"
+    weight = 1e-6 * scale if automatic else float(smoothness)
+    fit, spent = Penalised(start, prior.penalty, weight, prior.factor), 0
     with tqdm(total=max_iterations, desc="Newton", disable=not progress) as bar:
         for _ in range(_SMOOTHNESS_ROUNDS if automatic else 0):
-            found = _newton(point, max(tolerance, _ROUGH), max_iterations, spent, bar)
-            point, spent = found.point, found.iterations
-            weight = prior.likeliest_weight(
-                point.reduction, problem.mean, point.c, weight=point.weight, scale=scale
-            )
-            settled = abs(math.log(weight / point.weight)) < 0.1
-            point = replace(point, weight=weight)
+            found = _newton(fit, max(tolerance, _ROUGH), max_iterations, spent, bar)
+            fit, spent = found.point, found.iterations
+            weight = prior.likeliest_weight(fit, scale)
+            settled = abs(math.log(weight / fit.weight)) < 0.1
+            fit = replace(fit, weight=weight)
             if settled:
                 break
-        return _newton(point, tolerance, max_iterations, spent, bar)
+        return _newton(fit, tolerance, max_iterations, spent, bar)
 
 
 def _newton(
-    point: _Point, tolerance: float, max_iterations: int, spent: int = 0, bar: tqdm | None = None
-) -> Minimum[_Point]:
+    fit: Penalised[Reduction],
+    tolerance: float,
+    max_iterations: int,
+    spent: int = 0,
+    bar: tqdm | None = None,
+) -> Minimum[Penalised[Reduction]]:
+    # The loss is a sum over all sources and nodes, known to some nine digits.
     return minimise(
-        point,
-        tolerance=tolerance,
-        max_iterations=max_iterations,
-        what="spline fit",
-        spent=spent,
-        rounding=1e-9,  # of a sum over all sources and nodes
+        fit, tolerance=tolerance, max_iterations=max_iterations, what="spline fit", spent=spent, rounding=1e-9,
         bar=bar,
-    )
+    )  # fmt: skip
 
 
-def _spread(point: _Point) -> tuple[Float[Tensor, "size size"], dict[str, float]]:
+def _spread(
+    fit: Penalised[Reduction], prior: SmoothnessPrior
+) -> tuple[Float[Tensor, "size size"], dict[str, float]]:
     """Covariance of the coefficients, and what it is made of: degrees of freedom, misfit and noise."""
-    gauge = point.prior.gauge
-    inverse = torch.cholesky_inverse(point.prior.factor(point.reduction.hessian, point.weight))
-    inverse = inverse - gauge @ (gauge.T @ inverse @ gauge) @ gauge.T
-    degrees = point.prior.degrees(inverse, point.weight)
-    misfit = point.reduction.misfit(point.problem.mean, degrees)
-    noise = point.reduction.noise(point.prior.scatter)
+    inverse = fit.inverse()
+    inverse = inverse - prior.gauge @ (prior.gauge.T @ inverse @ prior.gauge) @ prior.gauge.T
+    degrees = prior.degrees(inverse, fit.weight)
+    misfit, noise = fit.data.misfit(degrees), fit.data.noise(prior.scatter)
     numbers = {"degrees_of_freedom": degrees, "misfit": misfit, "noise": noise}
     return max(misfit, noise) * inverse, numbers
 
 
-def _verdict(point: _Point, narrow: float, cross_entropy: float, entropy: float) -> Verdict:
-    """Whether the fitted posteriors are the measured ones, as far as noise tells."""
-    typical = point.reduction.typical_noise(point.prior.scatter)
-    return judge(narrow, cross_entropy - entropy, typical, math.exp(cross_entropy))
-
-
-def _approximation(point: _Point, frame: Frame, tolerance: float, max_iterations: int) -> ApproximationError:
+def _approximation(
+    fit: Penalised[Reduction], frame: Frame, tolerance: float, max_iterations: int
+) -> ApproximationError:
     """What the same fit, at the same weight of the prior, makes of another number of splines."""
-    basis = point.problem.basis
-    other = point.problem.with_splines((other_count(basis.a.count), other_count(basis.b.count)))
-    c = project(basis, point.c.cpu(), other.basis).to(point.c)
-    start = _Point.at(other, SmoothnessPrior.of(other), point.weight, c)
+    problem = fit.data.problem
+    other = problem.with_splines((other_count(problem.basis.a.count), other_count(problem.basis.b.count)))
+    prior = SmoothnessPrior.of(other)
+    c = project(problem.basis, fit.c.cpu(), other.basis).to(fit.c)
+    start = Penalised(other.reduce(c), prior.penalty, fit.weight, prior.factor)
     found = _newton(start, tolerance, max_iterations).point
-    return ApproximationError.between(frame, (basis, point.c.cpu()), (other.basis, found.c.cpu()))
+    return ApproximationError.between(frame, (problem.basis, fit.c.cpu()), (other.basis, found.c.cpu()))
 
 
 def _symmetric(by_order: list[Tensor], shape: tuple[int, ...] | torch.Size, *, rank: int) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hessgeo.free_energies.reweighting import Reweighting, minimise
+from hessgeo.free_energies.reweighting_problem import Reweighting
 from hessgeo.grids import Grid
 from hessgeo.learned.exponential import ExponentialNetwork, Natural
 from hessgeo.numerics.factor import cholesky
@@ -159,9 +159,8 @@ class _Problem:
         f = self.f[few].double()
         weight = torch.full((cells.size,), len(f) / cells.size, dtype=torch.float64)
         problem = Reweighting(f, torch.ones(len(f), dtype=torch.float64), eta.double(), weight)
-        fit, _, _ = minimise(
-            problem, torch.zeros_like(weight), _START_TOLERANCE, _START_STEPS, progress=False
-        )
+        start = torch.zeros_like(weight)
+        fit = problem.minimise(start, tolerance=_START_TOLERANCE, max_iterations=_START_STEPS).point
         spline = self.network.basis.matrix(torch.from_numpy(cells.points))
         square = spline.T @ spline + self.prior
         return torch.linalg.solve(square, spline.T @ fit.values)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.sparse import csr_matrix
+from torch import Tensor
 
-from hessgeo.free_energies.smoothness import evidence_weight
 from hessgeo.numerics.bsplines import SplineBasis
-from hessgeo.numerics.factor import in_words
+from hessgeo.numerics.factor import cholesky, in_words
+from hessgeo.numerics.newton import minimise
+from hessgeo.numerics.penalised import Penalised, evidence_weight, pin_constant
 
 _ROUNDS = 6  # of weight and fit
 _PASSES = 2  # over slope and deviation, which depend on each other weakly
@@ -176,61 +179,67 @@ def _residual(basis: SplineBasis, design: csr_matrix, s: Float[np.ndarray, "n"])
     return s - design @ _fit(basis, design, loss, np.full(basis.size, s.mean())).coefficients
 
 
+@dataclass(frozen=True)
+class _Expansion:
+    """The summed loss of samples in the coefficients of one function; a ``penalised.Expansion``."""
+
+    design: csr_matrix
+    by_sample: Loss
+    c: Float[Tensor, "size"]
+
+    @cached_property
+    def slopes(self) -> _Slopes:
+        return self.by_sample(self.design @ self.c.numpy())
+
+    @property
+    def loss(self) -> float:
+        return float(self.slopes.loss.sum())
+
+    @property
+    def gradient(self) -> Float[Tensor, "size"]:
+        return torch.from_numpy(self.design.T @ self.slopes.slope)
+
+    @property
+    def hessian(self) -> Float[Tensor, "size size"]:
+        return self.products(self.slopes.curvature)
+
+    @property
+    def dispersion(self) -> float:
+        """Scatter of the samples' own slopes relative to what the curvature expects."""
+        return float((self.slopes.slope**2).sum() / self.slopes.curvature.sum())
+
+    def products(self, weight: Float[np.ndarray, "n"]) -> Float[Tensor, "size size"]:
+        """``sum_i w_i B(t_i) B(t_i)'``."""
+        return torch.from_numpy((self.design.T @ self.design.multiply(weight[:, None]).tocsr()).toarray())
+
+    def at(self, c: Float[Tensor, "size"]) -> _Expansion:
+        return replace(self, c=c)
+
+
 def _fit(basis: SplineBasis, design: csr_matrix, loss: Loss, start: Float[np.ndarray, "size"]) -> _Fit:
     """A smooth function of least loss, with the weight of its prior chosen at the dispersion."""
     penalty = basis.third_difference_penalty()
-    s, c, weight, converged = penalty.numpy(), start, 0.0, False
+    fit, converged = Penalised(_Expansion(design, loss, torch.from_numpy(start)), penalty, 0.0, _firm), False
     for _ in range(_ROUNDS):
-        at = loss(design @ c)
-        dispersion = float((at.slope**2).sum() / at.curvature.sum())
-        new = dispersion * evidence_weight(
-            torch.from_numpy(_products(design, at.curvature) / dispersion), penalty, torch.from_numpy(c),
-            torch.from_numpy(design.T @ at.slope / dispersion),
+        dispersion = fit.data.dispersion
+        weight = evidence_weight(fit.data, penalty, _pinned, noise=lambda _, phi=dispersion: phi)
+        settled = fit.weight > 0 and abs(np.log(weight / fit.weight)) < 0.05
+        found = minimise(
+            replace(fit, weight=weight), tolerance=_DECREMENT, max_iterations=_STEPS,
+            what="covariance of scores", armijo=5e-5, rounding=1e-12,
         )  # fmt: skip
-        settled = weight > 0 and abs(np.log(new / weight)) < 0.05
-        weight = new
-        c, converged = _score_steps(design, loss, c, weight * s)
+        fit, converged = found.point, found.converged
         if settled:
             break
-    at = loss(design @ c)
-    dispersion = float((at.slope**2).sum() / at.curvature.sum())
-    inverse = np.linalg.inv(_firm(_products(design, at.curvature) + weight * s))
+    dispersion, inverse = fit.data.dispersion, fit.inverse()
     # The prior's own share keeps the bars of directions that the data do not see.
-    covariance = inverse @ (_products(design, at.slope**2) + dispersion * weight * s) @ inverse
-    return _Fit(c, covariance, weight, dispersion, converged)
+    scatter = fit.data.products(fit.data.slopes.slope**2) + dispersion * fit.weight * penalty
+    return _Fit(fit.c.numpy(), (inverse @ scatter @ inverse).numpy(), fit.weight, dispersion, converged)
 
 
-def _products(design: csr_matrix, weight: Float[np.ndarray, "n"]) -> Float[np.ndarray, "size size"]:
-    """``sum_i w_i B(t_i) B(t_i)'``."""
-    return (design.T @ design.multiply(weight[:, None]).tocsr()).toarray()
+def _firm(stiffness: Float[Tensor, "size size"]) -> Float[Tensor, "size size"]:
+    return cholesky(stiffness, "covariance of scores", firm=(1e-12,))
 
 
-def _firm(stiffness: Float[np.ndarray, "size size"]) -> Float[np.ndarray, "size size"]:
-    return stiffness + 1e-12 * np.trace(stiffness) / len(stiffness) * np.eye(len(stiffness))
-
-
-def _score_steps(
-    design: csr_matrix, loss: Loss, c: Float[np.ndarray, "size"], prior: Float[np.ndarray, "size size"]
-) -> tuple[Float[np.ndarray, "size"], bool]:
-    """Fisher scoring with halving, to a decrement."""
-    at = loss(design @ c)
-    for _ in range(_STEPS):
-        gradient = design.T @ at.slope + prior @ c
-        step = -np.linalg.solve(_firm(_products(design, at.curvature) + prior), gradient)
-        decrement = -float(gradient @ step) / 2
-        if decrement < _DECREMENT:
-            return c, True
-        value, length = at.loss.sum() + c @ prior @ c / 2, 1.0
-        while True:
-            trial = c + length * step
-            after = loss(design @ trial)
-            if (
-                after.loss.sum() + trial @ prior @ trial / 2
-                <= value - 1e-4 * length * decrement + 1e-12 * abs(value)
-            ):
-                break
-            length /= 2
-            if length < 1e-8:
-                raise ArithmeticError("no step of Fisher scoring lowers the loss of a covariance")
-        c, at = trial, after
-    return c, False
+def _pinned(stiffness: Float[Tensor, "size size"]) -> Float[Tensor, "size size"]:
+    return pin_constant(stiffness, "covariance of scores")

@@ -1,4 +1,4 @@
-"""Factors of symmetric matrices, and one line in words where there are none."""
+"""What a fit stands on: samples that are fit for it, factors of its matrices, and one line in words where not."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from hessgeo.grids import Extent
 
 
 class DegenerateError(ArithmeticError):
@@ -39,6 +41,38 @@ def cholesky(
         f"{what}: the data do not determine all of its {len(matrix)} unknowns: take fewer of them, more or wider "
         "spread samples, or more smoothing"
     )
+
+
+def check_samples(
+    values: Float[np.ndarray, "n m"],
+    t: Float[np.ndarray, "n 2"],
+    what: str,
+    extent: Extent | None = None,
+    *,
+    columns: int | None = 2,
+) -> None:
+    """Refuse samples that nothing can be fitted to.
+
+    Args:
+        values: numbers of each sample.
+        t: their parameters.
+        what: the numbers, for the message.
+        extent: the box that the samples must lie in, up to a rounding.
+        columns: how many numbers a sample has; any if None.
+
+    Raises:
+        ValueError: on shapes that do not match, values that are not finite, or samples outside the box.
+    """
+    if values.ndim != 2 or t.shape != (len(values), 2) or columns not in (None, values.shape[1]):
+        shapes = "shapes (n, m) and (n, 2)" if columns is None else f"shape (n, {columns})"
+        raise ValueError(f"{what} {values.shape} and t {t.shape} must both have {shapes}")
+    if not (np.isfinite(values).all() and np.isfinite(t).all()):
+        raise ValueError(f"{what} or t hold values that are not finite")
+    if extent is not None:
+        low, high = np.array(extent, dtype=float).T
+        near = 1e-9 * (high - low)
+        if (t < low - near).any() or (t > high + near).any():
+            raise ValueError(f"samples lie outside the extent {extent}")
 
 
 def check_independent(statistics: Float[np.ndarray, "n 2"], what: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from tqdm import tqdm
 
@@ -26,11 +26,15 @@ class Point(Protocol):
     def newton(self) -> tuple[Any, float]:
         """The step ``-H^-1 g`` from here, and the decrement ``g' H^-1 g / 2``."""
 
-    def moved(self, step: Any, length: float) -> Point:
+    def moved(self, step: Any, length: float) -> Any:
         """The point that lies a share ``length`` of the step from here."""
 
 
-P = TypeVar("P", bound=Point)
+# Where types are checked at run time a bound would be asked for by computing all that a point has.
+if TYPE_CHECKING:
+    P = TypeVar("P", bound=Point)
+else:
+    P = TypeVar("P")
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def _halve(
     before = point.loss
     for halving in range(halvings):
         length = 0.5**halving
-        trial: Any = point.moved(step, length)
+        trial: P = point.moved(step, length)
         # Stated as what must hold, so that a loss that is not a number fails too.
         if trial.loss <= before - 2 * armijo * length * decrement + rounding * abs(before):
             return trial

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from hessgeo.free_energies.approximation import other_count
-from hessgeo.free_energies.conjugate import fit_conjugate_map
 from hessgeo.free_energies.moments import fit_moments
 from hessgeo.free_energies.potentials import KnownPotential, exact_posterior, posterior_of_matrix
 from hessgeo.free_energies.reweighting import fit_reweighted
 from hessgeo.free_energies.spline import fit_spline
+from hessgeo.free_energies.statistics_map import fit_statistics_map
 from hessgeo.free_energies.verdict import judge
 from hessgeo.grids import Grid
 from hessgeo.numerics.factor import DegenerateError, cholesky, in_words
@@ -175,7 +175,7 @@ def test_statistics_that_tell_nothing_are_refused_in_one_line(statistics):
         if statistics == "constant"
         else np.repeat(t[:, :1] + rng.standard_normal((80, 1)), 2, axis=1)
     )
-    for fit in (fit_reweighted, fit_conjugate_map, lambda f, t: fit_moments(f, t, BOX, splines=(5, 5))):
+    for fit in (fit_reweighted, fit_statistics_map, lambda f, t: fit_moments(f, t, BOX, splines=(5, 5))):
         with pytest.raises((ValueError, ArithmeticError)) as found:
             fit(f, t)
         assert "\n" not in str(found.value)

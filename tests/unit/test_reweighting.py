@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hessgeo.free_energies import reweighting
+from hessgeo.free_energies import reweighting_problem
 from hessgeo.free_energies.reweighting import fit_reweighted
 from hessgeo.systems.solvable.curie_weiss import CurieWeiss
 from hessgeo.systems.solvable.gaussian_linear import GaussianLinear
@@ -163,8 +163,8 @@ def test_statistics_without_a_lattice_are_carried_by_a_share_of_them(monkeypatch
     f, t = draw(system, ((0, 1), (-1, 1)), 3_000)
     at = torch.from_numpy(interior(((0, 1), (-1, 1)), 4))
     whole = fit_reweighted(f, t)
-    monkeypatch.setattr(reweighting, "LARGEST_CARRIED", 750)
-    monkeypatch.setattr(reweighting, "BLOCK", 2**17)
+    monkeypatch.setattr(reweighting_problem, "LARGEST_CARRIED", 750)
+    monkeypatch.setattr(reweighting_problem, "BLOCK", 2**17)
     part = fit_reweighted(f, t)
     assert part.certificate["converged"]
     # The same minimum, by other steps; its curvature, and so the errors, from a quarter of the samples.

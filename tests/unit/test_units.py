@@ -11,11 +11,11 @@ from hessgeo.evaluation.gauge import affine_in_parameters, affine_part, align, r
 from hessgeo.evaluation.metric_scores import metric_scores
 from hessgeo.evaluation.posterior_rows import fitted_rows
 from hessgeo.free_energies.base import free_energy_dataset
-from hessgeo.free_energies.conjugate import fit_conjugate_map
 from hessgeo.free_energies.mlp import fit_mlp
 from hessgeo.free_energies.moments import fit_moments
 from hessgeo.free_energies.reweighting import fit_reweighted
 from hessgeo.free_energies.smoothness import nearest_others
+from hessgeo.free_energies.statistics_map import fit_statistics_map
 from hessgeo.grids import Grid, bilinear_weights
 from hessgeo.metrics.diagnostics import codazzi_residual, eigenvalues, positive_definite
 from hessgeo.metrics.gridded import GriddedMetric
@@ -179,7 +179,7 @@ def test_fits_to_statistics_are_the_same_in_all_units(name):
                 found["value"] = value - value.mean()
                 response = fit.hessian_response(at) * (half[:, None] * half)[:, :, None, None]
                 found["response"] = response * half / half[:, None]
-        conjugate = fit_conjugate_map(f, t, nodes=32)
+        conjugate = fit_statistics_map(f, t, nodes=32)
         found["map"] = torch.from_numpy(conjugate.matrix) * half[:, None] / half
         scale = (half[:, None] / half).flatten()
         found["map covariance"] = torch.from_numpy(conjugate.covariance) * scale[:, None] * scale

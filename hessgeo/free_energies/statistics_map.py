@@ -11,24 +11,25 @@ family itself (Prentice and Pyke 1979).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hessgeo.free_energies.influence import NodeInverse
-from hessgeo.free_energies.reweighting import Reweighting, minimise, reweighting_nodes
+from hessgeo.free_energies.reweighting_problem import Reweighting, reweighting_nodes
+from hessgeo.free_energies.standard_errors import NodeInverse
 from hessgeo.grids import Frame
-from hessgeo.numerics.factor import check_independent
+from hessgeo.numerics.factor import check_independent, check_samples
+from hessgeo.numerics.newton import minimise
 
 _STEPS, _HALVINGS = 20, 12
 _LARGEST = 30.0  # entry of a map that is not far from the identity
 _TOLERANCE = 1e-4  # of F, nats over all samples: a tenth of that of B
 
 
-class ConjugateMap(NamedTuple):
+class StatisticsMap(NamedTuple):
     """``f -> B f``, the covariance of the entries of ``B``, row by row, and the Newton decrement left, in nats."""
 
     matrix: Float[np.ndarray, "2 2"]
@@ -36,14 +37,14 @@ class ConjugateMap(NamedTuple):
     decrement: float
 
 
-def fit_conjugate_map(
+def fit_statistics_map(
     statistics: Float[np.ndarray, "n 2"],
     t: Float[np.ndarray, "n 2"],
     *,
     nodes: int = 512,
     tolerance: float = 1e-3,
     device: str = "cpu",
-) -> ConjugateMap:
+) -> StatisticsMap:
     """The most likely ``B``, by Newton's method on the loss minimised over ``F``.
 
     Args:
@@ -58,52 +59,47 @@ def fit_conjugate_map(
         ValueError: on shapes that do not match.
         ArithmeticError: if the likelihood has no maximum: the statistics tell all samples apart.
     """
-    if statistics.ndim != 2 or statistics.shape != t.shape or t.shape[1:] != (2,):
-        raise ValueError(f"statistics {statistics.shape} and t {t.shape} must both have shape (n, 2)")
+    check_samples(statistics, t, "statistics")
     check_independent(statistics, "conjugate map")
     frame = Frame.around(t)
     half = np.array(frame.half)
     profile = _Profile(statistics * half, frame.into(np.asarray(t, dtype=float)), nodes, device)
     try:
-        found = _newton(profile, tolerance)
+        found = minimise(
+            profile.at(np.eye(2), profile.start), tolerance=tolerance, max_iterations=_STEPS, armijo=0.0,
+            halvings=_HALVINGS, what="conjugate map",
+        )  # fmt: skip
     except (ArithmeticError, np.linalg.LinAlgError) as error:
         raise ArithmeticError(f"no conjugate map: {error}") from error
+    if not found.converged:
+        raise ArithmeticError(f"no conjugate map: it was not found in {_STEPS} steps")
+    covariance = np.linalg.inv(found.point.information)
     # In box units the statistics are W f, and their map W B W^-1.
     back = half / half[:, None]
     scale = back.ravel()
-    return ConjugateMap(found.matrix * back, found.covariance * np.outer(scale, scale), found.decrement)
-
-
-def _newton(profile: _Profile, tolerance: float) -> ConjugateMap:
-    b = np.eye(2)
-    at = profile.at(b, profile.start)
-    for _ in range(_STEPS):
-        step = np.linalg.solve(at.information, -at.gradient)
-        decrement = -float(at.gradient @ step) / 2
-        if decrement <= tolerance:
-            return ConjugateMap(b, np.linalg.inv(at.information), decrement)
-        if np.abs(b).max() > _LARGEST:
-            raise ArithmeticError("the statistics tell all samples apart")
-        for halving in range(_HALVINGS):
-            length = 1 / 2**halving
-            trial = b + length * step.reshape(2, 2)
-            after = profile.at(trial, at.values + length * at.follow @ step)
-            if after.loss <= at.loss:
-                break
-        else:
-            raise ArithmeticError("no step is likelier")
-        b, at = trial, after
-    raise ArithmeticError(f"it was not found in {_STEPS} steps")
+    return StatisticsMap(found.point.b * back, covariance * np.outer(scale, scale), found.decrement)
 
 
 class _Point(NamedTuple):
-    """The loss at some ``B`` and the best ``F`` for it, its derivatives by ``B`` alone, and ``dF / dB``."""
+    """A ``newton.Point``: the loss at ``B`` and the best ``F`` for it, its derivatives by ``B`` alone, ``dF / dB``."""
 
+    profile: _Profile
+    b: Float[np.ndarray, "2 2"]
     loss: float
     gradient: Float[np.ndarray, "4"]
     information: Float[np.ndarray, "4 4"]
     values: Float[np.ndarray, "node"]
     follow: Float[np.ndarray, "node 4"]
+
+    def newton(self) -> tuple[Float[np.ndarray, "4"], float]:
+        if np.abs(self.b).max() > _LARGEST:
+            raise ArithmeticError("the statistics tell all samples apart")
+        step = np.linalg.solve(self.information, -self.gradient)
+        return step, -float(self.gradient @ step) / 2
+
+    def moved(self, step: Any, length: float) -> _Point:
+        b = self.b + length * step.reshape(2, 2)
+        return self.profile.at(b, self.values + length * self.follow @ step)
 
 
 class _Profile:
@@ -123,7 +119,7 @@ class _Profile:
         """By ``B`` alone: what ``F`` gives way is taken from the second derivative."""
         statistics = self.f @ self._tensor(b).T
         problem = Reweighting(statistics, torch.ones_like(statistics[:, 0]), self.nodes, self.weight)
-        fit, _, _ = minimise(problem, self._tensor(values), _TOLERANCE, 100, progress=False)
+        fit = problem.minimise(self._tensor(values), tolerance=_TOLERANCE).point
         gradient, curvature = self.f.new_zeros(4), self.f.new_zeros(4, 4)
         cross, overlap = self.f.new_zeros(4, len(self.weight)), torch.zeros_like(fit.overlap)
         squares = (self.nodes[:, :, None] * self.nodes[:, None]).reshape(-1, 4)
@@ -141,4 +137,4 @@ class _Profile:
         follow = -NodeInverse.of(overlap, self.weight)(cross.T)
         information = curvature + cross @ follow
         loss = fit.loss - float((statistics * self.t).sum())
-        return _Point(loss, *(x.cpu().numpy() for x in (gradient, information, fit.values, follow)))
+        return _Point(self, b, loss, *(x.cpu().numpy() for x in (gradient, information, fit.values, follow)))

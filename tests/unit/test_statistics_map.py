@@ -5,8 +5,8 @@ import pytest
 
 from hessgeo.estimators.base import pull_back
 from hessgeo.estimators.reweighted import with_map_error
-from hessgeo.free_energies.conjugate import fit_conjugate_map
 from hessgeo.free_energies.reweighting import fit_reweighted
+from hessgeo.free_energies.statistics_map import fit_statistics_map
 from hessgeo.grids import Grid
 from hessgeo.learned.samples import Samples
 from hessgeo.systems.solvable.base import natural_coordinates
@@ -31,7 +31,7 @@ def samples(system, count, box, seed=0):
 )
 def test_mixed_statistics_are_mapped_back(system, box):
     f, t = samples(system, 2000, box)
-    found = fit_conjugate_map(f @ MIXED.T, t, nodes=256)
+    found = fit_statistics_map(f @ MIXED.T, t, nodes=256)
     error = (found.matrix @ MIXED - np.eye(2)) @ np.linalg.inv(MIXED)
     # Four numbers, four deviations: odds of 3e-4.
     assert np.all(np.abs(error).ravel() < 4 * np.sqrt(np.diag(found.covariance)))
@@ -43,7 +43,7 @@ def test_the_error_falls_with_the_root_of_the_number_of_samples_and_is_stated():
     system, errors, stated = CurieWeiss(20), [], []
     for count in (400, 3200):
         runs = [
-            fit_conjugate_map(f, t, nodes=256)
+            fit_statistics_map(f, t, nodes=256)
             for f, t in (samples(system, count, BOX, seed) for seed in range(12))
         ]
         errors.append(np.sqrt(np.mean([(run.matrix - np.eye(2)) ** 2 for run in runs])))
@@ -57,7 +57,7 @@ def test_noise_in_a_statistic_shrinks_it():
     # A likelihood has no use for what does not depend on t: of f + noise it keeps the regression of f on it.
     f, t = samples(GaussianLinear(np.eye(2) * 3, noise=1.0), 4000, ((-1, 1), (-1, 1)))
     noise = np.random.default_rng(1).standard_normal(f.shape) * 3
-    found = fit_conjugate_map(f + noise, t, nodes=256)
+    found = fit_statistics_map(f + noise, t, nodes=256)
     # Variances at one t: 9 of f, 9 of the noise.
     error = np.abs(found.matrix - np.eye(2) / 2).ravel()
     assert np.all(error < 4 * np.sqrt(np.diag(found.covariance)))
@@ -69,7 +69,7 @@ def test_bars_hold_the_error_of_the_map():
     for seed in range(16):
         f, t = samples(system, 1500, BOX, seed)
         data = Samples(f, t, grid, natural_coordinates("K", "h"), "exchangeable")
-        found = fit_conjugate_map(f, t, nodes=256)
+        found = fit_statistics_map(f, t, nodes=256)
         fit = fit_reweighted(f @ found.matrix.T, t, nodes=256)
         estimate = pull_back(fit, data)
         z = estimate.metric - truth
@@ -83,6 +83,6 @@ def test_bars_hold_the_error_of_the_map():
 def test_what_has_no_map_is_refused():
     f, t = samples(CurieWeiss(20), 100, BOX)
     with pytest.raises(ValueError, match="must both have shape"):
-        fit_conjugate_map(f[:50], t)
+        fit_statistics_map(f[:50], t)
     with pytest.raises(ArithmeticError, match="no conjugate map"):
-        fit_conjugate_map(40 * t, t)
+        fit_statistics_map(40 * t, t)

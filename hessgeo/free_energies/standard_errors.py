@@ -41,7 +41,7 @@ class NodeInverse:
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class StandardErrors:
     """Standard errors of anything that the density of states tells.
 
     A quantity whose own weights are ``X_b`` for the statistic ``b`` changes with a sample by ``I = X + Q H^+ C``, with

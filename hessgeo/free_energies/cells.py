@@ -1,4 +1,4 @@
-"""Strata of samples: cells of the parameter plane, each no wider than what one sample can tell, and what they hold."""
+"""Cells of samples in the parameter plane, each no wider than what one sample can tell, and what they hold."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WIDEST = 1.0  # of a cell, in standard deviations of an estimate of t from one 
 
 
 @dataclass(frozen=True)
-class Strata:
+class Cells:
     """Cells of samples, by halving the widest until all are narrow.
 
     Attributes:
@@ -37,7 +37,7 @@ class Strata:
     width: Float[np.ndarray, "cell"]
 
     @classmethod
-    def of(cls, t: Float[np.ndarray, "n 2"], statistics: Float[np.ndarray, "n 2"], *, largest: int) -> Strata:
+    def of(cls, t: Float[np.ndarray, "n 2"], statistics: Float[np.ndarray, "n 2"], *, largest: int) -> Cells:
         """Halve cells, at the median along their longer side, down to width 1 or to ``largest`` cells."""
         ticket = itertools.count()
 
@@ -59,7 +59,7 @@ class Strata:
         return cls._describe(t, statistics, narrow + [members for *_, members in cells])
 
     @classmethod
-    def _describe(cls, t: np.ndarray, statistics: np.ndarray, cells: list[np.ndarray]) -> Strata:
+    def _describe(cls, t: np.ndarray, statistics: np.ndarray, cells: list[np.ndarray]) -> Cells:
         means, spreads, metrics = zip(*[_moments(t[of], statistics[of]) for of in cells], strict=True)
         return cls(
             centre=np.stack(means)[:, :2],
