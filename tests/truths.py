@@ -1,8 +1,10 @@
-"""What every solvable system has to meet, as checks that the tests of each system share."""
+"""What every solvable system has to meet, as checks that tests share; other ways to numbers that are solved for."""
 
 import itertools
 
 import numpy as np
+import torch
+from scipy.integrate import solve_bvp
 
 
 def all_states(shape, *, values=(-1, 1)):
@@ -81,3 +83,40 @@ def assert_batches_do_not_matter(system, points, *, seed=3):
     np.testing.assert_array_equal(system.sample(points, index, seed), together)
     assert np.any(system.sample(points, index, seed + 1) != together)
     assert np.any(system.sample(points, index + 1, seed) != together)
+
+
+def boundary_value_geodesic(metric, guess, *, tolerance=1e-8, max_nodes=20_000):
+    """Length of a geodesic of a density's metric by collocation, which knows no grids, chains or Newton's energy.
+
+    With ``phi`` the logarithm of the cost of a step, a geodesic run through at constant Euclidean speed obeys
+    the equation of a ray in a medium of refractive index ``exp(phi)``,
+
+        x'' = |x'|^2 grad phi - <grad phi, x'> x',    s' = exp(phi) |x'|.
+
+    Which local minimum is found lies with the guess, a path at constant Euclidean speed or nearly.
+    """
+    path = guess.detach().cpu().numpy().astype(float)
+    d = path.shape[1]
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
+    total = along[-1]
+    time = along / total
+    velocity = np.gradient(path, time, axis=0)
+
+    def equation(_, y):
+        x, v = torch.from_numpy(y[:d].T.copy()), y[d : 2 * d].T
+        phi, slope = (values.numpy() for values in metric.log_speed_and_gradient(x))
+        square = (v**2).sum(axis=1, keepdims=True)
+        force = square * slope - (slope * v).sum(axis=1, keepdims=True) * v
+        rate = np.exp(phi) * np.sqrt(square[:, 0])
+        return np.concatenate([v.T, force.T, rate[None]])
+
+    def ends(first, last):
+        return np.concatenate([first[:d] - path[0], last[:d] - path[-1], first[2 * d :]])
+
+    lengths = metric.segment_lengths(guess[:-1], guess[1:]).cpu().numpy()
+    arc = np.concatenate([[0.0], np.cumsum(lengths)])
+    start = np.concatenate([path.T, velocity.T, arc[None]])
+    found = solve_bvp(equation, ends, time, start, tol=tolerance, max_nodes=max_nodes)
+    assert found.status == 0
+    assert found.rms_residuals.max() < tolerance
+    return found.y[:d].T, float(found.y[2 * d, -1])

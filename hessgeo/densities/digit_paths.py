@@ -23,22 +23,6 @@ from hessgeo.models.digits import Digits
 PATHS = ("straight", "graph", "geodesic")
 
 
-class DecodedDensity(Density):
-    """A density of images, on the plane of their principal components: ``p(decode(z))``, not normalised there.
-
-    Args:
-        base: the density of flat images.
-        space: the components.
-    """
-
-    def __init__(self, base: Density, space: PrincipalSpace) -> None:
-        self.base, self.space, self.dimension = base, space, space.dimension
-
-    def log_prob(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        """See ``Density``."""
-        return self.base.log_prob(self.space.decode(x))
-
-
 def fit_mixture(points: Float[Tensor, "n d"], *, components: int, floor: float, seed: int) -> GaussianMixture:
     """Gaussian mixture with full covariances by expectation maximisation (scikit-learn).
 
@@ -90,7 +74,7 @@ def digit_coordinates(
     return space, space.encode(train), space.encode(test)
 
 
-def draw_pairs(labels: Int[np.ndarray, "n"], count: int, seed: int) -> Int[np.ndarray, "count 2"]:
+def unlike_pairs(labels: Int[np.ndarray, "n"], count: int, seed: int) -> Int[np.ndarray, "count 2"]:
     """Pairs of different points with different labels, drawn at random."""
     generator = np.random.default_rng(seed)
     pairs: list[np.ndarray] = []
@@ -149,7 +133,7 @@ def compare_paths(
     graph = geodesic_graph(array, neighbour_edges(array, neighbours), metric)
     # Of the largest component, since only there a path is sure to exist.
     largest = np.flatnonzero(graph.components == np.bincount(graph.components).argmax())
-    chosen = largest[draw_pairs(labels[largest], pairs, seed)]
+    chosen = largest[unlike_pairs(labels[largest], pairs, seed)]
     columns: dict[str, list] = {name: [] for name in (
         "image", "length", "mean_log_prob", "least_log_prob", "mean_model_log_prob", "least_model_log_prob", "vertices",
         "converged",

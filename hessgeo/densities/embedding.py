@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
@@ -61,17 +57,15 @@ def embeddings(
 ) -> dict[str, Picture]:
     """Pictures in the plane from geodesic distances, and from Euclidean ones by the usual methods.
 
-    UMAP is among them where it is installed.
-
     Args:
         points: the data.
         geodesic: their distances in the metric of a density.
-        neighbours: of the graph of Isomap and UMAP.
+        neighbours: of the graph of Isomap.
         seed: of the methods that draw.
     """
     distances, _ = finite(geodesic)
     euclidean = cdist(points, points)
-    pictures: dict[str, Picture] = {
+    return {
         "geodesic, classical": classical_scaling(distances),
         "geodesic, stress": stress_scaling(distances, seed=seed),
         "geodesic, t-SNE": neighbour_map(distances, seed=seed),
@@ -79,10 +73,6 @@ def embeddings(
         "Isomap": Isomap(n_neighbors=neighbours).fit_transform(points),
         "Euclidean, t-SNE": neighbour_map(euclidean, seed=seed),
     }
-    if importlib.util.find_spec("umap") is not None:
-        umap: Callable = importlib.import_module("umap").UMAP
-        pictures["UMAP"] = umap(n_neighbors=neighbours, random_state=seed).fit_transform(points)
-    return pictures
 
 
 def embedding_scores(

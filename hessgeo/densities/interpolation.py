@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from hessgeo.densities.base import Density
-from hessgeo.geodesics.chains import refine, resample
+from hessgeo.geodesics.chains import refine, resample, straight_path
 from hessgeo.geodesics.graphs import MetricGraph
 from hessgeo.metrics.conformal import DensityMetric
 
@@ -36,12 +35,6 @@ class Interpolation:
     vertices: int
     lengths: tuple[float, float, float]
     converged: bool
-
-
-def straight_path(start: Float[Tensor, "d"], end: Float[Tensor, "d"], count: int) -> Float[Tensor, "n d"]:
-    """Points at equal Euclidean distances on the segment between two."""
-    share = torch.linspace(0, 1, count, dtype=start.dtype, device=start.device)[:, None]
-    return start + share * (end - start)
 
 
 def interpolate(
@@ -74,17 +67,18 @@ def interpolate(
     """
     (vertices,) = graph.paths(source, [target])
     chain = torch.from_numpy(graph.points[vertices])
-    line = straight_path(chain[0], chain[-1], refined)
-    options: dict[str, Any] = {"count": refined, "tolerance": tolerance, "max_iterations": max_iterations}
-    results = [refine(path, metric, **options) for path in (chain, line)]
-    best = min(results, key=lambda result: result.length)
+    found = refine(chain, metric, count=refined, tolerance=tolerance, max_iterations=max_iterations)
     return Interpolation(
         straight=straight_path(chain[0], chain[-1], count),
         graph=resample(chain, metric, count),
-        geodesic=resample(best.points, metric, count),
+        geodesic=resample(found.points, metric, count),
         vertices=len(vertices),
-        lengths=(results[1].start_length, results[0].start_length, best.length),
-        converged=best.converged,
+        lengths=(
+            metric.length(straight_path(chain[0], chain[-1], refined)),
+            found.start_length,
+            found.length,
+        ),
+        converged=found.converged,
     )
 
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from scipy.optimize import minimize_scalar
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
 from hessgeo.densities.base import Density
 
@@ -90,9 +91,8 @@ class IsotropicMixture(Density):
         self.centres, self.width, self.weights = centres, float(width), weights / weights.sum()
 
     def _terms(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
-        distance = torch.cdist(x, self.centres, compute_mode="donot_use_mm_for_euclid_dist")
         constant = -self.dimension * (math.log(self.width) + math.log(2 * math.pi) / 2)
-        return constant + self.weights.log() - distance.square() / (2 * self.width**2)
+        return constant + self.weights.log() - _squares(x, self.centres) / (2 * self.width**2)
 
     def _blocks(self, x: Float[Tensor, "*batch d"]) -> tuple[Tensor, ...]:
         return x.reshape(-1, self.dimension).split(max(1, BLOCK // len(self.centres)))
@@ -115,6 +115,14 @@ class IsotropicMixture(Density):
         component = torch.multinomial(self.weights, n, replacement=True, generator=generator)
         normal = torch.randn((n, self.dimension), generator=generator, dtype=self.centres.dtype)
         return self.centres[component] + self.width * normal
+
+
+def _squares(x: Float[Tensor, "n d"], y: Float[Tensor, "k d"]) -> Float[Tensor, "n k"]:
+    """Squared distances, from differences: those from products lose the digits of near points."""
+    if unpack_dual(x).tangent is None:
+        return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").square()
+    # torch cannot differentiate its own, faster function forward, as metrics are.
+    return (x[:, None] - y).square().sum(dim=-1)
 
 
 class TwistedDensity(Density):
@@ -171,7 +179,7 @@ def likeliest_bandwidth(points: Float[Tensor, "n d"]) -> float:
     n, d = points.shape
     if n < 3:
         raise ValueError(f"{n} points do not determine a bandwidth: at least 3 are needed")
-    squared = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist").square()
+    squared = _squares(points, points)
     squared.fill_diagonal_(math.inf)
     nearest = squared.min(dim=1).values.sqrt().mean().item()
     if nearest == 0:

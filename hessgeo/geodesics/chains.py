@@ -45,6 +45,12 @@ class RefinedPath:
     local: bool
 
 
+def straight_path(start: Float[Tensor, "d"], end: Float[Tensor, "d"], count: int) -> Float[Tensor, "n d"]:
+    """Points at equal Euclidean distances on the segment between two."""
+    share = torch.linspace(0, 1, count, dtype=start.dtype, device=start.device)[:, None]
+    return start + share * (end - start)
+
+
 def resample(
     path: Float[Tensor, "m d"], metric: DensityMetric, count: int, *, nodes: int | None = 4
 ) -> Float[Tensor, "n d"]:
@@ -184,7 +190,7 @@ def refine(
         path - path[0] - ((path - path[0]) @ chord / chord.square().sum().clamp(min=1e-300))[:, None] * chord
     )
     if off.norm(dim=1).max() > _STRAIGHT * chord.norm():
-        starts.append(path[0] + torch.linspace(0, 1, count).to(path)[:, None] * chord)
+        starts.append(straight_path(path[0], path[-1], count))
     found = [_refined(start, metric, count, nodes, tolerance, max_iterations, rounds) for start in starts]
     points, least, residual, judged, _ = min(found, key=lambda result: result[1])
     lengths = [result[1] for result in found]

@@ -14,7 +14,6 @@ from hessgeo.metrics.base import Metric, as_metric
 from hessgeo.numerics.quadrature import MEASURED, TOLERANCE, Integrals, gauss_legendre, integrate
 
 MetricLike = Metric | Callable[[Tensor], Tensor]
-Gradient = Callable[[Tensor], Tensor]
 
 
 CELLS = 160  # of a whole curve, at least, each of 15 nodes, before any is halved
@@ -269,27 +268,6 @@ def energy(points: Float[Tensor, "m n 2"], metric: MetricLike, *, nodes: int = 1
         ValueError: if a curve has fewer than two points.
     """
     return Curves.polyline(points).energy(metric, nodes=nodes)
-
-
-def symmetrised_kl_energy(points: Float[Tensor, "m n 2"], gradient: Gradient) -> Float[Tensor, "m"]:
-    """Energy of polylines in a Hessian metric, from the gradient of its potential alone.
-
-    For ``g = grad^2 F`` the sum of symmetrised KL divergences between neighbours,
-    ``(n - 1) sum_k <t_{k+1} - t_k, grad F(t_{k+1}) - grad F(t_k)>``, is the energy of the polyline exactly, the metric
-    averaged over each segment: no Hessian is needed, and no quadrature.
-
-    Args:
-        points: of each curve in parameter units, endpoints included.
-        gradient: ``t -> grad F(t)``, the same leading shape; ``F`` must be convex on the curve.
-
-    Returns:
-        Energy of each curve, in nats. Non-negative if ``F`` is convex.
-
-    Raises:
-        ValueError: if a curve has fewer than two points.
-    """
-    steps = Curves.polyline(points).coefficients[:, :, 1]
-    return steps.shape[1] * (steps * gradient(points).diff(dim=1)).sum(dim=(1, 2))
 
 
 def equidistant(points: Float[Tensor, "m n 2"], metric: MetricLike, count: int) -> Float[Tensor, "m count 2"]:

@@ -46,9 +46,8 @@ class Metric(ABC):
     def slope(self, t: Float[Tensor, "*batch 2"]) -> tuple[Tensor, Float[Tensor, "*batch 2 2 2"]]:
         """The metric and ``[..., i, j, k] = d_k g_ij``, by forward differentiation of ``__call__``."""
         t = t.contiguous()  # torch refuses to differentiate along views that share their memory
-        along = _axes(t)
-        value, in_a = torch.func.jvp(self, (t,), (along[0],))
-        return value, torch.stack([in_a, torch.func.jvp(self, (t,), (along[1],))[1]], dim=-1)
+        parts = [torch.func.jvp(self, (t,), (axis,)) for axis in _axes(t)]
+        return parts[0][0], torch.stack([slope for _, slope in parts], dim=-1)
 
     def jet(self, t: Float[Tensor, "*batch 2"]) -> MetricJet:
         """The metric with its first and second derivatives, by nested forward differentiation of ``__call__``."""
@@ -130,10 +129,8 @@ def stack_jet(
     return MetricJet(value, torch.stack(first, dim=-1), torch.stack(rows, dim=-2))
 
 
-def _axes(t: Tensor) -> tuple[Tensor, Tensor]:
-    first, second = torch.zeros_like(t), torch.zeros_like(t)
-    first[..., 0], second[..., 1] = 1.0, 1.0
-    return first, second
+def _axes(t: Tensor) -> tuple[Tensor, ...]:
+    return tuple(axis.expand_as(t).contiguous() for axis in torch.eye(t.shape[-1]).to(t))
 
 
 def _difference_jet(metric: Metric, t: Tensor, h: float) -> MetricJet:

@@ -69,11 +69,6 @@ class PullbackMetric(Metric):
         return jacobian.mT @ jacobian
 
 
-def jacobian_by_point(features: FeatureMap, t: Float[Tensor, "n 2"]) -> Float[Tensor, "n d 2"]:
-    """``d f / d t`` of a map of single points, ``(2,) -> (d,)``, by ``torch.func.jacfwd`` over the batch."""
-    return torch.func.vmap(torch.func.jacfwd(features))(t)
-
-
 @dataclass(frozen=True)
 class FeatureMetric:
     """The pull-back metric of features that are known at the nodes of a grid.

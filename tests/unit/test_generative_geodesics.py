@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import erfi
+from truths import boundary_value_geodesic
 
 from hessgeo.densities.base import Density
-from hessgeo.densities.boundary_value import solve_geodesic
 from hessgeo.densities.convergence import (
     compare_draws,
     fitted_slope,
@@ -19,6 +19,7 @@ from hessgeo.densities.convergence import (
 from hessgeo.densities.experiments import reference_geodesic
 from hessgeo.densities.mixtures import GaussianMixture
 from hessgeo.densities.toys import HORSESHOE_BOX, HORSESHOE_ENDS, horseshoe
+from hessgeo.geodesics import geodesics
 from hessgeo.geodesics.chains import energy_and_gradient, refine, resample
 from hessgeo.geodesics.graphs import connecting_radius, epsilon_edges, geodesic_graph, neighbour_edges
 
@@ -129,11 +130,15 @@ def test_a_refined_path_comes_to_the_half_circle_at_second_order():
     assert (radius / radius[0] - 1).abs().max().item() < 1e-4
 
 
-def test_the_geodesic_equation_gives_the_hyperbolic_distance():
-    solved = solve_geodesic(HALF_PLANE, refine(line(), HALF_PLANE, count=33).points)
-    assert solved.converged
-    assert solved.residual < 1e-8
-    assert solved.length == pytest.approx(DISTANCE, rel=1e-9)
+def test_geodesics_of_a_density_are_those_of_its_differential_equation():
+    _, length = boundary_value_geodesic(HALF_PLANE, refine(line(), HALF_PLANE, count=33).points)
+    assert length == pytest.approx(DISTANCE, rel=1e-9)
+    # A kernel estimate, whose distances torch cannot differentiate forward by its own function.
+    metric = metric_of(horseshoe(), math.log(0.3), math.log(0.1))
+    found = geodesics(metric, SHOE_ENDS[:1], SHOE_ENDS[1:], points=65, box=HORSESHOE_BOX, grid_nodes=25)
+    assert found.reasons() == [None]
+    _, length = boundary_value_geodesic(metric, found.points[0])
+    assert found.length.item() == pytest.approx(length, rel=1e-9)
 
 
 def test_the_gradient_of_the_energy_is_that_of_its_differences():
@@ -361,10 +366,23 @@ def test_the_reference_is_shorter_than_every_graph_and_solves_its_equation():
     metric = metric_of(horseshoe(), math.log(0.3), math.log(0.05))
     path, length, residual = reference_geodesic(metric, SHOE_ENDS, HORSESHOE_BOX, spacing=0.1)
     assert residual < 1e-8
+    steps = metric.segment_lengths(path[:-1], path[1:])
+    assert (steps.max() / steps.min()).item() == pytest.approx(
+        1, abs=1e-3
+    )  # equal arcs, whose chords bend alike
     assert length == pytest.approx(metric.length(path, nodes=8), rel=1e-3)  # 64 chords
     assert length < metric.length(path, nodes=8)
     # The density is the same left and right.
-    torch.testing.assert_close(path.flip(0) * torch.tensor([-1.0, 1.0]), path, rtol=0, atol=1e-4)
+    torch.testing.assert_close(path.flip(0) * torch.tensor([-1.0, 1.0]), path, rtol=0, atol=1e-6)
+
+
+def test_a_reference_that_is_not_certified_is_an_error(monkeypatch):
+    rough = geodesics(HALF_PLANE, ENDS[:1], ENDS[1:], points=8, max_iterations=1, grid_starts=False)
+    monkeypatch.setattr("hessgeo.densities.experiments.geodesics", lambda *_, **options: rough)
+    with pytest.raises(
+        ArithmeticError, match=r"the geodesic from \[-1.0, 0.5\] to \[1.2, 1.0\]: Newton's decrement"
+    ):
+        reference_geodesic(HALF_PLANE, ENDS, HORSESHOE_BOX)
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ def test_clustering(saved):
 
 
 def test_embedding(saved):
-    names = ["geodesic, classical", "PCA", "Isomap", "UMAP"]
+    names = ["geodesic, classical", "PCA", "Isomap", "Euclidean, t-SNE"]
     scores = {name: ("method", np.linspace(0.5, 0.9, 4)) for name in generative_embedding.SCORES}
     picture = np.random.default_rng(0).standard_normal((4, 20, 2))
     data = {"picture": (("method", "node", "axis"), picture), "label": ("node", np.arange(20) % 10), **scores}
