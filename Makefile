@@ -11,7 +11,7 @@ SNAKEMAKE := snakemake --cores $(CORES)
 MANY := --max-jobs-per-timespan 1000/10s
 TINY := --configfile workflow/studies/tiny.yaml
 SNAKEFILES := Snakefile workflow/rules
-PYTHON_CODE := setup.py hessgeo workflow/scripts benchmarks tests
+PYTHON_CODE := setup.py hessgeo workflow/scripts benchmarks examples tests
 # Each process runs a test at a time; the workflow's own tests start jobs beside them.
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 4
 

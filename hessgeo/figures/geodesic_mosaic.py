@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 
 from hessgeo.figures import style
-from hessgeo.figures.mosaic import canvas, tile_side
+from hessgeo.figures.mosaic import show_mosaic
 from hessgeo.grids import Grid
 
 GEODESIC, LINE = "#20d5ff", "white"
@@ -54,10 +54,7 @@ def draw(
     figure, (left, right) = style.map_row(
         2, style.height_ratio(a, b), width=style.DOUBLE_COLUMN, top=0.52, bottom=0.62
     )
-    picture = canvas(images, nodes.shape)
-    grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if picture.ndim == 2 else {}
-    look = style.smoothing(tile_side(nodes), images.shape[1:])
-    left.imshow(picture, extent=style.pixel_extent(a, b), aspect="equal", interpolation=look, **grey)
+    show_mosaic(left, images, nodes, grid)
     style.draw_boundaries(left, boundaries, colour="#ffd400", width=0.8)
     logarithm = np.log10(largest_eigenvalue)
     image = style.show_field(right, logarithm, a, b, cmap=style.RIDGE, norm=style.linear_norm(logarithm))

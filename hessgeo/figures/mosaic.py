@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Int, UInt8
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hessgeo.figures import style
@@ -78,10 +79,7 @@ def draw(
         raise ValueError(f"{len(images)} images do not fill {nodes.shape} tiles, which are {nodes.size}")
     a, b = grid.axes
     figure, (axes,) = style.map_row(1, style.height_ratio(a, b), width=style.DOUBLE_COLUMN, top=0.08)
-    picture = canvas(images, nodes.shape)
-    grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if picture.ndim == 2 else {}
-    look = style.smoothing(tile_side(nodes), images.shape[1:])
-    axes.imshow(picture, extent=style.pixel_extent(a, b), aspect="equal", interpolation=look, **grey)
+    show_mosaic(axes, images, nodes, grid)
     style.draw_boundaries(axes, boundaries, colour="#ffd400", width=1.1)
     style.label_parameters(axes)
     column, row = np.indices(nodes.shape)
@@ -95,6 +93,16 @@ def draw(
         }
     )
     return figure, table
+
+
+def show_mosaic(
+    axes: Axes, images: UInt8[np.ndarray, "m h w c"], nodes: Int[np.ndarray, "ta tb"], grid: Grid
+) -> None:
+    """Draw all tiles over the box of a grid; see ``draw``."""
+    picture = canvas(images, nodes.shape)
+    grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if picture.ndim == 2 else {}
+    look = style.smoothing(tile_side(nodes), images.shape[1:])
+    axes.imshow(picture, extent=style.pixel_extent(*grid.axes), aspect="equal", interpolation=look, **grey)
 
 
 def canvas(

@@ -58,11 +58,11 @@ def draw(
         raise ValueError(f"labels {missing} of the map are not among the phases")
     if len(medoids) != len(entries[:SHOWN]):
         raise ValueError(f"{len(medoids)} medoids do not show the {len(entries[:SHOWN])} largest phases")
-    colours = _colours([phase["label"] for phase in entries])
+    colours = colours_of([phase["label"] for phase in entries])
     ratio = min(style.height_ratio(a, b), 2.0)
     figure = Figure(figsize=(style.DOUBLE_COLUMN, 0.72 + 3.1 * ratio))
     axes = style.place(figure, 0.5, 0.52, 3.1, 3.1 * ratio)
-    _draw_map(axes, label, a, b, colours)
+    draw_map(axes, label, a, b, colours)
     style.draw_boundaries(axes, phases["boundaries"])
     corners = np.array([corner["point"] for corner in phases["triple_points"]], dtype=float).reshape(-1, 2)
     if len(corners):
@@ -72,7 +72,7 @@ def draw(
     return figure, _table(entries)
 
 
-def _colours(labels: Sequence[int]) -> dict[int, Colour]:
+def colours_of(labels: Sequence[int]) -> dict[int, Colour]:
     """Colour-blind-safe colours, largest phase first; from the eleventh on, paler ones of the same hues."""
     safe = [to_rgb(colour) for colour in sns.color_palette("colorblind")]
     pale = [tuple(0.45 * channel + 0.55 for channel in colour) for colour in safe]
@@ -80,7 +80,7 @@ def _colours(labels: Sequence[int]) -> dict[int, Colour]:
     return {label: cycle[k % len(cycle)] for k, label in enumerate(labels)}
 
 
-def _draw_map(
+def draw_map(
     axes: Axes,
     label: Int[np.ndarray, "a b"],
     a: np.ndarray,

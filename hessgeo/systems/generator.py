@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, Shaped, UInt8
 
 from hessgeo.systems.generator_trial import try_generator
+from hessgeo.systems.images import eight_bits
 from hessgeo.systems.onnx_header import OnnxHeader, read_onnx_header
 from hessgeo.systems.sliced import Conditions, SlicedSystem
 from hessgeo.systems.slices import LatentSlice
@@ -130,12 +131,7 @@ class GeneratorSystem(SlicedSystem):
         """Pixels ``round(255 clip((x - low) / (high - low), 0, 1))``; eight bits are pixels already."""
         if values.dtype == np.uint8:
             return values.transpose(0, 2, 3, 1)
-        pixels = np.empty((len(values), *values.shape[2:], values.shape[1]), np.uint8)
-        # In double precision, but one image at a time.
-        for image, shown in zip(values, pixels, strict=True):
-            unit = np.clip((image.astype(np.float64) - self.low) / (self.high - self.low), 0, 1)
-            shown[:] = np.round(255 * unit).transpose(1, 2, 0)
-        return pixels
+        return np.stack([eight_bits(image, self.low, self.high).transpose(1, 2, 0) for image in values])
 
 
 def load_generator(

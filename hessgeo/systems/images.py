@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from hessgeo.weights.files import open_file
@@ -16,6 +16,18 @@ MODES = {1: "L", 3: "RGB"}
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")  # of PIL, which for others may start a program
 # Modes of PIL; others would be clipped, not scaled.
 EIGHT_BITS = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr", "CMYK")
+
+
+def eight_bits(image: Float[np.ndarray, "*shape"], low: float, high: float) -> UInt8[np.ndarray, "*shape"]:
+    """Pixels ``round(255 clip((x - low) / (high - low), 0, 1))``, in double precision.
+
+    Args:
+        image: one image, so that no more is held in double precision at once.
+        low: the value of black.
+        high: the value of full intensity.
+    """
+    unit = np.clip((image.astype(np.float64) - low) / (high - low), 0, 1)
+    return np.round(255 * unit).astype(np.uint8)
 
 
 def load_image(

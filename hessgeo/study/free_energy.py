@@ -1,0 +1,96 @@
+"""The free energy of a study: on its nodes as it was fitted, between them by its own splines."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from hessgeo.free_energies.base import FreeEnergy as Fitted
+from hessgeo.free_energies.spline import SplineFreeEnergy
+from hessgeo.numerics.bsplines import SplineBasis
+from hessgeo.study.parts import Parts
+from hessgeo.study.shown import Shown, box, finished, judged
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+class FreeEnergy(Shown, Fitted):
+    """A fitted ``F(t)``, nats per ``N``; only ``F`` modulo an affine function of ``t`` is determined.
+
+    ``value``, ``gradient``, ``hessian`` and ``third`` take points as an array, a list or a tensor, and give the same
+    kind back, lists as arrays.
+
+    Args:
+        parts: of the study.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self.grid, self._dataset = parts.grid, parts.free_energy
+        self.resolution, self.certificate = parts.resolution, parts.certificate
+
+    @cached_property
+    def _splines(self) -> SplineFreeEnergy:
+        if "coefficients" not in self._dataset:
+            raise ValueError("of an MLP the nodes alone are kept: see to_xarray()")
+        coefficients = torch.from_numpy(self._dataset["coefficients"].to_numpy())
+        basis = SplineBasis.over(self.grid.extent, (coefficients.shape[0], coefficients.shape[1]))
+        unknown = torch.full((1, 1), torch.nan, dtype=torch.float64)
+        return SplineFreeEnergy(
+            basis, coefficients, unknown, resolution=self.resolution, certificate=self.certificate
+        )
+
+    def value(self, t: Any) -> Any:
+        """``F(t)`` at points ``(*batch, 2)``, nats per ``N``."""
+        return _like(t, self._splines.value(_tensor(t)))
+
+    def gradient(self, t: Any) -> Any:
+        """``grad F(t)``."""
+        return _like(t, self._splines.gradient(_tensor(t)))
+
+    def hessian(self, t: Any) -> Any:
+        """``grad^2 F(t)``, the Fisher metric per ``N`` as it was fitted, positive definite or not."""
+        return _like(t, self._splines.hessian(_tensor(t)))
+
+    def third(self, t: Any) -> Any:
+        """Third derivatives."""
+        return _like(t, self._splines.third(_tensor(t)))
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """See ``Shown``."""
+        facts = {"free energy": f"on {box(self.grid)}", "N": f"{self.resolution:.4g}"}
+        if "mean_divergence" in self.certificate:
+            facts["KL of the fit"] = f"{self.certificate['mean_divergence']:.3g} nats"
+        if "explained_divergence" in self.certificate:
+            facts["by noise"] = f"{self.certificate['explained_divergence']:.3g} nats"
+        if "coefficients" in self._dataset:
+            facts["splines"] = " x ".join(map(str, self._dataset["coefficients"].shape))
+        return {**facts, "verdict": judged(self.verdict)}
+
+    def draw(self) -> tuple[Figure, pd.DataFrame]:
+        """The figure and the numbers in it."""
+        from hessgeo.figures import free_energy
+
+        return free_energy.draw(self._dataset)
+
+    def plot(self) -> Figure:
+        """``F`` without its affine part, as a surface and as contours."""
+        return finished(self.draw()[0], self.verdict)
+
+    def to_xarray(self) -> xr.Dataset:
+        """On dims ``(a, b)``: ``free_energy``, ``gradient``, ``fisher_metric``, ``third``, and their errors."""
+        return self._dataset.copy()
+
+
+def _tensor(t: Any) -> torch.Tensor:
+    return torch.as_tensor(t if isinstance(t, torch.Tensor) else np.asarray(t, dtype=float)).double()
+
+
+def _like(t: Any, found: torch.Tensor) -> Any:
+    return found if isinstance(t, torch.Tensor) else found.numpy()

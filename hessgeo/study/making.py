@@ -1,0 +1,195 @@
+"""From functions, embeddings or a folder to a study."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import isqrt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hessgeo.study.study import Study
+
+if TYPE_CHECKING:
+    from hessgeo.grids import Extent
+    from hessgeo.study.parts import Computed
+
+Section = Mapping[str, Any] | None
+
+
+def map(
+    generate: Callable[[Any], Any],
+    embed: Callable[[Any], Any] | None = None,
+    *,
+    anchors: Any,
+    extent: Extent | None = None,
+    grid: tuple[int, int] | None = None,
+    normalisation: str | None = None,
+    output_range: tuple[float, float] | None = None,
+    seed: int | None = None,
+    name: str = "study",
+    posterior: Section = None,
+    free_energy: Section = None,
+    phases: Section = None,
+    geodesics: Section = None,
+) -> Study:
+    """Map the plane of latents through three anchors: images, features, free energy, metric and phases.
+
+        study = hessgeo.map(generate, embed, anchors=hessgeo.random_anchors(3, (100, 1, 1)))
+
+    The two functions take and give batches of numpy or of torch, on whatever device; as many are made at once as fit
+    into memory. What is left out is as in the workflow by default.
+
+    Args:
+        generate: latents ``(n, *latent)``, single precision, to images ``(n, H, W, C)``, ``(n, C, H, W)`` or
+            ``(n, H, W)`` of one or three channels: of eight bits, or floats in [0, 1] or [-1, 1].
+        embed: images, as ``generate`` gives them, to features ``(n, d)``, whose norm does not count. The pixels of
+            the images if left out.
+        anchors: the latents at ``(0, 0)``, ``(1, 0)`` and ``(0, 1)``, ``(3, *latent)``.
+        extent: ``((a_min, a_max), (b_min, b_max))``.
+        grid: nodes along ``a`` and ``b``; each gets a sample.
+        normalisation: what brings a latent back to the noise a model knows: ``sphere``, ``std``, ``anchors``, ``none``.
+        output_range: values of black and of full intensity of float images, where they cannot be told.
+        seed: of the sources that the resolution is chosen by.
+        name: of the study.
+        posterior: entries of that section of a study, checked as in a configuration file.
+        free_energy: the same.
+        phases: the same.
+        geodesics: the same, of paths that are asked for later.
+
+    Raises:
+        SettingsError: one line for each entry that is not allowed.
+        ValueError: one line, if a function or what it gives cannot be used.
+        NotConvergedError: if the fit has not converged.
+    """
+    from hessgeo.pipeline.loading import latent_plane
+    from hessgeo.study.functions import Function, to_numpy
+    from hessgeo.study.parts import Computed
+    from hessgeo.study.sampling import sample
+    from hessgeo.study.settings import grid_of, study_settings
+    from hessgeo.systems.latent_files import plane_fault
+
+    plane = _given(extent=extent, normalisation=normalisation)
+    sections = {"posterior": posterior, "free_energy": free_energy, "phases": phases, "geodesics": geodesics}
+    settings = study_settings({"slice": plane, "sampling": _given(grid=grid), "seed": seed, **sections})
+    nodes = grid_of(settings)
+    latents = np.stack([to_numpy(anchor) for anchor in anchors])
+    if latents.ndim < 2 or len(latents) != 3 or latents.dtype.kind not in "fiu":
+        raise ValueError(
+            f"anchors of shape {latents.shape} are not allowed; allowed: three latents, (3, *latent)"
+        )
+    if fault := plane_fault(latents, settings["slice"]["normalisation"]):
+        raise ValueError(f"of the anchors: {fault}")
+    functions = Function("generate", generate), None if embed is None else Function("embed", embed)
+    through = latent_plane(latents, settings["slice"])
+    images, features = sample(*functions, through, nodes, output_range=output_range)
+    return _complete(Computed(name, settings, nodes, nodes.points, features, images, latents))
+
+
+def fit(
+    embedding: Any,
+    points: Any,
+    *,
+    images: Any = None,
+    extent: Extent | None = None,
+    grid: tuple[int, int] | None = None,
+    output_range: tuple[float, float] | None = None,
+    seed: int | None = None,
+    name: str = "study",
+    posterior: Section = None,
+    free_energy: Section = None,
+    phases: Section = None,
+    geodesics: Section = None,
+) -> Study:
+    """The free energy, metric and phases of samples that were embedded elsewhere.
+
+    Args:
+        embedding: features ``(n, d)``, whose norm does not count.
+        points: parameters of each sample, ``(n, 2)``, on a grid or scattered.
+        images: of each, for figures, see ``map``.
+        extent: of the box; by default the one that holds all points.
+        grid: nodes of the fields. By default those of the points where they are the nodes of a grid, row by row; else
+            as many as in the workflow, or as there are points for.
+        output_range: see ``map``.
+        seed: see ``map``.
+        name: of the study.
+        posterior: see ``map``.
+        free_energy: see ``map``.
+        phases: see ``map``.
+        geodesics: see ``map``.
+
+    Raises:
+        SettingsError: one line for each entry that is not allowed.
+        ValueError: one line, if arrays do not fit each other.
+        NotConvergedError: if the fit has not converged.
+    """
+    from hessgeo.study.functions import to_numpy
+    from hessgeo.study.images import Convention
+    from hessgeo.study.parts import Computed
+    from hessgeo.study.sampling import unit_vectors
+    from hessgeo.study.settings import grid_of, study_settings
+
+    features, t = unit_vectors(to_numpy(embedding)), to_numpy(points).astype(float)
+    if t.shape != (len(features), 2) or not np.isfinite(t).all():
+        raise ValueError(
+            f"points of shape {t.shape} are not allowed; allowed: finite, ({len(features)}, 2), one a sample"
+        )
+    low, high = t.min(axis=0).tolist(), t.max(axis=0).tolist()
+    known = ((low[0], high[0]), (low[1], high[1])) if extent is None else extent
+    sections = {"posterior": posterior, "free_energy": free_energy, "phases": phases, "geodesics": geodesics}
+    given = {"slice": {"extent": known}, "sampling": {"grid": grid or _nodes(t)}, "seed": seed, **sections}
+    settings = study_settings(given)
+    nodes = grid_of(settings)
+    if not ((t >= np.array(nodes.extent)[:, 0]) & (t <= np.array(nodes.extent)[:, 1])).all():
+        raise ValueError(f"points lie outside the extent {nodes.extent}")
+    pictures = None
+    if images is not None:
+        pictures = to_numpy(images)
+        if len(pictures) != len(t):
+            raise ValueError(f"{len(pictures)} images are not allowed; allowed: {len(t)}, one a sample")
+        pictures = Convention.of(pictures, output_range).pixels(pictures)
+    return _complete(Computed(name, settings, nodes, t, features, pictures))
+
+
+def open(folder: str | Path, *, geodesics: Section = None) -> Study:
+    """A study in a folder, such as ``results/digits``: what the workflow built, or ``Study.save`` wrote.
+
+    Nothing is read before it is asked for; then it is compared with what vouches for it.
+
+    Args:
+        folder: of the study.
+        geodesics: settings of paths that are asked for later, where they are not the defaults.
+
+    Raises:
+        FileNotFoundError: one line, if the folder holds no study.
+    """
+    from hessgeo.study.folder import Stored
+
+    return Study(Stored(folder, _given(geodesics=geodesics)))
+
+
+def _given(**entries: Any) -> dict[str, Any]:
+    return {key: value for key, value in entries.items() if value is not None}
+
+
+def _complete(parts: Computed) -> Study:
+    """A study whose phases, and all that they follow from, are computed now, so that what fails does so here."""
+    assert parts.found
+    return Study(parts)
+
+
+def _nodes(t: np.ndarray) -> tuple[int, int]:
+    """Nodes along both axes: those of the points, or the workflow's, no more than there are points."""
+    from hessgeo.grids import Grid
+    from hessgeo.study.parts import on_nodes
+    from hessgeo.study.settings import study_settings
+
+    shape = len(np.unique(t[:, 0])), len(np.unique(t[:, 1]))
+    if shape[0] * shape[1] == len(t) and min(shape) > 1:
+        (a0, b0), (a1, b1) = t.min(axis=0).tolist(), t.max(axis=0).tolist()
+        if on_nodes(t, Grid(((a0, a1), (b0, b1)), shape)):
+            return shape
+    na, nb = study_settings({})["sampling"]["grid"]
+    most = max(isqrt(len(t)), 8)
+    return min(na, most), min(nb, most)

@@ -1,0 +1,514 @@
+"""The front door: studies from functions, embeddings and folders are those of the workflow, and say what they found."""
+
+import re
+import runpy
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import hessgeo as hg
+from hessgeo import store
+from hessgeo.free_energies.base import free_energy_dataset
+from hessgeo.pipeline.chain import fit_free_energy
+from hessgeo.pipeline.config_files import SettingsError
+from hessgeo.pipeline.estimation import distance_posterior
+from hessgeo.pipeline.metric_chain import derive_metric
+from hessgeo.pipeline.phase_chain import describe_phases
+from hessgeo.pipeline.settings import study_defaults
+from hessgeo.study.functions import Function, at_rest
+from hessgeo.study.images import Convention
+from hessgeo.systems.slices import LatentSlice, load_anchors
+
+CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+SMALL = {"grid": (12, 12), "normalisation": "none", "geodesics": {"points": 16}}
+X, Y = np.meshgrid(np.linspace(-1.5, 1.5, 8), np.linspace(1.5, -1.5, 8))
+
+
+def generate(z):
+    """Grey floats (n, 8, 8) in [0, 1]: a spot that jumps between four corners."""
+    x, y = np.tanh(1.2 * (z.T - 0.5))[..., None, None]
+    return np.exp(-((X - x) ** 2 + (Y - y) ** 2) / 2)
+
+
+def embed(images):
+    return np.concatenate([images.reshape(len(images), -1), np.ones((len(images), 1))], axis=1)
+
+
+@pytest.fixture(scope="module")
+def study():
+    return hg.map(generate, embed, anchors=CORNERS, name="spots", **SMALL)
+
+
+@pytest.fixture(scope="module")
+def saved(study, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved") / "spots"
+    study.save(folder, figures=True)
+    return folder
+
+
+# The package.
+
+
+def test_the_package_is_imported_at_once_and_without_torch():
+    code = (
+        "import sys, time; start = time.perf_counter(); import hessgeo; "
+        "print(time.perf_counter() - start, 'torch' in sys.modules, 'numpy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    seconds, *loaded = done.stdout.split()
+    assert float(seconds) < 0.3
+    assert loaded == ["False", "False"]
+
+
+def test_every_public_name_is_there():
+    assert set(hg.__all__) <= set(dir(hg))
+    assert all(getattr(hg, name).__name__ == name for name in hg.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'mapp'"):
+        _ = hg.mapp
+
+
+def test_random_anchors_are_those_of_the_workflow():
+    assert (hg.random_anchors(3, (100, 1, 1)) == load_anchors(3, (100, 1, 1))).all()
+
+
+# What functions of a user take and give.
+
+
+def images_of(shape, low, high, dtype=np.float32):
+    return np.linspace(low, high, int(np.prod(shape))).reshape(shape).astype(dtype)
+
+
+@pytest.mark.parametrize("shape", [(4, 8, 6, 3), (4, 3, 8, 6), (4, 8, 6, 1), (4, 1, 8, 6), (4, 8, 6)])
+@pytest.mark.parametrize(
+    ("low", "high", "black", "white"), [(0, 1, 0, 1), (-1, 1, -1, 1), (-1.3, 1.2, -1, 1), (0.2, 0.9, 0, 1)]
+)
+def test_images_become_eight_bits_by_their_shape_and_range(shape, low, high, black, white):
+    images = images_of(shape, low, high)
+    pixels = Convention.of(images, None).pixels(images)
+    channels_first = len(shape) == 4 and shape[1] in (1, 3)
+    expected = np.round(255 * np.clip((images.astype(float) - black) / (white - black), 0, 1))
+    expected = np.moveaxis(expected, 1, -1) if channels_first else expected
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == (4, 8, 6, 3 if 3 in shape else 1)
+    assert (pixels.squeeze() == expected.squeeze()).all()
+
+
+def test_images_of_eight_bits_stay_as_they_are():
+    images = images_of((4, 3, 8, 6), 0, 255, np.uint8)
+    assert (Convention.of(images, None).pixels(images) == images.transpose(0, 2, 3, 1)).all()
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (images_of((4, 3, 8, 3), 0, 1), "both ends could be the channels"),
+        (images_of((4, 4, 8, 8), 0, 1), "neither end is 1 or 3 channels"),
+        (images_of((4, 64), 0, 1), "neither end is 1 or 3 channels"),
+        (images_of((4, 8, 6, 3), 0, 255, np.int64), "images of int64 are not allowed"),
+        (images_of((4, 8, 6, 3), 0, 255), "float images from 0 to 255 lie neither in"),
+        (images_of((4, 8, 6, 3), -0.1, 1), "could be of [0, 1] or of [-1, 1]: give output_range"),
+        (np.full((4, 8, 6, 3), np.nan, np.float32), "lie neither in"),
+    ],
+)
+def test_images_that_could_mean_anything_are_refused_in_a_line(images, words):
+    with pytest.raises(ValueError, match=re.escape(words)) as refused:
+        Convention.of(images, None)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_range_that_is_given_holds():
+    images = images_of((4, 8, 6, 3), 0, 255)
+    assert (Convention.of(images, (0, 255)).pixels(images) == np.round(images)).all()
+    with pytest.raises(ValueError, match="output_range"):
+        Convention.of(images, (1, 1))
+
+
+def test_images_that_leave_the_range_that_they_seemed_to_have_are_refused():
+    seen = Convention.of(images_of((4, 8, 6, 3), 0, 1), None)
+    with pytest.raises(ValueError, match="reach -1 elsewhere"):
+        seen.pixels(images_of((4, 8, 6, 3), -1, 1))
+
+
+class Linear(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 64).double()
+        self.drop = torch.nn.Dropout(0.5)
+
+    def forward(self, z):
+        assert z.dtype == torch.float64
+        return self.drop(torch.sigmoid(self.layer(z))).reshape(-1, 1, 8, 8)
+
+
+@pytest.mark.parametrize("call", [lambda model: model, lambda model: model.forward])
+def test_a_module_gets_tensors_of_its_precision_is_used_at_rest_and_left_as_it_was(call):
+    model = Linear().train()
+    model.layer.eval()
+    function = Function("generate", call(model))
+    z = np.ones((3, 2), np.float32)
+    with at_rest(function):
+        assert (function(z) == function(z)).all()  # without dropout
+        assert not function(z).requires_grad
+    assert model.training
+    assert model.drop.training
+    assert not model.layer.training
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda z: np.sin(z),
+        lambda z: torch.sin(z),
+        lambda z: torch.from_numpy(z).sin(),
+        lambda z: z.sin().numpy(),
+    ],
+)
+def test_any_function_of_numpy_or_torch_is_called_with_what_it_takes(function):
+    z = np.linspace(0, 1, 6, dtype=np.float32).reshape(3, 2)
+    assert np.allclose(np.asarray(Function("generate", function)(z)), np.sin(z))
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda z: None, "generate gave NoneType for 3 entries"),
+        (lambda z: np.zeros((2, 8)), r"generate gave an array of shape \(2, 8\) for 3 entries"),
+        (lambda z: z.nonsense, "AttributeError: .*nonsense"),
+    ],
+)
+def test_a_function_that_gives_no_batch_is_refused_in_a_line(function, words):
+    with pytest.raises(ValueError, match=words) as refused:
+        Function("generate", function)(np.zeros((3, 2), np.float32))
+    assert "\n" not in str(refused.value)
+
+
+# Maps.
+
+
+def test_a_map_has_the_numbers_that_the_workflow_has(study):
+    settings, grid = study.settings, hg.Grid(((-1.0, 2.0), (-1.0, 2.0)), (12, 12))
+    defaults = study_defaults()
+    assert {key: settings[key] for key in ("posterior", "phases")} == {
+        key: defaults[key] for key in ("posterior", "phases")
+    }
+    latents = LatentSlice(CORNERS, grid.extent, "none").latents(grid.points)
+    images = generate(latents.astype(np.float32))
+    features = embed(images)
+    features = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
+    assert (study.images == np.round(255 * images)[..., None]).all()
+    assert np.allclose(study.embedding, features, atol=1e-7)
+    given = (grid.points, grid.extent, settings["posterior"])
+    posterior, _ = distance_posterior(features, *given, seed=settings["seed"], progress=False)
+    fit = fit_free_energy(
+        posterior, features, grid, settings["free_energy"], seed=settings["seed"], progress=False
+    )
+    about = {"fit": "spline", "kernel": "gaussian", "verdict": fit.verdict}
+    free_energy = free_energy_dataset(fit, grid, attributes=about)
+    metric, _ = derive_metric(free_energy, posterior, features, grid)
+    given = (metric, free_energy, features, grid.points, grid, settings["phases"])
+    phases, found, _ = describe_phases(*given, on_grid=True)
+    xr.testing.assert_allclose(study.free_energy.to_xarray(), free_energy, rtol=1e-5, atol=1e-7)
+    assert (study.phases.label == phases["label"]).all()
+    assert study.phases.count == len(found["phases"]) == 4
+    assert study.verdict == fit.verdict == "resolved"
+
+
+def test_numpy_and_torch_give_one_map(study):
+    grid = torch.from_numpy(np.stack([X, Y]))
+
+    def signed(z):
+        place = torch.tanh(1.2 * (z.double() - 0.5))[..., None, None]
+        return (2 * torch.exp(-((grid - place) ** 2).sum(dim=1, keepdim=True) / 2) - 1).float()
+
+    def of_signed(images):
+        return torch.cat([(images.flatten(1) + 1) / 2, torch.ones(len(images), 1)], dim=1)
+
+    other = hg.map(signed, of_signed, anchors=torch.from_numpy(CORNERS), **SMALL)
+    assert np.abs(other.images.astype(int) - study.images).max() <= 1
+    assert np.allclose(other.embedding, study.embedding, atol=1e-6)
+    assert (other.phases.label == study.phases.label).all()
+
+
+def test_without_an_embedding_the_pixels_are_the_features():
+    found = hg.map(generate, anchors=CORNERS, **SMALL)
+    pixels = found.images.reshape(144, -1) / 127.5 - 1
+    assert np.allclose(found.embedding, pixels / np.linalg.norm(pixels, axis=1, keepdims=True), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({"posterior": {"cells": 1}}, "posterior.cells: 1 is not allowed; allowed: a number >= 2"),
+        ({"free_energy": {"spline": [8, 8]}}, "free_energy.spline: unknown key; nearest: splines"),
+        ({"grid": (4, 12)}, "sampling.grid[0]: 4 is not allowed; allowed: a whole number >= 8"),
+        ({"extent": ((1, 0), (0, 1))}, "slice.extent: [[1, 0], [0, 1]] is not allowed"),
+        ({"normalisation": "cube"}, "slice.normalisation: 'cube' is not allowed; allowed: sphere"),
+        ({"free_energy": {"splines": (13, 8)}}, "free_energy.splines: [13, 8] is not allowed"),
+        ({"posterior": {"kind": "network"}}, 'posterior.kind: "network" is not allowed'),
+    ],
+)
+def test_settings_are_checked_in_the_words_of_the_workflow(given, line):
+    with pytest.raises(SettingsError) as refused:
+        hg.map(generate, anchors=CORNERS, **{**SMALL, **given})
+    assert line.replace('"', "'") in str(refused.value).replace('"', "'")
+
+
+def test_anchors_that_span_no_plane_are_refused():
+    with pytest.raises(ValueError, match="allowed: three latents"):
+        hg.map(generate, anchors=CORNERS[:2], **SMALL)
+    with pytest.raises(ValueError, match="anchors"):
+        hg.map(generate, anchors=CORNERS[[0, 0, 1]], **SMALL)
+
+
+# Fits of what was embedded elsewhere.
+
+
+def test_a_fit_to_points_on_a_grid_is_the_map(study):
+    found = hg.fit(3 * study.embedding, study.points, images=study.images)
+    assert found.grid == study.grid
+    assert (found.phases.label == study.phases.label).all()
+    assert np.allclose(found.free_energy.hessian(CORNERS), study.free_energy.hessian(CORNERS), rtol=1e-4)
+
+
+def test_scattered_points_have_fields_too_and_figures_without_images():
+    t = np.random.default_rng(0).uniform(-1, 2, (400, 2))
+    found = hg.fit(
+        torch.from_numpy(embed(generate(t))), t, extent=((-1, 2), (-1, 2)), geodesics={"points": 16}
+    )
+    assert found.grid == hg.Grid(((-1, 2), (-1, 2)), (20, 20))
+    assert found.phases.count >= 4
+    assert found.images is None
+    assert [len(part.plot().axes) > 0 for part in (found, found.phases, found.metric)] == [True] * 3
+    with pytest.raises(ValueError, match="the metric embedding needs a sample on every node"):
+        found.geodesic((0, 0), (1, 1), "embedding")
+
+
+@pytest.mark.parametrize(
+    ("embedding", "points", "words"),
+    [
+        (np.ones((9, 3)), np.zeros((8, 2)), "points of shape (8, 2) are not allowed"),
+        (np.zeros((9, 3)), np.zeros((9, 2)), "the features of sample 0 have norm 0"),
+        (np.ones(9), np.zeros((9, 2)), "must be real numbers (n, d)"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_in_a_line(embedding, points, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        hg.fit(embedding, points)
+
+
+# Folders.
+
+
+def test_a_saved_study_comes_back(study, saved):
+    found = hg.open(saved)
+    assert found.name == "spots"
+    assert found.grid == study.grid
+    for name in ("points", "embedding"):
+        assert (getattr(found, name) == getattr(study, name)).all()
+    assert (np.asarray(found.images) == study.images).all()
+    assert (found.posterior.mean == study.posterior.mean).all()
+    for part in ("free_energy", "metric", "phases"):
+        xr.testing.assert_identical(
+            getattr(found, part).to_xarray().drop_attrs(), getattr(study, part).to_xarray().drop_attrs()
+        )
+    assert found.phases.persistence == study.phases.persistence
+    pair = ((-0.5, 1.5), (1.5, 0.2))
+    found, again = (one.geodesic(*pair).length for one in (hg.open(saved, geodesics={"points": 16}), study))
+    assert torch.allclose(found, again, rtol=1e-12)
+    assert {path.name for path in (saved / "figures").glob("*.png")} == {
+        "phases.png",
+        "free_energy.png",
+        "metric.png",
+    }
+
+
+def test_all_that_is_saved_is_vouched_for(saved):
+    store.check_results([path for path in saved.rglob("*") if is_result(path)], saved.parent)
+    samples = next((saved / "samples").glob("*.zarr"))
+    assert set(store.verify(samples, "image").values()) == {store.ShardState.OK}
+
+
+def is_result(path):
+    inside = {".vouchers", "manifest", "posterior.zarr"} & set(path.parts)
+    return path.is_file() and not inside and "/c/" not in str(path)
+
+
+def test_opening_reads_nothing_and_damage_is_one_line(study, tmp_path):
+    study.save(tmp_path / "spots")
+    (tmp_path / "spots" / "metric.nc").write_bytes(b"no metric")
+    found = hg.open(tmp_path / "spots")
+    assert (
+        found.free_energy.to_xarray()["free_energy"] == study.free_energy.to_xarray()["free_energy"]
+    ).all()
+    with pytest.raises(store.StoreError, match=r"metric\.nc has 9 bytes, not \d+") as refused:
+        _ = found.metric.to_xarray()
+    assert "\n" not in str(refused.value)
+
+
+def test_what_is_no_study_is_refused_and_nothing_is_overwritten(study, tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"nowhere holds no finished study: free_energy\.nc is missing"
+    ):
+        hg.open(tmp_path / "nowhere")
+    Path(tmp_path, "mine").write_text("mine")
+    with pytest.raises(FileExistsError, match="holds something already"):
+        study.save(tmp_path)
+
+
+def test_results_that_do_not_note_their_samples_are_read_where_there_is_one_store(saved, tmp_path):
+    found = hg.open(saved)
+    dataset = found.free_energy.to_xarray()
+    store.withdraw([saved / "free_energy.nc"])
+    kept = (saved / "free_energy.nc").read_bytes()
+    store.write_dataset(
+        saved / "free_energy.nc",
+        dataset.drop_attrs().assign_attrs(
+            {key: value for key, value in dataset.attrs.items() if key not in ("samples", "embedding")}
+        ),
+    )
+    assert (hg.open(saved).embedding == found.embedding).all()
+    (saved / "free_energy.nc").write_bytes(kept)
+    store.vouch([saved / "free_energy.nc"])
+
+
+# Paths.
+
+
+def test_a_geodesic_is_no_longer_than_the_straight_line_and_has_its_certificate(study):
+    path = study.geodesic((-0.5, 1.5), (1.5, 0.2))
+    assert bool(path.certified.all())
+    assert float(path.length) < float(path.straight_length)
+    assert path.reasons() == [None]
+    assert "certified 1 of 1" in repr(path)
+    found = path.to_xarray()
+    assert found["points"].dims == ("pair", "point", "i")
+    assert np.allclose(found["points"].to_numpy()[0, [0, -1]], [(-0.5, 1.5), (1.5, 0.2)])
+
+
+def test_a_metric_may_be_a_name_an_object_or_a_function(study):
+    pair = ((-0.5, 1.5), (1.5, 0.2))
+    flat = study.geodesic(*pair, lambda t: torch.eye(2, dtype=t.dtype).expand(*t.shape, 2))
+    assert float(flat.length) == pytest.approx(np.hypot(2, 1.3), rel=1e-9)
+    lengths = {name: float(study.geodesic(*pair, name).length) for name in ("embedding", "pixels", "density")}
+    assert all(np.isfinite(length) for length in lengths.values())
+    assert float(study.geodesic(*pair, study.metric).length) == pytest.approx(
+        float(study.geodesic(*pair).length), rel=1e-12
+    )
+    with pytest.raises(ValueError, match="metric 'fischer' is not allowed; allowed: fisher, embedding"):
+        study.geodesic(*pair, "fischer")
+
+
+def test_a_path_without_certificate_says_why(study):
+    path = study.geodesics([((-0.5, 1.5), (1.5, 0.2)), ((0, 0), (1, 1))])
+    doubtful = replace(path, residual=torch.tensor([0.5, 0.0]).double())
+    assert "residual of the geodesic equation is 0.5 rad" in doubtful.reasons()[0]
+    assert doubtful.reasons()[1] is None
+    assert "certified 1 of 2" in repr(doubtful)
+    assert "not certified" in repr(doubtful)
+
+
+def test_pairs_of_another_shape_are_refused(study):
+    with pytest.raises(ValueError, match=r"allowed: \(m, 2, 2\)"):
+        study.geodesics([(0, 0), (1, 1)])
+
+
+# What objects say.
+
+
+def test_a_study_and_its_parts_say_what_they_hold(study):
+    said = [
+        (study, ("study spots", "12 x 12 nodes", "samples 144", "8 x 8 x 1", "phases 4", "verdict resolved")),
+        (study.free_energy, ("12 x 12 nodes over [-1, 2] x [-1, 2]", "KL of the fit", "splines 12 x 12")),
+        (study.metric, ("positive definite in 100 %", "largest eigenvalue")),
+        (study.phases, ("number 4", "boundaries", "triple points")),
+        (study.geodesic((-0.5, 1.5), (1.5, 0.2)), ("metric fisher", "length", "straight line")),
+    ]
+    for shown, words in said:
+        text = repr(shown)
+        assert len(text.splitlines()) <= 3
+        assert all(word in text.replace("\n ", "") for word in words), text
+        page = shown._repr_html_()
+        assert page.startswith("<div><img src='data:image/png;base64,iVBORw0KGgo")
+        assert page.count("<tr>") == len(shown.facts)
+
+
+def test_a_fit_that_is_not_resolved_cannot_be_overlooked(study):
+    parts = study._parts
+    kept = parts.free_energy.attrs["verdict"]
+    parts.free_energy.attrs["verdict"] = "posteriors are <too> narrow"
+    try:
+        assert "NOT RESOLVED: posteriors are <too> narrow" in repr(study)
+        assert "NOT RESOLVED: posteriors are &lt;too&gt; narrow" in study._repr_html_()
+        assert any("NOT RESOLVED" in text.get_text() for text in study.plot().texts)
+    finally:
+        parts.free_energy.attrs["verdict"] = kept
+
+
+def test_a_free_energy_is_a_function_of_points(study):
+    fields, grid = study.free_energy.to_xarray(), study.grid
+    on_nodes = study.free_energy.value(grid.points)
+    assert np.allclose(on_nodes, fields["free_energy"].to_numpy().ravel(), atol=1e-12)
+    assert np.allclose(
+        study.free_energy.hessian(torch.from_numpy(grid.points)).numpy().reshape(12, 12, 2, 2),
+        fields["fisher_metric"].to_numpy(),
+        atol=1e-10,
+    )
+    assert isinstance(study.free_energy.gradient([[0, 0]]), np.ndarray)
+    assert isinstance(study.free_energy.third(torch.zeros(1, 2)), torch.Tensor)
+
+
+def test_phases_know_the_label_of_points(study):
+    labels = study.phases.at([(-0.5, -0.5), (1.5, 1.5), (-0.5, 1.5), (1.5, -0.5)])
+    assert sorted(labels) == [1, 2, 3, 4]
+
+
+def test_samples_are_a_dataset(study):
+    assert dict(study.samples.sizes) == {
+        "sample": 144,
+        "i": 2,
+        "feature": 65,
+        "row": 8,
+        "column": 8,
+        "channel": 1,
+    }
+
+
+def test_ipython_is_told_how_to_show_figures(study, monkeypatch):
+    class Formatter(dict):
+        for_type = dict.__setitem__
+
+    formatter = Formatter()
+    shell = type("Shell", (), {})()
+    shell.display_formatter = type("Display", (), {"formatters": {"image/png": formatter}})()
+    monkeypatch.setitem(
+        sys.modules, "IPython", type("IPython", (), {"get_ipython": staticmethod(lambda: shell)})
+    )
+    figure = study.phases.plot()
+    assert formatter[type(figure)](figure).startswith(b"\x89PNG")
+
+
+# What is shown to users runs.
+
+
+def test_the_notebook_of_the_documentation_runs(repository, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (repository / "docs" / "notebook.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks[0].splitlines()) <= 8
+    names = {"generate": lambda z: generate(z.reshape(len(z), -1)[:, :2]), "embed": embed}
+    exec(compile(blocks[0].replace("(64, 64)", "(12, 12)"), "notebook.md", "exec"), names)
+    assert hg.open("faces").phases.count == names["study"].phases.count
+
+
+def test_the_example_runs(repository, tmp_path):
+    example = runpy.run_path(str(repository / "examples" / "blobs.py"))
+    study, path = example["main"](tmp_path / "blobs", grid=(12, 12))
+    assert study.phases.count == 4
+    assert bool(path.certified.all())
+    assert (tmp_path / "blobs" / "figures" / "geodesic.png").is_file()
