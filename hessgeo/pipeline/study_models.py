@@ -65,9 +65,9 @@ class Model:
         """The files that a job waits for: of a model that the run trains."""
         return self.files if self.trained else []
 
-    @property
+    @cached_property
     def size_mb(self) -> int:
-        """Room for its weights, twice their size: half precision may be widened while they are read."""
+        """Room for its weights as they lie there, twice their size: half precision may be widened while it is read."""
         return sum(Path(file).stat().st_size for file in self.files if Path(file).is_file()) * 2 // 10**6
 
 
@@ -224,12 +224,12 @@ class StudyModels:
 
     # The classifier, and what is like what.
 
-    @property
+    @cached_property
     def classifier(self) -> Model:
         """The classifier that judges the samples of an embedded system."""
         return self._embedded("system", "classifier", CLASSIFIER_FILES)
 
-    @property
+    @cached_property
     def perceptual(self) -> dict[str, Any] | None:
         """The network whose features are perceptual: ``kind`` lpips or classifier, and what loads it; None for none."""
         settings = self._study["geodesics"]["perceptual"]
@@ -237,7 +237,7 @@ class StudyModels:
             return {"kind": "classifier", "checkpoint": self.classifier.path}
         return None if settings["checkpoint"] is None else {"kind": "lpips", **settings}
 
-    @property
+    @cached_property
     def perceptual_model(self) -> Model:
         """The model of that network; an empty one for none."""
         network = self.perceptual

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import runpy
 import shutil
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import torch
 import xarray as xr
 
 from hessgeo import store
+from hessgeo.pipeline.verification import verify
 from hessgeo.store import StoreError, vouchers
 from hessgeo.store.audit import DamageError, Made
 from hessgeo.store.audit import audit as audit_of
@@ -242,12 +242,11 @@ def test_what_killed_jobs_left_unfinished_is_told(results):
     assert list(audit.strays) == ["results/one/download.partial"]
 
 
-def test_a_verification_removes_reports_and_names_the_command(results, repository, monkeypatch):
+def test_a_verification_removes_reports_and_names_the_command(results, monkeypatch):
     monkeypatch.setenv("HESSGEO_COMMAND", "snakemake --configfile /mine.yaml --cores all")
-    main = runpy.run_path(str(repository / "workflow" / "scripts" / "verify.py"))["main"]
     path = results / "two" / "samples" / "layout.zarr"
     targets = {"all": ["results/one/metric.nc"], "table1": [str(store.sidecar_file(path, "image", 0))]}
-    main("results", MADE, targets, io.StringIO())
+    verify("results", MADE, targets, io.StringIO())
     (results / "notes.txt").write_text("mine")
     (results / "one" / ".metric.nc.partial").write_text("half")
     for file in (
@@ -258,7 +257,7 @@ def test_a_verification_removes_reports_and_names_the_command(results, repositor
         flip(file)
     report = io.StringIO()
     with pytest.raises(DamageError) as failed:
-        main("results", MADE, targets, report)
+        verify("results", MADE, targets, report)
     assert str(failed.value) == (
         "3 results were damaged or missing, and what was damaged is removed; to make them again: "
         "snakemake --configfile /mine.yaml --cores all all table1; 1 belong to settings other than these"
@@ -277,7 +276,7 @@ def test_a_verification_removes_reports_and_names_the_command(results, repositor
     ]
     # A shard is missing as long as its array asks for it.
     with pytest.raises(DamageError, match=r"^1 results were damaged or missing"):
-        main("results", MADE, targets, io.StringIO())
+        verify("results", MADE, targets, io.StringIO())
     assert (results / "notes.txt").read_text() == "mine"
 
 
