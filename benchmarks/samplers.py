@@ -22,9 +22,10 @@ from threadpoolctl import threadpool_limits
 
 from hessgeo.systems.solvable.curie_weiss import CurieWeiss
 from hessgeo.systems.solvable.gaussian_linear import GaussianLinear
-from hessgeo.systems.solvable.ising import CRITICAL_COUPLING, Ising, kaufman
+from hessgeo.systems.solvable.ising import CRITICAL_COUPLING, Ising
 from hessgeo.systems.solvable.ising_chain import IsingChain
 from hessgeo.systems.solvable.isnnn import IsingNextNearest
+from hessgeo.systems.solvable.kaufman import kaufman
 from hessgeo.systems.solvable.tasep import Tasep
 
 REPEATS = 3

@@ -1,10 +1,14 @@
 """What every solvable system has to meet, as checks that tests share; other ways to numbers that are solved for."""
 
 import itertools
+import math
 
 import numpy as np
 import torch
-from scipy.integrate import solve_bvp
+from scipy.integrate import quad, solve_bvp
+from scipy.special import ellipkm1, gammaln, logsumexp
+
+from hessgeo.systems.solvable.tasep import Tasep
 
 
 def all_states(shape, *, values=(-1, 1)):
@@ -120,3 +124,63 @@ def boundary_value_geodesic(metric, guess, *, tolerance=1e-8, max_nodes=20_000):
     assert found.status == 0
     assert found.rms_residuals.max() < tolerance
     return found.y[:d].T, float(found.y[2 * d, -1])
+
+
+def onsager_log_partition(coupling):
+    """``log Z`` a site of the infinite lattice at h = 0, K > 0 (Onsager 1944), by quadrature to 1e-12."""
+    k = 1 / math.sinh(2 * coupling) ** 2
+
+    def integrand(angle):
+        root = math.sqrt(max(1 + k * k - 2 * k * math.cos(2 * angle), 0.0))
+        return math.log(math.cosh(2 * coupling) ** 2 + root / k)
+
+    area, _ = quad(integrand, 0, math.pi / 2, epsabs=1e-13, epsrel=1e-13, limit=200)
+    return math.log(2) / 2 + area / math.pi
+
+
+def onsager_energy(coupling):
+    """``E[sum_<ij> s_i s_j]`` a site of the infinite lattice at h = 0, K > 0 (Onsager 1944)."""
+    k = np.asarray(coupling, dtype=np.float64)
+    modulus = 2 * np.tanh(2 * k) ** 2 - 1
+    # modulus K(1 - modulus^2) tends to 0 at the critical point, where the elliptic integral diverges.
+    squared = np.maximum(modulus**2, 1e-300)
+    return (1 + 2 / np.pi * modulus * ellipkm1(squared)) / np.tanh(2 * k)
+
+
+def yang_magnetisation(coupling):
+    """Spontaneous magnetisation of the infinite lattice (Yang 1952), ``(1 - sinh^-4 2K)^(1/8)``, 0 for 0 < K < Kc."""
+    k = np.asarray(coupling, dtype=np.float64)
+    return np.maximum(1 - np.sinh(2 * k) ** -4.0, 0) ** 0.125
+
+
+def tasep_current(sites, t):
+    """Particles a unit of time through each bond of the open process, ``Z_{N-1} / Z_N``."""
+    return np.exp(_tasep_log_z(sites - 1, t) - _tasep_log_z(sites, t))
+
+
+def tasep_density(sites, t):
+    """Mean occupation of each site (Derrida et al. 1993), in O(sites^2) a point.
+
+    With ``m = N - i`` sites right of site ``i``, ``sum_{p < m} C_p Z_{N-1-p} / Z_N`` (``C_p`` the Catalan numbers)
+    plus ``Z_{i-1} / Z_N sum_{p=2..m+1} (p-1) (2m-p)! / (m! (m+1-p)!) beta^-p``.
+    """
+    log_z = np.stack([_tasep_log_z(k, t) for k in range(sites + 1)], axis=1)
+    order = np.arange(sites)
+    catalan = gammaln(2 * order + 1) - gammaln(order + 1) - gammaln(order + 2)
+    terms = np.exp(catalan[: sites - 1] + log_z[:, sites - 1 : 0 : -1] - log_z[:, sites:])
+    bulk = np.concatenate([np.zeros((len(t), 1)), np.cumsum(terms, axis=1)], axis=1)
+    density = np.empty((len(t), sites))
+    for i in range(1, sites + 1):
+        m = sites - i
+        # With nothing to its right a site is emptied by the exit alone: D |V> = |V> / beta.
+        log_edge = -np.log(t[:, 1])
+        if m:
+            p = np.arange(2, m + 2)
+            count = np.log(p - 1) + gammaln(2 * m - p + 1) - gammaln(m + 1) - gammaln(m + 2 - p)
+            log_edge = logsumexp(count - p * np.log(t[:, 1:]), axis=1)
+        density[:, i - 1] = bulk[:, m] + np.exp(log_z[:, i - 1] - log_z[:, sites] + log_edge)
+    return density
+
+
+def _tasep_log_z(sites, t):
+    return Tasep(sites).log_partition(t) if sites else np.zeros(len(t))

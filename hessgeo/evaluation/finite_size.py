@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import minimize_scalar
 
-from hessgeo.systems.solvable.ising import CRITICAL_COUPLING, CRITICAL_TEMPERATURE, kaufman
+from hessgeo.systems.solvable.ising import CRITICAL_COUPLING, CRITICAL_TEMPERATURE
+from hessgeo.systems.solvable.kaufman import kaufman
 
 PEAK_SLOPE = 8 / math.pi * CRITICAL_COUPLING**2
 """Growth of the peak with ``ln L`` on the square torus, ``(8 / pi) K_c^2 = 0.4945`` (Ferdinand and Fisher 1969)."""

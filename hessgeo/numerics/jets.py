@@ -10,8 +10,6 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-from hessgeo.systems.solvable.base import Cumulants
-
 VALUE, D1, D2, D11, D12, D22 = range(6)
 SIZE = 6
 
@@ -48,10 +46,12 @@ def multiply(
     )
 
 
-def cumulants_of(partition: Float[np.ndarray, "6 n"]) -> Cumulants:
-    """The logarithm of a positive jet, with its gradient and Hessian."""
+def log_derivatives(
+    partition: Float[np.ndarray, "6 n"],
+) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n 2"], Float[np.ndarray, "n 2 2"]]:
+    """The logarithm of a positive jet, its gradient and its Hessian."""
     z = partition[VALUE]
     mean = partition[[D1, D2]] / z
     second = np.array([[partition[D11], partition[D12]], [partition[D12], partition[D22]]]) / z
     metric = second - mean[:, None] * mean[None, :]
-    return Cumulants(np.log(z), mean.T.copy(), np.moveaxis(metric, 2, 0).copy())
+    return np.log(z), mean.T.copy(), np.moveaxis(metric, 2, 0).copy()

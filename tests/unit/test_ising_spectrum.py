@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from hessgeo.systems.solvable import ising_spectrum
-from hessgeo.systems.solvable.ising import CRITICAL_COUPLING, Ising, kaufman
+from hessgeo.systems.solvable.ising import CRITICAL_COUPLING, Ising
 from hessgeo.systems.solvable.ising_spectrum import leading_partition
+from hessgeo.systems.solvable.kaufman import kaufman
 
 # High and low temperature, the critical point, the ordered line where two eigenvalues coincide, free spins.
 POINTS = np.array(

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Int, Int8
 from numba import njit
 
-from hessgeo.numerics.jets import VALUE, cumulants_of, exponential_jet, multiply
+from hessgeo.numerics.jets import VALUE, exponential_jet, log_derivatives, multiply
 from hessgeo.systems.random_streams import next_uniform, open_stream, stream_keys
 from hessgeo.systems.solvable.base import (
     Coordinates,
@@ -59,7 +59,7 @@ class IsingChain(SolvableSystem):
         field = np.add.outer(spins, spins)[None] / 2 - signs[:, 1, None, None]
         log_weight = natural[:, 0, None, None] * bonds + natural[:, 1, None, None] * field
         power, log_scale = _power(exponential_jet(log_weight, bonds, field), self.length)
-        log_z, mean, metric = cumulants_of(np.trace(power, axis1=2, axis2=3))
+        log_z, mean, metric = log_derivatives(np.trace(power, axis1=2, axis2=3))
         shift = signs * self.length
         return Cumulants(log_z + log_scale + (shift * natural).sum(axis=1), mean + shift, metric)
 

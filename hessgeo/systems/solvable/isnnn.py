@@ -5,20 +5,11 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int, Int8
 
-from hessgeo.numerics.jets import cumulants_of
-from hessgeo.systems.random_streams import uniforms
-from hessgeo.systems.solvable.base import (
-    Coordinates,
-    Cumulants,
-    Metrics,
-    Points,
-    SolvableSystem,
-    check_points,
-    natural_coordinates,
-)
+from hessgeo.numerics.jets import log_derivatives
+from hessgeo.systems.solvable.base import Coordinates, Cumulants, Metrics, Points, check_points
 from hessgeo.systems.solvable.cluster import swendsen_wang
-from hessgeo.systems.solvable.ising import check_lattice
-from hessgeo.systems.solvable.transfer import RowSampler, row_spins, trace_jet
+from hessgeo.systems.solvable.torus import Torus
+from hessgeo.systems.solvable.transfer import row_spins, trace_jet
 
 # The matrix between rows has 4^side entries and no factors.
 LARGEST_SOLVED = 10
@@ -48,43 +39,16 @@ MIXTURE = Coordinates(("l0", "l1"), _from_mixture, _mixture_jacobian)
 """``Jnn = l0, Jnnn = 1 - l0, beta = 0.4 / l1``, the family of ClassiFIM (arXiv 2408.03323)."""
 
 
-class IsingNextNearest(SolvableSystem):
+class IsingNextNearest(Torus):
     """``p(s) = exp(K1 sum_<ij> s_i s_j + K2 sum_<<ij>> s_i s_j) / Z`` on an L x L torus; natural ``(K1, K2)``.
 
     The second sum is over diagonal neighbours; a positive coupling is ferromagnetic.
 
-    Args:
-        side: spins along each axis, at least 3.
-        coordinates: parameters of the study, ``(K1, K2)`` unless given.
-        method: ``exact`` (rows from the transfer matrix; side <= 10, couplings of any sign) or ``cluster``
-            (Swendsen-Wang; K1 >= 0 or an even side, K2 >= 0).
-        sweeps: Swendsen-Wang updates before a state is taken.
-
-    Raises:
-        ValueError: on an unknown method, or a side or number of sweeps that it cannot have.
+    Args: those of ``Torus``; ``exact`` takes couplings of any sign, ``cluster`` wants K1 >= 0 or an even side, K2 >= 0.
     """
 
-    def __init__(
-        self, side: int, *, coordinates: Coordinates | None = None, method: str = "exact", sweeps: int = 100
-    ) -> None:
-        check_lattice(side, method, sweeps)
-        self.side, self.method, self.sweeps = side, method, sweeps
-        self.coordinates = coordinates or natural_coordinates("K1", "K2")
-        self.sample_shape = (side, side)
-
-    def sample(
-        self, t: Float[np.ndarray, "n 2"], index: Int[np.ndarray, "n"], seed: int
-    ) -> Int8[np.ndarray, "n side side"]:
-        """Draw one state of spins -1 and 1 at each point, see ``System.sample``.
-
-        Raises:
-            ValueError: on couplings that clusters cannot sample, where the method is ``cluster``.
-        """
-        natural = self.natural(t)
-        if self.method == "exact":
-            rows = RowSampler(self._log_matrix, width=self.side, rows=self.side)
-            return rows.sample(natural, uniforms(index, seed, count=self.side))
-        return self._clusters(natural, index, seed)
+    natural_names = ("K1", "K2")
+    usual_method = "exact"
 
     def sufficient_statistics(self, states: Int8[np.ndarray, "n side side"]) -> Points:
         """The sums of ``s_i s_j`` over nearest and over diagonal neighbours of each state."""
@@ -111,7 +75,7 @@ class IsingNextNearest(SolvableSystem):
             shift = between[:, likeliest[0], likeliest[1]]
             jets.append(trace_jet(between - shift[:, None, None], point, width=side, rows=side))
             shifts.append(side * shift)
-        log_z, mean, metric = cumulants_of(np.array(jets).reshape(-1, 6).T)
+        log_z, mean, metric = log_derivatives(np.array(jets).reshape(-1, 6).T)
         shift = np.array(shifts).reshape(-1, 2)
         return Cumulants(log_z + (shift * natural).sum(axis=1), mean + shift, metric)
 

@@ -74,35 +74,6 @@ class Tasep(System):
         """``grad log Z_N`` by ``(alpha, beta)``."""
         return _log_partition(_rates(t), self.sites)[1]
 
-    def current(self, t: Points) -> Float[np.ndarray, "n"]:
-        """Particles a unit of time through each bond, ``Z_{N-1} / Z_N``."""
-        t = _rates(t)
-        return np.exp(_log_partition(t, self.sites - 1)[0] - _log_partition(t, self.sites)[0])
-
-    def density(self, t: Points) -> Float[np.ndarray, "n sites"]:
-        """Mean occupation of each site (Derrida et al. 1993), in O(sites^2) a point.
-
-        With ``m = N - i`` sites right of site ``i``, ``sum_{p < m} C_p Z_{N-1-p} / Z_N`` (``C_p`` the Catalan numbers)
-        plus ``Z_{i-1} / Z_N sum_{p=2..m+1} (p-1) (2m-p)! / (m! (m+1-p)!) beta^-p``.
-        """
-        t, n = _rates(t), self.sites
-        log_z = np.stack([_log_partition(t, k)[0] for k in range(n + 1)], axis=1)
-        order = np.arange(n)
-        catalan = gammaln(2 * order + 1) - gammaln(order + 1) - gammaln(order + 2)
-        terms = np.exp(catalan[: n - 1] + log_z[:, n - 1 : 0 : -1] - log_z[:, n:])
-        bulk = np.concatenate([np.zeros((len(t), 1)), np.cumsum(terms, axis=1)], axis=1)
-        density = np.empty((len(t), n))
-        for i in range(1, n + 1):
-            m = n - i
-            # With nothing to its right a site is emptied by the exit alone: D |V> = |V> / beta.
-            log_edge = -np.log(t[:, 1])
-            if m:
-                p = np.arange(2, m + 2)
-                count = np.log(p - 1) + gammaln(2 * m - p + 1) - gammaln(m + 1) - gammaln(m + 2 - p)
-                log_edge = logsumexp(count - p * np.log(t[:, 1:]), axis=1)
-            density[:, i - 1] = bulk[:, m] + np.exp(log_z[:, i - 1] - log_z[:, n] + log_edge)
-        return density
-
     def log_weight(self, states: Int8[np.ndarray, "n sites"], t: Points) -> Float[np.ndarray, "n"]:
         """Logarithm of the weight of each state at its own point; ``log p = log_weight - log_partition``."""
         return self._weigh(states, t)[0]
