@@ -8,6 +8,15 @@ import pytest
 import torch
 from scipy.spatial.distance import pdist
 
+from hessgeo.evaluation.path_images import (
+    images_by_path,
+    path_features,
+    perceptual_path_lengths,
+    score_paths,
+    shown_paths,
+    span_coordinates,
+    strips_of,
+)
 from hessgeo.evaluation.path_table import shown_pairs, table_2, turning_at_boundaries, turning_contrasts
 from hessgeo.figures.tables import number_with_interval, save_table
 from hessgeo.free_energies.potentials import POTENTIALS
@@ -17,19 +26,7 @@ from hessgeo.grids import Grid
 from hessgeo.pipeline import path_tables
 from hessgeo.pipeline.embedding_names import embedding_name
 from hessgeo.pipeline.layout import PATH_TABLES
-from hessgeo.pipeline.paths import (
-    certificates,
-    feature_maps,
-    images_by_path,
-    path_features,
-    perceptual_path_lengths,
-    score_paths,
-    shown_paths,
-    solve_paths,
-    span_coordinates,
-    strips_of,
-    study_metrics,
-)
+from hessgeo.pipeline.paths import certificates, feature_maps, solve_paths, study_metrics
 from hessgeo.pipeline.schema import defaults
 from hessgeo.systems.memory import peak_memory
 from hessgeo.systems.slices import LatentSlice
@@ -187,7 +184,7 @@ def test_the_perceptual_path_length_of_a_line_is_its_squared_length(study, monke
     }
     paths = solve_paths(metrics, PLANE, GRID, settings, seed=4)
     features = lambda images: images.reshape(len(images), 2) / 127.5 - 1  # noqa: E731
-    found = perceptual_path_lengths(paths, Coordinates(), features, settings, seed=0)
+    found = perceptual_path_lengths(paths, Coordinates(), features, epsilon=0.25, clip=None, seed=0)
     assert found.shape == (3, 8)
     chords = np.diff(paths["points"].to_numpy()[0][:, [0, -1]], axis=1)[:, 0]
     # Rounding moves each coordinate by at most 1/255, a step of a quarter of a path by 0.016 of its coordinates.
@@ -198,8 +195,8 @@ def test_the_perceptual_path_length_of_a_line_is_its_squared_length(study, monke
     np.testing.assert_allclose(
         places[0, :, :, 1] - places[0, :, :, 0], np.broadcast_to(chords[:, None] / 4, (8, 12, 2)), atol=1e-12
     )
-    monkeypatch.setattr("hessgeo.pipeline.paths.SAMPLED_AT_ONCE", 7)
-    again = perceptual_path_lengths(paths, Coordinates(), features, settings, seed=0)
+    monkeypatch.setattr("hessgeo.evaluation.path_images.SAMPLED_AT_ONCE", 7)
+    again = perceptual_path_lengths(paths, Coordinates(), features, epsilon=0.25, clip=None, seed=0)
     np.testing.assert_array_equal(again, found)
     fewer = solve_paths(metrics, PLANE, GRID, {**settings, "pairs": 3}, seed=4)
     np.testing.assert_allclose(fewer["probes"], paths["probes"][:, :3], atol=1e-6)
@@ -261,7 +258,7 @@ def written(tmp_path):
     """The tables of a study, and their files."""
     scores = scores_of(1.0).rename(columns={"embedding": "perceptual_path_length"})
     found = path_tables.tables({"digits": scores}, {"digits": SETTINGS})
-    assert tuple(found) == PATH_TABLES == tuple(path_tables.TITLES)
+    assert tuple(found) == tuple(PATH_TABLES) == tuple(path_tables.TITLES)
     for name, table in found.items():
         files = [tmp_path / f"{name}.{kind}" for kind in ("csv", "tex", "html")]
         about = {
@@ -299,7 +296,7 @@ def test_the_table_is_typeset_with_its_settings(written):
 
 def test_paths_are_compared_with_the_geodesic_pair_by_pair(written):
     found, folder = written
-    from_line, from_ours = (found[name].set_index(["pairs", "method"]) for name in PATH_TABLES[:2])
+    from_line, from_ours = (found[name].set_index(["pairs", "method"]) for name in list(PATH_TABLES)[:2])
     assert "fisher" not in from_ours.index.get_level_values("method")
     ours, line = from_line.loc[("all", "fisher")], from_ours.loc[("all", "linear")]
     for mine, other in (("difference", "difference"), ("low", "high"), ("high", "low")):
@@ -438,7 +435,7 @@ class Noisy(Waves):
 def test_images_come_path_by_path_as_they_do_at_once(at_once, monkeypatch):
     waypoints = np.random.default_rng(0).uniform(-1, 1, (2, 3, 5, 2))
     whole = drawn_at_once(waypoints, Noisy()).reshape(6, 5, 4, 4, 1)
-    monkeypatch.setattr("hessgeo.pipeline.paths.SAMPLED_AT_ONCE", at_once)
+    monkeypatch.setattr("hessgeo.evaluation.path_images.SAMPLED_AT_ONCE", at_once)
     np.testing.assert_array_equal(list(images_by_path(waypoints, Noisy(), seed=0)), whole)
 
 
@@ -464,7 +461,7 @@ def test_features_path_by_path_have_the_lengths_of_all_at_once(study):
 
 
 def test_scoring_holds_the_images_of_a_few_paths(monkeypatch):
-    monkeypatch.setattr("hessgeo.pipeline.paths.SAMPLED_AT_ONCE", 16)
+    monkeypatch.setattr("hessgeo.evaluation.path_images.SAMPLED_AT_ONCE", 16)
 
     class Flat:
         def sample(self, t, index, seed):

@@ -3,19 +3,19 @@
 import logging
 
 from hessgeo import store
-from hessgeo.evaluation.path_table import turning_at_boundaries
-from hessgeo.features import load_embedding
-from hessgeo.grids import Grid
-from hessgeo.pipeline import pick_device, script_context
-from hessgeo.pipeline.loading import latent_plane, load_system
-from hessgeo.pipeline.paths import (
-    feature_maps,
+from hessgeo.evaluation.path_images import (
     path_features,
     perceptual_path_lengths,
     score_paths,
     shown_paths,
     strips_of,
 )
+from hessgeo.evaluation.path_table import turning_at_boundaries
+from hessgeo.features import load_embedding
+from hessgeo.grids import Grid
+from hessgeo.pipeline import pick_device, script_context
+from hessgeo.pipeline.loading import latent_plane, load_system
+from hessgeo.pipeline.paths import feature_maps
 
 
 def main(paths, label, system, embedding, maps, grid, settings, seed, output):
@@ -23,7 +23,8 @@ def main(paths, label, system, embedding, maps, grid, settings, seed, output):
     waypoints, maps = paths["waypoints"].to_numpy(), {**maps, "embedding": embedding}
     features, images = path_features(waypoints, system, maps, shown, seed=seed)
     if "perceptual" in maps:
-        lengths = perceptual_path_lengths(paths, system, maps["perceptual"], settings, seed=seed)
+        options = {name: settings[f"path_length_{name}"] for name in ("epsilon", "clip")}
+        lengths = perceptual_path_lengths(paths, system, maps["perceptual"], **options, seed=seed)
         paths = paths.assign(perceptual_path_length=(("method", "pair"), lengths))
     scores = score_paths(paths, features, label, grid)
     store.write_table(output.scores, scores)
