@@ -55,7 +55,8 @@ def invert_images(
     if fault := plane_fault(anchors, settings["normalisation"]):
         raise ValueError(f"of the anchors {', '.join(map(str, sources))}: {fault}")
     # The whole box, or a normalisation could refuse what lies outside the one of the anchors.
-    plane = latent_plane(anchors, {**settings, "extent": [[0.0, 1.0], [0.0, 1.0]]})
+    whole = {"extent": [[0.0, 1.0], [0.0, 1.0]], "axes": ["latent", "latent"]}
+    plane = latent_plane(anchors, {**settings, **whole})
     normalised = torch.from_numpy(plane.latents(CORNERS[places]))
     reconstructions = denoiser.decode(denoiser.denoise(normalised))
     numbers = {

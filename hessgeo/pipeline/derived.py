@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hessgeo.systems.diffusion.checkpoints import Checkpoint
 
+LATENT = "latent"  # the axis of a slice that moves the latent
 # What the embedded digit models denoise; a checkpoint in a file says so itself.
 DIGIT_LATENT_SHAPE = (1, 8, 8)
 
@@ -79,7 +80,21 @@ def methods_left_out(study: Mapping[str, Any], models: Mapping[str, Any]) -> dic
         needs["perceptual"] = "a file in geodesics.perceptual.checkpoint"
     if study["posterior"]["kind"] == "network":
         needs["density"] = "the posterior.kind distance, for a network knows no density"
+    if study["slice"]["interpolation"] != "linear" or conditions(study["slice"]):
+        needs["spherical"] = "a slice of latents alone, linearly interpolated"
     return {name: need for name, need in needs.items() if name in study["geodesics"]["methods"]}
+
+
+def axis_names(plane: Mapping[str, Any]) -> tuple[str, str]:
+    """What the two parameters of a slice move, by name."""
+    a, b = (axis if isinstance(axis, str) else next(iter(axis)) for axis in plane["axes"])
+    return a, b
+
+
+def conditions(plane: Mapping[str, Any]) -> dict[str, str | None]:
+    """The conditions that a slice varies, each with what it leads to: a prompt, the file of a LoRA, or nothing."""
+    ends = (None if isinstance(axis, str) else next(iter(axis.values())) for axis in plane["axes"])
+    return {name: end for name, end in zip(axis_names(plane), ends, strict=True) if name != LATENT}
 
 
 def anchor_sources(anchors: int | str | list) -> list[int | str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hessgeo.pipeline.content import contents
-from hessgeo.pipeline.derived import anchor_sources, checkpoint_of, image_shape
+from hessgeo.pipeline.derived import anchor_sources, axis_names, checkpoint_of, conditions, image_shape
 from hessgeo.systems.slices import is_image
 
 # Settings that change no image: where a model lies, how many images are made at once and how fast, what another
@@ -20,6 +20,9 @@ IDLE_OF_KIND = {
     ),
 }  # fmt: skip
 IDLE_OF_EMBEDDING = ("checkpoint", "batch_size")
+# Settings that a slice had not in earlier stores, which their names do not tell of.
+PLAIN_SLICE: Mapping[str, Any] = {"axes": ["latent", "latent"], "interpolation": "linear"}
+AXES_OF_FILES = ("lora",)
 IDLE_OF_SAMPLING = ("shard", "shards_per_job")
 
 
@@ -53,6 +56,11 @@ def anchor_files(plane: Mapping[str, Any]) -> dict[str, str]:
     """The files that the anchors of a slice are made of."""
     sources = enumerate(anchor_sources(plane["anchors"]))
     return {f"anchor/{k}": source for k, source in sources if isinstance(source, str)}
+
+
+def condition_files(plane: Mapping[str, Any]) -> dict[str, str]:
+    """The files that the model of a slice is changed by along its axes."""
+    return {f"axis/{name}": end for name, end in conditions(plane).items() if end and name in AXES_OF_FILES}
 
 
 def _named(files: list[str], path: Path, config: Path | None) -> dict[str, str]:
@@ -107,7 +115,13 @@ def slice_identity(plane: Mapping[str, Any]) -> dict[str, Any]:
     sources = [known.get(f"anchor/{k}", source) for k, source in enumerate(anchor_sources(plane["anchors"]))]
     anchors = sources if isinstance(plane["anchors"], list) else sources[0]
     idle = {"triplets"} if inverts_images(plane) else {"triplets", "inversion"}
-    return {**{key: value for key, value in plane.items() if key not in idle}, "anchors": anchors}
+    idle |= {key for key, plain in PLAIN_SLICE.items() if plane[key] == plain}
+    counted = {key: value for key, value in plane.items() if key not in idle}
+    if "axes" in counted:
+        files = contents(condition_files(plane))
+        told = {name: files.get(f"axis/{name}", end) for name, end in conditions(plane).items()}
+        counted["axes"] = [[name, told.get(name)] for name in axis_names(plane)]
+    return {**counted, "anchors": anchors}
 
 
 def inverts_images(plane: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hessgeo.pipeline.content import keep, kept
+from hessgeo.pipeline.derived import axis_names, conditions
 from hessgeo.systems.base import System
 from hessgeo.systems.batches import even_batch
 from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
@@ -28,16 +29,22 @@ TRIED = 2  # images at once until it is known how many fit
 def latent_plane(anchors: Float[np.ndarray, "3 *latent"], settings: Mapping[str, Any]) -> LatentSlice:
     """The slice through anchors that the settings ``slice`` of a study describe."""
     along_a, along_b = map(tuple, settings["extent"])
-    return LatentSlice(anchors, (along_a, along_b), settings["normalisation"])
+    names = axis_names(settings)
+    return LatentSlice(
+        anchors, (along_a, along_b), settings["normalisation"], settings["interpolation"], names
+    )
 
 
-def load_model(system: Mapping[str, Any], checkpoint: str, *, device: str) -> Denoiser:
+def load_model(
+    system: Mapping[str, Any], checkpoint: str, *, device: str, varied: Mapping[str, Any] | None = None
+) -> Denoiser:
     """The diffusion model of a study.
 
     Args:
         system: its settings ``system``.
         checkpoint: folder or file of the model.
         device: where to run it.
+        varied: see ``load_denoiser``.
 
     Raises:
         ValueError: as ``describe_checkpoint`` and ``load_denoiser``.
@@ -47,13 +54,14 @@ def load_model(system: Mapping[str, Any], checkpoint: str, *, device: str) -> De
     size = tuple(system["size"]) if system["size"] else None
     described = describe_checkpoint(checkpoint, config=system["config"], size=size)
     options = {field.name: system[field.name] for field in fields(Sampler)}
-    return load_denoiser(described, **options, device=device)
+    return load_denoiser(described, **options, device=device, varied=varied)
 
 
 def load_system(
     system: Mapping[str, Any],
     checkpoint: str,
-    plane: LatentSlice,
+    anchors: Float[np.ndarray, "3 *latent"],
+    settings: Mapping[str, Any],
     *,
     device: str,
     most: int,
@@ -64,7 +72,8 @@ def load_system(
     Args:
         system: its settings ``system``.
         checkpoint: folder or file of the model.
-        plane: the slice.
+        anchors: of its slice.
+        settings: of the slice, see ``latent_plane``.
         device: where to run the model.
         most: images of a shard, which batches divide as evenly as they can.
         model: digest of the model's files, by which its need for memory is known again.
@@ -74,6 +83,7 @@ def load_system(
     """
     given = None if system["batch_size"] == "auto" else min(system["batch_size"], most)
     loaded: DiffusionSystem | GeneratorSystem
+    plane = latent_plane(anchors, settings)
     if system["kind"] == "generator":
         from hessgeo.systems.generator import load_generator
 
@@ -84,10 +94,12 @@ def load_system(
     else:
         from hessgeo.systems.diffusion.system import DiffusionSystem
 
-        denoiser = load_model(system, checkpoint, device=device)
+        denoiser = load_model(system, checkpoint, device=device, varied=conditions(settings))
         loaded = DiffusionSystem(denoiser, plane, batch_size=given or TRIED)
+    # What varies along an axis takes memory of its own.
+    work = {**system, "axes": list(axis_names(settings))}
     loaded.batch_size = even_batch(
-        most, given or _fitted(loaded, system, device, min(most, MOST_IMAGES), model)
+        most, given or _fitted(loaded, work, device, min(most, MOST_IMAGES), model)
     )
     return loaded
 

@@ -18,7 +18,7 @@ from torch.nn import Module
 from hessgeo.features import load_embedding
 from hessgeo.features.base import Embedding
 from hessgeo.grids import Grid, parameter_points
-from hessgeo.pipeline.loading import latent_plane, load_system
+from hessgeo.pipeline.loading import load_system
 from hessgeo.pipeline.study_layout import StudyLayout
 from hessgeo.store import compressed_share, read_npy
 from hessgeo.systems.base import System
@@ -325,10 +325,10 @@ def load_study_system(study: StudyLayout, device: str) -> System:
     made = Path(study.anchor_file("anchors"))
     seed, shard = study.setting("seed"), study.setting("sampling", "shard")
     anchors = read_npy(made) if made.is_file() else random_anchors(seed, study.latent_shape)
-    plane, source = latent_plane(anchors, study.setting("slice")), study.system
+    source = study.system
     with source.reading() as model:
         options = {"device": device, "most": shard, "model": model}
-        return load_system(source.settings, str(source.path), plane, **options)
+        return load_system(source.settings, str(source.path), anchors, study.setting("slice"), **options)
 
 
 def load_study_embedding(study: StudyLayout, device: str) -> Embedding:

@@ -16,6 +16,7 @@ from hessgeo.pipeline.digest import digest
 from hessgeo.pipeline.identity import (
     anchor_files,
     canonical,
+    condition_files,
     design_identity,
     embedding_files,
     embedding_identity,
@@ -30,6 +31,8 @@ from hessgeo.systems.batches import SAMPLED_AT_ONCE
 GEODESICS_MEMORY_MB = 6_000  # of the curves that are solved at once
 BASE_MEMORY_MB = 4_000  # of a job beside the weights it loads
 
+# What latents are made of anchors by.
+PLANE = ("extent", "normalisation", "interpolation", "axes")
 # What the training steps write; each name is also the name of the rule's output.
 DIFFUSION_FILES = {
     "index": "model_index.json",
@@ -142,7 +145,8 @@ class StudyModels:
         """The model that is sampled."""
         if self._is_embedded("system"):
             return self._embedded("system", "diffusion", DIFFUSION_FILES)
-        return Model(self._study["system"]["checkpoint"], system_files(self._study["system"]))
+        files = system_files(self._study["system"]) | condition_files(self._study["slice"])
+        return Model(self._study["system"]["checkpoint"], files)
 
     @cached_property
     def sampling(self) -> dict[str, Any]:
@@ -159,7 +163,8 @@ class StudyModels:
     @cached_property
     def system(self) -> Source:
         """The model, for a job that reads it."""
-        model, planned = self.system_model, self.sampling["system"].get("files")
+        model = self.system_model
+        planned = None if model.trained else contents(model.named)
         return Source(self._study["system"], model.path, model.named, planned, digest(self.sampling))
 
     @property
@@ -193,7 +198,7 @@ class StudyModels:
     @property
     def plane(self) -> dict[str, Any]:
         """How latents are made of the anchors."""
-        return {key: self._study["slice"][key] for key in ("extent", "normalisation")}
+        return {key: self._study["slice"][key] for key in PLANE}
 
     # The embedding.
 

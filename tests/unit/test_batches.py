@@ -14,6 +14,12 @@ from hessgeo.systems.generator import GeneratorSystem, load_generator
 from hessgeo.systems.slices import LatentSlice, random_anchors
 
 PLANE = LatentSlice(random_anchors(3, (4,)), ((0.0, 1.0), (0.0, 1.0)))
+SLICE = {
+    "extent": [[0.0, 1.0], [0.0, 1.0]],
+    "normalisation": "sphere",
+    "interpolation": "linear",
+    "axes": ["latent", "latent"],
+}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +91,9 @@ def settings(tmp_path, monkeypatch):
 
 
 def load(settings, most, **options):
-    return load_system(settings, settings["checkpoint"], PLANE, device="cpu", most=most, **options)
+    return load_system(
+        settings, settings["checkpoint"], PLANE.anchors, SLICE, device="cpu", most=most, **options
+    )
 
 
 @pytest.fixture
@@ -177,8 +185,8 @@ def test_batches_of_a_diffusion_model_divide_its_shards(small_checkpoint, monkey
     system = {"kind": "diffusion", "config": None, "size": None, "steps": 1, "decode_batch_size": 8, **keys}
     from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
 
-    plane = LatentSlice(random_anchors(1, describe_checkpoint(folder).latent_shape), ((0.0, 1.0), (0.0, 1.0)))
-    loaded = load_system({**system, "batch_size": 24}, folder, plane, device="cpu", most=32)
+    anchors = random_anchors(1, describe_checkpoint(folder).latent_shape)
+    loaded = load_system({**system, "batch_size": 24}, folder, anchors, SLICE, device="cpu", most=32)
     sizes, generate = [], DiffusionSystem.generate
     monkeypatch.setattr(
         DiffusionSystem, "generate", lambda self, z, *rest: sizes.append(len(z)) or generate(self, z, *rest)

@@ -1,10 +1,16 @@
 """Conditions that differ from image to image: each image is that of a model which has its conditions for good."""
 
+import re
+
 import checkpoints
 import numpy as np
 import pytest
 import torch
 
+from hessgeo.pipeline.config_files import SettingsError, merge_config
+from hessgeo.pipeline.derived import merged
+from hessgeo.pipeline.loading import load_system
+from hessgeo.pipeline.settings import read_settings
 from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
 from hessgeo.systems.diffusion.system import DiffusionSystem, load_denoiser
 from hessgeo.systems.slices import LatentSlice, random_anchors
@@ -101,3 +107,64 @@ def test_what_a_model_cannot_vary_is_refused(small_checkpoint):
     )
     with pytest.raises(ValueError, match="an axis of the slice is guidance, must be one of latent"):
         DiffusionSystem(denoiser, plane, batch_size=2)
+
+
+@pytest.fixture
+def study(repository, small_checkpoint, tmp_path, monkeypatch):
+    """The complete settings of a study of a small Stable Diffusion, or the lines that refuse it."""
+    monkeypatch.chdir(tmp_path)
+    folder = small_checkpoint("small_stable_diffusion")
+    checkpoints.small_lora(folder, "lora.safetensors")
+    common = merge_config([repository / "config.yaml"], {})
+
+    def read(system, **plane):
+        own = {
+            "system": {"checkpoint": str(folder), **system},
+            "slice": plane,
+            "embedding": {"kind": "pixels"},
+        }
+        try:
+            return read_settings(merged(common, {"studies": {"digits": own}})).studies["digits"]
+        except SettingsError as error:
+            return str(error)
+
+    return read
+
+
+def test_a_study_from_one_prompt_to_another_and_along_guidance(study):
+    plane = {"axes": [{"prompt": "a dark tree"}, "guidance"], "extent": [[0, 1], [1, 8]]}
+    settings = study({"prompt": "a house", "negative_prompt": "dull", "steps": 2}, **plane)
+    anchors = random_anchors(3, (4, 8, 8))
+    system = load_system(
+        settings["system"], settings["system"]["checkpoint"], anchors, settings["slice"], device="cpu", most=4
+    )
+    t = np.array([[0.0, 4.0], [1.0, 4.0], [0.5, 4.0], [0.0, 7.0]])
+    images = system.sample(t, np.arange(4), 0).astype(int)
+    # One latent throughout: whatever differs, the conditions did.
+    assert np.abs(np.diff(images, axis=0)).reshape(3, -1).max(axis=1).min() > 1
+
+
+@pytest.mark.parametrize(
+    ("system", "axes", "words"),
+    [
+        (
+            {"guidance": 3.0},
+            ["latent", "guidance"],
+            "system.guidance: 3.0 is not allowed; allowed: 1.0 where an axis",
+        ),
+        ({"prompt": "a"}, ["latent", {"prompt": "a"}], "allowed: a prompt other than system.prompt"),
+        ({}, ["latent", {"prompt": "(a"}], "allowed: a prompt with"),
+        (
+            {},
+            [{"lora": "no.safetensors"}, "latent"],
+            r"slice.axes\[0\]: .* allowed: a .safetensors file of a LoRA",
+        ),
+        ({}, ["guidance", "guidance"], "allowed: two axes that are not of one kind, or both latent"),
+        ({"negative_prompt": "dull"}, ["latent", "latent"], "empty where system.guidance is 1.0"),
+    ],
+)
+def test_axes_that_cannot_be_are_refused_in_one_line(study, system, axes, words):
+    lines = study(system, axes=axes)
+    assert isinstance(lines, str)
+    assert re.search(words, lines), lines
+    assert lines.count("\n") == 0

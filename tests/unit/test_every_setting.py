@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from hessgeo.features import load_embedding
 from hessgeo.models.digit_clip import build_clip, save_clip
 from hessgeo.pipeline.derived import latent_shape, merged
-from hessgeo.pipeline.loading import latent_plane, load_system
+from hessgeo.pipeline.loading import load_system
 from hessgeo.pipeline.schema import defaults
 from hessgeo.pipeline.settings import SettingsError, read_settings
 from hessgeo.systems.slices import random_anchors
@@ -129,9 +129,9 @@ def read(base, tmp_path, monkeypatch):
 def draw(study, models=()):
     """Three images of a study's system."""
     system = study["system"]
-    plane = latent_plane(random_anchors(5, latent_shape(system, models)), study["slice"])
+    anchors = random_anchors(5, latent_shape(system, models))
     t = np.array([[0.1, 0.2], [0.7, 0.4], [0.5, 0.9]])
-    loaded = load_system(system, system["checkpoint"], plane, device="cpu", most=3)
+    loaded = load_system(system, system["checkpoint"], anchors, study["slice"], device="cpu", most=3)
     return loaded.sample(t, np.arange(3), 7)
 
 

@@ -99,6 +99,18 @@ OF_SLICE = [
     ("extent", [[-1.0, 2.0], [-1, 2]], SAME),
     ("normalisation", "std", DIFFERENT),
     ("inversion", {"iterations": 3}, SAME),  # no anchor is an image
+    ("interpolation", "spherical", DIFFERENT),
+    ("interpolation", "linear", SAME),
+    ("axes", ["latent", "latent"], SAME),
+]
+# The same of a model that has conditions.
+OF_AXES = [
+    (["latent", "guidance"], DIFFERENT),
+    (["guidance", "latent"], DIFFERENT),
+    (["latent", {"prompt": "a hut"}], DIFFERENT),
+    (["latent", {"prompt": "a tent"}], DIFFERENT),
+    (["latent", {"lora": "lora.safetensors"}], DIFFERENT),
+    (["latent", {"lora": "other.safetensors"}], DIFFERENT),
 ]
 OF_SAMPLING = [
     ("design", "uniform", None),  # needs a count, tried below
@@ -144,6 +156,22 @@ def test_images_of_a_diffusion_model(study, dream):
     before = study(dream).system.name
     for key, value, effect in OF_DIFFUSION:
         check(before, study(dream, {"system": {key: value}}).system.name, effect)
+
+
+def test_images_along_conditions(study, dream):
+    dream["system"]["guidance"] = 1.0
+    names = [study(dream).system.name]
+    names += [study(dream, {"slice": {"axes": axes}}).system.name for axes, _ in OF_AXES]
+    assert len({*names}) == len(names)
+    # A LoRA is known by what its file holds, along an axis too.
+    moved = study(dream, {"slice": {"axes": ["latent", {"lora": "moved.safetensors"}]}})
+    assert moved.system.name == names[1 + 4]
+    change_a_byte(Path("moved.safetensors"))
+    with (
+        pytest.raises(ValueError, match=r"moved\.safetensors changed since the run was planned"),
+        moved.system.reading(),
+    ):
+        pass
 
 
 def test_images_of_a_generator(study):

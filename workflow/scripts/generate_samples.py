@@ -9,7 +9,7 @@ from tqdm import tqdm
 from hessgeo import store
 from hessgeo.pipeline import pick_device, script_context
 from hessgeo.pipeline.digest import digest
-from hessgeo.pipeline.loading import latent_plane, load_system
+from hessgeo.pipeline.loading import load_system
 
 
 def main(path, shard, system, seed, about):
@@ -27,10 +27,10 @@ def main(path, shard, system, seed, about):
 if __name__ == "__main__":
     with script_context(snakemake) as step:
         params, device, source = step.params, pick_device(), step.params.system
-        plane, most = latent_plane(store.read_npy(step.input.anchors), params.plane), params.shard
+        anchors = store.read_npy(step.input.anchors)
         with source.reading(step.output.shards[0]) as model:
-            options = {"device": device, "most": most, "model": model}
-            system = load_system(source.settings, source.path, plane, **options)
+            options = {"device": device, "most": params.shard, "model": model}
+            system = load_system(source.settings, source.path, anchors, params.plane, **options)
         about = {"device": device, "settings": digest(params.sampling), "model": model}
         about["batch_size"] = system.batch_size
         for sidecar in step.output.sidecars:

@@ -32,7 +32,8 @@ def _anchors(check: StudyCheck) -> Iterator[tuple[str, Any]]:
 
 def _source_errors(check: StudyCheck, key: str, anchors: Any, latents: tuple[int, ...]) -> Iterator[str]:
     sources, whole = anchor_sources(anchors), not isinstance(anchors, list)
-    by_norms = check.settings["slice"]["normalisation"] == "anchors"
+    plane = check.settings["slice"]
+    by_norms = plane["normalisation"] == "anchors" or plane["interpolation"] == "spherical"
     are_draws = {type(source) for source in sources} == {int} and len({*sources}) == len(sources)
     if are_draws and prod(latents) > 2 and not by_norms:
         return  # independent ones are in general position
@@ -88,7 +89,8 @@ def _common_fault(check: StudyCheck, found: list[tuple[np.ndarray, float]]) -> s
     plane = check.settings["slice"]
     if fault := plane_fault(np.stack(values), plane["normalisation"], precision):
         return fault
-    if plane["normalisation"] == "anchors" and all(low < high for low, high in plane["extent"]):
+    by_norms = plane["normalisation"] == "anchors" or plane["interpolation"] == "spherical"
+    if by_norms and all(low < high for low, high in plane["extent"]):
         try:
             latent_plane(np.stack(values), plane)
         except ValueError as error:

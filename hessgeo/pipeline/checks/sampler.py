@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from hessgeo.pipeline.derived import axis_names
 from hessgeo.pipeline.schema import shown
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def sampler_errors(
     """A line for each setting of the sampler that cannot be or does nothing; an embedded model has no checkpoint."""
     for key, value, allowed in (
         *_noise_errors(system, checkpoint),
-        *_prompt_errors(system, checkpoint),
+        *_prompt_errors(system, checkpoint, axis_names(check.settings["slice"])),
         *_layer_errors(system, checkpoint),
         *_schedule_errors(system, checkpoint),
         *_lora_errors(system, checkpoint),
@@ -62,7 +63,9 @@ def _noise_errors(system: Mapping[str, Any], checkpoint: Checkpoint | None) -> I
             yield "steps", system["steps"], f"at most {most}, the steps of the schedule of {checkpoint.path}"
 
 
-def _prompt_errors(system: Mapping[str, Any], checkpoint: Checkpoint | None) -> Iterator[Refusal]:
+def _prompt_errors(
+    system: Mapping[str, Any], checkpoint: Checkpoint | None, axes: tuple[str, str]
+) -> Iterator[Refusal]:
     from hessgeo.systems.diffusion.guidance import guidance_errors, guidance_kind
 
     if checkpoint is None or checkpoint.family == "unconditional":
@@ -71,16 +74,23 @@ def _prompt_errors(system: Mapping[str, Any], checkpoint: Checkpoint | None) -> 
                 yield key, system[key], f"{shown(neutral)} for an unconditional model"
         return
     kind = guidance_kind(checkpoint.pipeline, checkpoint.configuration(checkpoint.network))
-    for key, allowed in guidance_errors(kind, system):
+    # Where the scale varies along an axis, it is not what the settings say.
+    guided = {**system, "guidance": 2.0} if kind == "free" and "guidance" in axes else system
+    for key, allowed in guidance_errors(kind, guided):
         yield key, system[key], allowed
     for key in ("prompt", "negative_prompt"):
         try:
-            _check_prompt(system[key], checkpoint)
+            check_prompt(system[key], checkpoint)
         except ValueError as error:
             yield key, system[key], f"a prompt with {error}"
 
 
-def _check_prompt(prompt: str, checkpoint: Checkpoint) -> None:
+def check_prompt(prompt: str, checkpoint: Checkpoint) -> None:
+    """Refuse a prompt that a model cannot read.
+
+    Raises:
+        ValueError: what a prompt must be instead.
+    """
     from hessgeo.systems.diffusion.prompts import T5_WINDOW, check_length, parse_prompt, plain_text
 
     if checkpoint.family not in T5_TOKENIZERS:

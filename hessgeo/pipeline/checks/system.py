@@ -10,6 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from hessgeo.pipeline.checks.anchors import anchor_errors
+from hessgeo.pipeline.checks.axes import axis_errors
 from hessgeo.pipeline.checks.sampler import sampler_errors
 from hessgeo.pipeline.derived import checkpoint_of
 from hessgeo.pipeline.schema import shown
@@ -92,7 +93,7 @@ def _diffusion_errors(check: StudyCheck, system: Mapping[str, Any]) -> Iterator[
         if embedded and system[key] is not None:
             yield check.line(f"system.{key}", system[key], "null for an embedded model")
     try:
-        lines = list(sampler_errors(check, system, checkpoint))
+        lines = [*sampler_errors(check, system, checkpoint), *axis_errors(check, checkpoint)]
     except ValueError as error:  # of a configuration among its files
         lines = [check.line("system.checkpoint", system["checkpoint"], f"a complete checkpoint ({error})")]
     yield from lines
