@@ -131,7 +131,11 @@ class GeneratorSystem(SlicedSystem):
         """Pixels ``round(255 clip((x - low) / (high - low), 0, 1))``; eight bits are pixels already."""
         if values.dtype == np.uint8:
             return values.transpose(0, 2, 3, 1)
-        return np.stack([eight_bits(image, self.low, self.high).transpose(1, 2, 0) for image in values])
+        pixels = np.empty((len(values), *values.shape[2:], values.shape[1]), np.uint8)
+        # One image at a time, into its place: a list of them all would be a second copy.
+        for image, shown in zip(values, pixels, strict=True):
+            shown[:] = eight_bits(image, self.low, self.high).transpose(1, 2, 0)
+        return pixels
 
 
 def load_generator(
