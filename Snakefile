@@ -9,6 +9,7 @@ from snakemake.utils import min_version
 from hessgeo.pipeline.config_files import one_line_each, read_config_file
 from hessgeo.pipeline.context import explain_killed, prepare_jobs, repeat_command
 from hessgeo.pipeline.embedding_names import embedding_name
+from hessgeo.pipeline.figures import drawings
 from hessgeo.pipeline.folders import ANCHOR_FILES, NETWORK_FILES
 from hessgeo.pipeline.layout import PATH_TABLES, Layout
 from hessgeo.pipeline.rules import by_target, complete_rules, made_by
@@ -69,7 +70,6 @@ wildcard_constraints:
     digest="[0-9a-f]{8}",
     network="[a-z0-9-]+",
     estimator="[a-z0-9-]+",
-    density_figure="|".join(layout.generative.figures),
 
 
 localrules:
@@ -102,7 +102,6 @@ include: "workflow/rules/figures.smk"
 include: "workflow/rules/geodesics.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/solvable.smk"
-include: "workflow/rules/solvable_figures.smk"
 include: "workflow/rules/verify.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/generative.smk"

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 from scipy.optimize import minimize_scalar
+from tqdm import tqdm
 
-from hessgeo.systems.solvable.ising import CRITICAL_COUPLING, CRITICAL_TEMPERATURE
+from hessgeo.systems.solvable.base import TEMPERATURE_FIELD
+from hessgeo.systems.solvable.ising import CRITICAL_COUPLING, CRITICAL_TEMPERATURE, Ising
 from hessgeo.systems.solvable.kaufman import kaufman
 
 PEAK_SLOPE = 8 / math.pi * CRITICAL_COUPLING**2
 """Growth of the peak with ``ln L`` on the square torus, ``(8 / pi) K_c^2 = 0.4945`` (Ferdinand and Fisher 1969)."""
+LARGEST_SAMPLED = 64  # lattices beyond it take minutes for what the smaller ones show
+SWEEPS = 100
 
 
 class Peak(NamedTuple):
@@ -78,3 +84,32 @@ def measured_heat_capacity(
     error = math.sqrt(max(float((deviation**4).mean()) - variance**2, 0.0) / len(bonds))
     factor = 1 / (temperature**2 * sites)
     return factor * variance, factor * error
+
+
+def scaling_tables(sides: Sequence[int], samples: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Exact curves of the heat capacity, their peaks, and what samples measure on lattices to ``LARGEST_SAMPLED``.
+
+    Args:
+        sides: of the lattices.
+        samples: at each of nine temperatures.
+
+    Returns:
+        Tables with ``side``, ``temperature``, and ``heat_capacity``, ``height``, or ``heat_capacity`` and ``error``.
+    """
+    fine, few = (CRITICAL_TEMPERATURE * np.linspace(*box) for box in ((0.8, 1.3, 401), (0.85, 1.25, 9)))
+    curves = pd.concat(
+        pd.DataFrame({"side": side, "temperature": fine, "heat_capacity": heat_capacity(fine, side)})
+        for side in sides
+    )
+    peaks = pd.DataFrame({"side": side, **heat_capacity_peak(side)._asdict()} for side in sides)
+    sampled = [side for side in sides if side <= LARGEST_SAMPLED]
+    return curves, peaks, pd.DataFrame(row for side in sampled for row in _measured(side, few, samples))
+
+
+def _measured(side: int, temperatures: Float[np.ndarray, "n"], samples: int) -> Iterator[dict[str, Any]]:
+    system = Ising(side, coordinates=TEMPERATURE_FIELD, sweeps=SWEEPS)
+    for temperature in tqdm(temperatures, desc=f"side {side}"):
+        points = np.tile([temperature, 0.0], (samples, 1))
+        bonds = system.sufficient_statistics(system.sample(points, np.arange(samples), side))[:, 0]
+        value, error = measured_heat_capacity(bonds, temperature, side**2)
+        yield {"side": side, "temperature": temperature, "heat_capacity": value, "error": error}

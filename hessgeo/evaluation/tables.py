@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,11 @@ from hessgeo.evaluation.metric_scores import constant_metric, metric_scores
 from hessgeo.evaluation.summary import over_seeds
 from hessgeo.evaluation.table_scores import TableScores, oracle_scores, table_scores, zero_skill_scores
 from hessgeo.grids import Grid
+from hessgeo.systems.solvable.base import SolvableSystem
+
+if TYPE_CHECKING:
+    from hessgeo.learned.samples import Samples
+    from hessgeo.systems.solvable.tasep import Tasep
 
 Target = Literal["paper", "potential"]
 # What estimates state of themselves: the share of their fits that converged, and of what a family's law would give
@@ -130,6 +135,45 @@ class Record:
         numbers = self.fields.attrs.get("numbers", {})
         numbers = json.loads(numbers) if isinstance(numbers, str) else numbers
         return float(np.mean(numbers[name])) if name in numbers else np.nan
+
+
+@dataclass(frozen=True)
+class Case:
+    """A system with exact answers and what there is of it to look at.
+
+    Attributes:
+        title: what tables and figures call it.
+        system: itself.
+        grid: the nodes at which estimates answer.
+        truth: its exact fields, if they were asked for.
+        records: what estimators made of its samples.
+        samples: some of its samples, if they were asked for.
+        network: a file of the network that learned statistics of them, if it was.
+    """
+
+    title: str
+    system: SolvableSystem | Tasep
+    grid: Grid
+    truth: Truth | None = None
+    records: Sequence[Record] = ()
+    samples: Samples | None = None
+    network: str | None = None
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Names of the two parameters."""
+        return self.system.coordinates.names if isinstance(self.system, SolvableSystem) else ("alpha", "beta")
+
+    @property
+    def exact(self) -> Truth:
+        """Its exact fields.
+
+        Raises:
+            ValueError: if they were not asked for.
+        """
+        if self.truth is None:
+            raise ValueError(f"{self.title} comes without its exact fields")
+        return self.truth
 
 
 def per_site(estimate: Estimate, sites: int) -> Estimate:

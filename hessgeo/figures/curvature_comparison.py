@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from hessgeo.evaluation.exact_curvature import exact_curvature
+from hessgeo.evaluation.tables import Case
 from hessgeo.figures import parameter_plane as plane
 from hessgeo.figures import style
 from hessgeo.grids import Grid
@@ -39,6 +42,19 @@ class Curvature:
     fitted: Float[np.ndarray, "node"]
     exact: Float[np.ndarray, "node"]
     cut: int | None = None
+
+
+def gather(cases: Sequence[Case]) -> dict[str, Any]:
+    """The curvature of each system's fitted metric a site, and the exact one, in sites."""
+    systems = []
+    for case in cases:
+        (record,), exact = case.records, case.exact
+        fitted = record.fields["curvature"].to_numpy().ravel()
+        known = exact_curvature(case.system, exact.flat("natural"))
+        systems.append(
+            Curvature(case.title, exact.grid, case.names, fitted * exact.sites, known * exact.sites)
+        )
+    return {"systems": systems}
 
 
 @style.theme()

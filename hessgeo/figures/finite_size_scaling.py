@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from hessgeo.evaluation.finite_size import PEAK_SLOPE
+from hessgeo.evaluation.finite_size import PEAK_SLOPE, scaling_tables
+from hessgeo.evaluation.tables import Case
 from hessgeo.figures import parameter_plane as plane
 from hessgeo.figures import style
 from hessgeo.systems.solvable.ising import CRITICAL_TEMPERATURE
@@ -18,6 +22,11 @@ NAMES = {
     "peaks": ("side", "temperature", "height"),
     "samples": ("side", "temperature", "heat_capacity", "error"),
 }
+
+
+def gather(_: Sequence[Case], *, sizes: Sequence[int], samples: int) -> dict[str, Any]:
+    """Curves, peaks and samples of the Ising model on lattices of some sides, computed here."""
+    return dict(zip(NAMES, scaling_tables(sizes, samples), strict=True))
 
 
 @style.theme()

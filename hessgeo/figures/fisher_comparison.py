@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from hessgeo.estimators.names import ESTIMATORS
 from hessgeo.evaluation.metric_scores import interior
+from hessgeo.evaluation.tables import Case
 from hessgeo.figures import parameter_plane as plane
 from hessgeo.figures import style
 from hessgeo.grids import Grid
@@ -19,6 +21,18 @@ from hessgeo.metrics.diagnostics import positive_definite, relative_difference
 COLUMNS = 4
 Metrics = Float[np.ndarray, "node 2 2"]
 VOLUME = r"$(\det g)^{1/2}$"
+
+
+def gather(cases: Sequence[Case]) -> dict[str, Any]:
+    """The metrics of every estimator that has one, on the one system that is shown."""
+    (case,) = cases
+    metrics = {
+        ESTIMATORS[record.estimator].title: record.estimate.metric
+        for record in case.records
+        if record.estimate.metric is not None
+    }
+    about = {"grid": case.exact.grid, "names": case.names}
+    return {"metrics": metrics, "exact": case.exact.flat("metric"), **about}
 
 
 @style.theme()

@@ -7,16 +7,67 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from jaxtyping import Float, Int, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 
+from hessgeo.evaluation.path_table import shown_pairs
 from hessgeo.figures import style
-from hessgeo.figures.mosaic import show_mosaic
+from hessgeo.figures.mosaic import read_tiles, show_mosaic, tile_nodes
 from hessgeo.grids import Grid
+from hessgeo.metrics.diagnostics import eigenvalues, in_units
+from hessgeo.metrics.repair import repaired_field
+from hessgeo.store.shards import StoredArray
 
 GEODESIC, LINE = "#20d5ff", "white"
+
+
+def gather(
+    free_energy: xr.Dataset,
+    paths: xr.Dataset,
+    scores: pd.DataFrame,
+    phases: Mapping[str, Any],
+    images: StoredArray,
+    *,
+    grid: Grid,
+    tiles: int,
+    shown: int,
+    smoothing: float,
+    floor: float,
+) -> dict[str, Any]:
+    """Geodesics of the Fisher metric, the metric that they were solved in, and the tiles below them.
+
+    Args:
+        free_energy: the fit.
+        paths: of every method and pair.
+        scores: of each path.
+        phases: whose boundaries are drawn.
+        images: of all samples, one a node.
+        grid: the parameter box and its nodes.
+        tiles: see ``mosaic.tile_nodes``.
+        shown: half as many paths are drawn.
+        smoothing: see ``repaired_field``.
+        floor: see ``repaired_field``.
+    """
+    nodes = tile_nodes(grid, images.shape[1:], tiles=tiles)
+    pairs = shown_pairs(scores, 2 * shown)
+    of_fisher, of_line = (
+        scores[scores["method"] == method].set_index("pair").loc[pairs] for method in ("fisher", "linear")
+    )
+    numbers = {"pair": np.array(pairs), "length": of_fisher["fisher"], "length_of_line": of_line["fisher"]}
+    numbers |= {name: of_fisher[name] for name in ("certified", "residual", "within_phase")}
+    field = repaired_field(free_energy["fisher_metric"].to_numpy(), grid, smoothing=smoothing, floor=floor)
+    return {
+        "images": read_tiles(images, nodes.ravel(), nodes),
+        "nodes": nodes,
+        "grid": grid,
+        "largest_eigenvalue": eigenvalues(in_units(field.metric, grid.square))[..., 1],
+        "boundaries": phases["boundaries"],
+        "geodesics": paths["points"].sel({"method": "fisher"}).to_numpy()[pairs],
+        "numbers": numbers,
+    }
 
 
 @style.theme()

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from hessgeo.estimators.base import Estimate
+from hessgeo.estimators.names import ESTIMATORS
+from hessgeo.evaluation.hessian_convergence import hessian_errors
+from hessgeo.evaluation.tables import Case
 from hessgeo.figures import parameter_plane as plane
 from hessgeo.figures import style
 
 LEGEND_ROW = 0.145  # height of a row of the legend, inches
 COLUMNS = ("series", "step", "loss", "largest", "rms")
 ERRORS = {"largest": "largest error of $\\nabla^2 F$", "rms": "rms error of $\\nabla^2 F$"}
+
+
+def gather(cases: Sequence[Case]) -> dict[str, Any]:
+    """Losses and errors of every estimate that has a potential and a metric, on the one system that is shown."""
+    (case,) = cases
+    truth, rows = case.exact, []
+    exact = Estimate(truth.flat("value"), truth.flat("gradient"), truth.flat("metric"))
+    for record in case.records:
+        estimate = record.estimate
+        if estimate.value is not None and estimate.metric is not None:
+            found = hessian_errors(estimate, exact, truth.grid.points)
+            about = {"series": ESTIMATORS[record.estimator].title, "step": record.samples}
+            rows.append({**about, "loss": found.loss, "largest": found.largest, "rms": found.rms})
+    return {"fits": pd.DataFrame(rows)}
 
 
 @style.theme()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,23 @@ from matplotlib.figure import Figure
 
 from hessgeo.figures import style
 from hessgeo.figures.thumbnails import shrink
+from hessgeo.systems.images import load_image
+from hessgeo.systems.slices import is_image
 
 SIDE = 320  # pixels of a panel
 COLUMNS = ("image", "as the slice has it", "difference")
+
+
+def gather(
+    reconstructions: UInt8[np.ndarray, "m h w c"],
+    numbers: Mapping[str, Sequence],
+    *,
+    anchor_sources: Sequence[Any],
+    image_shape: Sequence[int],
+) -> dict[str, Any]:
+    """The images among the sources of the anchors, at the size that the study has."""
+    images = [load_image(source, tuple(image_shape)) for source in anchor_sources if is_image(source)]
+    return {"images": np.stack(images), "reconstructions": reconstructions, "numbers": numbers}
 
 
 @style.theme()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from hessgeo.estimators.base import Estimate
+from hessgeo.estimators.names import ESTIMATORS
 from hessgeo.evaluation.gauge import AffineFunctions, Gauge
 from hessgeo.evaluation.table_scores import in_gauge_of, table_scores
+from hessgeo.evaluation.tables import Case, per_site
 from hessgeo.figures import parameter_plane as plane
 from hessgeo.figures import style
 from hessgeo.grids import Grid
@@ -22,6 +25,20 @@ from hessgeo.systems.solvable.ising import CRITICAL_TEMPERATURE
 NATS = ("$k_B/J$", "$1/J$", "nats a site")
 ENERGY = ("$k_B$ a site", "a site", "$J$ a site")
 ROWS = ("estimate", "exact", "difference")
+
+
+def gather(cases: Sequence[Case]) -> dict[str, Any]:
+    """The estimate of one system and its exact potential, a site."""
+    (case,) = cases
+    (record,), truth = case.records, case.exact
+    return {
+        "estimate": per_site(record.estimate, truth.sites),
+        "exact": truth.potential("potential"),
+        "grid": truth.grid,
+        "names": case.names,
+        "gauge_coordinates": truth.gauge(record.natural),
+        "title": f"{ESTIMATORS[record.estimator].title}, {case.title}",
+    }
 
 
 @style.theme()

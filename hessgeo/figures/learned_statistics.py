@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,13 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from hessgeo.estimators.exponential import ExponentialTrainer
+from hessgeo.evaluation.tables import Case
 from hessgeo.figures import parameter_plane as plane
 from hessgeo.figures import style
 
 NAMES = (r"energy $\Sigma\, s_i s_j$ a site", r"magnetisation $\Sigma\, s_i$ a site")
+BONDS_AND_SPINS = (r"$\sum_{\langle ij\rangle} s_i s_j$ a site", r"$\sum_i s_i$ a site")
 BINS = 32  # hexagons across
 
 
@@ -50,6 +54,20 @@ def affine_match(learned: Float[np.ndarray, "n d"], exact: Float[np.ndarray, "n 
     design = np.column_stack([np.ones(len(learned)), learned])
     image = design @ np.linalg.lstsq(design, exact, rcond=None)[0]
     return AffineMatch(image, 1 - ((exact - image) ** 2).sum(axis=0) / spread)
+
+
+def gather(cases: Sequence[Case]) -> dict[str, Any]:
+    """Learned and known statistics of the samples of a lattice, the known ones a site.
+
+    Raises:
+        ValueError: if samples or network are missing.
+    """
+    (case,) = cases
+    if case.samples is None or case.samples.statistics is None or case.network is None:
+        raise ValueError(f"{case.title} comes without samples with statistics, or without a network")
+    network = ExponentialTrainer().load(Path(case.network).parent, device="cpu")
+    exact = case.samples.statistics / case.samples.sites
+    return {"learned": network.statistics(case.samples.states), "exact": exact, "names": BONDS_AND_SPINS}
 
 
 @style.theme()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,14 @@ from hessgeo.figures import style
 
 
 @style.theme()
-def draw(metric: xr.Dataset, boundaries: Sequence[Mapping[str, Any]]) -> tuple[Figure, pd.DataFrame]:
+def draw(metric: xr.Dataset, phases: Mapping[str, Any]) -> tuple[Figure, pd.DataFrame]:
     """Maps of ``ln det g`` (A) and ``log10`` of the largest eigenvalue of ``g`` (B), boundaries on top.
 
     Cells where the metric is not positive definite are hatched and counted in the title of A.
 
     Args:
         metric: ``log_determinant``, ``largest_eigenvalue``, ``positive_definite`` on dims ``(a, b)``.
-        boundaries: ``{"points": [[a, b], ...]}`` each.
+        phases: their ``boundaries``, ``{"points": [[a, b], ...]}`` each.
 
     Returns:
         The figure, 7 inches wide, and a row per node: ``a``, ``b``, ``log_determinant``,
@@ -41,7 +41,7 @@ def draw(metric: xr.Dataset, boundaries: Sequence[Mapping[str, Any]]) -> tuple[F
     ]
     for panel, (axes, (values, label)) in enumerate(zip(panels, maps, strict=True)):
         image = style.show_field(axes, values, a, b, cmap=style.RIDGE, norm=style.linear_norm(values))
-        style.draw_boundaries(axes, boundaries)
+        style.draw_boundaries(axes, phases["boundaries"])
         style.mark_cells(axes, ~definite, a, b)
         style.label_parameters(axes, vertical=panel == 0)
         style.colour_bar(image, label)

@@ -10,16 +10,51 @@ import pandas as pd
 from jaxtyping import Int, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.spatial import cKDTree
 
 from hessgeo.figures import style
 from hessgeo.figures.thumbnails import shrink
 from hessgeo.grids import Grid
+from hessgeo.store.shards import StoredArray
 
 CANVAS_PIXELS = (
     2304  # along one side, at most: 330 dpi at the printed width, 96 pixels a tile where there are 24
 )
 # Around each tile, a thirty-second of its side: images whose ink reaches their edge would run into each other.
 GUTTER_SIDE, GUTTER_GREY = 32, 110
+BLOCK = 32  # images in memory at their full size
+
+
+def gather(
+    phases: Mapping[str, Any], points: StoredArray, images: StoredArray, *, grid: Grid, tiles: int
+) -> dict[str, Any]:
+    """The image of each tile: that of the sample nearest to its node.
+
+    Args:
+        phases: of the study.
+        points: parameters of all samples.
+        images: of all samples.
+        grid: the parameter box and its nodes.
+        tiles: see ``tile_nodes``.
+    """
+    nodes = tile_nodes(grid, images.shape[1:], tiles=tiles)
+    # On a grid the nearest sample of a node is its own; of a scattered design it stands for it.
+    _, samples = cKDTree(grid.frame.into(points[:])).query(grid.unit.points[nodes.ravel()])
+    return {
+        "images": read_tiles(images, samples, nodes),
+        "nodes": nodes,
+        "grid": grid,
+        "boundaries": phases["boundaries"],
+        "samples": samples,
+    }
+
+
+def read_tiles(
+    images: StoredArray, samples: Int[np.ndarray, "m"], nodes: Int[np.ndarray, "ta tb"]
+) -> UInt8[np.ndarray, "m h w c"]:
+    """The images of some samples, read block by block, no larger than tiles are drawn."""
+    blocks = np.array_split(samples, -(-len(samples) // BLOCK))
+    return np.concatenate([shrink(images[block], tile_side(nodes)) for block in blocks])
 
 
 def tile_nodes(grid: Grid, image_shape: tuple[int, ...], *, tiles: int) -> Int[np.ndarray, "ta tb"]:
@@ -59,6 +94,7 @@ def draw(
     nodes: Int[np.ndarray, "ta tb"],
     grid: Grid,
     boundaries: Sequence[Mapping[str, Any]],
+    samples: Int[np.ndarray, "m"] | None = None,
 ) -> tuple[Figure, pd.DataFrame]:
     """Images at their parameter positions, phase boundaries on top.
 
@@ -67,10 +103,11 @@ def draw(
         nodes: node of ``grid`` that each tile shows, ``a`` along the first axis, see ``tile_nodes``.
         grid: the parameter box and its nodes.
         boundaries: ``{"points": [[a, b], ...]}`` each.
+        samples: whose images they are; those of the nodes if None.
 
     Returns:
         The figure, 7 inches wide, and a row per tile: ``tile_row`` (from the bottom), ``tile_column``, ``a``
-        and ``b`` of the node shown, ``sample``, which is the node.
+        and ``b`` of the node shown, ``sample``.
 
     Raises:
         ValueError: if images and tiles differ in number.
@@ -89,7 +126,7 @@ def draw(
             "tile_column": column.ravel(),
             "a": a[nodes.ravel() // grid.shape[1]],
             "b": b[nodes.ravel() % grid.shape[1]],
-            "sample": nodes.ravel(),
+            "sample": nodes.ravel() if samples is None else samples,
         }
     )
     return figure, table

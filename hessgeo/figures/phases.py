@@ -17,6 +17,7 @@ from matplotlib.patheffects import withStroke
 from scipy.ndimage import distance_transform_edt
 
 from hessgeo.figures import style
+from hessgeo.store.shards import StoredArray
 
 SHOWN = 12  # medoids that fit beside the map at a legible size
 Colour = tuple[float, float, float]
@@ -27,18 +28,24 @@ def largest(phases: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return _by_area(phases)[:SHOWN]
 
 
+def gather(fields: xr.Dataset, phases: Mapping[str, Any], images: StoredArray) -> dict[str, Any]:
+    """The medoids of the largest phases, taken from the images of all samples."""
+    medoids = np.array([phase["medoid"] for phase in largest(phases)])
+    return {"fields": fields, "phases": phases, "medoids": images[medoids]}
+
+
 def _by_area(phases: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return sorted(phases["phases"], key=lambda phase: (-phase["area"], phase["label"]))
 
 
 @style.theme()
 def draw(
-    dataset: xr.Dataset, phases: Mapping[str, Any], medoids: UInt8[np.ndarray, "m h w c"]
+    fields: xr.Dataset, phases: Mapping[str, Any], medoids: UInt8[np.ndarray, "m h w c"]
 ) -> tuple[Figure, pd.DataFrame]:
     """Phase labels with boundaries and triple points (A), and the medoid image of each phase (B).
 
     Args:
-        dataset: integer ``label`` on dims ``(a, b)``.
+        fields: integer ``label`` on dims ``(a, b)``.
         phases: ``phases`` (``label``, ``area`` as a share, ``medoid`` as a sample index, ``mean_gradient``,
             ``samples``), ``boundaries`` and ``triple_points``.
         medoids: the medoid image of each phase of ``largest(phases)``; one or three channels.
@@ -50,8 +57,8 @@ def draw(
     Raises:
         ValueError: if a label of the map is not among the phases, or a medoid is missing.
     """
-    a, b = style.axes_of(dataset)
-    label = style.field(dataset, "label").astype(int)
+    a, b = style.axes_of(fields)
+    label = style.field(fields, "label").astype(int)
     entries = _by_area(phases)
     missing = sorted(set(np.unique(label).tolist()) - {phase["label"] for phase in entries})
     if missing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from hessgeo.evaluation.sharpening import Sharpening
+from hessgeo.evaluation.sharpening import Sharpening, sharpening
+from hessgeo.evaluation.tables import Case
 from hessgeo.figures import parameter_plane as plane
 from hessgeo.figures import style
 from hessgeo.grids import Grid
 
+SHAPE = (33, 33)  # of the grid
+COUNTS = [2**k for k in range(13)]
 PROFILES = 5  # numbers of samples that have a profile
+
+
+def gather(cases: Sequence[Case], *, draws: int) -> dict[str, Any]:
+    """Posteriors of samples of one system, drawn in the middle of its box."""
+    (case,) = cases
+    grid = Grid(case.grid.extent, SHAPE)
+    point = np.mean(grid.extent, axis=1)
+    found = sharpening(case.system, grid, point, COUNTS, draws=draws)
+    return {"found": found, "grid": grid, "names": case.names}
 
 
 @style.theme()

@@ -2,23 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, UInt8
+import xarray as xr
+from jaxtyping import Float, Int, UInt8
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.path import Path
 
+from hessgeo.evaluation.posterior_rows import fitted_rows, measured_rows
 from hessgeo.figures import style
 from hessgeo.grids import Grid
+from hessgeo.posteriors import read_posterior
+from hessgeo.store.shards import StoredArray
 
 COLUMNS = 6  # sources side by side
 # A cross that is open in the middle, where a narrow posterior is.
 ARMS = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
 CROSS = Path(np.stack([0.45 * ARMS, ARMS], axis=1).reshape(-1, 2), [Path.MOVETO, Path.LINETO] * 4)
+
+
+def gather(
+    free_energy: xr.Dataset,
+    posterior: str,
+    phases: Mapping[str, Any],
+    images: StoredArray,
+    embedding: StoredArray,
+    *,
+    grid: Grid,
+    sources: int,
+) -> dict[str, Any]:
+    """Measured and fitted rows of the posterior of a few sources, and their images.
+
+    Args:
+        free_energy: the fit.
+        posterior: folder of the data posterior.
+        phases: whose medoids are the first sources.
+        images: of all samples.
+        embedding: of all samples.
+        grid: the nodes of the free energy.
+        sources: how many to show.
+    """
+    found = read_posterior(posterior)
+    # A network's posterior has nodes of its own, and the rows of some sources: of each choice the nearest of these.
+    own = None if found.support is None else found.carrier(grid)
+    nodes = own or grid
+    chosen = found.sources_with_rows(choose_sources(phases["phases"], grid.frame.into(found.t), sources))
+    measured = measured_rows(found, embedding[:], chosen, nodes)
+    fitted = fitted_rows(free_energy, found.t, chosen, grid, carrier=own)
+    return {
+        "images": images[chosen],
+        "measured": measured.reshape(-1, *nodes.shape),
+        "fitted": fitted.reshape(-1, *nodes.shape),
+        "sources": found.t[chosen],
+        "grid": nodes,
+    }
+
+
+def choose_sources(
+    phases: Sequence[Mapping[str, Any]], t: Float[np.ndarray, "n 2"], count: int
+) -> Int[np.ndarray, "s"]:
+    """The typical samples of the largest phases, then the samples farthest from those chosen so far."""
+    largest = sorted(phases, key=lambda phase: -phase["area"])
+    chosen = [phase["medoid"] for phase in largest][:count]
+    while len(chosen) < min(count, len(t)):
+        distance = np.linalg.norm(t[:, None] - t[chosen], axis=-1).min(axis=1)
+        chosen.append(int(np.argmax(distance)))
+    return np.array(chosen)
 
 
 @style.theme()

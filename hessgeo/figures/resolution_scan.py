@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from hessgeo.figures import style
+from hessgeo.figures.saving import RESOLVED
 
 LABELS = {
     "range_free_energy": "range of $F$\n(nats per $N$)",
@@ -37,6 +38,12 @@ NAMES = {
     "largest_eigenvalue_99": r"$\lambda_{\max}$: 99th percentile",
     "largest_eigenvalue_median": r"$\lambda_{\max}$: median",
 }
+
+
+def verdict(scan: pd.DataFrame) -> str:
+    """The ``N`` at which the fit is not to be trusted, if there are any."""
+    poor = scan.loc[~(scan["converged"] & scan["resolved"]), "N"]
+    return "at N = " + ", ".join(f"{n:.4g}" for n in poor) if len(poor) else RESOLVED
 
 
 @style.theme()

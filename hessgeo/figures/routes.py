@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from hessgeo.figures import style
 from hessgeo.figures.free_energy import without_affine_part
+from hessgeo.figures.saving import RESOLVED, verdict_of
 
 COLUMNS = {  # what each column shows: its name in the table and above the maps
     "F_affine_removed_nats_per_N": "$F$ (nats per $N$)",
@@ -55,6 +56,24 @@ class Route:
     def ratio(self) -> float:
         """Height over width of its maps."""
         return style.height_ratio(*style.axes_of(self.free_energy))
+
+
+def gather(
+    free_energies: Sequence[xr.Dataset],
+    metrics: Sequence[xr.Dataset],
+    phases: Sequence[Mapping[str, Any]],
+    *,
+    labels: Sequence[str],
+) -> dict[str, Any]:
+    """The studies, whose results stand at the same place of each list."""
+    boundaries = [found["boundaries"] for found in phases]
+    return {"routes": [Route(*one) for one in zip(labels, free_energies, metrics, boundaries, strict=True)]}
+
+
+def verdict(free_energies: Sequence[xr.Dataset], *_: Any, labels: Sequence[str]) -> str:
+    """What is to be known of those studies that are not resolved."""
+    words = zip(labels, map(verdict_of, free_energies), strict=True)
+    return "; ".join(f"{label}: {text}" for label, text in words if text != RESOLVED) or RESOLVED
 
 
 @style.theme()

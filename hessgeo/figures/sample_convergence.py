@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from hessgeo.estimators.names import ESTIMATORS
+from hessgeo.evaluation.metric_scores import metric_scores
+from hessgeo.evaluation.tables import Case
 from hessgeo.figures import parameter_plane as plane
 from hessgeo.figures import style
 
 COLUMNS = ("method", "samples", "error")
 LEGEND_ROW = 0.155  # height of a row of the legend, inches
+
+
+def gather(cases: Sequence[Case]) -> dict[str, Any]:
+    """The median error of every estimate's metric, a panel a system."""
+    rows = []
+    for case in cases:
+        metric, grid = case.exact.flat("metric"), case.exact.grid
+        for record in case.records:
+            if record.estimate.metric is not None:
+                error = metric_scores(record.estimate, metric, grid).median
+                about = {"system": case.title, "method": ESTIMATORS[record.estimator].title}
+                rows.append({**about, "samples": record.samples, "error": error})
+    return {"runs": pd.DataFrame(rows), "panel": "system"}
 
 
 @style.theme()

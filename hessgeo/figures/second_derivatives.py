@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ COMPONENTS = {"aa": (0, 0), "ab": (0, 1), "bb": (1, 1)}
 
 
 @style.theme()
-def draw(dataset: xr.Dataset, boundaries: Sequence[Mapping[str, Any]]) -> tuple[Figure, pd.DataFrame]:
+def draw(free_energy: xr.Dataset, phases: Mapping[str, Any]) -> tuple[Figure, pd.DataFrame]:
     """Maps of ``F_aa`` (A), ``F_ab`` (B) and ``F_bb`` (C), phase boundaries on top.
 
     The diagonal components share one logarithmic scale; cells where one is not positive, which a metric
@@ -26,15 +26,15 @@ def draw(dataset: xr.Dataset, boundaries: Sequence[Mapping[str, Any]]) -> tuple[
     zero and linear below its median magnitude.
 
     Args:
-        dataset: ``fisher_metric (a, b, i, j)`` in nats per ``N``.
-        boundaries: ``{"points": [[a, b], ...]}`` each.
+        free_energy: ``fisher_metric (a, b, i, j)`` in nats per ``N``.
+        phases: their ``boundaries``, ``{"points": [[a, b], ...]}`` each.
 
     Returns:
         The figure, 7 inches wide, and a row per node: ``a``, ``b``, ``F_aa_nats_per_N``, ``F_ab_nats_per_N``,
         ``F_bb_nats_per_N``.
     """
-    a, b = style.axes_of(dataset)
-    hessian = style.field(dataset, "fisher_metric")
+    a, b = style.axes_of(free_energy)
+    hessian = style.field(free_energy, "fisher_metric")
     ratio = style.height_ratio(a, b)
     figure, panels = style.map_row(3, ratio, width=style.DOUBLE_COLUMN, top=0.52, bottom=0.53)
     diagonal = style.log_norm(np.stack([hessian[..., 0, 0], hessian[..., 1, 1]]))
@@ -44,7 +44,7 @@ def draw(dataset: xr.Dataset, boundaries: Sequence[Mapping[str, Any]]) -> tuple[
         columns[f"F_{name}_nats_per_N"] = values
         cmap, norm = (style.RIDGE, diagonal) if i == j else (style.DIVERGING, _signed_norm(values))
         image = style.show_field(axes, values, a, b, cmap=cmap, norm=norm)
-        style.draw_boundaries(axes, boundaries)
+        style.draw_boundaries(axes, phases["boundaries"])
         if i == j:
             failed = ~(values > 0)
             style.mark_cells(axes, failed, a, b)

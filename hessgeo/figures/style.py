@@ -1,10 +1,9 @@
-"""What all figures share: sizes, theme, parameter maps, colour bars, boundaries and deterministic files."""
+"""What all figures share: sizes, theme, parameter maps, colour bars and boundaries."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -24,9 +23,7 @@ from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
-from hessgeo.figures.marks import RESOLVED, mark_verdict
 from hessgeo.figures.thumbnails import shrink
-from hessgeo.store import whole, write_table
 
 SINGLE_COLUMN, DOUBLE_COLUMN, PAGE_HEIGHT = 3.4, 7.0, 9.0  # inches
 PNG_DPI = 200
@@ -77,32 +74,6 @@ def theme() -> Iterator[None]:
     look = sns.axes_style("ticks") | sns.plotting_context("paper") | THEME
     with mpl.rc_context(look):
         yield
-
-
-def save_figure(
-    figure: Figure,
-    table: pd.DataFrame,
-    svg: str | Path,
-    png: str | Path,
-    csv: str | Path,
-    *,
-    verdict: str = RESOLVED,
-) -> None:
-    """Write a figure and its numbers, each file whole or not at all; the same input gives the same bytes.
-
-    Args:
-        figure: what to draw, at its own size.
-        table: the numbers it shows.
-        svg: vector file, no date in it; heavy meshes are embedded at 300 dpi.
-        png: at ``PNG_DPI``.
-        csv: numbers with ten significant digits, no index.
-        verdict: of the fit that the figure is made from; unless ``resolved``, it stands in a line above.
-    """
-    with theme(), whole(svg) as vectors, whole(png) as pixels:
-        box = mark_verdict(figure, verdict)
-        figure.savefig(vectors, format="svg", dpi=300, metadata={"Date": None}, bbox_inches=box)
-        figure.savefig(pixels, format="png", dpi=PNG_DPI, bbox_inches=box)
-    write_table(csv, table)
 
 
 def place(figure: Figure, left: float, bottom: float, width: float, height: float, **options: Any) -> Axes:

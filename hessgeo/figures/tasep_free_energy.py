@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from scipy.interpolate import RegularGridInterpolator
 from hessgeo.estimators.base import Estimate
 from hessgeo.evaluation.gauge import AffineFunctions, Gauge
 from hessgeo.evaluation.table_scores import in_gauge_of, table_scores
+from hessgeo.evaluation.tables import Case, per_site
 from hessgeo.figures import parameter_plane as plane
 from hessgeo.figures import style
 from hessgeo.grids import Grid
@@ -27,6 +29,19 @@ Field = Float[np.ndarray, "node"]
 NAMES = ("alpha", "beta")
 PALE = "#a6cfea"  # of the surface, so that the net on it is seen
 MESH = 24  # lines of the surfaces along each rate
+
+
+def gather(cases: Sequence[Case]) -> dict[str, Any]:
+    """The estimate of one system, and what the paper compares it with, minus the current, a site."""
+    (case,) = cases
+    (record,), truth = case.records, case.exact
+    return {
+        "estimate": per_site(record.estimate, truth.sites),
+        "exact": truth.potential("paper"),
+        "grid": truth.grid,
+        "quantity": "$-J$",
+        "gauge_coordinates": truth.gauge(record.natural),
+    }
 
 
 @style.theme()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hessgeo.figures.registry import Figure
+
 FIGURE_KINDS = ("svg", "png", "csv")
 
 # Axes of one sample, which no shard divides; one of those that are not here.
@@ -35,9 +37,9 @@ class Folder:
         """Path of a table, which no folder has for itself."""
         return "/".join((self.results, "tables", name))
 
-    def figure_files(self, names: Iterable[str]) -> list[str]:
-        """Figures by their names, and the numbers in them."""
-        return [self.path("figures", f"{name}.{kind}") for name in names for kind in FIGURE_KINDS]
+    def figure_files(self, figures: Iterable[Figure]) -> list[str]:
+        """Figures, and the numbers in them."""
+        return [self.path("figures", f"{figure.name}.{kind}") for figure in figures for kind in FIGURE_KINDS]
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hessgeo.figures import registry
 from hessgeo.pipeline.folders import Folder
-
-# The results that each figure shows, in the order that its module takes them.
-DENSITY_FIGURES: Mapping[str, tuple[str, ...]] = {
-    "generative_lambda": ("lambda_sweep.nc",),
-    "generative_graphs": ("graphs.nc",),
-    "generative_convergence": ("point_convergence.csv", "node_convergence.csv"),
-    "generative_affinity": ("affinity.nc",),
-    "generative_clustering": ("clustering.csv",),
-    "generative_embedding": ("embedding.nc",),
-    "generative_interpolation": ("interpolation.nc",),
-}
 
 
 @dataclass(frozen=True)
@@ -46,20 +36,7 @@ class GenerativeLayout(Folder):
         return {key: models[self.settings["model"]][key] for key in ("seed", "held_out")}
 
     @property
-    def figures(self) -> tuple[str, ...]:
-        """Names of the figures."""
-        return tuple(DENSITY_FIGURES)
-
-    def shown(self, wildcards: Any) -> list[str]:
-        """The results that a figure shows."""
-        return [self.path(name) for name in DENSITY_FIGURES[wildcards.density_figure]]
-
-    def figure_code(self, wildcards: Any) -> dict[str, list[str]]:
-        """The module of a figure, see ``Code.of``."""
-        return {"hessgeo.figures": [wildcards.density_figure]}
-
-    @property
     def targets(self) -> list[str]:
         """Everything that the target generative_geodesics makes, beside the model."""
-        results = [self.path(name) for names in DENSITY_FIGURES.values() for name in names]
-        return [*results, self.table("generative_clustering.csv"), *self.figure_files(self.figures)]
+        results = [self.path(name) for figure in registry.DENSITY for name in figure.reads]
+        return [*results, self.table("generative_clustering.csv"), *self.figure_files(registry.DENSITY)]

@@ -142,18 +142,3 @@ def with_published(table: pd.DataFrame, systems: Mapping[str, Mapping[str, Any]]
                 )
             )
     return pd.concat(parts, ignore_index=True)
-
-
-def read_figure(step: Any) -> tuple[list[Record], list[Truth], list[Mapping[str, Any]]]:
-    """The estimates, the exact fields and the settings of the systems of a figure, from the job that draws it."""
-    systems = step.params.systems
-    truths = read_truths(systems, dict(zip(systems, step.input.truths, strict=True)))
-    return read_records(step.params.records), list(truths.values()), list(systems.values())
-
-
-def parameter_names(settings: Mapping[str, Any]) -> tuple[str, str]:
-    """Symbols of the two parameters of a system, for axes."""
-    named = {"temperature": ("T", "H"), "mixture": (r"\lambda_0", r"\lambda_1")}.get(settings["parameters"])
-    return named or {"isnnn": ("K_1", "K_2"), "tasep": (r"\alpha", r"\beta")}.get(
-        settings["kind"], ("K", "h")
-    )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hessgeo.estimators.names import ESTIMATORS, NETWORKS
+from hessgeo.figures import registry
+from hessgeo.figures.registry import Figure
 from hessgeo.pipeline.derived import merged
 from hessgeo.pipeline.digest import digest
 from hessgeo.pipeline.folders import Folder, SampleStore
@@ -28,17 +30,6 @@ PARTS = {
     "estimates": (*SYSTEM, "grid"),
 }
 TABLE_KINDS = ("csv", "tex", "html")
-FIGURES = (
-    "ising_free_energy",
-    "tasep_free_energy",
-    "learned_statistics",
-    "sample_convergence",
-    "posterior_sharpening",
-    "hessian_convergence",
-    "finite_size_scaling",
-    "curvature_comparison",
-    "fisher_comparison",
-)
 
 
 @dataclass(frozen=True)
@@ -189,11 +180,6 @@ class SolvableLayout(Folder):
         return [self.table(f"{name}.{kind}") for name in TABLES for kind in TABLE_KINDS]
 
     @property
-    def shown_files(self) -> list[str]:
-        """The figures and the numbers in them."""
-        return self.figure_files(self.shown)
-
-    @property
     def targets(self) -> list[str]:
         """Everything that the target ``table1`` makes, with what is between: a result that was lost is made again."""
         records = [record for table in SCORED for record in self.records(table)]
@@ -206,7 +192,7 @@ class SolvableLayout(Folder):
                 record["path"],
             )
         ]
-        results = [*self.table_files, *self.shown_files, self.path("numbers.json")]
+        results = [*self.table_files, *self.figure_files(self.figures), self.path("numbers.json")]
         return [*dict.fromkeys([*self.truths, *made]), *results]
 
     # What figures show.
@@ -241,7 +227,7 @@ class SolvableLayout(Folder):
             "fisher_comparison": lattice or natural,
         }
         return {
-            name: [one for one in systems[name] if one is not None] for name in FIGURES if any(systems[name])
+            name: [one for one in names if one is not None] for name, names in systems.items() if any(names)
         }
 
     def shown_records(self, figure: str) -> list[dict[str, Any]]:
@@ -267,35 +253,7 @@ class SolvableLayout(Folder):
             for name in systems
         ]
 
-    def shown_estimates(self, figure: str) -> list[str]:
-        """The files of those estimates."""
-        return [record["path"] for record in self.shown_records(figure)]
-
-    def shown_truths(self, figure: str) -> list[str]:
-        """The exact fields of the systems of a figure."""
-        return [self.truth(name) for name in self.shown.get(figure, [])]
-
-    def shown_systems(self, figure: str) -> dict[str, Any]:
-        """Settings of the systems of a figure."""
-        return {name: self.systems[name] for name in self.shown.get(figure, []) if name in self.systems}
-
     @property
-    def _lattice(self) -> tuple[str, int, int] | None:
-        """The lattice whose learned statistics are drawn, with a seed and the number of its samples."""
-        names = self.shown.get("learned_statistics", [])
-        return (names[0], self.seeds[0], self.systems[names[0]]["samples"]) if names else None
-
-    @property
-    def shown_samples(self) -> list[str]:
-        """Its samples."""
-        return self.samples(*self._lattice[:2]) if self._lattice else []
-
-    @property
-    def shown_store(self) -> str | None:
-        """The store of them."""
-        return self.store(*self._lattice[:2]) if self._lattice else None
-
-    @property
-    def shown_network(self) -> list[str]:
-        """The network that learned statistics of them."""
-        return self.network_files(*self._lattice, "exponential") if self._lattice else []
+    def figures(self) -> list[Figure]:
+        """The figures that are drawn."""
+        return [figure for figure in registry.SOLVABLE if figure.name in self.shown]

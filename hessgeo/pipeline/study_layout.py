@@ -5,30 +5,12 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from hessgeo.figures import registry
+from hessgeo.figures.registry import Figure
 from hessgeo.pipeline.derived import methods_left_out
 from hessgeo.pipeline.digest import digest
 from hessgeo.pipeline.folders import ANCHOR_FILES, NETWORK_FILES, StudyFolder
 from hessgeo.pipeline.study_models import StudyModels
-
-FIGURES = (
-    "mosaic",
-    "free_energy",
-    "first_derivatives",
-    "second_derivatives",
-    "metric",
-    "phases",
-    "posteriors",
-    "lipschitz",
-    "resolution_scan",
-    "error_bars",
-)
-
-# Figures of the target table2.
-PATH_FIGURES = ("geodesic_mosaic", "interpolation_strips")
-
-# Drawn of studies that have what they show.
-INVERSION_FIGURE = "inversion"
-RESOLUTION_FIGURE = "resolution_scan"
 
 # What the training of a posterior network depends on.
 NETWORK_TRAINING = (
@@ -64,6 +46,11 @@ class StudyLayout(StudyModels):
     def uses_network(self) -> bool:
         """Whether the posterior comes from a network that reads the images."""
         return self._study["posterior"]["kind"] == "network"
+
+    @property
+    def is_scanned(self) -> bool:
+        """Whether it is repeated at other resolutions: a network's posterior has the one it was trained at."""
+        return not self.uses_network
 
     @property
     def has_density(self) -> bool:
@@ -158,23 +145,22 @@ class StudyLayout(StudyModels):
         """The numbers of every step of the study."""
         steps = ["samples"] if self.system_model.trained else []
         steps += ["posterior", "free_energy", "metric", "phases"]
-        steps += [] if self.uses_network else ["resolution_scan"]
+        steps += ["resolution_scan"] if self.is_scanned else []
         return [self.anchor_file("numbers"), *(self.path("numbers", f"{step}.json") for step in steps)]
 
     # Targets.
 
     @property
-    def figures(self) -> list[str]:
+    def figures(self) -> list[Figure]:
         """The figures of the study."""
-        names = [name for name in FIGURES if name != RESOLUTION_FIGURE or not self.uses_network]
-        return [*names, INVERSION_FIGURE] if self.inverts_images else names
+        return [figure for figure in registry.STUDY if figure.needs is None or getattr(self, figure.needs)]
 
     @property
     def path_targets(self) -> list[str]:
         """What the target ``table2`` makes of the study."""
         numbers = ["numbers/geodesics.json", "numbers/path_scores.json"]
         results = ["geodesics.nc", "path_scores.csv", "path_strips.nc"]
-        return [*(self.path(name) for name in results + numbers), *self.folder.figure_files(PATH_FIGURES)]
+        return [*(self.path(name) for name in results + numbers), *self.folder.figure_files(registry.PATHS)]
 
     @property
     def targets(self) -> list[str]:
@@ -188,7 +174,7 @@ class StudyLayout(StudyModels):
             "phases.json",
             "numbers.json",
         ]
-        results += [] if self.uses_network else ["resolution_scan.csv"]
+        results += ["resolution_scan.csv"] if self.is_scanned else []
         steps = [*self.model_files, *self.model_numbers, *self.anchor_outputs, *shards, *self.network_files]
         made = [self.path(path) for path in results]
         return [*steps, *self.numbers, *made, *self.folder.figure_files(self.figures)]

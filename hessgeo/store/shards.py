@@ -128,6 +128,11 @@ class StoredArray:
     shard: int
     identity: Mapping[str, str]
 
+    def __getitem__(self, rows: slice | Int[np.ndarray, "m"]) -> Shaped[np.ndarray, "m *item"]:
+        """Some rows, as ``read_array`` and ``read_rows`` read them."""
+        read = read_array if isinstance(rows, slice) else read_rows
+        return read(self.store, self.name, rows)
+
     @property
     def count(self) -> int:
         """Number of shards."""

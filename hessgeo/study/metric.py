@@ -75,7 +75,7 @@ class Metric(Shown, Smooth):
         """The figure and the numbers in it."""
         from hessgeo.figures import metric
 
-        return metric.draw(self._parts.metric, self._parts.found["boundaries"])
+        return metric.draw(self._parts.metric, self._parts.found)
 
     def plot(self) -> Figure:
         """Its volume and its largest stretch, with the boundaries of phases."""

@@ -68,7 +68,7 @@ def finished(figure: Figure, verdict: str) -> Figure:
     """
     from matplotlib.figure import Figure as Kind
 
-    from hessgeo.figures.marks import mark_verdict
+    from hessgeo.figures.saving import mark_verdict
 
     mark_verdict(figure, verdict)
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()

@@ -180,7 +180,7 @@ class Study(Shown):
 
         save(self._parts, folder)
         if figures:
-            from hessgeo.figures import save_figure
+            from hessgeo.figures.saving import save_figure
 
             for name in FIGURES:
                 figure, table = getattr(self, name).draw()

@@ -167,13 +167,12 @@ def test_every_script_is_understood(repository, needs):
         ("estimate_posterior", "hessgeo.pipeline.layout", False),
         ("solve_geodesics", "hessgeo.geodesics.newton", True),
         ("solve_geodesics", "hessgeo.pipeline.settings", False),
-        ("draw_metric", "hessgeo.figures.thumbnails", True),
-        ("draw_metric", "hessgeo.figures.phases", False),
+        ("draw_figure", "hessgeo.figures.thumbnails", True),
         ("sample_states", "hessgeo.systems.solvable.tasep", True),
         ("sample_states", "hessgeo.estimators.baselines", False),
         ("score_estimates", "hessgeo.estimators.baselines", False),
         ("train_network", "hessgeo.estimators.baselines", True),  # by a name that is made
-        ("draw_density_figure", "hessgeo.figures.generative_lambda", True),
+        ("draw_figure", "hessgeo.figures.generative_lambda", True),
     ],
 )
 def test_steps_run_what_they_need(needs, script, module, used):

@@ -17,8 +17,8 @@ from hessgeo.figures import (
     generative_graphs,
     generative_interpolation,
     generative_lambda,
-    save_figure,
 )
+from hessgeo.figures.saving import save_figure
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hessgeo.figures import geodesic_mosaic, interpolation_strips, mosaic, save_figure
+from hessgeo.figures import geodesic_mosaic, interpolation_strips, mosaic
+from hessgeo.figures.saving import save_figure
 from hessgeo.grids import Grid
 
 GRID = Grid(((-1.0, 1.0), (0.0, 3.0)), (12, 18))

@@ -21,11 +21,11 @@ from hessgeo.figures import (
     learned_statistics,
     posterior_sharpening,
     sample_convergence,
-    save_figure,
     style,
     tasep_free_energy,
 )
 from hessgeo.figures.parameter_plane import fitted_slope
+from hessgeo.figures.saving import save_figure
 from hessgeo.grids import Grid
 from hessgeo.systems.solvable.base import TEMPERATURE_FIELD
 from hessgeo.systems.solvable.curie_weiss import CurieWeiss

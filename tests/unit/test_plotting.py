@@ -25,11 +25,12 @@ from hessgeo.figures import (
     mosaic,
     phases,
     posteriors,
+    registry,
     resolution_scan,
-    save_figure,
     second_derivatives,
     style,
 )
+from hessgeo.figures.saving import save_figure
 from hessgeo.grids import Grid
 
 CAPTIONS = Path(__file__).parents[2] / "workflow" / "report"
@@ -37,6 +38,7 @@ SLOPES = np.array([[0.30, 0.10], [-0.20, 0.25], [-0.05, -0.30]])  # grad F in ea
 OFFSETS = np.array([-0.12, 0.02, 0.05])
 SHARPNESS = 60.0  # inverse width of the boundaries
 RESOLUTION = 200.0
+NO_LINES = {"boundaries": []}
 
 
 def make_study(shape=(24, 20), extent=((-1.0, 2.0), (-1.0, 2.0)), *, pixels=12, channels=1, seed=0):
@@ -194,8 +196,7 @@ def draw_mosaic(images, grid, boundaries, *, tiles):
 
 def draw_phases(fields, described, images):
     """The phases, their medoids taken from all images."""
-    medoids = [phase["medoid"] for phase in phases.largest(described)]
-    return phases.draw(fields, described, images[medoids])
+    return phases.draw(**phases.gather(fields, described, images))
 
 
 def draw_all(study):
@@ -204,12 +205,12 @@ def draw_all(study):
     return {
         "mosaic": draw_mosaic(study.images, study.grid, boundaries, tiles=12),
         "free_energy": free_energy.draw(study.energy),
-        "first_derivatives": first_derivatives.draw(study.energy, boundaries),
-        "second_derivatives": second_derivatives.draw(study.energy, boundaries),
-        "metric": metric.draw(study.metric, boundaries),
+        "first_derivatives": first_derivatives.draw(study.energy, study.phases),
+        "second_derivatives": second_derivatives.draw(study.energy, study.phases),
+        "metric": metric.draw(study.metric, study.phases),
         "phases": draw_phases(study.fields, study.phases, study.images),
         "posteriors": posteriors.draw(*make_sources(study)),
-        "lipschitz": lipschitz.draw(study.fields, boundaries),
+        "lipschitz": lipschitz.draw(study.fields, study.phases),
         "resolution_scan": resolution_scan.draw(make_scan()),
         "error_bars": error_bars.draw(study.energy),
     }
@@ -242,18 +243,7 @@ def drawn_wide():
     return draw_all(make_study((20, 11), ((0.0, 3.0), (0.5, 2.0)), channels=3))
 
 
-FIGURES = (
-    "mosaic",
-    "free_energy",
-    "first_derivatives",
-    "second_derivatives",
-    "metric",
-    "phases",
-    "posteriors",
-    "lipschitz",
-    "resolution_scan",
-    "error_bars",
-)
+FIGURES = tuple(figure.name for figure in registry.STUDY if figure.name != "inversion")
 
 
 def every_axes(figure):
@@ -347,7 +337,7 @@ def test_print_size_and_text_size(drawn, name):
 
 def test_theme_leaves_the_settings_outside_alone(study):
     before = dict(mpl.rcParams)
-    lipschitz.draw(study.fields, study.phases["boundaries"])
+    lipschitz.draw(study.fields, study.phases)
     assert dict(mpl.rcParams) == before
 
 
@@ -363,7 +353,7 @@ def test_saving_twice_gives_the_same_bytes(drawn, tmp_path, name):
 
 def test_drawing_twice_gives_the_same_bytes(study, drawn, tmp_path):
     first = saved(drawn["metric"], tmp_path / "first")
-    again = saved(metric.draw(study.metric, study.phases["boundaries"]), tmp_path / "again")
+    again = saved(metric.draw(study.metric, study.phases), tmp_path / "again")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
 
 
@@ -460,7 +450,7 @@ def bright_cell(study, node):
 def test_a_bright_cell_is_seen_at_its_parameters(study):
     node = (5, 16)  # left of the middle, near the top
     a, b = study.grid.axes
-    figure, _ = lipschitz.draw(bright_cell(study, node), [])
+    figure, _ = lipschitz.draw(bright_cell(study, node), NO_LINES)
     axes = figure.axes[0]
     bright = pixel_at(figure, axes, (a[5], b[16])).astype(int).sum()
     for other in ((a[16], b[5]), (a[5], b[-17]), (a[-6], b[16]), (a[5] + study.grid.spacing[0], b[16])):
@@ -553,7 +543,7 @@ def test_source_cross_and_posterior_stand_at_the_same_place(study):
 
 def test_boundaries_are_drawn_where_they_are_and_do_not_stretch_the_map(study):
     outside = [{"phases": [1, 2], "points": [[-5.0, 0.0], [0.5, 0.5], [9.0, 9.0]]}]
-    figure, _ = lipschitz.draw(study.fields, outside)
+    figure, _ = lipschitz.draw(study.fields, {"boundaries": outside})
     axes = figure.axes[0]
     np.testing.assert_array_equal(axes.lines[0].get_xydata(), outside[0]["points"])
     left, right, bottom, top = style.pixel_extent(*study.grid.axes)
@@ -580,7 +570,7 @@ def test_failing_cells_are_hatched_and_counted(study):
     hessian = study.energy["fisher_metric"].to_numpy().copy()
     hessian[failed, 0, 0] *= -1
     energy = study.energy.assign(fisher_metric=(study.energy["fisher_metric"].dims, hessian))
-    figure, _ = second_derivatives.draw(energy, [])
+    figure, _ = second_derivatives.draw(energy, NO_LINES)
     cell = np.prod(study.grid.spacing)
     assert hatched_area(figure.axes[0]) == pytest.approx(failed.sum() * cell)
     assert hatched_area(figure.axes[2]) == 0
@@ -742,8 +732,8 @@ def test_signed_scale_is_centred_on_zero_only_where_both_signs_count():
 @pytest.mark.parametrize("fill", [0.0, 2.5, np.nan])
 def test_constant_and_empty_fields_are_drawn(study, fill):
     constant = xr.full_like(study.energy, fill)
-    gradient, _ = first_derivatives.draw(constant, study.phases["boundaries"])
-    hessian, _ = second_derivatives.draw(constant, study.phases["boundaries"])
+    gradient, _ = first_derivatives.draw(constant, study.phases)
+    hessian, _ = second_derivatives.draw(constant, study.phases)
     for figure in (gradient, hessian):
         pixels, _ = rendered(figure)
         assert pixels[..., :3].std() > 0
@@ -763,7 +753,7 @@ def test_bad_input_is_named(study):
     with pytest.raises(ValueError, match="2 channels"):
         draw_mosaic(np.repeat(study.images, 2, axis=-1), study.grid, [], tiles=4)
     with pytest.raises(ValueError, match="'gradient' is not in the dataset"):
-        first_derivatives.draw(study.energy.drop_vars("gradient"), [])
+        first_derivatives.draw(study.energy.drop_vars("gradient"), NO_LINES)
     with pytest.raises(ValueError, match=r"labels \[3\] of the map"):
         draw_phases(study.fields, study.phases | {"phases": study.phases["phases"][:2]}, study.images)
     with pytest.raises(ValueError, match="480 medoids do not show the 3 largest phases"):
@@ -778,7 +768,7 @@ def test_bad_input_is_named(study):
 # Captions
 
 
-@pytest.mark.parametrize("name", [*FIGURES, "geodesic_mosaic", "interpolation_strips", "workflow"])
+@pytest.mark.parametrize("name", [*FIGURES, *(figure.name for figure in registry.PATHS), "workflow"])
 def test_caption_is_valid_and_names_its_study(name):
     source = (CAPTIONS / f"{name}.rst").read_text(encoding="utf-8")
     wildcards = SimpleNamespace(study="some_study")

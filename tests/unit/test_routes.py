@@ -8,7 +8,8 @@ import xarray as xr
 from matplotlib.text import Text
 
 from hessgeo import store
-from hessgeo.figures import routes, save_figure
+from hessgeo.figures import routes
+from hessgeo.figures.saving import save_figure
 from hessgeo.grids import Grid
 
 GRID = Grid(((-1.0, 2.0), (0.0, 1.0)), (12, 9))

@@ -8,11 +8,12 @@ import yaml
 
 from hessgeo import store
 from hessgeo.estimators.registry import ESTIMATORS, NETWORKS
+from hessgeo.figures.registry import SOLVABLE
 from hessgeo.pipeline.lattices import largest_coupling
 from hessgeo.pipeline.layout import Layout
 from hessgeo.pipeline.schema import defaults
 from hessgeo.pipeline.settings import SettingsError, merged, read_settings
-from hessgeo.pipeline.solvable_layout import FIGURES, TABLES
+from hessgeo.pipeline.solvable_layout import TABLES
 from hessgeo.pipeline.solvable_systems import gather_samples, load_system
 from hessgeo.systems.solvable.ising import Ising
 from hessgeo.systems.solvable.isnnn import IsingNextNearest
@@ -166,7 +167,7 @@ def test_the_targets_are_all_tables_and_figures(read):
     targets = read().targets
     assert [path for path in targets if path.endswith(".csv")] == [
         *(f"results/tables/{name}.csv" for name in TABLES),
-        *(f"results/solvable/figures/{name}.csv" for name in FIGURES),
+        *(f"results/solvable/figures/{figure.name}.csv" for figure in SOLVABLE),
     ]
 
 

@@ -4,12 +4,12 @@ import gc
 import runpy
 import tracemalloc
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from hessgeo import store
+from hessgeo.figures import mosaic
 from hessgeo.figures.thumbnails import shrink
 from hessgeo.grids import Grid
 
@@ -70,13 +70,10 @@ def peak_bytes(work):
 
 def draw_mosaic(folder, count):
     path, grid = make_store(folder, count)
-    main, saved = runpy.run_path(str(SCRIPTS / "draw_mosaic.py"))["main"], []
-    main.__globals__["save_figure"] = lambda figure, *rest, **marks: saved.append(figure)
-    output = SimpleNamespace(svg=None, png=None, csv=None)
-    found = {"boundaries": [], "verdict": ""}
-    peak = peak_bytes(lambda: main(path, grid.points, found, grid, 4, output))
-    assert len(saved) == 1
-    return peak
+    images, boundaries = store.describe_array(path, "image"), {"boundaries": []}
+    return peak_bytes(
+        lambda: mosaic.draw(**mosaic.gather(boundaries, grid.points, images, grid=grid, tiles=4))
+    )
 
 
 def check_samples(folder, count):

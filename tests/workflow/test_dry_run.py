@@ -6,8 +6,7 @@ import sys
 import pytest
 import yaml
 
-from hessgeo.pipeline.generative import DENSITY_FIGURES
-from hessgeo.pipeline.study_layout import FIGURES
+from hessgeo.figures import registry
 
 STUDY_STEPS = {
     "train_diffusion", "train_clip", "train_classifier", "create_anchors", "generate_samples", "embed_samples",
@@ -38,7 +37,8 @@ def test_a_run_is_planned_from_nothing(empty):
         "generate_samples": "4",
         "embed_samples": "4",
     }
-    assert {f"draw_{figure}" for figure in FIGURES} <= set(jobs)
+    drawn = {f"draw_{figure.name}" for figure in registry.STUDY}
+    assert drawn - set(jobs) == {"draw_inversion"}, "the anchors of this study are no images"
     # The posterior of this study is read off distances, not off images; the tables have targets of their own.
     assert set(jobs) >= STUDY_STEPS
     assert not TABLE_STEPS & set(jobs)
@@ -123,7 +123,7 @@ def test_the_geodesics_of_densities_are_planned_apart_from_the_studies(repositor
     result = workflow.run("generative_geodesics", "--dry-run", "--quiet", "rules")
     jobs = dict(line.split() for line in result.stdout.splitlines() if len(line.split()) == 2)
     assert DENSITY_STEPS | {"train_diffusion"} <= set(jobs)
-    assert jobs["draw_density_figure"] == str(len(DENSITY_FIGURES))
+    assert {f"draw_{figure.name}" for figure in registry.DENSITY} <= set(jobs)
     assert "generate_samples" not in jobs
     everything = workflow.run("--dry-run", "--quiet", "rules").stdout
     assert "sweep_lambda" not in everything

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from hessgeo import store
+from hessgeo.figures import registry
 from hessgeo.pipeline.folders import NETWORK_FILES
-from hessgeo.pipeline.study_layout import FIGURES, INVERSION_FIGURE
 from hessgeo.posteriors import read_posterior
 from hessgeo.systems.slices import LatentSlice, random_anchors
 
@@ -223,7 +223,7 @@ def test_anchors_are_what_was_given_and_the_photograph_inverted(photos):
 
 def test_the_study_is_complete(photos):
     results = photos("results/photos")
-    figures = {f"{name}.{kind}" for name in (*FIGURES, INVERSION_FIGURE) for kind in ("svg", "png", "csv")}
+    figures = {f"{figure.name}.{kind}" for figure in registry.STUDY for kind in ("svg", "png", "csv")}
     assert {path.name for path in (results / "figures").iterdir() if path.is_file()} == figures
     numbers = store.read_json(results / "numbers.json")
     assert set(numbers) == {
@@ -237,7 +237,7 @@ def test_the_study_is_complete(photos):
     }
     assert numbers["models"] == {}
     assert numbers["anchors"] == store.read_json(only(results / "anchors") / "anchors.json")
-    table = pd.read_csv(results / "figures" / f"{INVERSION_FIGURE}.csv")
+    table = pd.read_csv(results / "figures" / "inversion.csv")
     assert table["images"].tolist() == ["photo.png"]
     assert table["error"].tolist() == pytest.approx(numbers["anchors"]["error"])
     shards = [store.read_json(path) for path in only(results / "manifest").glob("image/*.json")]

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from hessgeo import store
-from hessgeo.pipeline.study_layout import FIGURES
 from hessgeo.posteriors import read_posterior
 
 pytestmark = pytest.mark.slow
@@ -34,7 +33,7 @@ def test_every_job_has_a_log_and_a_benchmark(finished):
     }
     times = finished("results/benchmarks")
     assert logs == {path.with_suffix("").relative_to(times) for path in times.rglob("*.tsv")}
-    assert len(logs) == 4 + 1 + 1 + 4 + 1 + 1 + 4 + 1 + 1 + 1 + 1 + 1 + 1 + len(FIGURES)
+    assert len(logs) == 4 + 1 + 1 + 4 + 1 + 1 + 4 + 1 + 1 + 1 + 1 + 1 + 1 + len(finished.study.figures)
     text = finished("results/logs/tiny/fit_free_energy.log").read_text()
     assert re.search(r"fit_free_energy \(study tiny\) on \d threads", text)
     assert re.search(r"done in [\d.]+ s", text)
@@ -115,8 +114,8 @@ def test_the_report_holds_every_figure_and_its_caption(finished, tmp_path):
     report = tmp_path / "report.html"
     finished.run("--report", report)
     text = report.read_text(encoding="utf-8")
-    for figure in FIGURES:
-        assert f"results/tiny/figures/{figure}.svg" in text
+    for figure in finished.study.figures:
+        assert f"results/tiny/figures/{figure.name}.svg" in text
     # From the captions, with the study's name in its place.
     assert "What the system draws" in text
     assert "snakemake.wildcards.study" not in text

@@ -86,28 +86,6 @@ rule interpolate_digits:
         "../scripts/interpolate_digits.py"
 
 
-rule draw_density_figure:
-    input:
-        results=density.shown,
-    output:
-        svg=report(
-            density.path("figures", "{density_figure}.svg"),
-            caption="../report/generative.rst",
-            category="generative geodesics",
-            labels={"figure": "{density_figure}"},
-        ),
-        png=density.path("figures", "{density_figure}.png"),
-        csv=density.path("figures", "{density_figure}.csv"),
-    resources:
-        runtime="20m",
-    params:
-        code=layout.code("draw_density_figure.py", density.figure_code),
-    message:
-        "Draw {wildcards.density_figure}"
-    script:
-        "../scripts/draw_density_figure.py"
-
-
 rule generative_geodesics:
     input:
         layout.generative_targets,

@@ -102,55 +102,6 @@ rule tabulate_paths:
         "../scripts/tabulate_paths.py"
 
 
-rule draw_geodesic_mosaic:
-    input:
-        paths=rules.solve_geodesics.output.paths,
-        scores=rules.score_paths.output.scores,
-        free_energy=rules.fit_free_energy.output.free_energy,
-        phases=rules.segment_phases.output.phases,
-        images=of_study("complete", "image"),
-    output:
-        svg=report(
-            study("figures", "geodesic_mosaic.svg"),
-            caption="../report/geodesic_mosaic.rst",
-            category="{study}",
-            labels={"figure": "geodesics"},
-        ),
-        png=study("figures", "geodesic_mosaic.png"),
-        csv=study("figures", "geodesic_mosaic.csv"),
-    resources:
-        runtime="20m",
-    params:
-        geodesics=of_study("geodesics"),
-        tiles=setting("figures", "mosaic"),
-        grid=of_study("grid"),
-        store=of_study("samples"),
-    message:
-        "Draw the geodesics of {wildcards.study} on its images"
-    script:
-        "../scripts/draw_geodesic_mosaic.py"
-
-
-rule draw_interpolation_strips:
-    input:
-        strips=rules.score_paths.output.strips,
-    output:
-        svg=report(
-            study("figures", "interpolation_strips.svg"),
-            caption="../report/interpolation_strips.rst",
-            category="{study}",
-            labels={"figure": "interpolation strips"},
-        ),
-        png=study("figures", "interpolation_strips.png"),
-        csv=study("figures", "interpolation_strips.csv"),
-    resources:
-        runtime="20m",
-    message:
-        "Draw strips of images along the paths of {wildcards.study}"
-    script:
-        "../scripts/draw_interpolation_strips.py"
-
-
 rule table2:
     input:
         layout.path_targets,

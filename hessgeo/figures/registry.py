@@ -1,0 +1,90 @@
+"""Every figure by name: what it shows, and how much drawing it takes.
+
+A name is that of the module beside this one which draws the figure, of the caption in ``workflow/report``, and of the
+files that the figure is saved in. The workflow calls ``draw(*results, **settings)`` of that module, with what
+``reads`` and ``settings`` name; where the numbers of a figure must be made of the results first, the module has a
+function ``gather`` that takes these instead, and returns the arguments of ``draw`` by name.
+
+The workflow reads this list whenever it starts: modules are imported by the job that draws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the workflow.
+
+    Attributes:
+        name: of its module, its caption and its files.
+        label: what the report calls it.
+        reads: the results that it shows, in the order in which its module takes them. Of a study those that
+            ``hessgeo.pipeline.figures`` lists; of densities files; of solvable systems ``estimates``, ``truths``,
+            ``samples`` and ``network``, which its module takes together as ``evaluation.tables.Case``, a system each.
+        settings: the settings that its module takes by name.
+        needs: the property of a study without which it is not drawn; every study has it if None.
+        mem_mb: memory of its job, MB.
+        runtime: time of its job.
+    """
+
+    name: str
+    label: str
+    reads: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    needs: str | None = None
+    mem_mb: int = 4_000
+    runtime: str = "30m"
+
+
+# Of every study.
+STUDY = (
+    Figure("mosaic", "mosaic", ("phases", "points", "images"), ("grid", "tiles")),
+    Figure("free_energy", "free energy", ("free_energy",)),
+    Figure("first_derivatives", "first derivatives", ("free_energy", "phases")),
+    Figure("second_derivatives", "second derivatives", ("free_energy", "phases")),
+    Figure("metric", "metric", ("metric", "phases")),
+    Figure("phases", "phases", ("fields", "phases", "images")),
+    Figure("posteriors", "posteriors", ("free_energy", "posterior", "phases", "images", "embedding"),
+           ("grid", "sources")),
+    Figure("lipschitz", "lipschitz", ("fields", "phases")),
+    Figure("resolution_scan", "resolution scan", ("scan",), needs="is_scanned"),
+    Figure("error_bars", "error bars", ("free_energy",)),
+    Figure("inversion", "inversion", ("reconstructions", "anchor_numbers"), ("anchor_sources", "image_shape"),
+           needs="inverts_images"),
+)  # fmt: skip
+
+# Of studies whose paths are solved, by the target table2.
+PATHS = (
+    Figure("geodesic_mosaic", "geodesics", ("free_energy", "paths", "scores", "phases", "images"),
+           ("grid", "tiles", "shown", "smoothing", "floor")),
+    Figure("interpolation_strips", "interpolation strips", ("strips",)),
+)  # fmt: skip
+
+# Of studies side by side.
+COMPARISON = Figure("routes", "{comparison}", ("free_energy", "metric", "phases"), ("labels",))
+
+# Of systems with exact answers, by the target table1.
+SOLVABLE = (
+    Figure("ising_free_energy", "Ising free energy", ("estimates", "truths")),
+    Figure("tasep_free_energy", "TASEP free energy", ("estimates", "truths")),
+    Figure("learned_statistics", "learned statistics", ("samples", "network")),
+    Figure("sample_convergence", "error against samples", ("estimates", "truths")),
+    Figure("posterior_sharpening", "Theorem 3.1", settings=("draws",)),
+    Figure("hessian_convergence", "Theorem 3.2", ("estimates", "truths")),
+    Figure("finite_size_scaling", "finite-size scaling", settings=("sizes", "samples")),
+    Figure("curvature_comparison", "curvature", ("estimates", "truths")),
+    Figure("fisher_comparison", "Fisher metrics", ("estimates", "truths")),
+)
+
+# Of the geodesics of densities, by the target generative_geodesics.
+DENSITY = (
+    Figure("generative_lambda", "paths against lambda", ("lambda_sweep.nc",)),
+    Figure("generative_graphs", "epsilon-graphs", ("graphs.nc",)),
+    Figure("generative_convergence", "convergence", ("point_convergence.csv", "node_convergence.csv")),
+    Figure("generative_affinity", "affinity", ("affinity.nc",)),
+    Figure("generative_clustering", "clusters", ("clustering.csv",)),
+    Figure("generative_embedding", "embeddings", ("embedding.nc",)),
+    Figure("generative_interpolation", "interpolation", ("interpolation.nc",)),
+)

@@ -1,0 +1,152 @@
+"""How the workflow draws each figure of the registry: what it reads of a run, what it is told, where it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from hessgeo.figures import registry
+from hessgeo.figures.registry import Figure
+from hessgeo.pipeline.layout import Layout
+from hessgeo.pipeline.study_layout import StudyLayout
+
+# What figures read of a study, by the names of the registry: results, arrays of the sample store, and what was made
+# of the anchors.
+RESULTS = {
+    "free_energy": "free_energy.nc",
+    "metric": "metric.nc",
+    "fields": "phases.nc",
+    "phases": "phases.json",
+    "posterior": "posterior.zarr",
+    "scan": "resolution_scan.csv",
+    "paths": "geodesics.nc",
+    "scores": "path_scores.csv",
+    "strips": "path_strips.nc",
+}
+ARRAYS = {"points": "t", "images": "image", "embedding": "embedding"}
+ANCHORS = {"anchor_numbers": "numbers", "reconstructions": "reconstructions"}
+# Where a study has the settings that figures take; others are properties of its layout.
+SETTINGS = {
+    "tiles": ("figures", "mosaic"),
+    "sources": ("figures", "sources"),
+    "shown": ("geodesics", "shown"),
+    "smoothing": ("geodesics", "smoothing"),
+    "floor": ("geodesics", "floor"),
+}
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What the rule of a figure says.
+
+    Attributes:
+        figure: the figure.
+        path: of its files, without the ending; wildcards in braces.
+        category: where the report has it.
+        input: paths by name, or functions of wildcards that give them.
+        params: what its script is told, in the same way.
+        script: that script.
+        of: what it is drawn of, in words for people.
+    """
+
+    figure: Figure
+    path: str
+    category: str
+    input: Mapping[str, Any]
+    params: Mapping[str, Any]
+    script: str
+    of: str
+
+    def modules(self, _: Any) -> dict[str, list[str]]:
+        """The module that its script imports by name, see ``Code.of``."""
+        return {"hessgeo.figures": [self.figure.name]}
+
+
+def drawings(layout: Layout) -> Iterator[Drawing]:
+    """Every figure of a run, one a rule."""
+    for figure in (*registry.STUDY, *registry.PATHS):
+        yield _of_study(layout, figure)
+    yield _of_comparison(layout, registry.COMPARISON)
+    for figure in registry.SOLVABLE:
+        yield _of_solvable(layout, figure)
+    for figure in registry.DENSITY:
+        density = layout.generative
+        files = {name.partition(".")[0]: density.path(name) for name in figure.reads}
+        path, about = density.path("figures", figure.name), {"arrays": {}, "settings": {}}
+        yield Drawing(figure, path, "generative geodesics", files, about, "draw_figure.py", "densities")
+
+
+def _of_study(layout: Layout, figure: Figure) -> Drawing:
+    def told(wildcards: Any, *, part: Any) -> dict[str, Any]:
+        return part(layout.of(wildcards.study), figure)
+
+    files = {
+        name: partial(lambda wildcards, name: shown(layout.of(wildcards.study), name), name=name)
+        for name in figure.reads
+    }
+    params = {"arrays": partial(told, part=arrays), "settings": partial(told, part=settings)}
+    path = layout.any_study.path("figures", figure.name)
+    return Drawing(figure, path, "{study}", files, params, "draw_figure.py", "{wildcards.study}")
+
+
+def _of_comparison(layout: Layout, figure: Figure) -> Drawing:
+    files = {name: layout.of_comparison(RESULTS[name]) for name in figure.reads}
+    labels = layout.of_comparison("name")
+    params = {"arrays": {}, "settings": lambda wildcards: {"labels": labels(wildcards)}}
+    path, of = layout.comparison("{comparison}"), "the studies of {wildcards.comparison}"
+    return Drawing(figure, path, "comparisons", files, params, "draw_figure.py", of)
+
+
+def _of_solvable(layout: Layout, figure: Figure) -> Drawing:
+    solvable = layout.solvable
+    names, read = (
+        [name for name in solvable.shown.get(figure.name, []) if name in solvable.systems],
+        figure.reads,
+    )
+    records = solvable.shown_records(figure.name) if "estimates" in read else []
+    files, stores = {}, {}
+    if "estimates" in read:
+        files["estimates"] = [record["path"] for record in records]
+    if "truths" in read:
+        files["truths"] = [solvable.truth(name) for name in names]
+    if "samples" in read:
+        seed = solvable.seeds[0]
+        files["samples"] = [path for name in names for path in solvable.samples(name, seed)]
+        stores = {name: solvable.store(name, seed) for name in names}
+        counts = {name: solvable.systems[name]["samples"] for name in names}
+        files["network"] = [
+            path for name in names for path in solvable.network_files(name, seed, counts[name], "exponential")
+        ]
+    params = {
+        "systems": {name: solvable.systems[name] for name in names},
+        "records": records,
+        "stores": stores,
+        "settings": {name: solvable.solvable["figures"][name] for name in figure.settings},
+    }
+    path = solvable.path("figures", figure.name)
+    return Drawing(
+        figure, path, "solvable systems", files, params, "draw_solvable_figure.py", "solvable systems"
+    )
+
+
+def shown(study: StudyLayout, name: str) -> str | list[str]:
+    """What a job waits for that reads a result of a study, by its name in the registry: a path, or all of an array."""
+    if name in ARRAYS:
+        return study.complete(ARRAYS[name])
+    return study.anchor_file(ANCHORS[name]) if name in ANCHORS else study.path(RESULTS[name])
+
+
+def arrays(study: StudyLayout, figure: Figure) -> dict[str, list[str]]:
+    """Store and name of each array that a figure reads rows of."""
+    named = {**ARRAYS, "embedding": study.embedding_array}
+    return {name: [study.samples, named[name]] for name in figure.reads if name in ARRAYS}
+
+
+def settings(study: StudyLayout, figure: Figure) -> dict[str, Any]:
+    """The settings that a figure takes of a study."""
+    return {
+        name: study.setting(*SETTINGS[name]) if name in SETTINGS else getattr(study, name)
+        for name in figure.settings
+    }
