@@ -1,10 +1,14 @@
 """Jobs that make several shards: every shard is made by one rule, and what is set for one holds for all."""
 
+from types import SimpleNamespace
+
 import pytest
 import yaml
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, OutputSettings, ResourceSettings
 
+from hessgeo.pipeline import study_models
+from hessgeo.pipeline.code import Code
 from hessgeo.pipeline.layout import Layout
 from hessgeo.pipeline.settings import merged, read_settings
 
@@ -87,3 +91,21 @@ def test_rules_of_blocks_follow_that_with_a_wildcard(repository, tmp_path):
     assert callable(rules["embed_samples_0_to_2_of_digits"].params.get("code"))
     # A path without wildcards is found at once, among however many rules.
     assert not rules["embed_samples_0_to_2_of_digits"].wildcard_names
+
+
+def test_what_a_study_and_a_step_depend_on_is_found_once_for_all_their_jobs(layout, monkeypatch):
+    asked = []
+
+    def noting(place, name):
+        original = getattr(place, name)
+        monkeypatch.setattr(place, name, lambda *given: (asked.append(name), original(*given))[1])
+
+    noting(study_models, "system_identity")
+    noting(study_models, "embedding_identity")
+    noting(Code, "files")
+    found, wildcards = layout(CHANGE), SimpleNamespace(study="digits")
+    for name in ("sampling", "system", "samples", "embedder", "embedding_array", "store") * 50:
+        found.of_study(name)(wildcards)
+    for _ in range(50):
+        found.code("create_samples.py")(wildcards)
+    assert sorted(asked) == ["embedding_identity", "files", "system_identity"]
