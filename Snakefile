@@ -52,7 +52,6 @@ for kind in (Job, GroupJob):
 
 layout = Layout(settings, Path(workflow.basedir))
 study, model = layout.any_study.path, partial(layout.path, "models", "{model}")
-logs, benchmarks = partial(layout.path, "logs"), partial(layout.path, "benchmarks")
 solvable = layout.solvable
 setting, model_setting, of_study = layout.setting, layout.model_setting, layout.of_study
 

@@ -29,7 +29,7 @@ def coordinates(settings: Mapping[str, Any]) -> Coordinates | None:
     return {"natural": None, "temperature": TEMPERATURE_FIELD, "mixture": MIXTURE}[settings["parameters"]]
 
 
-def load_system(settings: Mapping[str, Any]) -> SolvableSystem | Tasep:
+def solvable_system(settings: Mapping[str, Any]) -> SolvableSystem | Tasep:
     """The system that an entry of ``solvable.systems`` describes."""
     # Imported here: compiled samplers take a second to import, and settings are read by every job.
     from hessgeo.systems.solvable.curie_weiss import CurieWeiss
@@ -59,7 +59,7 @@ def gather_samples(settings: Mapping[str, Any], states: Any, t: Any) -> Samples:
     from hessgeo.learned.samples import Samples
     from hessgeo.systems.solvable.base import SolvableSystem, natural_coordinates
 
-    system = load_system(settings)
+    system = solvable_system(settings)
     states = states.reshape(-1, *system.sample_shape)
     # The exclusion process is an exponential family in no two parameters.
     own = system if isinstance(system, SolvableSystem) else None

@@ -14,7 +14,7 @@ from hessgeo.pipeline.layout import Layout
 from hessgeo.pipeline.schema import defaults
 from hessgeo.pipeline.settings import SettingsError, merged, read_settings
 from hessgeo.pipeline.solvable_layout import TABLES
-from hessgeo.pipeline.solvable_systems import gather_samples, load_system
+from hessgeo.pipeline.solvable_systems import gather_samples, solvable_system
 from hessgeo.systems.solvable.ising import Ising
 from hessgeo.systems.solvable.isnnn import IsingNextNearest
 from hessgeo.systems.solvable.tasep import Tasep
@@ -173,11 +173,11 @@ def test_the_targets_are_all_tables_and_figures(read):
 
 def test_systems_are_what_settings_say(config):
     systems = config["solvable"]["systems"]
-    ising = load_system({"parameters": "natural", **systems["ising-16"]})
+    ising = solvable_system({"parameters": "natural", **systems["ising-16"]})
     assert isinstance(ising, Ising)
     assert ising.side == 16
     assert ising.coordinates.names == ("T", "H")
-    assert isinstance(load_system({"parameters": "natural", **systems["tasep-64"]}), Tasep)
+    assert isinstance(solvable_system({"parameters": "natural", **systems["tasep-64"]}), Tasep)
 
 
 def test_stored_states_come_back_in_the_shape_of_the_system():
@@ -224,7 +224,7 @@ def test_samples_do_not_depend_on_the_size_of_a_shard(tmp_path, repository):
 )
 def test_a_lattice_with_couplings_of_either_sign_is_sampled_exactly(read, entries, method):
     layout = read(systems={"mine": entries})
-    system = load_system(layout.systems["mine"])
+    system = solvable_system(layout.systems["mine"])
     assert isinstance(system, Ising if entries["kind"] == "ising" else IsingNextNearest)
     assert system.method == method
     corners = np.array([(a, b) for a in entries["extent"][0] for b in entries["extent"][1]], dtype=float)
@@ -243,5 +243,5 @@ def test_the_largest_coupling_of_a_box_is_that_of_its_corners(parameters):
     settings = {"kind": kind, "size": 6, "parameters": parameters, "extent": extent}
     axes = [np.linspace(*bounds, 41) for bounds in extent]
     box = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
-    reached = np.abs(load_system(settings).natural(box)).max()
+    reached = np.abs(solvable_system(settings).natural(box)).max()
     assert largest_coupling(settings) == pytest.approx(reached, rel=1e-12)

@@ -6,7 +6,7 @@ from pathlib import Path
 from hessgeo import store
 from hessgeo.grids import Grid, parameter_points
 from hessgeo.pipeline import script_context
-from hessgeo.pipeline.solvable_systems import load_system
+from hessgeo.pipeline.solvable_systems import solvable_system
 
 
 def main(path, sampling, seed, about):
@@ -15,7 +15,7 @@ def main(path, sampling, seed, about):
     store.create_samples(
         path,
         points=points,
-        arrays={"state": ((prod(load_system(sampling).sample_shape),), "i1")},
+        arrays={"state": ((prod(solvable_system(sampling).sample_shape),), "i1")},
         shard=sampling["shard"],
         attributes={"study": about, "seed": seed, "settings": sampling},
     )

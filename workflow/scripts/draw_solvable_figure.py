@@ -8,7 +8,7 @@ from hessgeo.figures.saving import draw_and_save
 from hessgeo.grids import Grid
 from hessgeo.pipeline import script_context
 from hessgeo.pipeline.score_tables import read_records, read_truths, system_title
-from hessgeo.pipeline.solvable_systems import gather_samples, grid_of, load_system
+from hessgeo.pipeline.solvable_systems import gather_samples, grid_of, solvable_system
 
 MOST = 20_000  # samples that a figure shows
 
@@ -26,7 +26,7 @@ def cases(params, files):
     for name, settings in params.systems.items():
         yield Case(
             title=system_title(settings),
-            system=load_system(settings),
+            system=solvable_system(settings),
             grid=Grid(**grid_of(settings)),
             truth=truths.get(name),
             records=[record for record in records if record.system == name],

@@ -4,12 +4,12 @@ from hessgeo import store
 from hessgeo.evaluation.truth import exact_fields
 from hessgeo.grids import Grid
 from hessgeo.pipeline import script_context
-from hessgeo.pipeline.solvable_systems import grid_of, load_system
+from hessgeo.pipeline.solvable_systems import grid_of, solvable_system
 
 
 def main(system, path):
     grid = Grid(**grid_of(system))
-    truth = exact_fields(load_system(system), grid, metric_samples=system["truth_samples"])
+    truth = exact_fields(solvable_system(system), grid, metric_samples=system["truth_samples"])
     store.write_dataset(path, truth)
 
 
