@@ -18,7 +18,7 @@ from scipy.sparse import csr_matrix, vstack
 from hessgeo.free_energies.spline import SplineFreeEnergy
 from hessgeo.grids import Extent
 from hessgeo.numerics.bsplines import SplineBasis
-from hessgeo.numerics.factor import in_words
+from hessgeo.numerics.factor import check_samples, in_words
 
 Smoothness = float | Literal["auto"]
 _WEIGHTS = np.geomspace(
@@ -76,7 +76,7 @@ def conditional_mean(
     Raises:
         ValueError: on values that are not finite, noise that is not positive, or samples outside the box.
     """
-    check_samples(values, t, extent)
+    check_samples(values, t, "values", extent, columns=None)
     basis = SplineBasis.over(extent, splines)
     design = basis.design(t)
     if noise is None:
@@ -182,9 +182,7 @@ def integrate_statistics(
     Raises:
         ValueError: on statistics that are not two finite numbers a sample, or samples outside the box.
     """
-    check_samples(statistics, t, extent)
-    if statistics.shape != (len(t), 2):
-        raise ValueError(f"statistics have shape {statistics.shape}, must be {(len(t), 2)}")
+    check_samples(statistics, t, "statistics", extent)
     mean = mean or conditional_mean(statistics, t, extent, splines=splines, smoothness=smoothness)
     field = mean(t)
     # Statistics without noise are all of the same weight.
@@ -210,22 +208,6 @@ def integrate_statistics(
         },
     )
     return Integration(free_energy, curl_share, (float(noise[0]), float(noise[1])))
-
-
-def check_samples(values: np.ndarray, t: np.ndarray, extent: Extent) -> None:
-    """Refuse what no regression over a box can be done with.
-
-    Raises:
-        ValueError: on values that are not finite, of another number than ``t``, or samples outside the box.
-    """
-    if values.ndim != 2 or t.shape != (len(values), 2):
-        raise ValueError(f"values {values.shape} and t {t.shape} must have shapes (n, m) and (n, 2)")
-    if not (np.isfinite(values).all() and np.isfinite(t).all()):
-        raise ValueError("values or t are not finite")
-    low, high = np.array(extent, dtype=float).T
-    near = 1e-9 * (high - low)
-    if (t < low - near).any() or (t > high + near).any():
-        raise ValueError(f"samples lie outside the extent {extent}")
 
 
 @dataclass(frozen=True)

@@ -135,40 +135,61 @@ def fit_mlp(
     generator = torch.Generator().manual_seed(seed)
     network = _perceptron(width, depth, activation, layer_norm, generator).to(device)
     fit = MlpFreeEnergy(network, frame=grid.frame, step=grid.spacing, resolution=resolution, certificate={})
-    log_p = torch.as_tensor(posterior_matrix, dtype=torch.float32, device=device).log()
-    source = torch.as_tensor(
-        grid.frame.into(np.asarray(sources, dtype=float)), dtype=torch.float32, device=device
-    )
-    nodes = torch.as_tensor(grid.unit.points, dtype=torch.float32, device=device)
-    optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    start, loss, step = time.perf_counter(), torch.tensor(math.nan), 0
-    for step in tqdm(range(1, steps + 1), desc="Adam", disable=not progress):
-        rows = (
-            slice(None)
-            if batch_size is None
-            else torch.randperm(len(source), generator=generator)[:batch_size]
-        )
+    started = time.perf_counter()
+
+    def tensor(values: np.ndarray) -> Tensor:
+        return torch.as_tensor(values, dtype=torch.float32, device=device)
+
+    log_p, nodes = tensor(posterior_matrix).log(), tensor(grid.unit.points)
+    source = tensor(grid.frame.into(np.asarray(sources, dtype=float)))
+
+    def loss(rows: Tensor | slice) -> Tensor:
         point = source[rows].requires_grad_(True)
         (slope,) = torch.autograd.grad(network(point).sum(), point, create_graph=True)
         log_q = torch.log_softmax(resolution * (slope @ nodes.T - network(nodes).squeeze(-1)), dim=1)
-        loss = jensen_shannon(log_p[rows], log_q).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        if callback is not None and callback(step, time.perf_counter() - start, fit):
-            break
+        return jensen_shannon(log_p[rows], log_q).mean()
+
+    def batch() -> Tensor | slice:
+        few = slice(batch_size)
+        return slice(None) if batch_size is None else torch.randperm(len(source), generator=generator)[few]
+
+    def stop(step: int) -> bool:
+        return callback is not None and callback(step, time.perf_counter() - started, fit)
+
+    step, last = _adam(network, lambda: loss(batch()), steps, learning_rate, stop, progress)
     fit.certificate.update(
         iterations=step,
-        jensen_shannon=float(loss.detach()),
-        seconds=time.perf_counter() - start,
+        jensen_shannon=last,
+        seconds=time.perf_counter() - started,
         # Adam ends after its steps, wherever it is: there is no measure of how far from a minimum.
         converged=False,
         resolved=False,
         verdict="a perceptron's training does not tell how far from its minimum it ends",
     )
     return fit
+
+
+def _adam(
+    network: nn.Module,
+    loss: Callable[[], Tensor],
+    steps: int,
+    learning_rate: float,
+    stop: Callable[[int], bool],
+    progress: bool,
+) -> tuple[int, float]:
+    """Adam with a rate that falls to zero by a cosine; the number of steps taken, and the last loss."""
+    optimiser = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    value, step = torch.tensor(math.nan), 0
+    for step in tqdm(range(1, steps + 1), desc="Adam", disable=not progress):
+        value = loss()
+        optimiser.zero_grad()
+        value.backward()
+        optimiser.step()
+        schedule.step()
+        if stop(step):
+            break
+    return step, float(value.detach())
 
 
 def mlp_of_posterior(data: FitData, settings: Mapping[str, Any]) -> MlpFreeEnergy:

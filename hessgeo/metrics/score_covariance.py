@@ -14,7 +14,7 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from hessgeo.numerics.bsplines import SplineBasis
-from hessgeo.numerics.factor import cholesky, in_words
+from hessgeo.numerics.factor import check_samples, cholesky, in_words
 from hessgeo.numerics.newton import minimise
 from hessgeo.numerics.penalised import Penalised, evidence_weight, pin_constant
 
@@ -109,10 +109,7 @@ def fit_score_covariance(
         ValueError: on shapes that do not match, values that are not finite, or scores of one component that are
             all equal.
     """
-    if scores.ndim != 2 or scores.shape != t.shape or t.shape[1:] != (2,):
-        raise ValueError(f"scores {scores.shape} and t {t.shape} must both have shape (n, 2)")
-    if not (np.isfinite(scores).all() and np.isfinite(t).all()):
-        raise ValueError("scores or t hold values that are not finite")
+    check_samples(scores, t, "scores")
     scale = scores.std(axis=0)
     if not np.all(scale > 0):
         raise ValueError("a component of the scores is the same in all samples: it has no covariance")

@@ -64,8 +64,8 @@ def check_samples(
         ValueError: on shapes that do not match, values that are not finite, or samples outside the box.
     """
     if values.ndim != 2 or t.shape != (len(values), 2) or columns not in (None, values.shape[1]):
-        shapes = "shapes (n, m) and (n, 2)" if columns is None else f"shape (n, {columns})"
-        raise ValueError(f"{what} {values.shape} and t {t.shape} must both have {shapes}")
+        shapes = "have shapes (n, m) and (n, 2)" if columns is None else f"both have shape (n, {columns})"
+        raise ValueError(f"{what} {values.shape} and t {t.shape} must {shapes}")
     if not (np.isfinite(values).all() and np.isfinite(t).all()):
         raise ValueError(f"{what} or t hold values that are not finite")
     if extent is not None:

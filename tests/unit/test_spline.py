@@ -47,6 +47,19 @@ def test_gradient_and_hessian_of_the_loss_match_finite_differences():
     np.testing.assert_allclose(reduction.hessian @ d, turn, rtol=1e-5, atol=1e-6 * float(turn.abs().max()))
 
 
+def test_the_precision_of_a_source_is_that_of_its_row_spread_over_cells():
+    grid = Grid(((-1, 1), (-1, 1)), (9, 6))  # cells of unequal sides
+    posterior, _ = exact_posterior(POTENTIALS["log_cosh"], grid, resolution=400.0)
+    problem = ConvexProblem.of(posterior, grid, (6, 5), "cpu")
+    c = torch.randn(30, generator=torch.Generator().manual_seed(1), dtype=torch.float64) / 10
+    q = torch.softmax(problem.logits(c, slice(None)), dim=1).numpy()
+    _, central = row_moments(q, grid.points)
+    # A node stands for the cell about it, evenly filled: the variance of a uniform law of that width adds.
+    spread = central[:, [[0, 1], [1, 2]]] + np.diag(np.array(grid.spacing) ** 2 / 12)
+    np.testing.assert_allclose(problem.reduce(c).precision, np.linalg.inv(spread), rtol=1e-9, atol=1e-9)
+    assert central[:, 2].min() < 0.1 * grid.spacing[1] ** 2 / 12  # rows on one node would have no inverse
+
+
 def test_the_loss_is_blind_to_the_gauge():
     posterior, _ = exact_posterior(POTENTIALS["log_cosh"], GRID, resolution=20.0)
     problem = ConvexProblem.of(posterior, GRID, (8, 8), "cpu")
