@@ -49,6 +49,10 @@ class TrainedPart(Protocol):
     def save(self, folder: str | Path) -> None:
         """Write weights, configuration and what the training reports of itself."""
 
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str) -> TrainedPart:
+        """Read what ``save`` wrote."""
+
 
 @dataclass(frozen=True)
 class TrainedModule(ABC, Generic[Part]):
@@ -79,7 +83,7 @@ class TrainedModule(ABC, Generic[Part]):
         write_network(folder, self.module.state_dict(), self.config)
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: str = "cpu") -> Self:
+    def load(cls, folder: str | Path, *, device: str = "cpu") -> TrainedModule:
         """Read what ``save`` wrote.
 
         Raises:
@@ -95,44 +99,19 @@ class TrainedModule(ABC, Generic[Part]):
         return load_network(folder, build, kind=cls.kind)
 
 
-class Trainer(ABC):
-    """Trains a network that one or more estimators read."""
+@dataclass(frozen=True)
+class Run:
+    """Where and how an estimate is made, whatever the estimator.
 
-    @abstractmethod
-    def train(
-        self, samples: Samples, settings: Mapping[str, Any], *, seed: int, device: str, progress: bool
-    ) -> TrainedPart:
-        """Train from nothing; the weights are a function of the arguments alone, at one number of threads."""
+    Attributes:
+        seed: of what is random in it.
+        device: where it runs.
+        progress: show progress bars.
+    """
 
-    @abstractmethod
-    def load(self, folder: str | Path, *, device: str) -> TrainedPart:
-        """Read what ``TrainedPart.save`` wrote."""
-
-
-class Estimator(ABC):
-    """Turns samples, and a trained network if ``registry.ESTIMATORS`` names one, into an estimate."""
-
-    @abstractmethod
-    def estimate(
-        self,
-        samples: Samples,
-        trained: Any,
-        settings: Mapping[str, Any],
-        *,
-        seed: int,
-        device: str = "cpu",
-        progress: bool = False,
-    ) -> Estimate:
-        """The estimate at the nodes of the samples' grid.
-
-        Args:
-            samples: the data.
-            trained: the network that the registry names, or None.
-            settings: of this estimator, all of them; the workflow has its defaults in ``hessgeo.pipeline.schema``.
-            seed: of what is random in it.
-            device: where it runs.
-            progress: show progress bars.
-        """
+    seed: int = 0
+    device: str = "cpu"
+    progress: bool = False
 
 
 def pull_back(

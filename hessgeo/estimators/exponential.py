@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from hessgeo.estimators.base import Estimate, Trainer, pull_back
-from hessgeo.estimators.halves import CrossFitted
+from hessgeo.estimators.base import Estimate, Run, pull_back
+from hessgeo.estimators.halves import cross_fitted
 from hessgeo.free_energies.moments import fit_moments
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid
 from hessgeo.learned.exponential import ExponentialNetwork
 from hessgeo.learned.exponential_convex import SMOOTHNESS
-from hessgeo.learned.exponential_halves import ExponentialHalves, load_halves, train_halves
+from hessgeo.learned.exponential_halves import ExponentialHalves
+from hessgeo.learned.exponential_halves import train_halves as train_halves  # for the registry
 from hessgeo.learned.exponential_moments import exponential_posterior
 from hessgeo.learned.samples import Samples
 from hessgeo.metrics.score_covariance import ScoreCovariance, fit_score_covariance
@@ -26,90 +26,49 @@ from hessgeo.systems.solvable.base import Coordinates
 _FULLER = 1.05  # by which turned axes must fill their box better to be taken
 
 
-class ExponentialTrainer(Trainer):
-    """Trains networks of two statistics on halves of the samples; settings are options of ``train_exponential``."""
-
-    name = "exponential"
-
-    def train(
-        self, samples: Samples, settings: Mapping[str, Any], *, seed: int, device: str, progress: bool
-    ) -> ExponentialHalves:
-        """See ``train_halves``."""
-        options = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
-        return train_halves(samples, **options, seed=seed, device=device, progress=progress)
-
-    def load(self, folder: str | Path, *, device: str) -> ExponentialHalves:
-        """See ``load_halves``."""
-        return load_halves(folder, device=device)
-
-
-class WideTrainer(ExponentialTrainer):
-    """The same with more statistics, for families that are not exponential in their parameters."""
-
-    name = "exponential-wide"
-
-
-class ExponentialLikelihood(CrossFitted):
+def gaussian_likelihood(
+    samples: Samples, trained: ExponentialHalves, settings: Mapping[str, Any], run: Run
+) -> Estimate:
     """The Gaussian likelihood of two learned statistics, in natural parameters.
 
     Where the family is not exponential in the parameters it is the best family of two statistics. Settings: the
     options of ``fit_moments``.
     """
 
-    def check(self, trained: ExponentialHalves) -> None:
-        """See ``check_statistics``."""
-        check_statistics(trained, 2)
+    def half(new: Samples, network: ExponentialNetwork) -> Estimate:
+        statistics, about = network.statistics(new.states), network.config.calibration
+        return estimate_from_statistics(new, statistics, settings, about, progress=run.progress)
 
-    def estimate_half(
-        self,
-        samples: Samples,
-        network: ExponentialNetwork,
-        settings: Mapping[str, Any],
-        *,
-        device: str,
-        progress: bool,
-    ) -> Estimate:
-        """See ``CrossFitted``."""
-        statistics = network.statistics(samples.states)
-        return estimate_from_statistics(
-            samples, statistics, settings, network.config.calibration, progress=progress
-        )
+    return cross_fitted(half, samples, trained, statistics=2)
 
 
-class ExponentialPosterior(CrossFitted):
+def posterior_moments(
+    samples: Samples, trained: ExponentialHalves, settings: Mapping[str, Any], run: Run
+) -> Estimate:
     """The convex fit to posterior moments of two learned statistics, in natural parameters.
 
     Settings: the options of ``exponential_posterior`` and of ``fit_spline``.
     """
 
-    def check(self, trained: ExponentialHalves) -> None:
-        """See ``check_statistics``."""
-        check_statistics(trained, 2)
-
-    def estimate_half(
-        self,
-        samples: Samples,
-        network: ExponentialNetwork,
-        settings: Mapping[str, Any],
-        *,
-        device: str,
-        progress: bool,
-    ) -> Estimate:
-        """See ``CrossFitted``."""
+    def half(new: Samples, network: ExponentialNetwork) -> Estimate:
         options = dict(settings)
         about = {key: options.pop(key) for key in ("bundle", "members", "sources")}
-        nodes = Grid(samples.grid.extent, tuple(options.pop("nodes")))
-        turned, _ = turn(samples)
+        nodes = Grid(new.grid.extent, tuple(options.pop("nodes")))
+        turned, _ = turn(new)
         posterior = exponential_posterior(
-            network, network.statistics(samples.states), samples.t, turned.coordinates.natural, nodes,
-            image=samples.coordinates.natural, **about,
+            network, network.statistics(new.states), new.t, turned.coordinates.natural, nodes,
+            image=new.coordinates.natural, **about,
         )  # fmt: skip
         box = Grid(turned.natural_extent, nodes.shape)
-        fit = fit_spline(posterior, box, device=device, progress=progress, **options)
+        fit = fit_spline(posterior, box, device=run.device, progress=run.progress, **options)
         return pull_back(fit, turned, {**fit.certificate, **network.config.calibration})
 
+    return cross_fitted(half, samples, trained, statistics=2)
 
-class ExponentialWide(CrossFitted):
+
+def wide_scores(
+    samples: Samples, trained: ExponentialHalves, settings: Mapping[str, Any], run: Run
+) -> Estimate:
     """The covariance of the scores of more than two learned statistics, positive definite everywhere.
 
     ``g = (d eta)' Cov[f|t] d eta``, with the covariance smoothed over ``t`` (``fit_score_covariance``). It is that of
@@ -118,19 +77,11 @@ class ExponentialWide(CrossFitted):
     large side for it.
     """
 
-    def estimate_half(
-        self,
-        samples: Samples,
-        network: ExponentialNetwork,
-        settings: Mapping[str, Any],
-        *,
-        device: str,
-        progress: bool,
-    ) -> Estimate:
-        """See ``CrossFitted``."""
-        scores = learned_scores(network, samples)
-        fit = fit_score_covariance(scores, samples.t, samples.grid.extent, **settings)
-        return estimate_from_scores(fit, samples, network.config.calibration)
+    def half(new: Samples, network: ExponentialNetwork) -> Estimate:
+        fit = fit_score_covariance(learned_scores(network, new), new.t, new.grid.extent, **settings)
+        return estimate_from_scores(fit, new, network.config.calibration)
+
+    return cross_fitted(half, samples, trained)
 
 
 def learned_scores(network: ExponentialNetwork, samples: Samples) -> Float[np.ndarray, "n 2"]:
@@ -192,13 +143,3 @@ def turn(samples: Samples) -> tuple[Samples, Float[np.ndarray, "2 2"]]:
         lambda t: axes @ coordinates.jacobian(t),
     )
     return replace(samples, coordinates=turned), axes
-
-
-def check_statistics(trained: ExponentialHalves, count: int) -> None:
-    """Refuse networks with another number of statistics.
-
-    Raises:
-        ValueError: one line with both numbers.
-    """
-    if trained.statistics_count != count:
-        raise ValueError(f"statistics is {trained.statistics_count}, this estimator needs {count}")

@@ -2,55 +2,41 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float
 
-from hessgeo.estimators.base import Estimate, Estimator
+from hessgeo.estimators.base import Estimate
 from hessgeo.learned.exponential import ExponentialNetwork
 from hessgeo.learned.exponential_halves import ExponentialHalves
 from hessgeo.learned.samples import Samples
 from hessgeo.metrics.repair import relative_floor, repair
 
 
-class CrossFitted(Estimator):
-    """The mean of the estimates of both networks, each from the samples that it was not trained on."""
+def cross_fitted(
+    estimate: Callable[[Samples, ExponentialNetwork], Estimate],
+    samples: Samples,
+    trained: ExponentialHalves,
+    *,
+    statistics: int | None = None,
+) -> Estimate:
+    """The mean of the estimates of both networks, each from the samples that it was not trained on; see ``pooled``.
 
-    @abstractmethod
-    def estimate_half(
-        self,
-        samples: Samples,
-        network: ExponentialNetwork,
-        settings: Mapping[str, Any],
-        *,
-        device: str,
-        progress: bool,
-    ) -> Estimate:
-        """The estimate of one network from samples that are new to it."""
+    Args:
+        estimate: what one network makes of samples that are new to it.
+        samples: those that both were trained on.
+        trained: the networks.
+        statistics: the number of statistics that the networks must have, or None.
 
-    def check(self, trained: ExponentialHalves) -> None:
-        """Refuse networks that this estimator cannot read."""
-
-    def estimate(
-        self,
-        samples: Samples,
-        trained: ExponentialHalves,
-        settings: Mapping[str, Any],
-        *,
-        seed: int,
-        device: str = "cpu",
-        progress: bool = False,
-    ) -> Estimate:
-        """See ``Estimator``; nothing in it is random. Errors of the metric are those of ``pooled``."""
-        self.check(trained)
-        first, second = (
-            self.estimate_half(half, network, settings, device=device, progress=progress)
-            for network, half in trained.unseen(samples)
-        )
-        return pooled(first, second)
+    Raises:
+        ValueError: if they have another.
+    """
+    count = trained.statistics_count
+    if statistics not in (None, count):
+        raise ValueError(f"statistics is {count}, this estimator needs {statistics}")
+    first, second = (estimate(half, network) for network, half in trained.unseen(samples))
+    return pooled(first, second)
 
 
 def pooled(first: Estimate, second: Estimate) -> Estimate:

@@ -6,8 +6,9 @@ least generalised cross-validation (Craven & Wahba 1979) unless given.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,8 +16,10 @@ from jaxtyping import Float
 from scipy.linalg import eigh
 from scipy.sparse import csr_matrix, vstack
 
+from hessgeo.estimators.base import Estimate, in_study
 from hessgeo.free_energies.spline import SplineFreeEnergy
 from hessgeo.grids import Extent
+from hessgeo.learned.samples import Samples
 from hessgeo.numerics.bsplines import SplineBasis
 from hessgeo.numerics.factor import check_samples, in_words
 
@@ -208,6 +211,33 @@ def integrate_statistics(
         },
     )
     return Integration(free_energy, curl_share, (float(noise[0]), float(noise[1])))
+
+
+def integrated(
+    samples: Samples,
+    statistics: Float[np.ndarray, "n 2"],
+    settings: Mapping[str, Any],
+    numbers: Mapping[str, Any],
+) -> Estimate:
+    """The potential nearest to two statistics, in the parameters of the study.
+
+    Settings: ``splines`` and ``smoothness`` of all regressions, and ``map``: with ``response`` the statistics are first
+    mapped by ``response_map``, with ``none`` they are taken as they are.
+    """
+    if settings["map"] not in ("none", "response"):
+        raise ValueError(f"map is {settings['map']!r}, must be none or response")
+    t, extent = samples.t, samples.grid.extent
+    smooth = {"splines": tuple(settings["splines"]), "smoothness": settings["smoothness"]}
+    mean, about = conditional_mean(statistics, t, extent, **smooth), dict(numbers)
+    if settings["map"] == "response":
+        matrix = response_map(statistics, t, mean).matrix
+        statistics = statistics @ matrix.T
+        mean = conditional_mean(statistics, t, extent, **smooth)
+        about["map"] = matrix.tolist()
+    found = integrate_statistics(statistics, t, extent, mean=mean, **smooth)
+    about |= {"curl_share": found.curl_share, "noise": list(found.noise)}
+    about["smoothness"] = found.free_energy.certificate["smoothness"]
+    return in_study(found.free_energy, samples, about)
 
 
 @dataclass(frozen=True)

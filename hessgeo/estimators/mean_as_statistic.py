@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,10 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from hessgeo.estimators.base import TrainedModule
-from hessgeo.grids import Extent
+from hessgeo.estimators.base import Estimate, Run, TrainedModule
+from hessgeo.estimators.integration import integrated
 from hessgeo.learned.encoder import StateEncoder, as_input
-from hessgeo.learned.samples import Geometry
+from hessgeo.learned.samples import Samples
 from hessgeo.learned.training import hold_out, in_blocks, minimise, seeded
 
 
@@ -40,10 +41,7 @@ class MeanRegression(TrainedModule[StateEncoder]):
 
 
 def train_mean_regression(
-    states: Shaped[np.ndarray, "n *sample"],
-    t: Float[np.ndarray, "n 2"],
-    extent: Extent,
-    geometry: Geometry,
+    samples: Samples,
     *,
     steps: int,
     batch_size: int,
@@ -60,10 +58,7 @@ def train_mean_regression(
     parameter counts relative to its side of the box.
 
     Args:
-        states: spins or occupations.
-        t: their parameters.
-        extent: the box.
-        geometry: how the sites lie.
+        samples: states and their parameters.
         steps: of the optimiser.
         batch_size: samples a step.
         learning_rate: of AdamW at the start.
@@ -78,12 +73,13 @@ def train_mean_regression(
         ArithmeticError: if the loss is no longer finite.
     """
     start = time.perf_counter()
-    train, test = hold_out(len(t), held_out, seed)
-    x, (centre, half) = as_input(states), _box(extent)
-    target = torch.from_numpy((t - centre) / half).float()
+    train, test = hold_out(len(samples.t), held_out, seed)
+    x, (centre, half) = as_input(samples.states), _box(samples.grid.extent)
+    target = torch.from_numpy((samples.t - centre) / half).float()
     config: dict[str, Any] = {
-        "shape": list(states.shape[1:]), "geometry": geometry, "encoder": dict(encoder),
-        "extent": [list(side) for side in extent], "seed": seed, "samples": len(t), "held_out": held_out,
+        "shape": list(samples.states.shape[1:]), "geometry": samples.geometry, "encoder": dict(encoder),
+        "extent": [list(side) for side in samples.grid.extent], "seed": seed, "samples": len(samples.t),
+        "held_out": held_out,
         "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate,
     }  # fmt: skip
     with seeded(seed):
@@ -103,6 +99,19 @@ def train_mean_regression(
     skill = 1 - error / target[test].numpy().var(axis=0)
     config.update(losses=course, skill=skill.tolist(), seconds=time.perf_counter() - start)
     return MeanRegression(network, config)
+
+
+def mean_as_statistic(
+    samples: Samples, trained: MeanRegression, settings: Mapping[str, Any], run: Run
+) -> Estimate:
+    """The predicted parameters as statistics, integrated to a potential of the study's parameters.
+
+    With the map ``none``, the paper's way: ``grad F`` is fitted to ``E[t|x]`` as it is, in units of ``t``, so that
+    ``F`` has a scale of its own and its Hessian is no metric in nats. With ``response`` the two statistics are first
+    mapped to those conjugate to ``t`` by ``response_map``, which gives them scale and mixture from the data alone.
+    """
+    skill = {"skill": trained.config["skill"]}
+    return integrated(samples, trained(samples.states), settings, skill)
 
 
 def _box(extent: Any) -> tuple[Float[np.ndarray, "2"], Float[np.ndarray, "2"]]:

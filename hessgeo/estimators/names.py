@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Entry:
-    """Where an estimator is defined, and the network that it reads.
+    """Where an estimator is defined, ``(samples, trained, settings, run) -> Estimate``, and the network that it reads.
 
     Attributes:
         module: in ``hessgeo.estimators``.
-        name: of the class.
+        name: of the function.
         title: what tables call it.
         network: a key of ``NETWORKS``, or None.
         natural: whether it works in the natural parameters; else in those of the study, as the paper does.
@@ -26,31 +26,46 @@ class Entry:
     exact: bool = False
 
 
+@dataclass(frozen=True)
+class Network:
+    """Where a network that estimators read is defined.
+
+    Attributes:
+        module: in ``hessgeo.estimators``.
+        train: the function ``(samples, *, seed, device, progress, **settings)`` that trains it.
+        part: the class of what that gives, which saves and loads it.
+    """
+
+    module: str
+    train: str
+    part: str
+
+
 ESTIMATORS: dict[str, Entry] = {
-    "statistics": Entry("reweighted", "KnownStatistics", "known statistics", natural=True, exact=True),
+    "statistics": Entry("reweighted", "known_statistics", "known statistics", natural=True, exact=True),
     "exponential": Entry(
-        "reweighted", "LearnedStatistics", "learned statistics", "exponential", natural=True
+        "reweighted", "learned_statistics", "learned statistics", "exponential", natural=True
     ),
     "exponential-gaussian": Entry(
-        "exponential", "ExponentialLikelihood", "learned statistics, Gaussian", "exponential", natural=True
+        "exponential", "gaussian_likelihood", "learned statistics, Gaussian", "exponential", natural=True
     ),
     "exponential-posterior": Entry(
-        "exponential", "ExponentialPosterior", "learned statistics, posterior", "exponential", natural=True
+        "exponential", "posterior_moments", "learned statistics, posterior", "exponential", natural=True
     ),
-    "exponential-wide": Entry(
-        "exponential", "ExponentialWide", "learned statistics, d > 2", "exponential-wide"
+    "exponential-wide": Entry("exponential", "wide_scores", "learned statistics, d > 2", "exponential-wide"),
+    "u2net": Entry("paper", "spline_potential", "U²-Net, splines", "u2net"),
+    "u2net-mlp": Entry("paper", "perceptron_potential", "U²-Net, MLP + JSD (the paper's)", "u2net"),
+    "mean-as-statistic": Entry(
+        "mean_as_statistic", "mean_as_statistic", "mean as statistic", "mean-regression"
     ),
-    "u2net": Entry("paper", "U2NetSpline", "U²-Net, splines", "u2net"),
-    "u2net-mlp": Entry("paper", "PaperPerceptron", "U²-Net, MLP + JSD (the paper's)", "u2net"),
-    "mean-as-statistic": Entry("baselines", "MeanAsStatistic", "mean as statistic", "mean-regression"),
-    "pca-vae": Entry("baselines", "PcaVae", "PCA-VAE", "vae"),
-    "score-classifier": Entry("baselines", "ScoreByClassification", "score by classification", "score"),
+    "pca-vae": Entry("pca_vae", "principal_components", "PCA-VAE", "vae"),
+    "score-classifier": Entry("score_classifier", "score_covariance", "score by classification", "score"),
 }
-NETWORKS: dict[str, tuple[str, str]] = {
-    "exponential": ("exponential", "ExponentialTrainer"),
-    "exponential-wide": ("exponential", "WideTrainer"),
-    "u2net": ("paper", "U2NetTrainer"),
-    "mean-regression": ("baselines", "MeanRegressionTrainer"),
-    "vae": ("baselines", "VaeTrainer"),
-    "score": ("baselines", "ScoreTrainer"),
+NETWORKS: dict[str, Network] = {
+    "exponential": Network("exponential", "train_halves", "ExponentialHalves"),
+    "exponential-wide": Network("exponential", "train_halves", "ExponentialHalves"),
+    "u2net": Network("paper", "train_u2net", "TrainedPosterior"),
+    "mean-regression": Network("mean_as_statistic", "train_mean_regression", "MeanRegression"),
+    "vae": Network("pca_vae", "train_vae", "LatentStatistics"),
+    "score": Network("score_classifier", "train_score_classifier", "ScoreClassifier"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,9 +15,10 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hessgeo.estimators.base import TrainedModule
+from hessgeo.estimators.base import Estimate, Run, TrainedModule
+from hessgeo.estimators.integration import integrated
 from hessgeo.learned.encoder import as_input
-from hessgeo.learned.samples import Geometry
+from hessgeo.learned.samples import Geometry, Samples
 from hessgeo.learned.training import hold_out, in_blocks, minimise, seeded
 
 Components = Literal["separate", "joint"]
@@ -166,8 +168,7 @@ def principal_statistics(
 
 
 def train_vae(
-    states: Shaped[np.ndarray, "n *sample"],
-    geometry: Geometry,
+    samples: Samples,
     *,
     latents: int,
     channels: int,
@@ -183,8 +184,7 @@ def train_vae(
     """Train the autoencoder on states alone, by the evidence lower bound with one draw a state and step.
 
     Args:
-        states: spins or occupations.
-        geometry: how the sites lie.
+        samples: the states.
         latents: number of latent variables, at least two.
         channels: of the convolutions.
         beta: weight of the divergence; 1 is the bound.
@@ -203,11 +203,11 @@ def train_vae(
     if latents < 2 or not beta >= 0:
         raise ValueError(f"latents={latents} must be at least 2 and beta={beta} not negative")
     start = time.perf_counter()
-    train, test = (torch.from_numpy(part) for part in hold_out(len(states), held_out, seed))
-    x = binary_input(states)
+    train, test = (torch.from_numpy(part) for part in hold_out(len(samples.t), held_out, seed))
+    x = binary_input(samples.states)
     config: dict[str, Any] = {
-        "shape": list(states.shape[1:]), "geometry": geometry, "latents": latents, "channels": channels,
-        "beta": beta, "seed": seed, "samples": len(states), "held_out": held_out,
+        "shape": list(samples.states.shape[1:]), "geometry": samples.geometry, "latents": latents, "channels": channels,
+        "beta": beta, "seed": seed, "samples": len(samples.t), "held_out": held_out,
         "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate,
     }  # fmt: skip
     with seeded(seed):
@@ -232,6 +232,24 @@ def train_vae(
         losses=course, bound=spins + divergence, divergence=divergence, seconds=time.perf_counter() - start
     )
     return LatentStatistics(network, config)
+
+
+def principal_components(
+    samples: Samples, trained: LatentStatistics, settings: Mapping[str, Any], run: Run
+) -> Estimate:
+    """Principal components of latent means and standard deviations as statistics, integrated to a potential.
+
+    A principal component has no scale, no sign, and nothing that tells which parameter it belongs to. The rule: the
+    pair is mapped by ``B = J' C^-1`` of ``response_map``, the best linear prediction of the score from it, which needs
+    no truth. That is the map after which the statistics' mean is nearest, in the least-squares sense, to the gradient
+    of a potential whose Hessian is their covariance; where the components are an affine map of the sufficient
+    statistics it is the inverse of that map. The potential is then that whose gradient is nearest to ``E[B s|t]``.
+
+    PAPER: does not say which affine map it takes to its parameters; the error over all of them is no larger than ours.
+    """
+    principal = principal_statistics(*trained(samples.states), components=settings["components"])
+    numbers = {"explained": list(principal.explained), "bound": trained.config["bound"]}
+    return integrated(samples, principal.values, settings, numbers)
 
 
 def binary_input(states: Shaped[np.ndarray, "n *sample"]) -> Float[Tensor, "n *sample"]:

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from hessgeo.estimators.base import Estimate, Estimator, pull_back
-from hessgeo.estimators.exponential import check_statistics
-from hessgeo.estimators.halves import CrossFitted
+from hessgeo.estimators.base import Estimate, Run, pull_back
+from hessgeo.estimators.halves import cross_fitted
 from hessgeo.free_energies.reweighting import ReweightedFreeEnergy, fit_reweighted
 from hessgeo.free_energies.statistics_map import StatisticsMap, fit_statistics_map
 from hessgeo.learned.exponential import ExponentialNetwork
@@ -19,60 +18,38 @@ from hessgeo.learned.exponential_halves import ExponentialHalves
 from hessgeo.learned.samples import Samples
 
 
-class KnownStatistics(Estimator):
-    """The reweighted samples of the system's own statistics: what remains is the noise of the samples alone."""
+def known_statistics(samples: Samples, trained: None, settings: Mapping[str, Any], run: Run) -> Estimate:
+    """The reweighted samples of the system's own statistics: what remains is the noise of the samples alone.
 
-    def estimate(
-        self,
-        samples: Samples,
-        trained: None,
-        settings: Mapping[str, Any],
-        *,
-        seed: int,
-        device: str = "cpu",
-        progress: bool = False,
-    ) -> Estimate:
-        """See ``Estimator``; nothing in it is random.
-
-        Raises:
-            ValueError: if the samples come without known statistics.
-        """
-        if samples.statistics is None:
-            raise ValueError("samples have no known statistics: their system is no exponential family")
-        options: dict[str, Any] = {**settings, "device": device, "progress": progress}
-        fit = fit_reweighted(samples.statistics, samples.natural, **options)
-        return pull_back(fit, samples, fit.certificate)
+    Raises:
+        ValueError: if the samples come without known statistics.
+    """
+    if samples.statistics is None:
+        raise ValueError("samples have no known statistics: their system is no exponential family")
+    options: dict[str, Any] = {**settings, "device": run.device, "progress": run.progress}
+    fit = fit_reweighted(samples.statistics, samples.natural, **options)
+    return pull_back(fit, samples, fit.certificate)
 
 
-class LearnedStatistics(CrossFitted):
+def learned_statistics(
+    samples: Samples, trained: ExponentialHalves, settings: Mapping[str, Any], run: Run
+) -> Estimate:
     """The reweighted samples of two learned statistics.
 
     Where the network's ``f`` is right, its law is itself exponential in ``eta``, whatever was lost of ``x``: its
     density of states, seen through all samples, gives ``F`` and the metric. The linear map that ``f`` lacks is that of
     ``fit_statistics_map``, whose error is in the bars.
     """
+    options: dict[str, Any] = {**settings, "device": run.device, "progress": run.progress}
 
-    def check(self, trained: ExponentialHalves) -> None:
-        """See ``check_statistics``."""
-        check_statistics(trained, 2)
+    def half(new: Samples, network: ExponentialNetwork) -> Estimate:
+        learned = network.statistics(new.states)
+        found = fit_statistics_map(learned, new.natural, nodes=settings["nodes"], device=run.device)
+        fit = fit_reweighted(learned @ found.matrix.T, new.natural, **options)
+        numbers = {**fit.certificate, **network.config.calibration, "map": found.matrix.tolist()}
+        return with_map_error(pull_back(fit, new, numbers), fit, new, found)
 
-    def estimate_half(
-        self,
-        samples: Samples,
-        network: ExponentialNetwork,
-        settings: Mapping[str, Any],
-        *,
-        device: str,
-        progress: bool,
-    ) -> Estimate:
-        """See ``CrossFitted``."""
-        learned = network.statistics(samples.states)
-        found = fit_statistics_map(learned, samples.natural, nodes=settings["nodes"], device=device)
-        numbers = {**network.config.calibration, "map": found.matrix.tolist()}
-        options: dict[str, Any] = {**settings, "device": device, "progress": progress}
-        fit = fit_reweighted(learned @ found.matrix.T, samples.natural, **options)
-        estimate = pull_back(fit, samples, {**fit.certificate, **numbers})
-        return with_map_error(estimate, fit, samples, found)
+    return cross_fitted(half, samples, trained, statistics=2)
 
 
 def with_map_error(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,11 @@ from scipy.special import expit
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hessgeo.estimators.base import TrainedModule
+from hessgeo.estimators.base import Estimate, Run, TrainedModule
 from hessgeo.estimators.integration import Smoothness, conditional_mean
 from hessgeo.grids import Extent
 from hessgeo.learned.encoder import StateEncoder, as_input
-from hessgeo.learned.samples import Geometry
+from hessgeo.learned.samples import Samples
 from hessgeo.learned.training import Loss, hold_out, in_blocks, minimise, seeded
 
 _PAIRINGS = 8  # of the held-out samples, for the calibration
@@ -89,17 +90,13 @@ class ScoreClassifier(TrainedModule[nn.ModuleList]):
         self, states: Shaped[np.ndarray, "n *sample"], t: Float[np.ndarray, "n 2"]
     ) -> Float[np.ndarray, "member n 2"]:
         """The score of each state at a parameter, by each member, in nats per unit of ``t``."""
-        low, high = np.array(self.config["extent"]).T
-        x, unit = as_input(states), torch.from_numpy((2 * t - low - high) / (high - low)).float()
+        x, unit = as_input(states), torch.from_numpy(to_square(t, self.config["extent"])).float()
         scores = [in_blocks(member, x, unit, device=self.device).numpy() for member in self.module]
-        return np.stack(scores) * 2 / (high - low)
+        return np.stack(scores) * 2 / np.ptp(np.array(self.config["extent"], dtype=float), axis=1)
 
 
 def train_score_classifier(
-    states: Shaped[np.ndarray, "n *sample"],
-    t: Float[np.ndarray, "n 2"],
-    extent: Extent,
-    geometry: Geometry,
+    samples: Samples,
     *,
     steps: int,
     batch_size: int,
@@ -122,10 +119,7 @@ def train_score_classifier(
     of the score alone.
 
     Args:
-        states: spins or occupations.
-        t: their parameters.
-        extent: the box.
-        geometry: how the sites lie.
+        samples: states and their parameters.
         steps: of the optimiser.
         batch_size: pairs a step.
         learning_rate: of AdamW at the start.
@@ -146,13 +140,12 @@ def train_score_classifier(
     start = time.perf_counter()
     if not 0 < distance <= 1 or features < 1:
         raise ValueError(f"distance={distance} must lie in 0..1 and features={features} be at least 1")
-    train, test = hold_out(len(t), held_out, seed)
-    low, high = np.array(extent, dtype=float).T
-    unit = (2 * t - low - high) / (high - low)
+    train, test = hold_out(len(samples.t), held_out, seed)
+    states, unit = samples.states, to_square(samples.t, samples.grid.extent)
     config: dict[str, Any] = {
-        "shape": list(states.shape[1:]), "geometry": geometry, "encoder": dict(encoder), "features": features,
-        "hidden": hidden, "extent": [list(side) for side in extent], "distance": distance, "halves": halves,
-        "seed": seed, "samples": len(t), "held_out": held_out,
+        "shape": list(states.shape[1:]), "geometry": samples.geometry, "encoder": dict(encoder),
+        "features": features, "hidden": hidden, "extent": [list(side) for side in samples.grid.extent],
+        "distance": distance, "halves": halves, "seed": seed, "samples": len(unit), "held_out": held_out,
         "steps": steps, "batch_size": batch_size, "learning_rate": learning_rate,
     }  # fmt: skip
     with seeded(seed):
@@ -170,6 +163,12 @@ def train_score_classifier(
     calibration = [_calibrate(member, tested, torch.device(device)) for member in members]
     config.update(losses=course, calibration=calibration, seconds=time.perf_counter() - start)
     return ScoreClassifier(members, config)
+
+
+def to_square(t: Float[np.ndarray, "n 2"], extent: Any) -> Float[np.ndarray, "n 2"]:
+    """Parameters in units in which the box is ``[-1, 1]^2``."""
+    low, high = np.array(extent, dtype=float).T
+    return (2 * t - low - high) / (high - low)
 
 
 class Pairs:
@@ -227,6 +226,34 @@ class Pairs:
         own, other = np.where(self._rng.random(len(anchors)) < 0.5, pairs, pairs[::-1])
         step, middle = self.t[own] - self.t[other], (self.t[own] + self.t[other]) / 2
         return self.x[own], torch.from_numpy(middle).float(), torch.from_numpy(step).float()
+
+
+def score_covariance(
+    samples: Samples, trained: ScoreClassifier, settings: Mapping[str, Any], run: Run
+) -> Estimate:
+    """The Fisher metric as the covariance of a learned score; it says nothing of a potential.
+
+    The error of a learned score adds to its covariance. With the debias ``none``, as published, it stays. ``slope``
+    multiplies by the held-out calibration slope, which takes off what the error adds where it is independent of the
+    score. A network of two ``halves`` has no such excess, since errors of one do not meet themselves.
+    """
+    metric = score_metric(
+        trained(samples.states, samples.t), samples.t, samples.grid.extent, samples.grid.points,
+        splines=tuple(settings["splines"]), smoothness=settings["smoothness"],
+    )  # fmt: skip
+    calibration = trained.config["calibration"]
+    return Estimate(
+        metric=metric * _slope(settings["debias"], calibration), numbers={"calibration": calibration}
+    )
+
+
+def _slope(debias: str, calibration: list[dict[str, float]]) -> float:
+    """What a covariance of scores is multiplied by."""
+    if debias not in ("none", "slope"):
+        raise ValueError(f"debias is {debias!r}, must be none or slope")
+    if debias == "slope" and len(calibration) > 1:
+        raise ValueError("debias is 'slope', must be none where the score is of two halves")
+    return calibration[0]["slope"] if debias == "slope" else 1.0
 
 
 def score_metric(

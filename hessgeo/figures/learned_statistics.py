@@ -14,10 +14,10 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from hessgeo.estimators.exponential import ExponentialTrainer
 from hessgeo.evaluation.tables import Case
 from hessgeo.figures import parameter_plane as plane
 from hessgeo.figures import style
+from hessgeo.learned.exponential_halves import ExponentialHalves
 
 NAMES = (r"energy $\Sigma\, s_i s_j$ a site", r"magnetisation $\Sigma\, s_i$ a site")
 BONDS_AND_SPINS = (r"$\sum_{\langle ij\rangle} s_i s_j$ a site", r"$\sum_i s_i$ a site")
@@ -65,7 +65,7 @@ def gather(cases: Sequence[Case]) -> dict[str, Any]:
     (case,) = cases
     if case.samples is None or case.samples.statistics is None or case.network is None:
         raise ValueError(f"{case.title} comes without samples with statistics, or without a network")
-    network = ExponentialTrainer().load(Path(case.network).parent, device="cpu")
+    network = ExponentialHalves.load(Path(case.network).parent)
     exact = case.samples.statistics / case.samples.sites
     return {"learned": network.statistics(case.samples.states), "exact": exact, "names": BONDS_AND_SPINS}
 

@@ -59,24 +59,26 @@ class ExponentialHalves:
         }
         write_network(folder, weights, [asdict(network.config) for network in self.networks])
 
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str = "cpu") -> ExponentialHalves:
+        """Read what ``save`` wrote.
 
-def load_halves(folder: str | Path, *, device: str = "cpu") -> ExponentialHalves:
-    """Read what ``ExponentialHalves.save`` wrote.
+        Raises:
+            FileNotFoundError: if there is none.
+            ValueError: if the configuration or the weights are not of two such networks.
+        """
 
-    Raises:
-        FileNotFoundError: if there is none.
-        ValueError: if the configuration or the weights are not of two such networks.
-    """
+        def build(weights: dict[str, Tensor], config: Any) -> ExponentialHalves:
+            networks = []
+            for k, entries in enumerate(config):
+                own = {
+                    name.removeprefix(f"{k}."): w for name, w in weights.items() if name.startswith(f"{k}.")
+                }
+                networks.append(ExponentialNetwork.read(entries, own).to(device))
+            first, second = networks
+            return cls((first, second))
 
-    def build(weights: dict[str, Tensor], config: Any) -> ExponentialHalves:
-        networks = []
-        for k, entries in enumerate(config):
-            own = {name.removeprefix(f"{k}."): w for name, w in weights.items() if name.startswith(f"{k}.")}
-            networks.append(ExponentialNetwork.read(entries, own).to(device))
-        first, second = networks
-        return ExponentialHalves((first, second))
-
-    return load_network(folder, build, kind="pair of exponential-family networks")
+        return load_network(folder, build, kind="pair of exponential-family networks")
 
 
 def train_halves(samples: Samples, *, seed: int = 0, **options: Any) -> ExponentialHalves:

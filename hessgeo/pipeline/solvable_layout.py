@@ -128,12 +128,12 @@ class SolvableLayout(Folder):
     def estimator_code(self, wildcards: Any) -> dict[str, list[str]]:
         """The module of an estimator, and that of the network it reads."""
         entry = ESTIMATORS[wildcards.estimator]
-        network = [] if entry.network is None else [NETWORKS[entry.network][0]]
+        network = [] if entry.network is None else [NETWORKS[entry.network].module]
         return {"hessgeo.estimators": [entry.module, *network]}
 
     def network_code(self, wildcards: Any) -> dict[str, list[str]]:
-        """The module of the trainer of a network."""
-        return {"hessgeo.estimators": [NETWORKS[wildcards.network][0]]}
+        """The module that trains a network."""
+        return {"hessgeo.estimators": [NETWORKS[wildcards.network].module]}
 
     # What tables and figures read.
 

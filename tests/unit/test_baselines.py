@@ -1,6 +1,7 @@
 """The baselines: what each must find where the answer is known in closed form."""
 
 import json
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from scipy.special import ndtr
 
 from hessgeo.estimators import registry
+from hessgeo.estimators.base import Run
 from hessgeo.estimators.mean_as_statistic import MeanRegression, train_mean_regression
 from hessgeo.estimators.pca_vae import (
     LatentStatistics,
@@ -71,7 +73,11 @@ def ordered(system):
 def test_the_regression_finds_the_posterior_mean():
     system, t, states = curie_weiss(8000)
     found = train_mean_regression(
-        states, t, BOX, "exchangeable", steps=600, batch_size=256, learning_rate=1e-2, encoder=ENCODER
+        Samples(states, t, Grid(BOX, (5, 5)), system.coordinates, "exchangeable"),
+        steps=600,
+        batch_size=256,
+        learning_rate=1e-2,
+        encoder=ENCODER,
     )
     exact = posterior_mean(system, Grid(BOX, (41, 41)).points)
     up = (states > 0).sum(axis=1)
@@ -158,7 +164,7 @@ def test_the_classifier_finds_the_score_of_a_gaussian():
     t = np.random.default_rng(5).uniform(-0.5, 0.5, (n, 2))
     x = system.sample(t, np.arange(n), 5)
     found = train_score_classifier(
-        x, t, ((-0.5, 0.5), (-0.5, 0.5)), "open",
+        Samples(x, t, Grid(((-0.5, 0.5), (-0.5, 0.5)), (5, 5)), system.coordinates, "open"),
         steps=800, batch_size=256, learning_rate=1e-2, encoder=ENCODER, features=4, hidden=8, distance=0.3,
     )  # fmt: skip
     truth = system.sufficient_statistics(x) - system.statistics_mean(t)
@@ -233,9 +239,10 @@ def test_a_latent_variable_that_moves_all_spins_is_found():
     rng = np.random.default_rng(0)
     z = rng.standard_normal(6000)
     states = np.where(rng.random((6000, 32)) < 1 / (1 + np.exp(-2 * z[:, None])), 1, -1).astype(np.int8)
-    found = train_vae(
-        states, "exchangeable", latents=2, channels=8, beta=1.0, steps=600, batch_size=256, learning_rate=5e-3
+    nowhere = Samples(
+        states, np.zeros((6000, 2)), Grid(BOX, (5, 5)), natural_coordinates("K", "h"), "exchangeable"
     )
+    found = train_vae(nowhere, latents=2, channels=8, beta=1.0, steps=600, batch_size=256, learning_rate=5e-3)
     principal = principal_statistics(*found(states), components="separate")
     assert abs(np.corrcoef(principal.values[:, 0], states.mean(axis=1))[0, 1]) > 0.98
     # The exact evidence, by quadrature over z; a bound lies above it, a good one within 5 %.
@@ -291,11 +298,11 @@ def trained(kind, geometry="ring", seed=0):
     samples = samples_of(geometry)
     common = {**FEW, "seed": seed}
     if kind == "mean":
-        return train_mean_regression(samples.states, samples.t, BOX, geometry, encoder=ENCODER, **common)
+        return train_mean_regression(samples, encoder=ENCODER, **common)
     if kind == "vae":
-        return train_vae(samples.states, geometry, latents=2, channels=2, beta=1.0, **common)
+        return train_vae(samples, latents=2, channels=2, beta=1.0, **common)
     return train_score_classifier(
-        samples.states, samples.t, BOX, geometry, encoder=ENCODER, features=2, hidden=4, distance=0.5,
+        samples, encoder=ENCODER, features=2, hidden=4, distance=0.5,
         halves=kind == "halves", **common,
     )  # fmt: skip
 
@@ -375,10 +382,13 @@ def test_every_estimator_reads_a_network_that_has_a_trainer():
     entries = registry.ESTIMATORS.values()
     assert {entry.network for entry in entries} - {None} == set(registry.NETWORKS)
     assert len({entry.title for entry in entries}) == len(entries)
-    for name in registry.ESTIMATORS:
-        assert type(registry.estimator(name)).__name__ == registry.ESTIMATORS[name].name
+    for entry in entries:
+        assert callable(getattr(import_module(f"hessgeo.estimators.{entry.module}"), entry.name))
+    samples = samples_of("ring")
     with pytest.raises(ValueError, match="estimator 'best' is not one of statistics, exponential"):
-        registry.estimator("best")
+        registry.estimate("best", samples, None, {}, Run())
+    with pytest.raises(ValueError, match="network 'best' is not one of exponential"):
+        registry.train("best", samples, {}, Run())
 
 
 SMALL = {
@@ -404,14 +414,10 @@ def settings_of(part, name, changes):
 @pytest.mark.parametrize("key", QUICK)
 def test_every_baseline_runs_from_samples_to_estimate(key, tmp_path):
     samples, network = samples_of("torus"), registry.ESTIMATORS[key].network
-    trainer = registry.trainer(network)
-    trainer.train(
-        samples, settings_of("networks", network, SMALL[network]), seed=0, device="cpu", progress=False
-    ).save(tmp_path)
-    part = trainer.load(tmp_path, device="cpu")
-    found = registry.estimator(key).estimate(
-        samples, part, settings_of("estimators", key, QUICK[key]), seed=0
-    )
+    training = settings_of("networks", network, SMALL[network])
+    registry.train(network, samples, training, Run()).save(tmp_path)
+    part, settings = registry.load(network, tmp_path), settings_of("estimators", key, QUICK[key])
+    found = registry.estimate(key, samples, part, settings, Run())
     nodes = samples.grid.size
     shapes = {
         "value": (nodes,),
@@ -445,7 +451,7 @@ def test_the_map_of_the_mean_gives_nats():
     network = Predicts(lambda states: system.sufficient_statistics(states) @ mixture.T)
     samples = Samples(states, t, Grid(BOX, (15, 15)), system.coordinates, "exchangeable")
     settings = settings_of("estimators", "mean-as-statistic", {"map": "response"})
-    found = registry.estimator("mean-as-statistic").estimate(samples, network, settings, seed=0)
+    found = registry.estimate("mean-as-statistic", samples, network, settings, Run())
     exact, points = system.log_partition(samples.grid.points), samples.grid.points
     design = np.column_stack([np.ones(len(points)), points])
     left = found.value - exact
@@ -459,7 +465,7 @@ def test_a_map_that_is_none_is_refused():
     network = Predicts(lambda states: np.random.default_rng(0).standard_normal((len(states), 2)))
     settings = settings_of("estimators", "mean-as-statistic", {"map": "best"})
     with pytest.raises(ValueError, match="must be none or response"):
-        registry.estimator("mean-as-statistic").estimate(samples_of("ring"), network, settings, seed=0)
+        registry.estimate("mean-as-statistic", samples_of("ring"), network, settings, Run())
 
 
 @pytest.mark.slow
@@ -479,9 +485,9 @@ def test_on_the_ising_model_the_score_classifier_and_the_mean_beat_zero_skill():
     own = {"score": {"halves": False, "distance": 0.3}, "mean-regression": {}}
     for network, key in (("score", "score-classifier"), ("mean-regression", "mean-as-statistic")):
         quick = settings_of("networks", network, {**common, **own[network]})
-        part = registry.trainer(network).train(samples, quick, seed=0, device="cpu", progress=False)
+        part = registry.train(network, samples, quick, Run())
         settings = settings_of("estimators", key, {})
-        found[key] = error(registry.estimator(key).estimate(samples, part, settings, seed=0).metric)
+        found[key] = error(registry.estimate(key, samples, part, settings, Run()).metric)
     zero = constant_metric(truth, samples.grid).metric
     best = min(error(scale * zero) for scale in np.geomspace(0.1, 10, 100))
     # Zero skill stands at 0.54, its scale fitted to the truth; the others know theirs.

@@ -169,9 +169,9 @@ def test_every_script_is_understood(repository, needs):
         ("solve_geodesics", "hessgeo.pipeline.settings", False),
         ("draw_figure", "hessgeo.figures.thumbnails", True),
         ("sample_states", "hessgeo.systems.solvable.tasep", True),
-        ("sample_states", "hessgeo.estimators.baselines", False),
-        ("score_estimates", "hessgeo.estimators.baselines", False),
-        ("train_network", "hessgeo.estimators.baselines", True),  # by a name that is made
+        ("sample_states", "hessgeo.estimators.pca_vae", False),
+        ("score_estimates", "hessgeo.estimators.pca_vae", False),
+        ("train_network", "hessgeo.estimators.pca_vae", True),  # by a name that is made
         ("draw_figure", "hessgeo.figures.generative_lambda", True),
     ],
 )

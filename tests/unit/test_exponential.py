@@ -6,24 +6,23 @@ import numpy as np
 import pytest
 import torch
 
-from hessgeo.estimators.base import Estimate
+from hessgeo.estimators import registry
+from hessgeo.estimators.base import Estimate, Run
 from hessgeo.estimators.exponential import (
-    ExponentialLikelihood,
-    ExponentialPosterior,
-    ExponentialTrainer,
-    ExponentialWide,
     estimate_from_statistics,
+    gaussian_likelihood,
+    posterior_moments,
     turn,
+    wide_scores,
 )
 from hessgeo.estimators.halves import pooled
-from hessgeo.estimators.registry import trainer
-from hessgeo.estimators.reweighted import LearnedStatistics
+from hessgeo.estimators.reweighted import learned_statistics
 from hessgeo.grids import Grid, parameter_points
 from hessgeo.learned import exponential_convex
 from hessgeo.learned.encoder import StateEncoder, as_input
 from hessgeo.learned.exponential import ExponentialConfig, ExponentialNetwork
 from hessgeo.learned.exponential_convex import CellDraws, fit_normaliser
-from hessgeo.learned.exponential_halves import load_halves, train_halves
+from hessgeo.learned.exponential_halves import ExponentialHalves, train_halves
 from hessgeo.learned.exponential_moments import exponential_posterior, smoothed_statistics
 from hessgeo.learned.exponential_training import course_of, deal, discriminant, pair_loss, train_exponential
 from hessgeo.learned.samples import Samples
@@ -77,7 +76,7 @@ def test_the_statistics_of_a_gaussian_are_found_in_their_own_units(trained, netw
 def test_the_likelihood_of_learned_statistics_gives_the_metric(trained, gaussian):
     truth = GAUSSIAN.pulled_back_metric(BOX.points)
     settings = {**ESTIMATORS["exponential-gaussian"], "splines": (4, 4)}
-    learned = ExponentialLikelihood().estimate(gaussian, trained, settings, seed=0)
+    learned = gaussian_likelihood(gaussian, trained, settings, Run())
     exact = GAUSSIAN.sufficient_statistics(gaussian.states)
     known = estimate_from_statistics(gaussian, exact, settings, {})
     # Quadratics are within the prior's null space: a covariance of 4,096 states is known to 1 / sqrt(2,048).
@@ -91,11 +90,9 @@ def test_the_likelihood_of_learned_statistics_gives_the_metric(trained, gaussian
 def test_posterior_moments_give_the_metric_and_scores_a_definite_one(trained, gaussian):
     truth = GAUSSIAN.pulled_back_metric(BOX.points)
     settings = {**ESTIMATORS["exponential-posterior"], "splines": (4, 4), "nodes": (24, 24)}
-    posterior = ExponentialPosterior().estimate(gaussian, trained, settings, seed=0)
+    posterior = posterior_moments(gaussian, trained, settings, Run())
     assert np.median(relative(posterior.metric, truth)) < 0.2
-    scores = ExponentialWide().estimate(
-        gaussian, trained, {**ESTIMATORS["exponential-wide"], "splines": (5, 5)}, seed=0
-    )
+    scores = wide_scores(gaussian, trained, {**ESTIMATORS["exponential-wide"], "splines": (5, 5)}, Run())
     assert np.median(relative(scores.metric, truth)) < 0.15
     assert np.linalg.eigvalsh(scores.metric).min() > 0
     assert scores.value is None
@@ -113,10 +110,10 @@ def test_more_statistics_than_parameters_give_a_definite_metric(gaussian):
     slope = wide.eta_slope(t, few.coordinates.jacobian(t))
     # Splines in double precision: a forward difference is good to the step times the second derivative.
     np.testing.assert_allclose((moved - eta) / step, slope[:, :, 0], atol=1e-3 * np.abs(slope).max())
-    metric = ExponentialWide().estimate(few, both, {"splines": (4, 4)}, seed=0).metric
+    metric = wide_scores(few, both, {"splines": (4, 4)}, Run()).metric
     assert np.linalg.eigvalsh(metric).min() > 0
     with pytest.raises(ValueError, match="statistics is 4, this estimator needs 2"):
-        ExponentialLikelihood().estimate(few, both, {}, seed=0)
+        gaussian_likelihood(few, both, {}, Run())
 
 
 def test_posteriors_are_normalised_and_bundles_add_up(network, gaussian):
@@ -131,13 +128,13 @@ def test_posteriors_are_normalised_and_bundles_add_up(network, gaussian):
 @pytest.mark.parametrize("name", ["exponential", "exponential-wide"])
 def test_networks_are_trained_as_settings_say(gaussian, name):
     settings = {**NETWORKS[name], **SMALL, "steps": 2}
-    trained = trainer(name).train(gaussian.first(256), settings, seed=0, device="cpu", progress=False)
+    trained = registry.train(name, gaussian.first(256), settings, Run())
     assert trained.networks[0].config.statistics == settings.get("statistics", 2)
 
 
 def test_networks_are_read_as_they_were_written(trained, gaussian, tmp_path):
     trained.save(tmp_path)
-    again = ExponentialTrainer().load(tmp_path, device="cpu")
+    again = ExponentialHalves.load(tmp_path)
     states = gaussian.states[:8]
     np.testing.assert_array_equal(again.statistics(states), trained.statistics(states))
     for read, network in zip(again.networks, trained.networks, strict=True):
@@ -148,7 +145,7 @@ def test_networks_are_read_as_they_were_written(trained, gaussian, tmp_path):
     first, second = json.loads(path.read_text())
     path.write_text(json.dumps([first, {**second, "hidden": 9}]))
     with pytest.raises(ValueError, match="does not hold a pair of exponential-family networks"):
-        load_halves(tmp_path)
+        ExponentialHalves.load(tmp_path)
 
 
 def test_a_training_is_a_function_of_its_seed(gaussian):
@@ -172,8 +169,8 @@ def test_every_sample_is_new_to_the_network_that_reads_it(trained, gaussian):
 
 
 def test_the_loss_of_pairs_is_least_at_the_true_statistics(gaussian):
-    f = torch.from_numpy(GAUSSIAN.sufficient_statistics(gaussian.states))
-    t = torch.from_numpy(gaussian.t)
+    some = gaussian.first(1_024)
+    f, t = torch.from_numpy(GAUSSIAN.sufficient_statistics(some.states)), torch.from_numpy(some.t)
     matrix = torch.eye(2, dtype=torch.float64, requires_grad=True)
     at = pair_loss(f @ matrix.T, t)
     (gradient,) = torch.autograd.grad(at, matrix, create_graph=True)
@@ -181,8 +178,8 @@ def test_the_loss_of_pairs_is_least_at_the_true_statistics(gaussian):
         [torch.autograd.grad(g, matrix, retain_graph=True)[0].flatten() for g in gradient.flatten()]
     )
     minimum = -torch.linalg.solve(bend, gradient.flatten())
-    # 4,096 states fix an entry of the map to about 0.03; three deviations.
-    assert minimum.abs().max() < 0.09
+    # 1,024 states fix an entry of the map to about 0.06; three deviations.
+    assert minimum.abs().max() < 0.18
     # Constants cancel.
     assert pair_loss(f + 3, t + 1) == pytest.approx(float(at), rel=1e-9)
     few = slice(0, 3)
@@ -391,7 +388,7 @@ def test_energy_and_magnetisation_of_ising_are_learned():
         design = np.column_stack([np.ones(n), found])
         rest = exact - design @ np.linalg.lstsq(design, exact, rcond=None)[0]
         explained = 1 - rest.var(axis=0) / exact.var(axis=0)
-        estimate = LearnedStatistics().estimate(samples, trained, ESTIMATORS["exponential"], seed=0)
+        estimate = learned_statistics(samples, trained, ESTIMATORS["exponential"], Run())
         median[n] = np.median(relative(estimate.metric, system.pulled_back_metric(grid.points)))
     assert (explained > 0.95).all()
     # A factor of six in samples is 2.4 in noise, of which one run of each knows little more than that it is above one.

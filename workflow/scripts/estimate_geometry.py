@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hessgeo import store
 from hessgeo.estimators import registry
+from hessgeo.estimators.base import Run
 from hessgeo.evaluation.truth import estimate_dataset
 from hessgeo.pipeline import pick_device, script_context
 from hessgeo.pipeline.solvable_systems import gather_samples
@@ -17,10 +18,9 @@ def main(path, system, name, network, settings, count, seed, output):
     start, device, trained, training = time.perf_counter(), pick_device(), None, 0.0
     if network:
         folder, key = Path(network[0]).parent, registry.ESTIMATORS[name].network
-        trained = registry.trainer(key).load(folder, device=device)
+        trained = registry.load(key, folder, device=device)
         training = store.read_json(folder / "numbers.json")["seconds"]
-    options = {"seed": seed, "device": device, "progress": True}
-    estimate = registry.estimator(name).estimate(samples, trained, settings, **options)
+    estimate = registry.estimate(name, samples, trained, settings, Run(seed, device, progress=True))
     dataset = estimate_dataset(estimate, samples.grid)
     seconds = {"training_seconds": training, "seconds": time.perf_counter() - start}
     store.write_dataset(output, dataset.assign_attrs(seconds))

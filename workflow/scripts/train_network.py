@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hessgeo import store
 from hessgeo.estimators import registry
+from hessgeo.estimators.base import Run
 from hessgeo.pipeline import pick_device, script_context
 from hessgeo.pipeline.solvable_systems import gather_samples
 
@@ -14,7 +15,7 @@ def main(path, system, network, settings, count, seed, numbers):
         count
     )
     start, device = time.perf_counter(), pick_device()
-    trained = registry.trainer(network).train(samples, settings, seed=seed, device=device, progress=True)
+    trained = registry.train(network, samples, settings, Run(seed, device, progress=True))
     trained.save(Path(numbers).parent)
     store.write_json(numbers, {"seconds": time.perf_counter() - start, "device": device})
 
