@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,8 @@ from hessgeo.evaluation.path_scores import (
     paired_difference,
 )
 
+TABLES = ("table2", "table2_against_fisher", "table2_turning")
+SCORES = ("fisher", "embedding", "pixels", "perceptual", "perceptual_path_length", "curvature", "bend")
 SPLITS = ("all", "within a phase", "across a boundary")
 
 
@@ -122,6 +125,33 @@ def _columns(found: dict[str, MeanInterval]) -> dict[str, float]:
         ends = {"low": interval.low, "high": interval.high, "count": interval.count}
         columns |= {name: interval.mean} | {f"{name}_{end}": value for end, value in ends.items()}
     return columns
+
+
+def path_tables(
+    scores: Mapping[str, pd.DataFrame], settings: Mapping[str, Mapping[str, Any]]
+) -> dict[str, pd.DataFrame]:
+    """Every table of path scores, over all studies, by its name.
+
+    Args:
+        scores: of each study, as ``score_paths`` returns them.
+        settings: the settings ``geodesics`` of each study.
+
+    Returns:
+        ``table2``, whose differences are from the straight line, ``table2_against_fisher``, where they are from the
+        Fisher geodesic, which itself is left out, and ``table2_turning``, the rows of ``turning_contrasts``.
+    """
+    made: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    for study, table in scores.items():
+        names, confidence = [name for name in SCORES if name in table], settings[study]["confidence"]
+        for name, baseline in (("table2", "linear"), ("table2_against_fisher", "fisher")):
+            part = table_2(table, names, baseline=baseline, confidence=confidence)
+            made[name].append(part.assign(study=study))
+        solved = table[~table["method"].isin(["linear", "spherical"])]  # lines turn nowhere
+        made["table2_turning"].append(turning_contrasts(solved, confidence=confidence).assign(study=study))
+    whole = {name: pd.concat(parts, ignore_index=True) for name, parts in made.items()}
+    against = whole["table2_against_fisher"]
+    whole["table2_against_fisher"] = against[against["method"] != "fisher"].reset_index(drop=True)
+    return {name: table[["study", *table.columns.drop("study")]] for name, table in whole.items()}
 
 
 def shown_pairs(scores: pd.DataFrame, count: int) -> list[int]:

@@ -5,7 +5,8 @@ At other sizes than theirs a comparison is not like for like: every row carries 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -84,3 +85,20 @@ def _numbers(names: Sequence[str], scores: Sequence[str]) -> _Row:
         row[f"{name}_sd"] = float(deviation) if deviation else None
         row[f"{name}_text"] = text or None
     return row
+
+
+def with_published(table: pd.DataFrame, systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """A table of potentials with the published rows of the systems that it has, at the published sizes.
+
+    Args:
+        table: of scores.
+        systems: ``kind`` and ``parameters`` of each. Rows are published in (T, H) for Ising, in the rates for TASEP.
+    """
+    parts, rows = [table], table_1()
+    about = {"quantity": "as published", "gauge": "as published", "gauge_coordinates": "study"}
+    for name in table["system"].unique():
+        kind, natural = systems[name]["kind"], systems[name]["parameters"] == "natural"
+        if kind == "tasep" or (kind == "ising" and not natural):
+            own = rows[rows["system"] == kind].drop(columns=["title"])
+            parts.append(own.assign(system=name, **about))
+    return pd.concat(parts, ignore_index=True)

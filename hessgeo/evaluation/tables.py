@@ -162,7 +162,7 @@ class Case:
     @property
     def names(self) -> tuple[str, str]:
         """Names of the two parameters."""
-        return self.system.coordinates.names if isinstance(self.system, SolvableSystem) else ("alpha", "beta")
+        return parameter_names(self.system)
 
     @property
     def exact(self) -> Truth:
@@ -174,6 +174,11 @@ class Case:
         if self.truth is None:
             raise ValueError(f"{self.title} comes without its exact fields")
         return self.truth
+
+
+def parameter_names(system: SolvableSystem | Tasep) -> tuple[str, str]:
+    """Names of the two parameters of a system, those of its study."""
+    return system.coordinates.names if isinstance(system, SolvableSystem) else ("alpha", "beta")
 
 
 def per_site(estimate: Estimate, sites: int) -> Estimate:

@@ -17,25 +17,17 @@ from matplotlib.ticker import MaxNLocator
 from hessgeo.figures import style
 from hessgeo.grids import Grid
 
-LABELS = {
-    "T": "temperature $T$ ($J/k_B$)",
-    "H": "field $H$ ($J$)",
-    "K": "coupling $K$",
-    "h": "field $h$",
-    "K1": "coupling $K_1$",
-    "K2": "coupling $K_2$",
-    "alpha": r"entry rate $\alpha$",
-    "beta": r"exit rate $\beta$",
-    "l0": r"share of nearest neighbours $\lambda_0$",
-    "l1": r"temperature $\lambda_1$",
-}
-SYMBOLS = {
-    "alpha": r"\alpha",
-    "beta": r"\beta",
-    "K1": "K_1",
-    "K2": "K_2",
-    "l0": r"\lambda_0",
-    "l1": r"\lambda_1",
+PARAMETERS = {  # symbol, words, and unit by name
+    "T": ("T", "temperature", "J/k_B"),
+    "H": ("H", "field", "J"),
+    "K": ("K", "coupling", ""),
+    "h": ("h", "field", ""),
+    "K1": ("K_1", "coupling", ""),
+    "K2": ("K_2", "coupling", ""),
+    "alpha": (r"\alpha", "entry rate", ""),
+    "beta": (r"\beta", "exit rate", ""),
+    "l0": (r"\lambda_0", "share of nearest neighbours", ""),
+    "l1": (r"\lambda_1", "temperature", ""),
 }
 RED, BLUE, ORANGE, GREEN, GREY = "#c1272d", "#0173b2", "#d55e00", "#029e73", "0.45"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
@@ -43,12 +35,16 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 
 def label(name: str) -> str:
     """How a parameter is called on an axis; an unknown one by its own name."""
-    return LABELS.get(name, name)
+    if name not in PARAMETERS:
+        return name
+    mark, words, unit = PARAMETERS[name]
+    return f"{words} ${mark}$ (${unit}$)" if unit else f"{words} ${mark}$"
 
 
 def symbol(name: str) -> str:
     """Its symbol, for use inside of mathematics; an unknown one in upright letters."""
-    return SYMBOLS.get(name, name if len(name) == 1 else rf"\mathrm{{{name}}}".replace("_", r"\_"))
+    upright = name if len(name) == 1 else rf"\mathrm{{{name}}}".replace("_", r"\_")
+    return PARAMETERS.get(name, (upright,))[0]
 
 
 def derivative(name: str) -> str:
@@ -97,8 +93,7 @@ def node_table(
     grid: Grid, names: Sequence[str], columns: Mapping[str, Num[np.ndarray, "node"]]
 ) -> pd.DataFrame:
     """One row per node: the two parameters under their names, then the fields."""
-    points = grid.points
-    return pd.DataFrame({names[0]: points[:, 0], names[1]: points[:, 1], **columns})
+    return style.node_table(*grid.axes, columns).rename(columns=dict(zip("ab", names, strict=True)))
 
 
 def matrix(

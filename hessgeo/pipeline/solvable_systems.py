@@ -1,13 +1,15 @@
-"""The solvable systems of a run as their settings say, and their samples as estimators take them."""
+"""The solvable systems of a run as their settings say, their samples as estimators take them, and their results."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hessgeo.pipeline.lattices import clusters_can
+from hessgeo.pipeline.solvable import LATTICES
 
 if TYPE_CHECKING:
+    from hessgeo.evaluation.tables import Record, Truth
     from hessgeo.learned.samples import Geometry, Samples
     from hessgeo.systems.solvable.base import Coordinates, SolvableSystem
     from hessgeo.systems.solvable.tasep import Tasep
@@ -19,6 +21,11 @@ GEOMETRIES: Mapping[str, Geometry] = {
     "curie-weiss": "exchangeable",
     "tasep": "open",
 }
+
+KINDS = {
+    "ising": "Ising", "isnnn": "Ising, next-nearest", "ising-chain": "Ising chain", "curie-weiss": "Curie-Weiss",
+    "tasep": "TASEP",
+}  # fmt: skip
 
 
 def coordinates(settings: Mapping[str, Any]) -> Coordinates | None:
@@ -76,3 +83,53 @@ def gather_samples(settings: Mapping[str, Any], states: Any, t: Any) -> Samples:
 def grid_of(settings: Mapping[str, Any]) -> dict[str, tuple]:
     """Arguments of the ``Grid`` of a system."""
     return {"extent": tuple(map(tuple, settings["extent"])), "shape": tuple(settings["grid"])}
+
+
+def system_title(settings: Mapping[str, Any]) -> str:
+    """What tables and figures call a system: its kind, parameters and size."""
+    from hessgeo.evaluation.tables import parameter_names
+
+    size = str(settings["size"])
+    size = f"{size} x {size}" if settings["kind"] in LATTICES else size
+    return f"{KINDS[settings['kind']]} ({', '.join(parameter_names(solvable_system(settings)))}), {size}"
+
+
+def read_records(entries: Sequence[Mapping[str, Any]]) -> list[Record]:
+    """Estimates from their files.
+
+    Args:
+        entries: ``system, estimator, samples, seed, path`` each.
+    """
+    from hessgeo import store
+    from hessgeo.estimators.names import ESTIMATORS
+    from hessgeo.evaluation.tables import Record
+
+    return [
+        Record(
+            **{key: entry[key] for key in ("system", "estimator", "samples", "seed")},
+            natural=ESTIMATORS[entry["estimator"]].natural,
+            fields=store.read_dataset(entry["path"]),
+        )
+        for entry in entries
+    ]
+
+
+def read_truths(systems: Mapping[str, Mapping[str, Any]], paths: Mapping[str, str]) -> dict[str, Truth]:
+    """Exact fields from their files.
+
+    Args:
+        systems: settings of each system.
+        paths: of the exact fields, by the name of the system.
+    """
+    from hessgeo import store
+    from hessgeo.evaluation.tables import Truth
+
+    return {
+        name: Truth(
+            name,
+            systems[name]["size"],
+            store.read_dataset(path),
+            temperature=systems[name]["parameters"] == "temperature",
+        )
+        for name, path in paths.items()
+    }

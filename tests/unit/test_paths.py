@@ -17,13 +17,20 @@ from hessgeo.evaluation.path_images import (
     span_coordinates,
     strips_of,
 )
-from hessgeo.evaluation.path_table import shown_pairs, table_2, turning_at_boundaries, turning_contrasts
+from hessgeo.evaluation.path_table import (
+    SCORES,
+    shown_pairs,
+    table_2,
+    turning_at_boundaries,
+    turning_contrasts,
+)
+from hessgeo.evaluation.path_table import path_tables as tables_of
+from hessgeo.figures import path_tables
 from hessgeo.figures.tables import number_with_interval, save_table
 from hessgeo.free_energies.potentials import POTENTIALS
 from hessgeo.geodesics.curves import length
 from hessgeo.geodesics.lines import spherical_lines, straight_lines
 from hessgeo.grids import Grid
-from hessgeo.pipeline import path_tables
 from hessgeo.pipeline.embedding_names import embedding_name
 from hessgeo.pipeline.layout import PATH_TABLES
 from hessgeo.pipeline.paths import certificates, feature_maps, solve_paths, study_metrics
@@ -257,8 +264,9 @@ NAMES = {"digits": "CLIP digits"}
 def written(tmp_path):
     """The tables of a study, and their files."""
     scores = scores_of(1.0).rename(columns={"embedding": "perceptual_path_length"})
-    found = path_tables.tables({"digits": scores}, {"digits": SETTINGS})
+    found = tables_of({"digits": scores}, {"digits": SETTINGS})
     assert tuple(found) == tuple(PATH_TABLES) == tuple(path_tables.TITLES)
+    assert tuple(path_tables.SCORES) == SCORES
     for name, table in found.items():
         files = [tmp_path / f"{name}.{kind}" for kind in ("csv", "tex", "html")]
         about = {
@@ -331,7 +339,7 @@ def test_tables_name_the_embedding_that_was_used_and_no_other(embedding, name, t
     )
     for names in ({"one": name}, {"one": name, "two": "resnet50 (timm)"}):
         settings = dict.fromkeys(names, SETTINGS)
-        for kind, table in path_tables.tables(dict.fromkeys(names, scores), settings).items():
+        for kind, table in tables_of(dict.fromkeys(names, scores), settings).items():
             files = [tmp_path / f"{kind}.{ending}" for ending in ("csv", "tex", "html")]
             about = {"caption": path_tables.caption(kind, settings, names), "title": path_tables.TITLES[kind]}
             columns = path_tables.columns(kind, table, names)

@@ -8,13 +8,15 @@ import yaml
 
 from hessgeo import store
 from hessgeo.estimators.registry import ESTIMATORS, NETWORKS
+from hessgeo.evaluation.tables import parameter_names
+from hessgeo.figures.parameter_plane import label, symbol
 from hessgeo.figures.registry import SOLVABLE
 from hessgeo.pipeline.lattices import largest_coupling
 from hessgeo.pipeline.layout import Layout
 from hessgeo.pipeline.schema import defaults
 from hessgeo.pipeline.settings import SettingsError, merged, read_settings
 from hessgeo.pipeline.solvable_layout import TABLES
-from hessgeo.pipeline.solvable_systems import gather_samples, solvable_system
+from hessgeo.pipeline.solvable_systems import gather_samples, solvable_system, system_title
 from hessgeo.systems.solvable.ising import Ising
 from hessgeo.systems.solvable.isnnn import IsingNextNearest
 from hessgeo.systems.solvable.tasep import Tasep
@@ -245,3 +247,21 @@ def test_the_largest_coupling_of_a_box_is_that_of_its_corners(parameters):
     box = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
     reached = np.abs(solvable_system(settings).natural(box)).max()
     assert largest_coupling(settings) == pytest.approx(reached, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "title"),
+    [
+        ("ising", "temperature", "Ising (T, H), 8 x 8"),
+        ("isnnn", "natural", "Ising, next-nearest (K1, K2), 8 x 8"),
+        ("isnnn", "mixture", "Ising, next-nearest (l0, l1), 8 x 8"),
+        ("curie-weiss", "natural", "Curie-Weiss (K, h), 8"),
+        ("tasep", "natural", "TASEP (alpha, beta), 8"),
+    ],
+)
+def test_a_title_has_the_parameters_that_axes_can_name(kind, parameters, title):
+    settings = {"kind": kind, "size": 8, "parameters": parameters, "extent": [[0.1, 0.4], [0.1, 0.4]]}
+    assert system_title(settings) == title
+    for name in parameter_names(solvable_system(settings)):
+        assert label(name) != name
+        assert f"${symbol(name)}$" in label(name)

@@ -7,8 +7,14 @@ from hessgeo.evaluation.tables import Case
 from hessgeo.figures.saving import draw_and_save
 from hessgeo.grids import Grid
 from hessgeo.pipeline import script_context
-from hessgeo.pipeline.score_tables import read_records, read_truths, system_title
-from hessgeo.pipeline.solvable_systems import gather_samples, grid_of, solvable_system
+from hessgeo.pipeline.solvable_systems import (
+    gather_samples,
+    grid_of,
+    read_records,
+    read_truths,
+    solvable_system,
+    system_title,
+)
 
 MOST = 20_000  # samples that a figure shows
 

@@ -1,12 +1,14 @@
 """Put the path scores of every study in Table 2 and those beside it, and typeset them."""
 
 from hessgeo import store
+from hessgeo.evaluation.path_table import path_tables as tables_of
+from hessgeo.figures import path_tables
 from hessgeo.figures.tables import save_table
-from hessgeo.pipeline import path_tables, script_context
+from hessgeo.pipeline import script_context
 
 
 def main(scores, settings, embeddings, output):
-    tables = path_tables.tables(scores, settings)
+    tables = tables_of(scores, settings)
     for name, table in tables.items():
         files = [output[f"{name}_{kind}"] for kind in ("csv", "tex", "html")]
         about = {

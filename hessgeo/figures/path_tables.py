@@ -1,4 +1,4 @@
-"""Table 2 and those beside it: what they compare, their columns, and captions that state the settings."""
+"""Table 2 and those beside it as they are typeset: their columns, and captions that state the settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-from hessgeo.evaluation.path_table import table_2, turning_contrasts
 from hessgeo.figures.tables import Column, number_with_interval
 
 SCORES = {
@@ -36,39 +35,12 @@ TITLES = {
 }
 
 
-def tables(
-    scores: Mapping[str, pd.DataFrame], settings: Mapping[str, Mapping[str, Any]]
-) -> dict[str, pd.DataFrame]:
-    """Every table of path scores, over all studies, by its name.
-
-    Args:
-        scores: of each study, as ``paths.score_paths`` returns them.
-        settings: the settings ``geodesics`` of each study.
-
-    Returns:
-        ``table2``, whose differences are from the straight line, ``table2_against_fisher``, where they are from the
-        Fisher geodesic, which itself is left out, and ``table2_turning``, the rows of ``turning_contrasts``.
-    """
-    made: dict[str, list[pd.DataFrame]] = {name: [] for name in TITLES}
-    for study, table in scores.items():
-        names, confidence = [name for name in SCORES if name in table], settings[study]["confidence"]
-        for name, baseline in (("table2", "linear"), ("table2_against_fisher", "fisher")):
-            part = table_2(table, names, baseline=baseline, confidence=confidence)
-            made[name].append(part.assign(study=study))
-        solved = table[~table["method"].isin(["linear", "spherical"])]  # lines turn nowhere
-        made["table2_turning"].append(turning_contrasts(solved, confidence=confidence).assign(study=study))
-    whole = {name: pd.concat(parts, ignore_index=True) for name, parts in made.items()}
-    against = whole["table2_against_fisher"]
-    whole["table2_against_fisher"] = against[against["method"] != "fisher"].reset_index(drop=True)
-    return {name: table[["study", *table.columns.drop("study")]] for name, table in whole.items()}
-
-
 def columns(name: str, table: pd.DataFrame, embeddings: Mapping[str, str]) -> list[Column]:
     """The columns of a table that are typeset: the path, and its scores, their differences, or contrasts of them.
 
     Args:
         name: of the table.
-        table: as ``tables`` made it.
+        table: as ``path_tables`` made it.
         embeddings: of each study, see ``embedding_name``; one that all share heads its column.
     """
     if name == "table2_turning":

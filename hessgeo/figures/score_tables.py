@@ -1,16 +1,12 @@
-"""The tables of solvable systems as they are typeset: what they score, their columns and captions."""
+"""The tables of solvable systems as they are typeset: their columns, titles and captions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import pandas as pd
 
-from hessgeo import store
 from hessgeo.estimators.names import ESTIMATORS
-from hessgeo.evaluation import published
-from hessgeo.evaluation.tables import Record, Truth
 from hessgeo.figures.tables import Column
 
 METHOD = [Column("label", "method"), Column("samples", "samples")]
@@ -65,80 +61,15 @@ CAPTIONS = {
     "sample_convergence": "The scores of the metric as the number of samples grows; columns as in the table of Fisher "
     "metrics.",
 }
-KINDS = {
-    "ising": "Ising", "isnnn": "Ising, next-nearest", "ising-chain": "Ising chain", "curie-weiss": "Curie-Weiss",
-    "tasep": "TASEP",
-}  # fmt: skip
 
 
-def read_records(entries: Sequence[Mapping[str, Any]]) -> list[Record]:
-    """Estimates from their files.
+def with_titles(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
+    """A table with the columns ``title`` of the system and ``label`` of the method that are typeset.
 
     Args:
-        entries: ``system, estimator, samples, seed, path`` each.
+        table: of scores.
+        titles: of its systems.
     """
-    return [
-        Record(
-            **{key: entry[key] for key in ("system", "estimator", "samples", "seed")},
-            natural=ESTIMATORS[entry["estimator"]].natural,
-            fields=store.read_dataset(entry["path"]),
-        )
-        for entry in entries
-    ]
-
-
-def read_truths(systems: Mapping[str, Mapping[str, Any]], paths: Mapping[str, str]) -> dict[str, Truth]:
-    """Exact fields from their files.
-
-    Args:
-        systems: settings of each system.
-        paths: of the exact fields, by the name of the system.
-    """
-    return {
-        name: Truth(
-            name,
-            systems[name]["size"],
-            store.read_dataset(path),
-            temperature=systems[name]["parameters"] == "temperature",
-        )
-        for name, path in paths.items()
-    }
-
-
-def system_title(settings: Mapping[str, Any]) -> str:
-    """What tables and figures call a system: its kind, size and parameters."""
-    size = (
-        f"{settings['size']} x {settings['size']}"
-        if settings["kind"] in ("ising", "isnnn")
-        else settings["size"]
-    )
-    parameters = {"temperature": "(T, H)", "mixture": "(l0, l1)"}.get(settings["parameters"])
-    names = parameters or {"isnnn": "(K1, K2)", "tasep": "(alpha, beta)"}.get(settings["kind"], "(K, h)")
-    return f"{KINDS[settings['kind']]} {names}, {size}"
-
-
-def with_titles(table: pd.DataFrame, systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """A table with the columns ``title`` of the system and ``label`` of the method that are typeset."""
-    titles = {name: system_title(settings) for name, settings in systems.items()}
     labels = {name: entry.title for name, entry in ESTIMATORS.items()}
-    table = table.copy()
-    table["title"] = table["system"].map(titles)
-    table["label"] = table["method"].map(labels).fillna(table["method"])
-    return table
-
-
-def with_published(table: pd.DataFrame, systems: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """A table of potentials with the published rows of the systems that it has, at the published sizes."""
-    parts = [table]
-    rows = published.table_1()
-    for name in table["system"].unique():
-        kind, natural = systems[name]["kind"], systems[name]["parameters"] == "natural"
-        # Published in (T, H) for Ising, and in the rates for TASEP.
-        if kind == "tasep" or (kind == "ising" and not natural):
-            own = rows[rows["system"] == kind].drop(columns=["title"])
-            parts.append(
-                own.assign(
-                    system=name, quantity="as published", gauge="as published", gauge_coordinates="study"
-                )
-            )
-    return pd.concat(parts, ignore_index=True)
+    label = table["method"].map(labels).fillna(table["method"])
+    return table.assign(title=table["system"].map(titles), label=label)
