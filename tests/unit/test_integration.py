@@ -155,7 +155,7 @@ def test_values_of_unequal_noise_count_by_their_own():
         (np.full((5, 2), np.nan), points(5), "not finite"),
         (np.zeros((5, 2)), points(5) + 3, "outside the extent"),
         (np.zeros((4, 2)), points(5), "must both have shape"),
-        (np.zeros((5, 3)), points(5), r"must be \(5, 2\)"),
+        (np.zeros((5, 3)), points(5), "must both have shape"),
     ],
 )
 def test_what_cannot_be_integrated_is_refused(values, t, message):
