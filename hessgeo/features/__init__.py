@@ -21,6 +21,7 @@ __all__ = [
     "describe_embedding",
     "embed",
     "embedding_dimension",
+    "embedding_of",
     "load_embedding",
 ]
 
@@ -28,12 +29,13 @@ __all__ = [
 EMBEDDINGS = {
     "open_clip": "hessgeo.features.open_clip:OpenClipCheckpoint",
     "timm": "hessgeo.features.timm:TimmCheckpoint",
+    "network": "hessgeo.features.network_file:NetworkFileCheckpoint",
     "pixels": "hessgeo.features.pixels:PixelCheckpoint",
 }
 
 
 def describe_embedding(
-    kind: str, checkpoint: str | Path | None, model: str | None = None
+    kind: str, checkpoint: str | Path | None, model: str | None = None, **options: Any
 ) -> FeatureCheckpoint:
     """The checkpoint of an embedding, of which nothing is read yet.
 
@@ -41,6 +43,7 @@ def describe_embedding(
         kind: one of ``EMBEDDINGS``.
         checkpoint: folder or file of its model.
         model: name of the architecture in a file.
+        options: ``input`` and ``output`` of the kind ``network``, see ``NetworkFileCheckpoint``.
 
     Raises:
         ValueError: on an unknown kind, or no checkpoint for a kind that needs one.
@@ -48,7 +51,13 @@ def describe_embedding(
     if kind not in EMBEDDINGS:
         raise ValueError(f"embedding kind {kind!r} is not one of {', '.join(sorted(EMBEDDINGS))}")
     module, name = EMBEDDINGS[kind].split(":")
-    return getattr(import_module(module), name)(checkpoint, model)
+    return getattr(import_module(module), name)(checkpoint, model, **options)
+
+
+def embedding_of(settings: Mapping[str, Any], checkpoint: str | None) -> FeatureCheckpoint:
+    """The checkpoint of the embedding that the settings ``embedding`` of a study describe; see ``load_embedding``."""
+    options = {key: settings[key] for key in ("input", "output") if settings["kind"] == "network"}
+    return describe_embedding(settings["kind"], checkpoint, settings["model"], **options)
 
 
 def load_embedding(
@@ -57,7 +66,7 @@ def load_embedding(
     """The embedding that the settings ``embedding`` of a study describe, of images (height, width, channels).
 
     Args:
-        settings: ``kind``, ``model``, ``size`` and ``dtype``.
+        settings: ``kind``, ``model``, ``size`` and ``dtype``, and of the kind ``network`` ``input`` and ``output``.
         checkpoint: folder or file of its model.
         image_shape: of the images.
         device: where to run it.
@@ -65,7 +74,7 @@ def load_embedding(
     Raises:
         ValueError: as ``describe_embedding`` and ``FeatureCheckpoint.load``.
     """
-    described = describe_embedding(settings["kind"], checkpoint, settings["model"])
+    described = embedding_of(settings, checkpoint)
     shape = _seen(settings, image_shape)
     embedding: Any = described.load(shape, dtype=settings["dtype"], device=device)
     return embedding if shape == tuple(image_shape) else ShrunkEmbedding(embedding, shape[:2])
@@ -79,7 +88,7 @@ def embedding_dimension(
     Raises:
         ValueError: as ``describe_embedding``, or on a checkpoint that its own files do not describe.
     """
-    described = describe_embedding(settings["kind"], checkpoint, settings["model"])
+    described = embedding_of(settings, checkpoint)
     return described.dimension(_seen(settings, image_shape))
 
 

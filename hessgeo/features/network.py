@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32, Shaped, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
 from hessgeo.features.base import Embedding
+
+LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, by Rec. 601
 
 
 @dataclass(frozen=True)
@@ -26,16 +28,22 @@ class Preprocessing:
         mean: of each channel, of values in [0, 1].
         std: the same for the standard deviation.
         interpolation: the filter, bicubic unless it says ``bilinear``.
+        channels: ``rgb``, ``bgr``, or ``grey`` for one channel, the luma of Rec. 601 of a colour image.
+        layout: ``nchw``, or ``nhwc`` for channels last.
+
+    Without mean and standard deviation the result is in eight bits.
     """
 
     size: tuple[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: str = "bicubic"
+    channels: str = "rgb"
+    layout: str = "nchw"
 
     def __call__(
         self, images: UInt8[np.ndarray, "n h w c"], device: torch.device
-    ) -> Float[Tensor, "n 3 height width"]:
+    ) -> Shaped[Tensor, "n *input"]:
         """Preprocess images in float32, on a device.
 
         Raises:
@@ -49,8 +57,20 @@ class Preprocessing:
             x = functional.interpolate(x, self.size, mode=mode, align_corners=False, antialias=True)
             # A bicubic filter overshoots at edges.
             x = x.clamp(0, 1)
-        mean, std = (torch.tensor(v, device=device).view(1, 3, 1, 1) for v in (self.mean, self.std))
-        return (x.expand(-1, 3, -1, -1) - mean) / std
+        x = self._arranged(x)
+        if self.mean:
+            mean, std = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in (self.mean, self.std))
+            x = (x - mean) / std
+        else:
+            x = (255 * x).round().to(torch.uint8)
+        return x.movedim(1, -1) if self.layout == "nhwc" else x
+
+    def _arranged(self, x: Float[Tensor, "n c height width"]) -> Float[Tensor, "n d height width"]:
+        """The channels of a network, of one or three."""
+        if self.channels == "grey":
+            return x if x.shape[1] == 1 else (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        x = x.expand(-1, 3, -1, -1)
+        return x.flip(1) if self.channels == "bgr" else x
 
 
 class NetworkEmbedding(Embedding):

@@ -14,11 +14,14 @@ from hessgeo.systems.slices import is_image
 # kind of system has. The rest counts, and so does a setting that is added.
 IDLE_OF_SYSTEM = ("checkpoint", "config", "batch_size", "decode_batch_size", "compile")
 IDLE_OF_KIND = {
-    "diffusion": ("size", "latent", "channels", "output_range"),  # the checkpoint decides them, by the size given
+    # The checkpoint decides these, by the size given.
+    "diffusion": ("size", "latent", "channels", "output_range", "inputs", "output", "layout"),
     "generator": (
         "steps", "eta", "eta_rule", "scheduler", "prompt", "negative_prompt", "guidance", "clip_skip", "lora", "dtype",
     ),
 }  # fmt: skip
+# What is left out as long as it says nothing: it came when there were stores that are called by the rest.
+NEUTRAL = {"inputs": {}, "output": None, "layout": None}
 IDLE_OF_EMBEDDING = ("checkpoint", "batch_size")
 # Settings that a slice had not in earlier stores, which their names do not tell of.
 PLAIN_SLICE: Mapping[str, Any] = {"axes": ["latent", "latent"], "interpolation": "linear"}
@@ -33,9 +36,9 @@ def system_files(system: Mapping[str, Any]) -> dict[str, str]:
         ValueError: as ``checkpoint_of``.
     """
     if system["kind"] == "generator":
-        from hessgeo.systems.generator import generator_files
+        from hessgeo.weights.networks import read_network
 
-        return _named(generator_files(system["checkpoint"]), Path(system["checkpoint"]), None)
+        return _named(read_network(system["checkpoint"]).files, Path(system["checkpoint"]), None)
     checkpoint = checkpoint_of(system)
     files = _named(list(map(str, checkpoint.files)), checkpoint.path, checkpoint.config)
     return files | {f"lora/{k}": lora["file"] for k, lora in enumerate(system["lora"])}
@@ -86,7 +89,11 @@ def system_identity(system: Mapping[str, Any], training: Mapping[str, Any] | Non
         training: how its model is trained, of an embedded one; None for a model in local files.
     """
     idle = (*IDLE_OF_SYSTEM, *IDLE_OF_KIND[system["kind"]])
-    counted = {key: value for key, value in system.items() if key not in idle}
+    counted = {
+        key: value
+        for key, value in system.items()
+        if key not in idle and (key not in NEUTRAL or value != NEUTRAL[key])
+    }
     if training is not None:
         return {**counted, "training": training}
     counted["files"] = contents(system_files(system))
@@ -104,6 +111,10 @@ def embedding_identity(embedding: Mapping[str, Any], training: Mapping[str, Any]
     if embedding["kind"] == "pixels":
         return {"kind": "pixels"}
     counted = {key: value for key, value in embedding.items() if key not in IDLE_OF_EMBEDDING}
+    said = {key: value for key, value in counted.pop("input").items() if value is not None}
+    output = counted.pop("output")
+    if embedding["kind"] == "network":
+        counted |= {"input": said, "output": output}
     if training is not None:
         return {**counted, "training": training}
     return {**counted, "files": contents(embedding_files(embedding))}

@@ -86,8 +86,9 @@ def load_system(
     plane = latent_plane(anchors, settings)
     if system["kind"] == "generator":
         from hessgeo.systems.generator import load_generator
+        from hessgeo.systems.generator_files import ImagesOfFile
 
-        options = {key: system[key] for key in ("size", "channels", "output_range")}
+        options = {field.name: system[field.name] for field in fields(ImagesOfFile)}
         loaded = load_generator(checkpoint, plane, **options, batch_size=given or TRIED, device=device)
         if loaded.fixed_batch is not None:
             return loaded

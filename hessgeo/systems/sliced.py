@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -13,6 +14,7 @@ from hessgeo.systems.slices import LATENT, LatentSlice
 
 # What a model is told beside the latent, a number for each image, by the name of the condition.
 Conditions = Mapping[str, Float[np.ndarray, "n"]]
+NO_CONDITIONS: Conditions = MappingProxyType({})
 
 
 class SlicedSystem(System):

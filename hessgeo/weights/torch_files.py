@@ -191,6 +191,11 @@ def _read_zip(path: Path, file: BinaryIO, largest: int) -> Any:
     return _Unpickler(io.BytesIO(content), storage).load()
 
 
+def member_reader(path: Path, member: str) -> Callable[[int], bytes]:
+    """What reads the first bytes of a member of an archive, as many as asked for; see ``Tensor.storage``."""
+    return lambda reach: _read_member(path, member, reach)
+
+
 def _read_member(path: Path, member: str, size: int) -> bytes:
     try:
         with open_file(path) as file, zipfile.ZipFile(file) as archive, archive.open(member) as inner:

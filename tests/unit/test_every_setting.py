@@ -60,6 +60,9 @@ SYSTEM = {
     "latent": ({"latent": [8]}, (), ()),
     "channels": ({"channels": 1}, (), ()),
     "output_range": ({"output_range": [-1.1, 1.1]}, ("generator",), ()),
+    "inputs": ({"inputs": {"scale": 0.5}}, ("generator",), ()),
+    "output": ({"output": "second"}, ("generator",), (), {"output": "image"}),
+    "layout": ({"layout": "nchw"}, (), ("generator",)),
 }
 # What all text-to-image models share by the same lines of code is drawn with two of them, to save time.
 SHARED = ("steps", "lora", "dtype", "batch_size", "decode_batch_size")
@@ -74,16 +77,20 @@ def checkpoints(small_checkpoint, tmp_path_factory):
     weight = np.random.default_rng(0).standard_normal((4, 3 * 16 * 16)).astype(np.float32)
     nodes = [
         helper.make_node("MatMul", ["z", "weight"], ["linear"]),
-        helper.make_node("Tanh", ["linear"], ["flat"]),
+        helper.make_node("Mul", ["linear", "scale"], ["scaled"]),
+        helper.make_node("Tanh", ["scaled"], ["flat"]),
         helper.make_node("Reshape", ["flat", "shape"], ["image"]),
+        helper.make_node("Neg", ["image"], ["second"]),
     ]
+    inputs = {"z": ["n", 4], "scale": []}  # of which the second has a value of its own
     graph = helper.make_graph(
         nodes,
         "generator",
-        [helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()],
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 16, 16])],
         [
             numpy_helper.from_array(weight, "weight"),
+            numpy_helper.from_array(np.float32(1), "scale"),
             numpy_helper.from_array(np.array([-1, 3, 16, 16]), "shape"),
         ],
     )
@@ -266,8 +273,10 @@ def test_long_and_weighted_prompts_are_taken_where_they_are_read(read, checkpoin
 
 # --- the embedding ---
 
-KINDS = ("open_clip", "timm", "pixels")
+KINDS = ("open_clip", "timm", "network", "pixels")
 EMBEDDING = {
+    "input": ({"input": {"mean": 0.2, "std": 0.3}}, ("network",), ()),
+    "output": ({"output": "linear"}, ("network",), ()),
     "size": ({"size": 24}, KINDS, ()),
     "dtype": ({"dtype": "bfloat16"}, ("open_clip", "timm"), ()),
     "batch_size": ({"batch_size": 1}, (), KINDS),
@@ -280,7 +289,27 @@ def embeddings(tmp_path_factory):
     file = folder / "timm.safetensors"
     found["timm"] = {"kind": "timm", "model": small_timm_weights(file), "checkpoint": str(file)}
     save_clip(folder / "clip", build_clip(width=16, layers=1, dimension=12).eval())
-    return {**found, "open_clip": {"kind": "open_clip", "checkpoint": str(folder / "clip")}}
+    pixels = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 16, 16])
+    features = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 5])
+    weight = (0.02 * np.random.default_rng(1).standard_normal((3 * 16 * 16, 5))).astype(np.float32)
+    nodes = [
+        helper.make_node("Flatten", ["x"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weight"], ["linear"]),
+        helper.make_node("Tanh", ["linear"], ["y"]),
+    ]
+    graph = helper.make_graph(nodes, "e", [pixels], [features], [numpy_helper.from_array(weight, "weight")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, folder / "features.onnx")
+    network = {
+        "kind": "network",
+        "checkpoint": str(folder / "features.onnx"),
+        "input": {"mean": 0.5, "std": 0.5},
+    }
+    return {
+        **found,
+        "network": network,
+        "open_clip": {"kind": "open_clip", "checkpoint": str(folder / "clip")},
+    }
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -9,7 +9,8 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from hessgeo.systems.generator import GeneratorSystem, TorchScriptGenerator, check_generator, load_generator
+from hessgeo.systems.generator import FileGenerator, Generator, GeneratorSystem, load_generator
+from hessgeo.systems.generator_files import check_generator
 from hessgeo.systems.slices import LatentSlice, random_anchors
 
 LATENT, SIZE, CHANNELS = 5, (4, 6), 3
@@ -140,7 +141,7 @@ def test_onnx_of_a_fixed_batch_says_its_own(tmp_path):
 
 @pytest.mark.parametrize("output_range", [(-1, 1), (0, 1), (0, 255)])
 def test_range_of_the_output(output_range, tmp_path):
-    generator = TorchScriptGenerator(torchscript(tmp_path / "g.pt"), "cpu")
+    generator = FileGenerator(torchscript(tmp_path / "g.pt"))
     system = GeneratorSystem(generator, plane(), **OPTIONS, output_range=output_range)
     low, high = output_range
     values = low + (high - low) * np.array([-1.0, 0.0, 0.2, 1.0, 7.0]).reshape(1, 1, 1, 5)
@@ -172,7 +173,7 @@ def empty(folder, name, content=b""):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (checkpoint, r"is a pickle .* must be TorchScript.*torch\.jit\.save"),
+        (checkpoint, r"is a pickle .* must be TorchScript or of torch\.export.*torch\.export\.save"),
         (old_checkpoint, r"is a pickle .* must be TorchScript"),
         (lambda folder: folder / "none.pt", "is missing"),
         (lambda folder: empty(folder, "g.onnx"), "is not an ONNX file"),
@@ -203,10 +204,14 @@ def many(build, **options):
         (many(onnx_file, outputs=("linear",)), {}, "gives image, linear, must give the images alone"),
         (many(onnx_file), {"latent": (7,)}, r"slice has shape \(7,\), .* takes \(5,\)"),
         (many(onnx_file), {"latent": (5, 1)}, r"slice has shape \(5, 1\), .* takes \(5,\)"),
-        (many(onnx_file, latent="d"), {"latent": (7,)}, r"fails on latents of shape \(2, 7\)"),
-        (many(torchscript), {"latent": (7,)}, r"fails on latents of shape \(2, 7\): .*2x7 and 5x72"),
+        (many(onnx_file, latent="d"), {"latent": (7,)}, r"fails on z of shape \(2, 7\)"),
+        (many(torchscript), {"latent": (7,)}, r"fails on z of shape \(2, 7\): .*2x7 and 5x72"),
         (many(torchscript, network=Labelled()), {}, "needs the inputs z, c; export a wrapper"),
-        (many(torchscript, network=Pair()), {}, r"gives Tuple\[Tensor, Tensor\], must give one tensor"),
+        (
+            many(torchscript, network=Pair()),
+            {},
+            "gives 0, 1, must give the images alone, or output must name one",
+        ),
         (many(torchscript, network=Noisy()), {}, "draws its own noise"),
         (many(torchscript), {"size": (6, 4)}, r"shape \(2, 3, 4, 6\), must be \(2, 3, 6, 4\)"),
         (many(onnx_file), {"channels": 1}, r"shape \(2, 3, 4, 6\), must be \(2, 1, 4, 6\)"),
@@ -239,7 +244,7 @@ def test_values_that_are_not_finite_are_refused(build, tmp_path):
 def test_checking_needs_no_torch(tmp_path):
     # In another process: this one has torch.
     code = (
-        "import sys; from hessgeo.systems.generator import check_generator; "
+        "import sys; from hessgeo.systems.generator_files import check_generator; "
         "check_generator(sys.argv[1]); print('torch' in sys.modules)"
     )
     command = [sys.executable, "-c", code, torchscript(tmp_path / "g.pt")]
@@ -248,10 +253,10 @@ def test_checking_needs_no_torch(tmp_path):
 
 
 def test_a_system_of_another_generator():
-    class Constant:
+    class Constant(Generator):
         name, latent_shape, batch = "constant", (None,), None
 
-        def __call__(self, z):
+        def __call__(self, z, conditions=None):
             return np.zeros((len(z), 1, 2, 2), dtype=np.float32)
 
     system = GeneratorSystem(Constant(), plane(), size=(2, 2), channels=1, batch_size=3)

@@ -89,6 +89,9 @@ OF_GENERATOR = [
     ("channels", 3, DIFFERENT),
     ("output_range", [0, 1], DIFFERENT),
     ("output_range", [-1.0, 1.0], SAME),
+    ("inputs", {"c": 1.0}, None),  # of a file that has more, tried below
+    ("output", "0", DIFFERENT),
+    ("layout", "nchw", DIFFERENT),
     ("batch_size", 7, SAME),
 ]
 OF_SLICE = [
@@ -125,6 +128,8 @@ OF_EMBEDDING = [
     ("checkpoint", "other.safetensors", DIFFERENT),
     ("model", None, None),
     ("size", 4, DIFFERENT),
+    ("input", None, None),  # of the kind network, tried below
+    ("output", None, None),
     ("dtype", "float16", DIFFERENT),
     ("batch_size", 7, SAME),
 ]

@@ -11,8 +11,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from hessgeo.systems.generator import check_generator, generator_files
-from hessgeo.systems.onnx_header import MOST_FIELDS, OnnxValue, read_onnx_header
+from hessgeo.systems.generator_files import check_generator
+from hessgeo.weights.declared import Declared
+from hessgeo.weights.networks import read_network
+from hessgeo.weights.onnx import MOST_FIELDS, read_onnx
 
 Z, IMAGE = ["n", 16], ["n", 3, 8, 8]
 SETTINGS = {"latent": (16,), "size": (8, 8), "channels": 3}
@@ -55,12 +57,12 @@ def test_the_header_is_what_onnx_says_it_is(tmp_path):
         inputs=[value("z", [None, 16]), value("weight", [16, 192])],
         output=value("image", [4, 3, "h", 8], TensorProto.FLOAT16),
     )
-    header = read_onnx_header(path)
+    header = read_onnx(path)
     # An input with a value in the file need not be given.
-    assert header.inputs == (OnnxValue("z", "float32", (None, 16)),)
-    assert header.outputs == (OnnxValue("image", "float16", (4, 3, None, 8)),)
+    assert header.inputs == (Declared("z", "float32", (None, 16)),)
+    assert header.outputs == (Declared("image", "float16", (4, 3, None, 8)),)
     assert header.companions == header.random == ()
-    assert read_onnx_header(write(tmp_path / "h.onnx", output=value("image", None))).outputs[0].shape is None
+    assert read_onnx(write(tmp_path / "h.onnx", output=value("image", None))).outputs[0].shape is None
 
 
 def test_what_fits_the_settings_passes(tmp_path):
@@ -86,9 +88,10 @@ def test_what_fits_the_settings_passes(tmp_path):
         ({}, {"channels": 1}, "gives images of shape (n, 3, 8, 8), must be (n, 1, 8, 8)"),
         (
             {"output": value("image", ["n", 8, 8, 3])},
-            {},
-            "gives images of shape (n, 8, 8, 3), channels last (NHWC), must be (n, 3, 8, 8)",
+            {"layout": "nchw"},
+            "gives images of shape (n, 8, 8, 3), must be (n, 3, 8, 8)",
         ),
+        ({}, {"layout": "nhwc"}, "gives images of shape (n, 3, 8, 8), must be (n, 3, 8, 8)"),
         ({"output": value("image", ["n", 192])}, {}, "gives images of shape (n, 192), must be (n, 3, 8, 8)"),
         (
             {"inputs": [value("z", [4, 16])], "output": value("image", [1, 3, 8, 8])},
@@ -133,9 +136,8 @@ def test_noise_within_a_branch_and_a_function_is_seen(tmp_path):
 
 def test_companions_are_files_of_the_generator(tmp_path):
     alone, beside = write(tmp_path / "g.onnx"), write(tmp_path / "h.onnx", companion="h.data")
-    assert generator_files(alone) == [str(alone)]
-    assert generator_files(beside) == [str(beside), str(tmp_path / "h.data")]
-    assert generator_files("g.ts") == ["g.ts"]
+    assert read_network(alone).files == [str(alone)]
+    assert read_network(beside).files == [str(beside), str(tmp_path / "h.data")]
     check_generator(beside, **SETTINGS)
 
 
@@ -149,7 +151,7 @@ def test_a_companion_of_a_constant_in_a_branch_is_found(tmp_path):
         node = helper.make_node("If", ["yes"], ["weight"], then_branch=branch, else_branch=branch)
         model.graph.node.insert(0, node)
 
-    assert generator_files(edit(path, hide)) == [str(path), str(tmp_path / "g.data")]
+    assert read_network(edit(path, hide)).files == [str(path), str(tmp_path / "g.data")]
 
 
 def set_entry(key, text):
@@ -210,7 +212,7 @@ def test_no_cut_passes(tmp_path):
     for end in ends:
         (tmp_path / "cut.onnx").write_bytes(whole[:end])
         with pytest.raises(ValueError, match="is not an ONNX file"):
-            read_onnx_header(tmp_path / "cut.onnx")
+            read_onnx(tmp_path / "cut.onnx")
 
 
 def test_garbage_is_refused_and_nothing_else_happens(tmp_path):
@@ -226,7 +228,7 @@ def test_garbage_is_refused_and_nothing_else_happens(tmp_path):
         path.write_bytes(damaged)
         # Some damage leaves a header, if another one.
         with contextlib.suppress(ValueError):
-            read_onnx_header(path)
+            read_onnx(path)
 
 
 def test_a_file_of_nothing_but_fields_ends_soon(tmp_path):
@@ -244,7 +246,7 @@ def test_graphs_nested_without_end_are_refused(tmp_path):
 
 def test_reading_needs_neither_onnx_nor_torch(tmp_path):
     code = (
-        "import sys; from hessgeo.systems.generator import generator_files; generator_files(sys.argv[1]); "
+        "import sys; from hessgeo.weights.networks import read_network; read_network(sys.argv[1]); "
         "print(sorted({'onnx', 'onnxruntime', 'torch'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", code, write(tmp_path / "g.onnx")]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from hessgeo.pipeline.schema import shown
 
@@ -13,9 +13,15 @@ if TYPE_CHECKING:
 
 def embedding_errors(check: StudyCheck) -> Iterator[str]:
     """A line if the embedding cannot be loaded, or knows other images than the study has."""
-    from hessgeo.features import describe_embedding
+    from hessgeo.features import embedding_of
 
     embedding, system = check.settings["embedding"], check.settings["system"]
+    if embedding["kind"] != "network":
+        for key, value in {"output": embedding["output"], **_said(embedding)}.items():
+            if value is not None:
+                yield check.line(f"embedding.{key}", value, f"null for the kind {embedding['kind']}")
+    elif embedding["dtype"] != "float32":
+        yield check.line("embedding.dtype", embedding["dtype"], "float32: the file has its own precision")
     if embedding["kind"] == "pixels":
         if embedding["model"] is not None:
             yield check.line("embedding.model", embedding["model"], "null for the kind pixels")
@@ -42,7 +48,12 @@ def embedding_errors(check: StudyCheck) -> Iterator[str]:
         yield from missing
         return
     try:
-        describe_embedding(embedding["kind"], embedding["checkpoint"], embedding["model"]).check()
+        embedding_of(embedding, embedding["checkpoint"]).check()
     except ValueError as error:
         allowed = f"an entry of models ({', '.join(check.models) or 'none here'}), or the files of a model"
         yield check.line("embedding.checkpoint", embedding["checkpoint"], f"{allowed} ({error})")
+
+
+def _said(embedding: Mapping[str, Any]) -> dict[str, Any]:
+    """What the settings say of a network's input."""
+    return {f"input.{key}": value for key, value in embedding["input"].items()}

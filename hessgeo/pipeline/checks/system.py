@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,10 @@ from hessgeo.pipeline.schema import shown
 if TYPE_CHECKING:
     from hessgeo.pipeline.study import StudyCheck
 
+# What a diffusion model has no use for.
+DIFFUSION_NEUTRAL: Mapping[str, Any] = {
+    "latent": None, "channels": 3, "output_range": [-1, 1], "inputs": {}, "output": None, "layout": None,
+}  # fmt: skip
 # What a generator in a file has no use for.
 SAMPLER_KEYS: Mapping[str, Any] = {
     "config": None, "scheduler": "auto", "prompt": "", "negative_prompt": "", "guidance": 1.0, "clip_skip": None,
@@ -44,7 +49,7 @@ def system_errors(check: StudyCheck) -> Iterator[str]:
 
 
 def _generator_errors(check: StudyCheck, system: Mapping[str, Any]) -> Iterator[str]:
-    from hessgeo.systems.generator import check_generator
+    from hessgeo.systems.generator_files import ImagesOfFile, check_generator
 
     for key, example in (
         ("latent", "the shape of z, such as [512]"),
@@ -62,16 +67,16 @@ def _generator_errors(check: StudyCheck, system: Mapping[str, Any]) -> Iterator[
     low, high = system["output_range"]
     if not -inf < low < high < inf:
         yield check.line("system.output_range", system["output_range"], "[low, high] with low < high")
-    described = {key: system[key] for key in ("latent", "size", "channels", "output_range")}
+    described = {field.name: system[field.name] for field in fields(ImagesOfFile)}
     try:
         check_generator(system["checkpoint"], **described)
     except ValueError as error:
-        allowed = f"a TorchScript or ONNX file ({error})"
+        allowed = f"a TorchScript, torch.export or ONNX file ({error})"
         yield check.line("system.checkpoint", system["checkpoint"], allowed)
 
 
 def _diffusion_errors(check: StudyCheck, system: Mapping[str, Any]) -> Iterator[str]:
-    for key, neutral in (("latent", None), ("channels", 3), ("output_range", [-1, 1])):
+    for key, neutral in DIFFUSION_NEUTRAL.items():
         if system[key] != neutral:
             yield check.line(f"system.{key}", system[key], f"{shown(neutral)} for the kind diffusion")
     if system["compile"] and not (compiler := cpp_compiler())[1]:

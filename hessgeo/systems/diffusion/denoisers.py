@@ -13,13 +13,10 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from hessgeo.systems.diffusion.sampler import Sampler
-from hessgeo.systems.sliced import Conditions
+from hessgeo.systems.sliced import NO_CONDITIONS, Conditions
 
 if TYPE_CHECKING:
     from diffusers import SchedulerMixin, UNet2DModel
-
-
-NO_CONDITIONS: Conditions = {}
 
 
 class Denoiser(ABC):

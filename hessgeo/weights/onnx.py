@@ -1,4 +1,4 @@
-"""What an ONNX file says of itself: inputs, outputs and the files beside it that hold its weights.
+"""What an ONNX file says of itself: inputs, outputs, tensors inside and the files beside it that hold its weights.
 
 Neither ``onnx`` nor its runtime is imported, and no weight is read: the file is walked through as what it is, nested
 fields of a number, a kind and a value (https://protobuf.dev/programming-guides/encoding). The numbers of the fields
@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 import mmap
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
+from hessgeo.weights.declared import Declared, NetworkFile
 from hessgeo.weights.files import check_file, open_file
 
 # Bounds on what a hostile file can make its reader do.
@@ -37,39 +37,7 @@ RANDOM = (
 )
 
 
-@dataclass(frozen=True)
-class OnnxValue:
-    """An input or an output of a graph.
-
-    Attributes:
-        name: its name.
-        type: of its elements, as NumPy calls it; or what it is instead of an array.
-        shape: its lengths, None for one that is left open; None if the file says none.
-    """
-
-    name: str
-    type: str
-    shape: tuple[int | None, ...] | None
-
-
-@dataclass(frozen=True)
-class OnnxHeader:
-    """What an ONNX file declares.
-
-    Attributes:
-        inputs: those that have no value of their own in the file.
-        outputs: of the graph.
-        companions: the files beside it that hold weights of it.
-        random: operators in it that draw noise.
-    """
-
-    inputs: tuple[OnnxValue, ...]
-    outputs: tuple[OnnxValue, ...]
-    companions: tuple[Path, ...]
-    random: tuple[str, ...]
-
-
-def read_onnx_header(path: Path) -> OnnxHeader:
+def read_onnx(path: Path) -> NetworkFile:
     """Read what an ONNX file declares, and see that the files which it names are whole.
 
     Raises:
@@ -80,10 +48,17 @@ def read_onnx_header(path: Path) -> OnnxHeader:
     if found.st_size == 0:
         raise ValueError(f"{path} is not an ONNX file: it is empty")
     walk = _walked(path, found.st_size, found.st_mtime_ns)
-    inputs = tuple(value for value in walk.inputs if value.name not in walk.initialisers)
     companions = {entry["location"]: _companion(path, entry) for entry in walk.external}
-    return OnnxHeader(
-        inputs, tuple(walk.outputs), tuple(companions.values()), tuple(sorted(walk.operators & {*RANDOM}))
+    given = {value.name for value in walk.outputs}
+    return NetworkFile(
+        path,
+        "onnx",
+        inputs=tuple(value for value in walk.inputs if value.name not in walk.initialisers),
+        optional=tuple(value for value in walk.inputs if value.name in walk.initialisers),
+        outputs=tuple(walk.outputs),
+        inside={name: walk.known.get(name, Declared(name)) for name in walk.made if name not in given},
+        companions=tuple(companions.values()),
+        random=tuple(sorted(walk.operators & {*RANDOM})),
     )
 
 
@@ -116,8 +91,10 @@ class _Walk:
 
     def __init__(self) -> None:
         self.version, self.has_opset, self.left = 0, False, MOST_FIELDS
-        self.inputs: list[OnnxValue] = []
-        self.outputs: list[OnnxValue] = []
+        self.inputs: list[Declared] = []
+        self.outputs: list[Declared] = []
+        self.known: dict[str, Declared] = {}
+        self.made: list[str] = []
         self.initialisers: set[str] = set()
         self.operators: set[str] = set()
         self.external: list[dict[str, str]] = []
@@ -134,7 +111,7 @@ class _Walk:
             elif number == 25:  # functions of the file's own
                 for field, node in self.fields(_bytes(value)):
                     if field == 7:
-                        self.node(_bytes(node), 0)
+                        self.node(_bytes(node), 1)
 
     def graph(self, data: memoryview, depth: int) -> None:
         """GraphProto; of one inside a node only what it holds."""
@@ -149,13 +126,18 @@ class _Walk:
                 self.sparse(_bytes(value))
             elif number in (11, 12) and depth == 0:
                 (self.inputs if number == 11 else self.outputs).append(self.value(_bytes(value)))
+            elif number == 13 and depth == 0:
+                declared = self.value(_bytes(value))
+                self.known[declared.name] = declared
 
     def node(self, data: memoryview, depth: int) -> None:
         """NodeProto."""
         if depth > MOST_NESTED:
             raise _NotOnnx(f"nested deeper than {MOST_NESTED}")
         for number, value in self.fields(data):
-            if number == 4:
+            if number == 2 and depth == 0:
+                self.made += [name] if (name := _text(value)) else []
+            elif number == 4:
                 self.operators.add(_text(value))
             elif number == 5:
                 for field, inner in self.fields(_bytes(value)):
@@ -193,7 +175,7 @@ class _Walk:
             self.external.append({"tensor": name, "location": "", **entries, **size})
         return name
 
-    def value(self, data: memoryview) -> OnnxValue:
+    def value(self, data: memoryview) -> Declared:
         """ValueInfoProto."""
         name, kind, shape = "", "no array", None
         for number, value in self.fields(data):
@@ -203,7 +185,7 @@ class _Walk:
                 for field, inner in self.fields(_bytes(value)):
                     if field == 1:
                         kind, shape = self.array(_bytes(inner))
-        return OnnxValue(name, kind, shape)
+        return Declared(name, kind, shape)
 
     def array(self, data: memoryview) -> tuple[str, tuple[int | None, ...] | None]:
         """TypeProto.Tensor: type of an element, and shape."""

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from hessgeo.weights.declared import Declared, NetworkFile
 from hessgeo.weights.files import check_file, open_file
 
 LARGEST_CODE = 4_000_000  # bytes of text; StyleGAN's has a tenth
@@ -29,24 +30,24 @@ LIBRARIES = ("prim", "quantized", "_quantized", "torchvision", "mkldnn_prepacked
 # Classes of C++ that hold packed weights.
 CLASSES = ("quantized", "sparse", "xnnpack", "mkldnn")
 ADVICE = "an ONNX file cannot; export the network to one"
-EXPORT = "export a wrapper whose only input is z, of shape (n, *latent), with everything else fixed"
-PLURAL = ("Tuple", "List", "Dict", "NoneType")
 
 
-def check_torchscript(path: Path) -> None:
-    """Refuse an archive whose code does more than arithmetic, or is no map from one tensor to one.
+def read_torchscript(path: Path) -> NetworkFile:
+    """Read what an archive declares, and see that its code does no more than arithmetic.
 
     Raises:
         ValueError: one line that says what it does.
     """
     found = check_file(path, "a TorchScript archive").stat()
-    if fault := _fault(path, found.st_size, found.st_mtime_ns):
-        raise ValueError(f"{path} {fault}")
+    read = _read(path, found.st_size, found.st_mtime_ns)
+    if isinstance(read, str):
+        raise ValueError(f"{path} {read}")
+    return read
 
 
 @lru_cache(maxsize=16)
-def _fault(path: Path, size: int, changed: int) -> str:
-    """What is wrong with an archive, found once while it stays as long and as old as it is."""
+def _read(path: Path, size: int, changed: int) -> NetworkFile | str:
+    """What an archive declares, or what is wrong with it; found once while it stays as long and as old as it is."""
     try:
         with open_file(path) as file, zipfile.ZipFile(file) as archive:
             code = _texts(archive, ".py", LARGEST_CODE)
@@ -66,7 +67,7 @@ def _fault(path: Path, size: int, changed: int) -> str:
     forward = _forward(
         trees, next((text for name, text in pickles.items() if name.endswith("/data.pkl")), b"")
     )
-    return "has no method forward" if forward is None else _signature_fault(forward)
+    return "has no method forward" if forward is None else _signature(path, forward)
 
 
 def _texts(archive: zipfile.ZipFile, suffix: str, largest: int) -> dict[str, bytes]:
@@ -123,12 +124,19 @@ def _forward(trees: dict[str, ast.Module], root: bytes) -> ast.FunctionDef | Non
     return None
 
 
-def _signature_fault(forward: ast.FunctionDef) -> str:
-    arguments = [argument.arg for argument in forward.args.args[1:]]
-    needed = arguments[: len(arguments) - len(forward.args.defaults)]
-    if len(needed) != 1:
-        return f"needs the inputs {', '.join(needed) or 'none'}; {EXPORT}"
+def _signature(path: Path, forward: ast.FunctionDef) -> NetworkFile | str:
+    """Inputs and outputs of a method; those of a tuple are called by their place, 0, 1, .."""
+    inputs = [Declared(argument.arg, _type(argument.annotation)) for argument in forward.args.args[1:]]
+    needed = len(inputs) - len(forward.args.defaults)
     gives = "Tensor" if forward.returns is None else ast.unparse(forward.returns)
-    if gives.startswith(PLURAL):
-        return f"gives {gives}, must give one tensor"
-    return ""
+    parts = [gives] if gives == "Tensor" else re.findall(r"\bTensor\b", gives)
+    if gives != "Tensor" and not re.fullmatch(r"Tuple\[Tensor(, Tensor)*\]", gives):
+        return f"gives {gives}, must give one tensor or a tuple of them"
+    outputs = tuple(Declared(str(place)) for place in range(len(parts)))
+    return NetworkFile(path, "torchscript", tuple(inputs[:needed]), outputs, tuple(inputs[needed:]))
+
+
+def _type(annotation: ast.expr | None) -> str:
+    """Type of an argument as ``Declared`` has it: empty for a tensor, whose elements the code does not say."""
+    text = "Tensor" if annotation is None else ast.unparse(annotation)
+    return "" if text == "Tensor" else text
