@@ -21,7 +21,7 @@ IDLE_OF_KIND = {
     ),
 }  # fmt: skip
 # What is left out as long as it says nothing: it came when there were stores that are called by the rest.
-NEUTRAL = {"inputs": {}, "output": None, "layout": None}
+NEUTRAL: Mapping[str, Any] = {"inputs": {}, "output": None, "layout": None}
 IDLE_OF_EMBEDDING = ("checkpoint", "batch_size")
 # Settings that a slice had not in earlier stores, which their names do not tell of.
 PLAIN_SLICE: Mapping[str, Any] = {"axes": ["latent", "latent"], "interpolation": "linear"}

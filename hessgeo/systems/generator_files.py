@@ -175,10 +175,11 @@ def input_array(
     if declared.shape is None:
         return exact
     target = (count, *declared.shape[1:]) if declared.shape[:1] == (None,) else declared.shape
-    if array.ndim == 0 and None not in target:
-        return np.broadcast_to(exact, target)
+    known = tuple(length for length in target if length is not None)
+    if array.ndim == 0 and len(known) == len(target):
+        return np.broadcast_to(exact, known)
     if array.ndim == len(target) - 1 and shapes_agree(array.shape, target[1:]):
-        return np.broadcast_to(exact, (target[0], *array.shape))
+        return np.broadcast_to(exact, (target[0] or count, *array.shape))
     if not shapes_agree(array.shape, target):
         raise ValueError(f"{where} of shape {shown_shape(declared.shape)}, not {shown_shape(array.shape)}")
     return exact

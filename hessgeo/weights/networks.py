@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,12 @@ def load_network(file: NetworkFile, outputs: Sequence[str], device: str = "cpu")
     Raises:
         ValueError: if it cannot be read.
     """
-    kind = {"onnx": OnnxNetwork, "torchscript": TorchScriptNetwork, "exported": ExportedNetwork}[file.kind]
-    return kind(file, outputs, device)
+    kinds: dict[str, Callable[..., Network]] = {
+        "onnx": OnnxNetwork,
+        "torchscript": TorchScriptNetwork,
+        "exported": ExportedNetwork,
+    }
+    return kinds[file.kind](file, outputs, device)
 
 
 class Network(ABC):

@@ -51,7 +51,7 @@ class Denoiser(ABC):
         if eta > 0 and "eta" not in inspect.signature(scheduler.step).parameters:
             raise ValueError(f"eta is {eta}, must be 0 for {type(scheduler).__name__}, whose steps have none")
         self.scheduler = _following(scheduler, sampler.eta_rule)
-        self.latent_shape, self.image_shape = tuple(latent_shape), tuple(image_shape)
+        self.latent_shape, self.image_shape = latent_shape, image_shape
         self.steps, self.eta = steps, eta
 
     varied: frozenset[str] = frozenset()
