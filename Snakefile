@@ -15,8 +15,8 @@ from hessgeo.pipeline.layout import PATH_TABLES, Layout
 from hessgeo.pipeline.rules import by_target, complete_rules, made_by
 from hessgeo.pipeline.settings import read_configuration
 from hessgeo.pipeline.solvable import SCORED
-from hessgeo.pipeline.solvable_layout import TABLES, TRAINED_FILES
-from hessgeo.pipeline.study_models import CLASSIFIER_FILES, CLIP_FILES, DIFFUSION_FILES
+from hessgeo.pipeline.solvable_layout import TABLES
+from hessgeo.pipeline.study_models import DIFFUSION_FILES, MODELS
 
 min_version("9.0")
 

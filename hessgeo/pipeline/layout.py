@@ -123,7 +123,7 @@ class Layout:
     @cached_property
     def blocks(self) -> list[Block]:
         """The shards that jobs make, of every store."""
-        owners = dict.fromkeys(map(self.settings.owner, self.settings.studies))
+        owners = dict.fromkeys(study.owner for study in self._of.values())
         return blocks_of(self, map(self.of, owners))
 
     @cached_property

@@ -11,7 +11,7 @@ from typing import Any
 from hessgeo.pipeline.checks.generative import generative_errors
 from hessgeo.pipeline.checks.results import name_errors, results_errors
 from hessgeo.pipeline.config_files import SettingsError, confirm_config, merge_config
-from hessgeo.pipeline.derived import image_shape, latent_shape, merged, sample_count
+from hessgeo.pipeline.derived import merged
 from hessgeo.pipeline.schema import (
     defaults,
     fill_defaults,
@@ -48,27 +48,6 @@ class Settings:
     comparisons: Mapping[str, tuple[str, ...]]
     solvable: Mapping[str, Any]
     generative: Mapping[str, Any]
-
-    def is_embedded(self, study: str, part: str) -> bool:
-        """Whether ``part`` (``system`` or ``embedding``) of a study uses an entry of ``models``."""
-        settings = self.studies[study][part]
-        return settings["kind"] in ("diffusion", "open_clip") and settings["checkpoint"] in self.models
-
-    def owner(self, study: str) -> str:
-        """The study whose samples and embedding a study uses: itself, or another."""
-        return self.studies[study]["samples"] or study
-
-    def latent_shape(self, study: str) -> tuple[int, ...]:
-        """Shape of one latent of a study's system."""
-        return latent_shape(self.studies[study]["system"], self.models)
-
-    def image_shape(self, study: str) -> tuple[int, int, int]:
-        """Shape (H, W, C) of one image of a study's system."""
-        return image_shape(self.studies[study]["system"], self.models)
-
-    def count(self, study: str) -> int:
-        """Number of samples of a study."""
-        return sample_count(self.studies[study]["sampling"])
 
 
 def study_defaults() -> dict[str, Any]:

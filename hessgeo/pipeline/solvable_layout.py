@@ -34,7 +34,7 @@ TABLE_KINDS = ("csv", "tex", "html")
 
 @dataclass(frozen=True)
 class SolvableLayout(Folder):
-    """The paths of the tables and figures of solvable systems; those of one system are templates unless it is given.
+    """The paths of the tables and figures of solvable systems; of wildcards in braces, templates for rules.
 
     Args:
         results: folder of everything that is produced.
@@ -60,7 +60,7 @@ class SolvableLayout(Folder):
 
     # Paths of one system, seed, number of samples.
 
-    def truth(self, system: str = "{system}") -> str:
+    def truth(self, system: str) -> str:
         """The exact fields."""
         return self.path(system, "truth.nc")
 
@@ -83,33 +83,19 @@ class SolvableLayout(Folder):
         states = store.complete("state", entry["samples"] // entry["shard"])
         return list(dict.fromkeys([store.metadata("embedding"), *store.complete("t", 1), *states]))
 
-    def network(
-        self,
-        file: str,
-        system: str = "{system}",
-        seed: str | int = "{seed}",
-        samples: str | int = "{samples}",
-        network: str = "{network}",
-    ) -> str:
-        """A file of a network that was trained on so many samples, the first of all."""
-        return self.path(system, f"seed-{seed}", str(samples), "networks", network, file)
-
-    def estimate(
-        self,
-        system: str = "{system}",
-        seed: str | int = "{seed}",
-        samples: str | int = "{samples}",
-        estimator: str = "{estimator}",
-    ) -> str:
-        """The estimate of one estimator from so many samples."""
-        return self.path(system, f"seed-{seed}", str(samples), "estimates", f"{estimator}.nc")
+    def network(self, system: str, seed: str | int, samples: str | int, network: str) -> dict[str, str]:
+        """The files of a network that was trained on so many samples, by the names of the rule's outputs."""
+        folder = self.path(system, f"seed-{seed}", str(samples), "networks", network)
+        return {name: f"{folder}/{file}" for name, file in TRAINED_FILES.items()}
 
     def network_files(self, system: str, seed: str | int, samples: str | int, estimator: str) -> list[str]:
         """The files of the network that an estimator reads."""
         network = ESTIMATORS[estimator].network
-        return [
-            self.network(file, system, seed, samples, network) for file in TRAINED_FILES.values() if network
-        ]
+        return list(self.network(system, seed, samples, network).values()) if network else []
+
+    def estimate(self, system: str, seed: str | int, samples: str | int, estimator: str) -> str:
+        """The estimate of one estimator from so many samples."""
+        return self.path(system, f"seed-{seed}", str(samples), "estimates", f"{estimator}.nc")
 
     # Settings of one system.
 

@@ -24,8 +24,8 @@ class StudyLayout(StudyModels):
     @cached_property
     def folder(self) -> StudyFolder:
         """Its folder, with the sample store that it uses."""
-        owner, key = self.settings.owner(self.name), digest(self.embedding)
-        return StudyFolder(self.settings.results, self.name, owner, self.store, key)
+        key = digest(self.embedding)
+        return StudyFolder(self.settings.results, self.name, self.owner, self.store, key)
 
     def path(self, *parts: str) -> str:
         """Path in the folder of the study."""
@@ -36,6 +36,11 @@ class StudyLayout(StudyModels):
         return getattr(self, name) if hasattr(type(self), name) or name == "name" else self.path(name)
 
     # What it has.
+
+    @property
+    def owner(self) -> str:
+        """The study whose samples and embedding it uses: itself, or another."""
+        return self._study["samples"] or self.name
 
     @property
     def has_paths(self) -> bool:

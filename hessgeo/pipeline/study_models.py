@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hessgeo.pipeline.content import Source, contents
-from hessgeo.pipeline.derived import anchor_sources, uses_classifier
+from hessgeo.pipeline.derived import anchor_sources, image_shape, latent_shape, sample_count, uses_classifier
 from hessgeo.pipeline.digest import digest
 from hessgeo.pipeline.identity import (
     anchor_files,
@@ -42,6 +42,7 @@ DIFFUSION_FILES = {
 }
 CLIP_FILES = {"config": "open_clip_config.json", "weights": "open_clip_model.safetensors"}
 CLASSIFIER_FILES = {"config": "config.json", "weights": "model.safetensors"}
+MODELS = {"diffusion": DIFFUSION_FILES, "clip": CLIP_FILES, "classifier": CLASSIFIER_FILES}
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,16 @@ class StudyModels:
         return reduce(getitem, keys, self._study)
 
     def _is_embedded(self, part: str) -> bool:
-        return self.settings.is_embedded(self.name, part)
+        """Whether ``system`` or ``embedding`` is one of the embedded models."""
+        settings = self._study[part]
+        return (
+            settings["kind"] in ("diffusion", "open_clip") and settings["checkpoint"] in self.settings.models
+        )
 
-    def _embedded(self, part: str, kind: str, files: Mapping[str, str]) -> Model:
-        """The model of one kind that the run trains, of those that a part of the settings names."""
+    def _embedded(self, part: str, kind: str) -> Model:
+        """The model of one kind, of ``MODELS``, that the run trains, of those that a part of the settings names."""
         folder = f"{self.settings.results}/models/{self._study[part]['checkpoint']}/{kind}"
-        return Model(folder, {file: f"{folder}/{file}" for file in files.values()}, trained=True)
+        return Model(folder, {file: f"{folder}/{file}" for file in MODELS[kind].values()}, trained=True)
 
     def _training(self, part: str, model: str) -> dict[str, Any] | None:
         """What an embedded model is trained by, whose part of its settings is called ``model``."""
@@ -126,17 +131,17 @@ class StudyModels:
     @property
     def count(self) -> int:
         """Number of samples."""
-        return self.settings.count(self.name)
+        return sample_count(self._study["sampling"])
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Shape (H, W, C) of a sample."""
-        return self.settings.image_shape(self.name)
+        return image_shape(self._study["system"], self.settings.models)
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
         """Shape of one latent."""
-        return self.settings.latent_shape(self.name)
+        return latent_shape(self._study["system"], self.settings.models)
 
     # The system.
 
@@ -144,7 +149,7 @@ class StudyModels:
     def system_model(self) -> Model:
         """The model that is sampled."""
         if self._is_embedded("system"):
-            return self._embedded("system", "diffusion", DIFFUSION_FILES)
+            return self._embedded("system", "diffusion")
         files = system_files(self._study["system"]) | condition_files(self._study["slice"])
         return Model(self._study["system"]["checkpoint"], files)
 
@@ -208,7 +213,7 @@ class StudyModels:
         if self._study["embedding"]["kind"] == "pixels":
             return Model()
         if self._is_embedded("embedding"):
-            return self._embedded("embedding", "clip", CLIP_FILES)
+            return self._embedded("embedding", "clip")
         return Model(self._study["embedding"]["checkpoint"], embedding_files(self._study["embedding"]))
 
     @cached_property
@@ -232,7 +237,7 @@ class StudyModels:
     @cached_property
     def classifier(self) -> Model:
         """The classifier that judges the samples of an embedded system."""
-        return self._embedded("system", "classifier", CLASSIFIER_FILES)
+        return self._embedded("system", "classifier")
 
     @cached_property
     def perceptual(self) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
 
+from hessgeo.pipeline.derived import image_shape
 from hessgeo.pipeline.digest import digest
 from hessgeo.pipeline.layout import Layout
 from hessgeo.pipeline.schema import defaults, rules
@@ -227,7 +228,7 @@ def test_a_checkpoint_folder_gives_the_shapes(config, tmp_path, monkeypatch):
         embedding={"kind": "pixels"}, system={"checkpoint": folder}, slice={"anchors": "anchors.npy"}
     )
     settings = read_settings(merged(config, change))
-    assert settings.image_shape("digits") == (16, 24, 3)
+    assert image_shape(settings.studies["digits"]["system"], settings.models) == (16, 24, 3)
     assert "-16x24x3-" in Layout(settings, tmp_path).of("digits").store
 
 

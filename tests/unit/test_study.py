@@ -11,6 +11,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 from torchvision.models.vgg import make_layers
 
+from hessgeo.pipeline.derived import image_shape, latent_shape
 from hessgeo.pipeline.layout import Layout
 from hessgeo.pipeline.settings import SettingsError, merged, read_settings
 from hessgeo.systems.slices import random_latent
@@ -66,8 +67,8 @@ def test_a_general_checkpoint_stands_in_for_null(read, small_checkpoint):
     folder = str(small_checkpoint("small_stable_diffusion"))
     settings = read(digits(system={"checkpoint": None}, embedding=PIXELS), {"checkpoint": folder})
     assert settings.studies["digits"]["system"]["checkpoint"] == folder
-    assert settings.image_shape("digits") == (16, 16, 3)
-    assert settings.latent_shape("digits") == (4, 8, 8)
+    assert image_shape(settings.studies["digits"]["system"], settings.models) == (16, 16, 3)
+    assert latent_shape(settings.studies["digits"]["system"], settings.models) == (4, 8, 8)
 
 
 @pytest.mark.parametrize(("key", "part"), [("checkpoint", "system"), ("clip", "embedding")])
@@ -169,8 +170,8 @@ def test_a_generator_decides_the_shapes(read, tmp_path):
     torch.jit.script(torch.nn.Linear(4, 4)).save(tmp_path / "g.pt")
     system = {"kind": "generator", "checkpoint": "g.pt", "latent": [4], "size": [8, 6], "channels": 1}
     settings = read(digits(system=system, embedding=PIXELS))
-    assert settings.latent_shape("digits") == (4,)
-    assert settings.image_shape("digits") == (8, 6, 1)
+    assert latent_shape(settings.studies["digits"]["system"], settings.models) == (4,)
+    assert image_shape(settings.studies["digits"]["system"], settings.models) == (8, 6, 1)
     assert Layout(settings, tmp_path).of("digits").system_model.files == ["g.pt"]
 
 

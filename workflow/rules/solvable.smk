@@ -36,7 +36,7 @@ rule sample_states:
 
 rule solve_system:
     output:
-        truth=solvable.truth(),
+        truth=solvable.truth("{system}"),
     params:
         system=solvable.of("part", "system", of="truth"),
     message:
@@ -49,7 +49,7 @@ rule train_network:
     input:
         samples=solvable.of("samples", "system", "seed"),
     output:
-        **{name: solvable.network(file) for name, file in TRAINED_FILES.items()},
+        **solvable.network("{system}", "{seed}", "{samples}", "{network}"),
     # One thread rounds the same way on every machine; what runs side by side are other networks.
     threads: 1
     resources:
@@ -70,7 +70,7 @@ rule estimate_geometry:
         samples=solvable.of("samples", "system", "seed"),
         network=solvable.of("network_files", "system", "seed", "samples", "estimator"),
     output:
-        estimate=solvable.estimate(),
+        estimate=solvable.estimate("{system}", "{seed}", "{samples}", "{estimator}"),
     resources:
         runtime="4h",
     params:
