@@ -47,9 +47,11 @@ class Geodesics(Shown, Solved):
 
     @cached_property
     def straight_length(self) -> Float[torch.Tensor, "m"]:
-        """Length of the straight line between the ends, in the same metric."""
-        ends = self.points[:, [0, -1]]
-        return Curves.polyline(subdivided(ends, min(self.parts.grid.spacing))).length(self.metric)
+        """Length of the straight line between the ends, in the same metric; NaN for a pair that failed."""
+        kept, found = ~self.failed, self.length.clone()
+        lines = subdivided(self.points[kept][:, [0, -1]], min(self.parts.grid.spacing))
+        found[kept] = Curves.polyline(lines).length(self.metric)
+        return found
 
     @property
     def facts(self) -> dict[str, str]:

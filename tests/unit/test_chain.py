@@ -56,6 +56,15 @@ def test_a_node_without_samples_and_a_sample_without_a_value_show():
     assert np.isnan(on_grid.ravel()[1:]).all()
 
 
+def test_a_sample_that_rounding_moves_off_its_node_is_none_of_the_next_one():
+    node = np.array(GRID.extent)[:, 0]
+    # Of a sample that misses its node along both axes a share of 1e-12 falls to the node across: not a sample of its.
+    for share, nodes in ((0.0, 1), (1e-12, 1), (1e-6, 3)):
+        on_grid = chain.to_grid(np.array([3.0]), (node + share * np.array(GRID.spacing))[None], GRID)
+        assert np.isfinite(on_grid).sum() == nodes
+        np.testing.assert_allclose(on_grid[np.isfinite(on_grid)], 3.0)
+
+
 def test_the_nearest_node_is_nearest():
     t = parameter_points("uniform", GRID, 500, 2)
     scaled = (t[:, None] - GRID.points) / np.array(GRID.spacing)

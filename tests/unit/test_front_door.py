@@ -413,6 +413,14 @@ def test_a_path_without_certificate_says_why(study):
     assert "not certified" in repr(doubtful)
 
 
+def test_a_pair_outside_the_box_fails_beside_others(study):
+    paths = study.geodesics([((-0.5, 1.5), (1.5, 0.2)), ((0, 0), (100, 1))])
+    assert paths.failed.tolist() == [False, True]
+    assert paths.reasons()[1].startswith("its end lies outside the box")
+    assert paths.straight_length.isnan().tolist() == [False, True]
+    assert "its end lies outside the box" in repr(paths)
+
+
 def test_pairs_of_another_shape_are_refused(study):
     with pytest.raises(ValueError, match=r"allowed: \(m, 2, 2\)"):
         study.geodesics([(0, 0), (1, 1)])

@@ -44,6 +44,18 @@ def test_the_phases_are_the_voronoi_cells(count):
     assert adjusted_rand_score(truth.ravel(), phases.label.ravel()) > 0.97
 
 
+def test_a_phase_of_the_least_area_stays_and_a_smaller_one_does_not():
+    field = np.ones((8, 8))  # 64 nodes: any share of them is a number without rounding
+    field[1] = np.exp(5.0)
+    grid = Grid(((0.0, 1.0), (0.0, 1.0)), field.shape)
+    found = segment_phases(field, grid, persistence=1.0, minimum_area=0.0, smoothing=0.0)
+    area = int(np.sum(found.label == 2))
+    assert found.count == 2
+    for least, count in ((area, 2), (area + 0.5, 1)):
+        options = {"persistence": 1.0, "minimum_area": least / 64, "smoothing": 0.0}
+        assert segment_phases(field, grid, **options).count == count
+
+
 def test_labels_run_from_one_in_order_of_area():
     _, eigenvalue = voronoi(CENTRES[4])
     label = segment_phases(eigenvalue, GRID, **SETTINGS).label
