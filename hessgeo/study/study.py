@@ -60,6 +60,11 @@ class Study(Shown):
         return self._parts.t
 
     @property
+    def anchors(self) -> Float[np.ndarray, "3 *latent"] | None:
+        """The latents at ``(0, 0)``, ``(1, 0)`` and ``(0, 1)``; None where they are not known."""
+        return self._parts.anchors
+
+    @property
     def images(self) -> Any:
         """Of every sample, ``(n, H, W, C)`` of eight bits: an array, or one of Dask that is read in parts; or None."""
         return self._parts.images
