@@ -50,7 +50,7 @@ class Function:
     def _first(self, batch: Any) -> Any:
         """The same, and find the form that it takes."""
         faults = []
-        forms = self._forms()
+        forms = self._forms(batch)
         for words, form in forms.items():
             try:
                 given = self._checked(self._function(form(batch)), batch)
@@ -75,11 +75,13 @@ class Function:
             )
         return given
 
-    def _forms(self) -> dict[str, Form]:
+    def _forms(self, batch: Any) -> dict[str, Form]:
         if (module := self.module) is not None:
             weights = next(module.parameters(), None)
             return {"torch": lambda value: _tensor(value, like=weights)}
-        forms: dict[str, Form] = {"as it is": lambda value: value, "numpy": to_numpy, "torch": _tensor}
+        forms: dict[str, Form] = {"numpy": to_numpy, "torch": _tensor}
+        if not isinstance(batch, np.ndarray):
+            forms = {"as it is": lambda value: value, **forms}
         if sys.modules.get("torch") is not None and sys.modules["torch"].cuda.is_available():
             forms["torch on the GPU"] = lambda value: _tensor(value).cuda()
         return forms
