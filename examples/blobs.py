@@ -25,8 +25,9 @@ def main(folder, grid=(24, 24)):
     """Map, look, join two corners, keep."""
     study = hg.map(generate, anchors=CORNERS, normalisation="none", grid=grid, name="blobs")
     path = study.geodesic((-0.5, 1.5), (1.5, 0.2))
-    study.save(folder, figures=True)
-    path.plot().savefig(Path(folder, "figures", "geodesic.png"), dpi=200, bbox_inches="tight")
+    study.save(folder)
+    study.plot().savefig(Path(folder, "overview.png"), dpi=200, bbox_inches="tight")
+    path.plot().savefig(Path(folder, "geodesic.png"), dpi=200, bbox_inches="tight")
     return study, path
 
 

@@ -17,7 +17,7 @@ from matplotlib.path import Path
 from hessgeo.evaluation.posterior_rows import fitted_rows, measured_rows
 from hessgeo.figures import style
 from hessgeo.grids import Grid
-from hessgeo.posteriors import read_posterior
+from hessgeo.posteriors import Posterior, read_posterior
 from hessgeo.store.shards import StoredArray
 
 COLUMNS = 6  # sources side by side
@@ -28,7 +28,7 @@ CROSS = Path(np.stack([0.45 * ARMS, ARMS], axis=1).reshape(-1, 2), [Path.MOVETO,
 
 def gather(
     free_energy: xr.Dataset,
-    posterior: str,
+    posterior: str | Posterior,
     phases: Mapping[str, Any],
     images: StoredArray,
     embedding: StoredArray,
@@ -40,14 +40,14 @@ def gather(
 
     Args:
         free_energy: the fit.
-        posterior: folder of the data posterior.
+        posterior: the data posterior, or its folder.
         phases: whose medoids are the first sources.
         images: of all samples.
         embedding: of all samples.
         grid: the nodes of the free energy.
         sources: how many to show.
     """
-    found = read_posterior(posterior)
+    found = posterior if isinstance(posterior, Posterior) else read_posterior(posterior)
     # A network's posterior has nodes of its own, and the rows of some sources: of each choice the nearest of these.
     own = None if found.support is None else found.carrier(grid)
     nodes = own or grid

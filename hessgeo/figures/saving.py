@@ -75,21 +75,35 @@ def save_figure(
     write_table(csv, table)
 
 
+def drawn(
+    module: ModuleType, results: Sequence[Any], settings: Mapping[str, Any]
+) -> tuple[Figure, pd.DataFrame]:
+    """A figure of the registry and its numbers.
+
+    Args:
+        module: its module. ``gather``, if it has one, makes the arguments of ``draw`` from the results.
+        results: what the figure shows, in the order of its ``reads``.
+        settings: its settings, by name.
+    """
+    made: tuple[Figure, pd.DataFrame] = (
+        module.draw(**module.gather(*results, **settings))
+        if hasattr(module, "gather")
+        else module.draw(*results, **settings)
+    )
+    return made
+
+
 def draw_and_save(
     module: ModuleType, results: Sequence[Any], settings: Mapping[str, Any], output: Any
 ) -> None:
     """Draw a figure of the registry and write its files.
 
     Args:
-        module: its module. ``gather``, if it has one, makes the arguments of ``draw`` from the results; ``verdict``
-            says what ``verdict_of`` does not.
-        results: what the figure shows, in the order of its ``reads``.
-        settings: its settings, by name.
+        module: its module, see ``drawn``; its ``verdict``, if it has one, says what ``verdict_of`` does not.
+        results: see ``drawn``.
+        settings: see ``drawn``.
         output: ``svg``, ``png`` and ``csv``, the files.
     """
-    if hasattr(module, "gather"):
-        figure, table = module.draw(**module.gather(*results, **settings))
-    else:
-        figure, table = module.draw(*results, **settings)
+    figure, table = drawn(module, results, settings)
     verdict = getattr(module, "verdict", verdict_of)(*results, **settings)
     save_figure(figure, table, output.svg, output.png, output.csv, verdict=verdict)

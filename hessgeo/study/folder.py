@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float
 
 from hessgeo import store
 from hessgeo.grids import Grid
@@ -90,11 +90,10 @@ class Stored(Parts):
         """See ``Parts``."""
         return store.open_array(self.samples, "image") if (self.samples / "image").exists() else None
 
-    def read_images(self, rows: Int[np.ndarray, "m"]) -> UInt8[np.ndarray, "m h w c"]:
-        """See ``Parts``."""
-        return (
-            super().read_images(rows) if self.images is None else store.read_rows(self.samples, "image", rows)
-        )
+    @property
+    def pictures(self) -> Any:
+        """See ``Parts``; of those in a store no more than asked for are read."""
+        return super().pictures if self.images is None else store.describe_array(self.samples, "image")
 
     @cached_property
     def anchors(self) -> Float[np.ndarray, "3 *latent"] | None:

@@ -12,6 +12,7 @@ import xarray as xr
 from hessgeo.free_energies.base import FreeEnergy as Fitted
 from hessgeo.free_energies.spline import SplineFreeEnergy
 from hessgeo.numerics.bsplines import SplineBasis
+from hessgeo.study.drawing import draw
 from hessgeo.study.parts import Parts
 from hessgeo.study.shown import Shown, box, finished, judged
 
@@ -31,7 +32,7 @@ class FreeEnergy(Shown, Fitted):
     """
 
     def __init__(self, parts: Parts) -> None:
-        self.grid, self._dataset = parts.grid, parts.free_energy
+        self._parts, self.grid, self._dataset = parts, parts.grid, parts.free_energy
         self.resolution, self.certificate = parts.resolution, parts.certificate
 
     @cached_property
@@ -75,9 +76,7 @@ class FreeEnergy(Shown, Fitted):
 
     def draw(self) -> tuple[Figure, pd.DataFrame]:
         """The figure and the numbers in it."""
-        from hessgeo.figures import free_energy
-
-        return free_energy.draw(self._dataset)
+        return draw(self._parts, "free_energy")
 
     def plot(self) -> Figure:
         """``F`` without its affine part, as a surface and as contours."""

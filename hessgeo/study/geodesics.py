@@ -17,6 +17,7 @@ from hessgeo.geodesics.result import Geodesics as Solved
 from hessgeo.geodesics.solve import geodesics
 from hessgeo.metrics.base import Metric
 from hessgeo.metrics.diagnostics import eigenvalues, in_units
+from hessgeo.study.drawing import tiles
 from hessgeo.study.metric import chosen_metric
 from hessgeo.study.parts import Parts
 from hessgeo.study.shown import Shown, finished, judged
@@ -79,7 +80,7 @@ class Geodesics(Shown, Solved):
         from hessgeo.figures import geodesic_mosaic
 
         grid = self.parts.grid
-        images, nodes, _ = tiles(self.parts)
+        images, nodes = tiles(self.parts)
         with torch.no_grad():
             g = self.metric(torch.from_numpy(grid.points)).numpy().reshape(*grid.shape, 2, 2)
         largest = eigenvalues(in_units(g, grid.square))[..., 1]
@@ -131,18 +132,3 @@ def solve(
     box = parts.grid.extent if smooth.box is None else smooth.box
     found = geodesics(smooth, first, last, points=points, doublings=settings["doublings"], box=box)
     return Geodesics(**{one.name: getattr(found, one.name) for one in fields(found)}, name=name, parts=parts)
-
-
-def tiles(parts: Parts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images of a mosaic, the nodes that they stand for, and the samples that they are of; blank without images."""
-    from scipy.spatial import cKDTree
-
-    from hessgeo.figures import mosaic
-    from hessgeo.figures.thumbnails import shrink
-
-    grid = parts.grid
-    shape = (1, 1, 1) if parts.images is None else parts.images.shape[1:]
-    nodes = mosaic.tile_nodes(grid, shape, tiles=parts.settings["figures"]["mosaic"])
-    # On a grid the nearest sample of a node is its own; of a scattered design it stands for it.
-    _, samples = cKDTree(grid.frame.into(parts.t)).query(grid.unit.points[nodes.ravel()])
-    return shrink(parts.read_images(samples), mosaic.tile_side(nodes)), nodes, samples

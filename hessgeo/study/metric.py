@@ -13,6 +13,7 @@ import xarray as xr
 from hessgeo.metrics.base import Metric as Smooth
 from hessgeo.metrics.base import MetricJet, as_metric
 from hessgeo.pipeline.paths import StudyMetric, feature_maps, rows_of, study_metrics
+from hessgeo.study.drawing import draw
 from hessgeo.study.parts import Parts
 from hessgeo.study.shown import Shown, box, finished, judged, share
 
@@ -73,9 +74,7 @@ class Metric(Shown, Smooth):
 
     def draw(self) -> tuple[Figure, pd.DataFrame]:
         """The figure and the numbers in it."""
-        from hessgeo.figures import metric
-
-        return metric.draw(self._parts.metric, self._parts.found)
+        return draw(self._parts, "metric")
 
     def plot(self) -> Figure:
         """Its volume and its largest stretch, with the boundaries of phases."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 
 from hessgeo.grids import Grid
 
@@ -92,9 +92,10 @@ class Parts(ABC):
     def numbers(self) -> Mapping[str, Mapping[str, Any]]:
         """What is reported of steps, by their name."""
 
-    def read_images(self, rows: Int[np.ndarray, "m"]) -> UInt8[np.ndarray, "m h w c"]:
-        """Some images; blank ones where there are none."""
-        return np.full((len(rows), 1, 1, 1), 255, np.uint8) if self.images is None else self.images[rows]
+    @property
+    def pictures(self) -> Any:
+        """All images as figures take them, by rows; blank ones where there are none."""
+        return np.full((len(self.t), 1, 1, 1), 255, np.uint8) if self.images is None else self.images
 
     @property
     def verdict(self) -> str:

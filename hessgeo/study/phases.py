@@ -11,6 +11,7 @@ import xarray as xr
 
 from hessgeo.grids import Grid
 from hessgeo.phases.segment import PhaseMap as Segmented
+from hessgeo.study.drawing import draw
 from hessgeo.study.parts import Parts
 from hessgeo.study.shown import Shown, box, finished, judged, share
 
@@ -89,10 +90,7 @@ class PhaseMap(Shown, Segmented):
 
     def draw(self) -> tuple[Figure, pd.DataFrame]:
         """The figure and the numbers in it."""
-        from hessgeo.figures import phases
-
-        medoids = np.array([phase["medoid"] for phase in phases.largest(self.parts.found)])
-        return phases.draw(self.parts.phases, self.parts.found, self.parts.read_images(medoids))
+        return draw(self.parts, "phases")
 
     def plot(self) -> Figure:
         """The map of phases, and the typical image of each."""

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from hessgeo.study.metric import Metric
     from hessgeo.study.phases import PhaseMap
 
-FIGURES = ("phases", "free_energy", "metric")  # that are saved; the mosaic beside them where there are images
-
 
 class Study(Shown):
     """What ``map``, ``fit`` and ``open`` give. Each part is computed or read when it is first asked for.
@@ -157,18 +155,27 @@ class Study(Shown):
         facts["phases"] = str(len(parts.found["phases"]))
         return {**facts, "verdict": judged(self.verdict)}
 
-    def draw(self) -> tuple[Figure, pd.DataFrame]:
-        """The overview, and the numbers in it."""
+    def draw(self, name: str | None = None) -> tuple[Figure, pd.DataFrame]:
+        """A figure, see ``plot``, and the numbers in it."""
         from hessgeo.figures import overview
-        from hessgeo.study.geodesics import tiles
+        from hessgeo.study import drawing
 
+        if name is not None:
+            return drawing.draw(self._parts, name)
         parts = self._parts
-        pictures = None if parts.images is None else tiles(parts)[:2]
+        pictures = None if parts.images is None else drawing.tiles(parts)
         return overview.draw(parts.free_energy, parts.metric, parts.phases, parts.found, pictures)
 
-    def plot(self) -> Figure:
-        """An overview: phases, free energy, volume of the metric, and images where they come from."""
-        return finished(self.draw()[0], self.verdict)
+    def plot(self, name: str | None = None) -> Figure:
+        """An overview: phases, free energy, volume of the metric, and images where they come from.
+
+        Args:
+            name: of another figure of the workflow, such as ``posteriors``, ``error_bars`` or ``mosaic``.
+
+        Raises:
+            ValueError: one line, on a name that is none.
+        """
+        return finished(self.draw(name)[0], self.verdict)
 
     def save(self, folder: str | Path, *, figures: bool = False) -> None:
         """Write a folder as the workflow does, with what vouches for each file; ``open`` reads it.
@@ -181,14 +188,12 @@ class Study(Shown):
             FileExistsError: one line, if the folder holds something.
         """
         from hessgeo import store
+        from hessgeo.figures.saving import save_figure
+        from hessgeo.study.drawing import names
         from hessgeo.study.folder import save
 
         save(self._parts, folder)
-        if figures:
-            from hessgeo.figures.saving import save_figure
-
-            for name in FIGURES:
-                figure, table = getattr(self, name).draw()
-                files = [Path(folder, "figures", f"{name}.{kind}") for kind in ("svg", "png", "csv")]
-                save_figure(figure, table, *files, verdict=self.verdict)
-                store.vouch(files)
+        for name in names(self._parts) if figures else ():
+            files = [Path(folder, "figures", f"{name}.{kind}") for kind in ("svg", "png", "csv")]
+            save_figure(*self.draw(name), *files, verdict=self.verdict)
+            store.vouch(files)

@@ -208,10 +208,9 @@ def test_a_saved_study_comes_back(study, saved):
     pair = ((-0.5, 1.5), (1.5, 0.2))
     found, again = (one.geodesic(*pair).length for one in (hg.open(saved, geodesics={"points": 16}), study))
     assert torch.allclose(found, again, rtol=1e-12)
-    assert {path.name for path in (saved / "figures").glob("*.png")} == {
-        "phases.png",
-        "free_energy.png",
-        "metric.png",
+    assert {path.stem for path in (saved / "figures").glob("*.png")} == {
+        *("mosaic", "free_energy", "first_derivatives", "second_derivatives", "metric", "phases"),
+        *("posteriors", "lipschitz", "error_bars"),
     }
 
 
@@ -358,6 +357,11 @@ def test_a_free_energy_is_a_function_of_points(study):
     assert isinstance(study.free_energy.third(torch.zeros(1, 2)), torch.Tensor)
 
 
+def test_a_figure_that_is_none_is_refused_with_those_that_are(study):
+    with pytest.raises(ValueError, match="figure 'fases' is not allowed; allowed: mosaic, free_energy"):
+        study.plot("fases")
+
+
 def test_phases_know_the_label_of_points(study):
     labels = study.phases.at([(-0.5, -0.5), (1.5, 1.5), (-0.5, 1.5), (1.5, -0.5)])
     assert sorted(labels) == [1, 2, 3, 4]
@@ -406,4 +410,4 @@ def test_the_example_runs(repository, tmp_path):
     study, path = example["main"](tmp_path / "blobs", grid=(12, 12))
     assert study.phases.count == 4
     assert bool(path.certified.all())
-    assert (tmp_path / "blobs" / "figures" / "geodesic.png").is_file()
+    assert (tmp_path / "blobs" / "geodesic.png").is_file()
