@@ -183,7 +183,7 @@ def test_anchors_can_be_latents_images_and_seeds(read, sd, tmp_path):
     assert study.inverts_images
     assert list(study.anchors.files.values()) == ["cat.png", "dog.safetensors"]
     assert study.awaited_inverter == [], "nothing is trained to invert an image"
-    assert "inversion" in study.figures
+    assert "inversion" in [figure.name for figure in study.figures]
 
 
 def test_anchors_are_known_by_their_content(read, tmp_path):
@@ -341,7 +341,7 @@ def test_a_network_takes_the_place_of_distances(read, refused, tmp_path):
     network = {"posterior": {"kind": "network"}}
     study = Layout(read(digits(**network)), tmp_path).of("digits")
     assert study.network_files[0] == "results/digits/posterior_network/config.json"
-    assert "resolution_scan" not in study.figures
+    assert "resolution_scan" not in [figure.name for figure in study.figures]
     assert not any("resolution_scan" in path for path in study.targets)
     line = refused(digits(posterior={"kind": "network", "coarse": [8, 8]}))
     assert line.startswith(
