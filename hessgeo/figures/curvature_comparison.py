@@ -12,7 +12,6 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from hessgeo.evaluation.exact_curvature import exact_curvature
 from hessgeo.evaluation.tables import Case
@@ -132,6 +131,5 @@ def _draw_system(row: Sequence[Axes], system: Curvature, unit: str) -> None:
     axes.set(xlabel=plane.label(system.names[0]), ylabel=f"$R$ ({unit})")
     axes.set_title(f"cut at ${plane.symbol(system.names[1])}$ = {height:.3g}".replace("-", "\u2212"))
     axes.margins(x=0)
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    style.round_ticks(axes, 4, 4)
     axes.legend(frameon=False, borderpad=0.1, handlelength=1.6)

@@ -10,7 +10,6 @@ import xarray as xr
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from scipy.stats import norm as normal
 
 from hessgeo.figures import style
@@ -135,6 +134,5 @@ def _draw_cut(
     axes.plot(a, values, color="#0173b2")
     axes.set_xlabel("latent coordinate $a$")
     axes.set_xlim(a[0], a[-1])
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    style.round_ticks(axes, 4, 5)
     axes.ticklabel_format(axis="y", scilimits=(-2, 4), useMathText=True)

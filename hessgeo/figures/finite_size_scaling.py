@@ -126,8 +126,7 @@ def _draw_positions(axes: Axes, peaks: pd.DataFrame) -> None:
               label=f"$T_c$ = {CRITICAL_TEMPERATURE:.4f}")  # fmt: skip
     axes.set(xlabel="$1/L$", ylabel="temperature of the peak ($J/k_B$)")
     axes.set_xlim(left=0)
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    style.round_ticks(axes, 4, 5)
     axes.legend(frameon=False, loc="upper left", borderpad=0.1, handlelength=1.2, labelspacing=0.25)
 
 

@@ -7,13 +7,12 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.colors import LightSource
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 
 from hessgeo.evaluation.gauge import remove_affine_part
-from hessgeo.figures import style
+from hessgeo.figures import style, surface
 
 RELIEF = 0.55  # height of the surface over its width
 LABEL = "$F$ (nats per $N$)"
@@ -58,12 +57,9 @@ def _draw_surface(
 ) -> None:
     """Panel A: a lit surface in the colours of panel B."""
     node_a, node_b = np.meshgrid(a, b, indexing="ij")
-    unit = (shown - shown.min()) / max(np.ptp(shown), np.finfo(float).tiny)
-    light = LightSource(azdeg=300, altdeg=50)
-    # LightSource reads rows as y and columns as x: transpose in and out.
-    steps = {"dx": 1 / (len(a) - 1), "dy": 1 / (len(b) - 1)}
-    lit = light.hillshade(unit.T, vert_exag=RELIEF, **steps).T
+    unit = surface.unit_height(shown)
     colours = style.colour_map(style.SEQUENTIAL)(unit)
+    lit = surface.hillshade(unit, relief=RELIEF)
     colours[..., :3] *= 0.6 + 0.4 * lit[..., None]  # darker in the shade, the hue of panel B kept
     axes.plot_surface(
         node_a,
@@ -79,14 +75,7 @@ def _draw_surface(
     )
     axes.set_box_aspect((1, 1, RELIEF), zoom=0.95)
     axes.view_init(elev=32, azim=-125)
-    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
-        axis.set_pane_color((1, 1, 1, 0))
-        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-        axis._axinfo["grid"].update(color="0.88", linewidth=0.5)
-    axes.tick_params(pad=-2)
-    axes.set_xlabel("latent coordinate $a$", labelpad=-4)
-    axes.set_ylabel("latent coordinate $b$", labelpad=-4)
-    axes.set_zlabel(LABEL, labelpad=-2)
+    surface.dress(axes, ("latent coordinate $a$", "latent coordinate $b$", LABEL))
     axes.figure.text(0.02, 0.92, "A", fontsize=9, fontweight="bold")
     axes.figure.text(0.26, 0.92, "affine part removed", ha="center")
 

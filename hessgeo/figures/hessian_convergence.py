@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from hessgeo.estimators.base import Estimate
 from hessgeo.estimators.names import ESTIMATORS
@@ -110,9 +109,7 @@ def _draw_panel(axes: Axes, fits: pd.DataFrame, name: str, label: str) -> dict[s
               linestyle=(0, (4, 2)), label="root of the loss", zorder=0)  # fmt: skip
     axes.set(xscale="log", yscale="log", ylabel=f"{label} (relative)")
     axes.set_xlabel(r"loss $\langle (e^{-D_{\hat F}} - e^{-D_F})^2 \rangle$")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(numticks=6))
-        axis.set_minor_formatter(NullFormatter())
+    plane.decades(axes, 6)
     axes.margins(0.1)
     axes.legend(
         frameon=False, loc="upper left", bbox_to_anchor=(-0.03, -0.17), borderpad=0.1, handlelength=1.6,

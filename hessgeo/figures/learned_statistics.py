@@ -12,7 +12,6 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from hessgeo.evaluation.tables import Case
 from hessgeo.figures import parameter_plane as plane
@@ -121,8 +120,7 @@ def _draw_hexagons(
     )  # fmt: skip
     axes.plot(box, box, color=plane.ORANGE, linewidth=0.8, label="identity")
     axes.set(xlim=box, ylim=box, xlabel=name, ylabel="learned, affine image")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    style.round_ticks(axes, 5, 5)
     axes.legend(frameon=False, loc="lower right")
     axes.text(0.04, 0.95, f"$R^2$ = {r_squared:.4f}", transform=axes.transAxes, va="top")
     style.colour_bar(bins, "samples a hexagon")

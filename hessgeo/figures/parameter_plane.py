@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from hessgeo.figures import style
 from hessgeo.grids import Grid
@@ -71,14 +71,20 @@ def draw_field(
     """A field over the box that fills its panel, whatever the units of the parameters; inner panels drop labels."""
     image = style.show_field(axes, values.reshape(grid.shape), *grid.axes, cmap=cmap, norm=norm)
     axes.set_aspect("auto")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    style.round_ticks(axes, 4, 4)
     axes.tick_params(labelbottom=horizontal, labelleft=vertical)
     if horizontal:
         axes.set_xlabel(label(names[0]))
     if vertical:
         axes.set_ylabel(label(names[1]))
     return image
+
+
+def decades(axes: Axes, most: int) -> None:
+    """Numbers at powers of ten alone on logarithmic axes."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(numticks=most))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def symmetric_norm(values: Num[np.ndarray, "node"], *, tail: float = 0.5) -> Normalize:

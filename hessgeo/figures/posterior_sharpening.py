@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from hessgeo.evaluation.sharpening import Sharpening, sharpening
 from hessgeo.evaluation.tables import Case
@@ -83,8 +82,7 @@ def _draw_profiles(
     # The limit sets the scale: a posterior of few samples may lie far off it.
     reach = np.ptp(limit)
     axes.set(xlim=(x[0], x[-1]), ylim=(limit.min() - 0.15 * reach, max(limit.max(), 0) + 0.35 * reach))
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    style.round_ticks(axes, 4, 4)
     if first:
         axes.set_ylabel(r"$\log\, p(t \mid x_1 \ldots x_N)\, /\, N$ (nats)")
         axes.legend(
@@ -121,9 +119,7 @@ def _draw_errors(axes: Axes, found: Sharpening) -> pd.DataFrame:
     guide = found.rms.mean(axis=0)[-1] * np.sqrt(n[-1] / n) * 0.5
     axes.plot(n, guide, color="0.6", linewidth=0.8, linestyle=(0, (4, 2)), label="$N^{-1/2}$", zorder=0)
     axes.set(xscale="log", yscale="log", xlabel="number of samples $N$", ylabel=r"error of $p^{1/N}$")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(numticks=5))
-        axis.set_minor_formatter(NullFormatter())
+    plane.decades(axes, 5)
     axes.legend(frameon=False, borderpad=0.2, handlelength=1.6, loc="upper right", labelspacing=0.3)
     return pd.concat(tables, ignore_index=True)
 

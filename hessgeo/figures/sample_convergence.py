@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from hessgeo.estimators.names import ESTIMATORS
 from hessgeo.evaluation.metric_scores import metric_scores
@@ -116,9 +115,7 @@ def _draw_panel(axes: Axes, runs: pd.DataFrame, methods: list[str], label: str) 
     axes.set(xscale="log", yscale="log", xlabel="number of samples $n$", ylabel=label)
     result = pd.concat(tables, ignore_index=True)
     _draw_guide(axes, result)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(numticks=5))
-        axis.set_minor_formatter(NullFormatter())
+    plane.decades(axes, 5)
     axes.legend(
         frameon=False, loc="upper left", bbox_to_anchor=(-0.1, -0.2), borderpad=0, handlelength=1.6, handletextpad=0.5,
         title="method (fitted slope)", alignment="left",

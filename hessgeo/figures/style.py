@@ -152,13 +152,18 @@ def height_ratio(a: Float[np.ndarray, "a"], b: Float[np.ndarray, "b"]) -> float:
 
 def label_parameters(axes: Axes, *, horizontal: bool = True, vertical: bool = True) -> None:
     """Name the parameter axes; an inner panel drops a label and its numbers."""
-    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+    round_ticks(axes, 4, 4)
     axes.tick_params(labelbottom=horizontal, labelleft=vertical)
     if horizontal:
         axes.set_xlabel("latent coordinate $a$")
     if vertical:
         axes.set_ylabel("latent coordinate $b$")
+
+
+def round_ticks(axes: Axes, across: int, up: int) -> None:
+    """At most so many round numbers along the axes, and one more."""
+    axes.xaxis.set_major_locator(MaxNLocator(across, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(up, steps=[1, 2, 5, 10]))
 
 
 def show_field(

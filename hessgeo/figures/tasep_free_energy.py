@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.colors import LightSource, to_rgb
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator
 from mpl_toolkits.mplot3d import Axes3D
 from scipy.interpolate import RegularGridInterpolator
 
@@ -22,7 +21,7 @@ from hessgeo.evaluation.gauge import AffineFunctions, Gauge
 from hessgeo.evaluation.table_scores import in_gauge_of, table_scores
 from hessgeo.evaluation.tables import Case, per_site
 from hessgeo.figures import parameter_plane as plane
-from hessgeo.figures import style
+from hessgeo.figures import style, surface
 from hessgeo.grids import Grid
 
 Field = Float[np.ndarray, "node"]
@@ -85,8 +84,8 @@ def draw(
     found, true = aligned.value, exact.value
     name = f"{quantity} ({unit})" if unit else quantity
     figure = Figure(figsize=(style.DOUBLE_COLUMN, 5.45))
-    surface = style.place(figure, 0.1, 2.45, 3.35, 3.0, projection="3d", computed_zorder=False)
-    _draw_surfaces(surface, found, true, grid, name)
+    relief = style.place(figure, 0.1, 2.45, 3.35, 3.0, projection="3d", computed_zorder=False)
+    _draw_surfaces(relief, found, true, grid, name)
     cuts = [style.place(figure, 4.15, 4.2, 2.7, 1.05), style.place(figure, 4.15, 2.72, 2.7, 1.05)]
     _draw_cuts(cuts, found, true, grid, fixed, name)
     side = (style.DOUBLE_COLUMN - 0.55 - 0.4 - 0.12) / 3
@@ -123,25 +122,15 @@ def _draw_surfaces(axes: Axes3D, found: Field, true: Field, grid: Grid, name: st
     )
     axes.set_box_aspect((1, 1, 0.7), zoom=0.88)
     axes.view_init(elev=26, azim=-128)
-    for axis in (axes.xaxis, axes.yaxis, axes.zaxis):
-        axis.set_pane_color((1, 1, 1, 0))
-        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-        axis._axinfo["grid"].update(color="0.88", linewidth=0.5)
-    axes.tick_params(pad=-2)
-    axes.set_xlabel(plane.label("alpha"), labelpad=-4)
-    axes.set_ylabel(plane.label("beta"), labelpad=-4)
-    axes.set_zlabel(name, labelpad=-2)
+    surface.dress(axes, (plane.label("alpha"), plane.label("beta"), name))
     handles = [Line2D([], [], color=plane.RED, linewidth=0.8), Patch(color=PALE)]
     axes.legend(handles, ["estimate", "exact"], loc="upper right", bbox_to_anchor=(0.98, 0.98), frameon=False)
     axes.figure.text(0.015, 0.965, "A", fontsize=9, fontweight="bold")
 
 
-def _lit(surface: Float[np.ndarray, "a b"]) -> Float[np.ndarray, "a b rgb"]:
+def _lit(values: Float[np.ndarray, "a b"]) -> Float[np.ndarray, "a b rgb"]:
     """Pale blue, a little darker in the shade."""
-    unit = (surface - surface.min()) / max(np.ptp(surface), np.finfo(float).tiny)
-    # LightSource reads rows as y and columns as x: transpose in and out.
-    steps = {"dx": 1 / (len(surface) - 1), "dy": 1 / (surface.shape[1] - 1)}
-    shade = LightSource(azdeg=300, altdeg=50).hillshade(unit.T, vert_exag=0.7, **steps).T
+    shade = surface.hillshade(surface.unit_height(values), relief=0.7)
     return np.array(to_rgb(PALE)) * (0.75 + 0.25 * shade[..., None])
 
 
@@ -167,8 +156,7 @@ def _draw_cuts(
     for axes, letter in zip(panels, "BC", strict=True):
         axes.set_ylabel(name)
         axes.axvline(0.5, color="0.6", linewidth=0.7, linestyle=":", zorder=0)
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-        axes.yaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+        style.round_ticks(axes, 5, 4)
         axes.margins(x=0.01)
         style.panel_letter(axes, letter, left=24)
     panels[0].legend(frameon=False, loc="lower right")
