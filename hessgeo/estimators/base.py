@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from hessgeo.metrics.diagnostics import positive_definite
 from hessgeo.store import load_network, write_network
 
 Part = TypeVar("Part", bound=nn.Module)
+Whole = TypeVar("Whole", bound="TrainedModule")
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class TrainedModule(ABC, Generic[Part]):
         write_network(folder, self.module.state_dict(), self.config)
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: str = "cpu") -> TrainedModule:
+    def load(cls: type[Whole], folder: str | Path, *, device: str = "cpu") -> Whole:
         """Read what ``save`` wrote.
 
         Raises:
@@ -91,12 +92,12 @@ class TrainedModule(ABC, Generic[Part]):
             ValueError: if it is not that.
         """
 
-        def build(weights: dict[str, Tensor], config: dict[str, Any]) -> Self:
+        def read(weights: dict[str, Tensor], config: dict[str, Any]) -> Whole:
             module = cls.build(config)
             module.load_state_dict(weights)
             return cls(module.to(device).eval(), config)
 
-        return load_network(folder, build, kind=cls.kind)
+        return load_network(folder, read, kind=cls.kind)
 
 
 @dataclass(frozen=True)

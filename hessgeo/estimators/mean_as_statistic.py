@@ -15,7 +15,8 @@ from hessgeo.estimators.base import Estimate, Run, TrainedModule
 from hessgeo.estimators.integration import integrated
 from hessgeo.learned.encoder import StateEncoder, as_input
 from hessgeo.learned.samples import Samples
-from hessgeo.learned.training import hold_out, in_blocks, minimise, seeded
+from hessgeo.learned.training import minimise
+from hessgeo.numerics.training import in_blocks, seeded, split_samples
 
 
 class MeanRegression(TrainedModule[StateEncoder]):
@@ -70,10 +71,10 @@ def train_mean_regression(
 
     Raises:
         ValueError: on settings out of range.
-        ArithmeticError: if the loss is no longer finite.
+        FloatingPointError: if the loss is no longer finite.
     """
     start = time.perf_counter()
-    train, test = hold_out(len(samples.t), held_out, seed)
+    train, test = split_samples(len(samples.t), held_out=held_out, seed=seed)
     x, (centre, half) = as_input(samples.states), _box(samples.grid.extent)
     target = torch.from_numpy((samples.t - centre) / half).float()
     config: dict[str, Any] = {

@@ -19,7 +19,8 @@ from hessgeo.estimators.base import Estimate, Run, TrainedModule
 from hessgeo.estimators.integration import integrated
 from hessgeo.learned.encoder import as_input
 from hessgeo.learned.samples import Geometry, Samples
-from hessgeo.learned.training import hold_out, in_blocks, minimise, seeded
+from hessgeo.learned.training import minimise
+from hessgeo.numerics.training import in_blocks, seeded, split_samples
 
 Components = Literal["separate", "joint"]
 _SMALLEST = 4  # sites along a side at which halving stops
@@ -198,12 +199,14 @@ def train_vae(
 
     Raises:
         ValueError: on settings out of range, or states of more than two values.
-        ArithmeticError: if the bound is no longer finite.
+        FloatingPointError: if the bound is no longer finite.
     """
     if latents < 2 or not beta >= 0:
         raise ValueError(f"latents={latents} must be at least 2 and beta={beta} not negative")
     start = time.perf_counter()
-    train, test = (torch.from_numpy(part) for part in hold_out(len(samples.t), held_out, seed))
+    train, test = (
+        torch.from_numpy(part) for part in split_samples(len(samples.t), held_out=held_out, seed=seed)
+    )
     x = binary_input(samples.states)
     config: dict[str, Any] = {
         "shape": list(samples.states.shape[1:]), "geometry": samples.geometry, "latents": latents, "channels": channels,

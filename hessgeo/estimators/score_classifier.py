@@ -25,7 +25,8 @@ from hessgeo.estimators.integration import Smoothness, conditional_mean
 from hessgeo.grids import Extent
 from hessgeo.learned.encoder import StateEncoder, as_input
 from hessgeo.learned.samples import Samples
-from hessgeo.learned.training import Loss, hold_out, in_blocks, minimise, seeded
+from hessgeo.learned.training import Loss, minimise
+from hessgeo.numerics.training import in_blocks, seeded, split_samples
 
 _PAIRINGS = 8  # of the held-out samples, for the calibration
 _NEIGHBOURS = 64  # that tell the size of a score
@@ -135,12 +136,12 @@ def train_score_classifier(
 
     Raises:
         ValueError: on settings out of range, or samples too few for pairs.
-        ArithmeticError: if the loss is no longer finite.
+        FloatingPointError: if the loss is no longer finite.
     """
     start = time.perf_counter()
     if not 0 < distance <= 1 or features < 1:
         raise ValueError(f"distance={distance} must lie in 0..1 and features={features} be at least 1")
-    train, test = hold_out(len(samples.t), held_out, seed)
+    train, test = split_samples(len(samples.t), held_out=held_out, seed=seed)
     states, unit = samples.states, to_square(samples.t, samples.grid.extent)
     config: dict[str, Any] = {
         "shape": list(states.shape[1:]), "geometry": samples.geometry, "encoder": dict(encoder),

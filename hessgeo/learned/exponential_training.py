@@ -13,13 +13,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import softplus
 from torch.optim.lr_scheduler import OneCycleLR
-from tqdm import trange
 
 from hessgeo.learned.encoder import as_input
 from hessgeo.learned.exponential import ROWS, ExponentialConfig, ExponentialNetwork
 from hessgeo.learned.exponential_convex import CellDraws, fit_normaliser
 from hessgeo.learned.samples import Samples
 from hessgeo.numerics.factor import in_words
+from hessgeo.numerics.training import descend, seeded
 from hessgeo.posteriors.calibration import LEVELS, region_mass
 
 _FIRST = 4096  # samples that the features are standardised and the first linear map is found with
@@ -81,7 +81,7 @@ def train_exponential(
 
     Raises:
         ValueError: on a number out of range, or parameters outside the box.
-        ArithmeticError: if the loss is no longer finite.
+        FloatingPointError: if the loss is no longer finite.
     """
     if steps < 1 or batch_size < 2 or not passes > 0 or not learning_rate > 0:
         raise ValueError(
@@ -97,8 +97,7 @@ def train_exponential(
         hidden=hidden, samples=len(samples.t), seed=seed,
         training=course_of(len(samples.t), steps, passes, batch_size) | {"learning_rate": learning_rate},
     )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         network = ExponentialNetwork(config, samples.coordinates.natural)
     start = time.perf_counter()
     course = _Training(network, samples, device).run(progress)
@@ -151,26 +150,14 @@ class _Training:
         trained = [p for name, p in network.named_parameters() if name != "potential"]
         optimiser = torch.optim.Adam(trained, lr=rate, fused=True)
         schedule = OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1, cycle_momentum=False)
-        batches: Iterator[Int[np.ndarray, "b"]] = iter(())
-        losses: list[float] = []
-        with trange(steps, desc="Adam", unit="step", disable=not progress) as bar:
-            for step in bar:
-                rows = next(batches, None)
-                if rows is None:
-                    batches = iter(deal(self.place, settings["batch_size"], rng))
-                    rows = next(batches)
-                loss = self._loss(rows)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                optimiser.step()
-                schedule.step()
-                losses.append(float(loss.detach()))
-                if not math.isfinite(losses[-1]):
-                    raise ArithmeticError(
-                        f"the loss is {losses[-1]} after step {step + 1}: lower learning_rate"
-                    )
-                bar.set_postfix(nats=f"{losses[-1]:.4f}", refresh=False)
+        losses = descend(
+            self._loss, self._batches(rng), optimiser, schedule, steps=steps, label="Adam", progress=progress
+        )
         return [float(np.mean(part)) for part in np.array_split(losses, min(10, steps))]
+
+    def _batches(self, rng: np.random.Generator) -> Iterator[Int[np.ndarray, "b"]]:
+        while True:
+            yield from deal(self.place, self.network.config.training["batch_size"], rng)
 
     def _loss(self, rows: Int[np.ndarray, "b"]) -> Float[Tensor, ""]:
         f = self.network.encoder(self.x[rows].to(self.device))

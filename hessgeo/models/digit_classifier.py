@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
-from tqdm import tqdm
 
-from hessgeo.models.digits import Digits, DigitSet, jitter
+from hessgeo.models.digits import Digits, DigitSet, as_ink, jitter
+from hessgeo.numerics.training import descend, drawn
 from hessgeo.store import load_network, write_network
 
 
@@ -74,29 +74,29 @@ def train_classifier(
 
     Raises:
         ValueError: on less than one step.
-        FloatingPointError: if the loss is not finite at the end.
+        FloatingPointError: if the loss is no longer finite.
     """
     if steps < 1:
         raise ValueError(f"steps is {steps}, must be at least 1")
-    images = _ink(digits.train.images).to(device)
+    images = as_ink(digits.train.images).to(device)
     labels = torch.from_numpy(digits.train.labels).to(device)
     generator = torch.Generator().manual_seed(seed)
+
+    def loss(rows: Int[Tensor, "n"]) -> Float[Tensor, ""]:
+        rows = rows.to(device)
+        logits = model(jitter(images[rows], generator, shift=0.4, noise=0.08))
+        return functional.cross_entropy(logits, labels[rows])
+
     # Dropout draws from torch's global stream, which is seeded here and put back afterwards.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = DigitClassifier().to(device)
         optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=1e-2)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps)
-        for _ in tqdm(range(steps), desc="classifier", disable=not progress):
-            rows = torch.randint(len(images), (batch_size,), generator=generator).to(device)
-            logits = model(jitter(images[rows], generator, shift=0.4, noise=0.08))
-            loss = functional.cross_entropy(logits, labels[rows])
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-    if not torch.isfinite(loss):
-        raise FloatingPointError(f"the cross-entropy became {loss.item()} within {steps} steps")
+        descend(
+            loss, drawn(len(images), batch_size, generator), optimiser, schedule,
+            steps=steps, label="classifier", progress=progress,
+        )  # fmt: skip
     return model.eval()
 
 
@@ -127,7 +127,7 @@ def recognise(
 ) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"]]:
     """The most likely digit of each image and its softmax probability, the confidence."""
     device = next(model.parameters()).device
-    blocks = [model(block.to(device)).softmax(dim=1).max(dim=1) for block in _ink(images).split(4096)]
+    blocks = [model(block.to(device)).softmax(dim=1).max(dim=1) for block in as_ink(images).split(4096)]
     confidence = torch.cat([block.values for block in blocks]).double().cpu().numpy()
     return torch.cat([block.indices for block in blocks]).cpu().numpy(), confidence
 
@@ -143,7 +143,7 @@ def perceptual_features(
     """
     device = next(model.parameters()).device
     blocks = []
-    for block in _ink(images).split(4096):
+    for block in as_ink(images).split(4096):
         x, layers = block.to(device), []
         for layer in model.layers[:4]:
             x = layer(x)
@@ -157,7 +157,3 @@ def perceptual_features(
 def accuracy(model: DigitClassifier, digit_set: DigitSet) -> float:
     """Share of images whose digit is recognised."""
     return float(np.mean(recognise(model, digit_set.images)[0] == digit_set.labels))
-
-
-def _ink(images: UInt8[np.ndarray, "n 8 8 1"]) -> Float[Tensor, "n 1 8 8"]:
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255

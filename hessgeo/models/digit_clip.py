@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from open_clip import CLIP, CLIPTextCfg, CLIPVisionCfg, SimpleTokenizer
 from open_clip.model import set_model_preprocess_cfg
 from open_clip.push_to_hf_hub import save_config_for_hf
@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 from torch.optim.lr_scheduler import OneCycleLR
-from tqdm import tqdm
 
-from hessgeo.models.digits import DIGIT_WORDS, Digits, DigitSet, jitter
+from hessgeo.models.digits import DIGIT_WORDS, Digits, DigitSet, as_ink, jitter
+from hessgeo.numerics.training import descend, drawn, seeded
 from hessgeo.store import whole_files
 
 TEMPLATES = ("a photo of the digit {}", "a handwritten {}", "the number {}")
@@ -131,15 +131,14 @@ def train_clip(
 
     Raises:
         ValueError: on less than one step, or a width that ``clip_config`` refuses.
-        FloatingPointError: if the loss is not finite at the end.
+        FloatingPointError: if the loss is no longer finite.
     """
     if steps < 1:
         raise ValueError(f"steps is {steps}, must be at least 1")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         clip = build_clip(width=width, layers=layers, dimension=dimension).to(device)
     generator = torch.Generator().manual_seed(seed)
-    images = _ink(digits.train.images).to(device)
+    images = as_ink(digits.train.images).to(device)
     prompts = [template.format(word) for template in TEMPLATES for word in DIGIT_WORDS]
     texts = sorted(set(digits.train.captions)) + prompts
     tokens = tokenise(texts).to(device)
@@ -147,20 +146,22 @@ def train_clip(
     weights = [weight for weight in clip.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=1e-2)
     schedule = OneCycleLR(optimiser, learning_rate, total_steps=steps)
-    for _ in tqdm(range(steps), desc="clip", disable=not progress):
-        rows = torch.randint(len(images), (batch_size,), generator=generator).to(device)
+
+    def loss(rows: Int[Tensor, "n"]) -> Float[Tensor, ""]:
+        rows = rows.to(device)
         columns = _drawn_texts(match[rows], len(prompts), generator)
         batch = jitter(images[rows], generator, shift=0.3, noise=0.05)
         image, text, scale = clip(_three_channels(batch), tokens[columns])
-        loss = contrastive_loss(image, text, match[rows][:, columns], scale)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        with torch.no_grad():
-            clip.logit_scale.clamp_(max=float(np.log(LARGEST_SCALE)))
-    if not torch.isfinite(loss):
-        raise FloatingPointError(f"the contrastive loss became {loss.item()} within {steps} steps")
+        return contrastive_loss(image, text, match[rows][:, columns], scale)
+
+    @torch.no_grad()
+    def cap() -> None:
+        clip.logit_scale.clamp_(max=float(np.log(LARGEST_SCALE)))
+
+    descend(
+        loss, drawn(len(images), batch_size, generator), optimiser, schedule,
+        steps=steps, label="clip", progress=progress, after=cap,
+    )  # fmt: skip
     return clip.eval()
 
 
@@ -187,7 +188,7 @@ def zero_shot_accuracy(clip: CLIP, digit_set: DigitSet) -> float:
     prompts = [template.format(word) for word in DIGIT_WORDS for template in TEMPLATES]
     text = clip.encode_text(tokenise(prompts).to(device), normalize=True)
     digits = text.unflatten(0, (len(DIGIT_WORDS), len(TEMPLATES))).mean(dim=1)
-    image = clip.encode_image(_three_channels(_ink(digit_set.images).to(device)), normalize=True)
+    image = clip.encode_image(_three_channels(as_ink(digit_set.images).to(device)), normalize=True)
     nearest = (image @ functional.normalize(digits, dim=1).T).argmax(dim=1)
     return float(np.mean(nearest.cpu().numpy() == digit_set.labels))
 
@@ -205,13 +206,9 @@ def _drawn_texts(
     return torch.nonzero(described & kept).flatten()
 
 
-def _ink(images: UInt8[np.ndarray, "n 8 8 1"]) -> Float[Tensor, "n 1 8 8"]:
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
-
-
-def _three_channels(ink: Float[Tensor, "n 1 8 8"]) -> Float[Tensor, "n 3 8 8"]:
+def _three_channels(grey: Float[Tensor, "n 1 8 8"]) -> Float[Tensor, "n 3 8 8"]:
     """What the preprocessing of the saved folder does: grey to RGB, mean and standard deviation 0.5."""
-    return ((ink - 0.5) / 0.5).expand(-1, 3, -1, -1)
+    return ((grey - 0.5) / 0.5).expand(-1, 3, -1, -1)
 
 
 @cache

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
 
 from hessgeo.models.digits import Digits
+from hessgeo.numerics.training import descend, drawn, seeded
 
 
 def build_unet(channels: Sequence[int]) -> UNet2DModel:
@@ -117,12 +117,11 @@ def train_diffusion(
 
     Raises:
         ValueError: on less than one step, or channels that ``build_unet`` refuses.
-        FloatingPointError: if the loss is not finite at the end.
+        FloatingPointError: if the loss is no longer finite.
     """
     if steps < 1:
         raise ValueError(f"steps is {steps}, must be at least 1")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         unet = build_unet(channels).to(device)
     generator = torch.Generator().manual_seed(seed)
     scheduler = build_scheduler()
@@ -130,14 +129,9 @@ def train_diffusion(
     optimiser = torch.optim.Adam(unet.parameters(), lr=learning_rate, betas=(0.9, 0.99))
     schedule = LambdaLR(optimiser, lambda step: warmed_cosine(step, steps))
     images = torch.from_numpy(digits.train.images).permute(0, 3, 1, 2).to(device) / 127.5 - 1
-    for _ in tqdm(range(steps), desc="diffusion", disable=not progress):
-        rows = torch.randint(len(images), (batch_size,), generator=generator).to(device)
-        loss = velocity_loss(unet, scheduler, images[rows], generator)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        averaged.update_parameters(unet)
-    if not math.isfinite(loss.item()):
-        raise FloatingPointError(f"the diffusion loss became {loss.item()} within {steps} steps")
+    descend(
+        lambda rows: velocity_loss(unet, scheduler, images[rows.to(device)], generator),
+        drawn(len(images), batch_size, generator), optimiser, schedule,
+        steps=steps, label="diffusion", progress=progress, after=lambda: averaged.update_parameters(unet),
+    )  # fmt: skip
     return DDIMPipeline(unet=averaged.module.eval(), scheduler=scheduler)

@@ -128,6 +128,11 @@ def load_digits(*, held_out: float, seed: int) -> Digits:
     return Digits(*sets)
 
 
+def as_ink(images: UInt8[np.ndarray, "n 8 8 1"]) -> Float[Tensor, "n 1 8 8"]:
+    """Images as networks read them, from 0 (paper) to 1."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
+
+
 def jitter(
     ink: Float[Tensor, "n c h w"], generator: torch.Generator, *, shift: float, noise: float
 ) -> Float[Tensor, "n c h w"]:

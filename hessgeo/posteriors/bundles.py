@@ -64,23 +64,6 @@ def resize_images(
     return out
 
 
-def split_samples(
-    n: int, *, held_out: float, seed: int
-) -> tuple[Int[np.ndarray, "train"], Int[np.ndarray, "test"]]:
-    """Random split of ``n`` samples into those to train with and the share ``held_out`` to test with, each in order.
-
-    Raises:
-        ValueError: if the share does not lie within 0..1, or leaves no sample on one side.
-    """
-    test = round(n * held_out)
-    if not 0 < held_out < 1 or not 0 < test < n:
-        raise ValueError(
-            f"held_out={held_out} must lie between 0 and 1 and leave samples of {n} on both sides"
-        )
-    order = np.random.default_rng(seed).permutation(n)
-    return np.sort(order[test:]), np.sort(order[:test])
-
-
 def candidates(
     t: Float[np.ndarray, "n 2"],
     sources: Int[np.ndarray, "s"],

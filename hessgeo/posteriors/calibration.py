@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from hessgeo.grids import bilinear_weights
-from hessgeo.posteriors.bundles import candidates, draw_bundles, smoothed_targets, split_samples
+from hessgeo.numerics.training import split_samples
+from hessgeo.posteriors.bundles import candidates, draw_bundles, smoothed_targets
 from hessgeo.posteriors.network import PosteriorNetwork, check_images
 
 LEVELS = np.linspace(0.05, 0.95, 19)

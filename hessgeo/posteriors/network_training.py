@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import time
+from operator import mul
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.optim.lr_scheduler import CosineAnnealingLR
-from tqdm import tqdm
 
 from hessgeo.grids import Grid
+from hessgeo.numerics.training import descend, seeded, split_samples
 from hessgeo.posteriors.bundles import (
     candidates,
     draw_bundles,
     smoothed_targets,
     smoothing_width,
-    split_samples,
 )
 from hessgeo.posteriors.network import NetworkConfig, PosteriorNetwork, check_images
 from hessgeo.posteriors.u2net import Size, U2Net
@@ -72,7 +71,7 @@ def train_posterior_network(
 
     Raises:
         ValueError: on images that are not those of ``t`` at the grid's size, or a number out of range.
-        ArithmeticError: if the loss is no longer finite.
+        FloatingPointError: if the loss is no longer finite.
     """
     if epochs < 1 or batch_size < 2 or not learning_rate > 0:
         raise ValueError(
@@ -88,8 +87,7 @@ def train_posterior_network(
         training={"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate},
     )  # fmt: skip
     check_images(config, images, t)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         net = U2Net(config.channels, size=size)
     network = PosteriorNetwork(net.to(device).to(memory_format=torch.channels_last), config)
     start = time.perf_counter()
@@ -124,29 +122,25 @@ def _fit(
     batches = max(1, len(train) // batch_size)  # of nearly equal size, so that none is too small to normalise
     optimiser = torch.optim.Adam(net.parameters(), lr=config.training["learning_rate"], fused=True)
     schedule = CosineAnnealingLR(optimiser, epochs * batches)
-    losses: list[float] = []
-    with tqdm(total=epochs * batches, desc="Adam", unit="step", disable=not progress) as bar:
-        for epoch in range(epochs):
-            total = 0.0
-            for rows in np.array_split(rng.permutation(len(train)), batches):
-                x = network.prepare(images[draw_bundles(offered[rows], config.bundle, rng)])
-                target = torch.from_numpy(targets(t[train[rows]])).to(x)
-                fused, sides = net(x)
-                loss = cross_entropy(fused, target)
-                optimiser.zero_grad(set_to_none=True)
-                torch.stack([loss, *(cross_entropy(side, target) for side in sides)]).sum().backward()
-                optimiser.step()
-                schedule.step()
-                total += float(loss.detach()) * len(rows)
-                bar.update()
-            losses.append(total / len(train))
-            if not math.isfinite(losses[-1]):
-                raise ArithmeticError(
-                    f"the loss is {losses[-1]} after epoch {epoch + 1}: lower learning_rate"
-                )
-            bar.set_postfix(epoch=epoch + 1, nats=f"{losses[-1]:.3f}")
+
+    def epoch() -> list[Int[np.ndarray, "b"]]:
+        return np.array_split(rng.permutation(len(train)), batches)
+
+    def loss(rows: Int[np.ndarray, "b"]) -> tuple[Tensor, Tensor]:
+        x = network.prepare(images[draw_bundles(offered[rows], config.bundle, rng)])
+        target = torch.from_numpy(targets(t[train[rows]])).to(x)
+        fused, sides = net(x)
+        found = cross_entropy(fused, target)
+        return found, torch.stack([found, *(cross_entropy(side, target) for side in sides)]).sum()
+
+    course = descend(
+        loss, (rows for _ in range(epochs) for rows in epoch()), optimiser, schedule,
+        steps=epochs * batches, label="Adam", progress=progress,
+    )  # fmt: skip
     net.eval()
-    return losses
+    sizes = [len(rows) for rows in np.array_split(train, batches)]
+    parts = (course[k : k + batches] for k in range(0, len(course), batches))
+    return [sum(map(mul, part, sizes)) / len(train) for part in parts]
 
 
 def cross_entropy(logits: Float[Tensor, "n 1 a b"], target: Float[Tensor, "n node"]) -> Float[Tensor, ""]:

@@ -23,7 +23,8 @@ from hessgeo.estimators.state_images import squarest, state_images
 from hessgeo.evaluation.metric_scores import constant_metric
 from hessgeo.grids import Grid
 from hessgeo.learned.samples import Samples
-from hessgeo.learned.training import in_blocks, minimise
+from hessgeo.learned.training import minimise
+from hessgeo.numerics.training import in_blocks
 from hessgeo.pipeline.derived import merged
 from hessgeo.pipeline.schema import defaults
 from hessgeo.store import write_network

@@ -12,6 +12,7 @@ from hessgeo.free_energies.base import free_energy_dataset
 from hessgeo.free_energies.convex import ConvexProblem
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid
+from hessgeo.numerics.training import split_samples
 from hessgeo.pipeline import chain
 from hessgeo.posteriors import Posterior, bundles, posterior, read_posterior, write_posterior
 from hessgeo.posteriors.base import row_moments
@@ -108,14 +109,14 @@ def test_images_are_brought_to_the_grid_block_by_block(monkeypatch):
 
 
 def test_the_split_is_disjoint_whole_and_repeatable():
-    train, test = bundles.split_samples(100, held_out=0.2, seed=4)
+    train, test = split_samples(100, held_out=0.2, seed=4)
     assert len(test) == 20
     np.testing.assert_array_equal(np.sort(np.concatenate([train, test])), np.arange(100))
-    np.testing.assert_array_equal(bundles.split_samples(100, held_out=0.2, seed=4)[1], test)
-    assert not np.array_equal(bundles.split_samples(100, held_out=0.2, seed=5)[1], test)
+    np.testing.assert_array_equal(split_samples(100, held_out=0.2, seed=4)[1], test)
+    assert not np.array_equal(split_samples(100, held_out=0.2, seed=5)[1], test)
     for share in (0.0, 1.0, 1e-4):
         with pytest.raises(ValueError, match="held_out"):
-            bundles.split_samples(100, held_out=share, seed=0)
+            split_samples(100, held_out=share, seed=0)
 
 
 def test_bundles_are_drawn_from_the_nearest_of_their_pool():
@@ -366,7 +367,7 @@ def test_calibration_knows_a_perfect_and_a_blind_network(monkeypatch):
 
     monkeypatch.setattr(PosteriorNetwork, "log_posterior", oracle)
     report = calibrate(network, images, t)
-    _, test = bundles.split_samples(200, held_out=0.2, seed=3)
+    _, test = split_samples(200, held_out=0.2, seed=3)
     assert set(np.concatenate(members[-1:])) == set(test)
     for part in report.values():
         assert part["skill"] == pytest.approx(1)
