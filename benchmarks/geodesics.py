@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from potentials import POTENTIALS, exact_posterior
 
-from hessgeo.free_energies.potentials import POTENTIALS, exact_posterior
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.geodesics import geodesics
 from hessgeo.geodesics.curves import length, subdivided

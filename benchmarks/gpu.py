@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from potentials import POTENTIALS, exact_posterior
 
-from hessgeo.free_energies.potentials import POTENTIALS, exact_posterior
 from hessgeo.free_energies.reweighting import fit_reweighted
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid

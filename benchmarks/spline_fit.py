@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from potentials import POTENTIALS, exact_posterior, posterior_of_matrix
 
 from hessgeo.evaluation.gauge import compare
 from hessgeo.free_energies.mlp import fit_mlp
-from hessgeo.free_energies.potentials import POTENTIALS, exact_posterior, posterior_of_matrix
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid
 

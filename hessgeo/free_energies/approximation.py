@@ -13,7 +13,7 @@ from jaxtyping import Float
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
-from hessgeo.grids import Frame
+from hessgeo.grids import Frame, Grid, bilinear_weights
 from hessgeo.numerics.bsplines import SplineBasis
 
 _ORDERS = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))
@@ -98,17 +98,10 @@ class ApproximationError:
 
     def _at(self, values: Float[Tensor, "na nb *item"], t: Float[Tensor, "point 2"]) -> Tensor:
         """Bilinear between the places of the lattice, constant outside of it."""
-        last = torch.tensor(values.shape[:2]) - 1
-        position = ((self.frame.into(t) + 1) / 2 * last).clamp(min=torch.zeros(2), max=last)
-        cell = torch.minimum(position.long(), last - 1)
-        share = position - cell
-        total: Tensor | float = 0.0
-        for da in (0, 1):
-            for db in (0, 1):
-                weight = (share[:, 0] if da else 1 - share[:, 0]) * (share[:, 1] if db else 1 - share[:, 1])
-                corner = values[cell[:, 0] + da, cell[:, 1] + db]
-                total = total + weight.reshape(-1, *(1,) * (corner.ndim - 1)) * corner
-        return torch.as_tensor(total)
+        lattice = Grid(((-1.0, 1.0), (-1.0, 1.0)), (values.shape[0], values.shape[1]))
+        weights = bilinear_weights(self.frame.into(t.detach()).clamp(-1, 1).numpy(), lattice)
+        flat = values.reshape(lattice.size, -1).numpy()
+        return torch.from_numpy(weights @ flat).reshape(-1, *values.shape[2:])
 
 
 def project(basis: SplineBasis, c: Float[Tensor, "size"], onto: SplineBasis) -> Float[Tensor, "other"]:

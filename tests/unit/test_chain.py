@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import xarray as xr
+from potentials import KnownPotential
 
 from hessgeo.evaluation.posterior_rows import fitted_rows, measured_rows
-from hessgeo.free_energies.potentials import KnownPotential
 from hessgeo.grids import Grid, parameter_points
 from hessgeo.phases import boundary_growth
 from hessgeo.pipeline import chain, phase_chain

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from potentials import POTENTIALS
 from truths import all_states
 
 from hessgeo.estimators.base import Estimate
@@ -16,7 +17,6 @@ from hessgeo.evaluation.finite_size import (
 )
 from hessgeo.evaluation.hessian_convergence import hessian_errors, potential_at
 from hessgeo.evaluation.sharpening import sharpening
-from hessgeo.free_energies.potentials import POTENTIALS
 from hessgeo.grids import Grid
 from hessgeo.metrics.curvature import thermodynamic_curvature
 from hessgeo.systems.solvable.base import TEMPERATURE_FIELD

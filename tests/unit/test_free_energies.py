@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from potentials import POTENTIALS, KnownPotential, exact_posterior
 
 from hessgeo.evaluation.gauge import compare, remove_affine_part
 from hessgeo.free_energies.mlp import fit_mlp, jensen_shannon
-from hessgeo.free_energies.potentials import POTENTIALS, KnownPotential, exact_posterior
 from hessgeo.grids import Grid
 
 GRID = Grid(((-1.0, 1.0), (-1.0, 1.0)), (12, 12))

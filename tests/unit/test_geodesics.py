@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from potentials import POTENTIALS
 
-from hessgeo.free_energies.potentials import POTENTIALS
 from hessgeo.geodesics import Curves, geodesics
 from hessgeo.geodesics.curves import (
     curvature,

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from potentials import POTENTIALS
 
 from hessgeo.estimators.integration import conditional_mean, integrate_statistics, response_map
-from hessgeo.free_energies.potentials import POTENTIALS
 from hessgeo.systems.solvable.curie_weiss import CurieWeiss
 
 BOX = ((-1.0, 1.0), (-1.0, 1.0))

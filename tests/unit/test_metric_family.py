@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from potentials import POTENTIALS, KnownPotential
 
-from hessgeo.free_energies.potentials import POTENTIALS, KnownPotential
 from hessgeo.grids import Grid
 from hessgeo.metrics.base import FunctionMetric, Metric, as_metric
 from hessgeo.metrics.conformal import DensityMetric, quantile_constants

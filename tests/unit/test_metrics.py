@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from potentials import POTENTIALS, KnownPotential, exact_posterior
 from scipy.ndimage import gaussian_filter
 
-from hessgeo.free_energies.potentials import POTENTIALS, KnownPotential, exact_posterior
 from hessgeo.grids import Grid
 from hessgeo.metrics.curvature import thermodynamic_curvature
 from hessgeo.metrics.diagnostics import codazzi_residual, eigenvalues, positive_definite, relative_difference

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from potentials import POTENTIALS
 from scipy.spatial.distance import pdist
 
 from hessgeo.evaluation.path_images import (
@@ -27,7 +28,6 @@ from hessgeo.evaluation.path_table import (
 from hessgeo.evaluation.path_table import path_tables as tables_of
 from hessgeo.figures import path_tables
 from hessgeo.figures.tables import number_with_interval, save_table
-from hessgeo.free_energies.potentials import POTENTIALS
 from hessgeo.geodesics.curves import length
 from hessgeo.geodesics.lines import spherical_lines, straight_lines
 from hessgeo.grids import Grid

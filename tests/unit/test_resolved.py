@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from potentials import KnownPotential, exact_posterior, posterior_of_matrix
 
 from hessgeo.free_energies.approximation import other_count
 from hessgeo.free_energies.moments import fit_moments
-from hessgeo.free_energies.potentials import KnownPotential, exact_posterior, posterior_of_matrix
 from hessgeo.free_energies.reweighting import fit_reweighted
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.free_energies.statistics_map import fit_statistics_map

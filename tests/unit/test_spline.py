@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from potentials import POTENTIALS, exact_posterior, posterior_of_matrix
 
 from hessgeo.evaluation.gauge import compare
 from hessgeo.free_energies.convex import ConvexProblem
-from hessgeo.free_energies.potentials import POTENTIALS, exact_posterior, posterior_of_matrix
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid, bilinear_weights
 from hessgeo.posteriors.base import Posterior, row_moments
