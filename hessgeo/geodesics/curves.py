@@ -259,27 +259,6 @@ def length(
     return (squared.sqrt() * weights).sum(dim=(1, 2))
 
 
-def energy(points: Float[Tensor, "m n 2"], metric: MetricLike, *, nodes: int = 1) -> Float[Tensor, "m"]:
-    """Energy of polylines, ``(n - 1) sum_k <d_k, g d_k>``; at the midpoints of segments, or by quadrature.
-
-    At the minimum, where the speed is constant, the squared length.
-
-    Raises:
-        ValueError: if a curve has fewer than two points.
-    """
-    return Curves.polyline(points).energy(metric, nodes=nodes)
-
-
-def equidistant(points: Float[Tensor, "m n 2"], metric: MetricLike, count: int) -> Float[Tensor, "m count 2"]:
-    """``count`` points along polylines, the ends included, with the same length of curve between neighbours.
-
-    Raises:
-        ValueError: if ``count`` is below two, or the metric is negative along a curve.
-    """
-    curves = Curves.polyline(points)
-    return curves.at(curves.equidistant(metric, count))
-
-
 def turning_angles(points: Float[Tensor, "m n 2"]) -> Float[Tensor, "m n-2"]:
     """Angle in [0, pi] between neighbouring segments, in the Euclidean plane of the parameters.
 

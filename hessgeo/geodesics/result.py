@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
 from math import isnan
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -152,7 +153,8 @@ class Geodesics:
     def among(self, count: int, refused: dict[int, str]) -> Geodesics:
         """The curves in their order among ``count`` pairs, of which those ``refused`` failed for these reasons."""
         kept = [row for row in range(count) if row not in refused]
-        rows, values = torch.tensor(kept, device=self.points.device), {}
+        rows = torch.tensor(kept, device=self.points.device)
+        values: dict[str, Any] = {}
         for name in OF_CURVES:
             own = getattr(self, name)
             values[name] = own.new_full(
@@ -171,7 +173,7 @@ OF_CURVES = [
 
 def join(parts: list[Geodesics]) -> Geodesics:
     """Batches one after another."""
-    joined = {name: torch.cat([getattr(part, name) for part in parts]) for name in OF_CURVES}
+    joined: dict[str, Any] = {name: torch.cat([getattr(part, name) for part in parts]) for name in OF_CURVES}
     refined, before = [], 0
     failures: dict[int, str] = {}
     for part in parts:

@@ -10,8 +10,6 @@ from potentials import POTENTIALS
 from hessgeo.geodesics import Curves, geodesics
 from hessgeo.geodesics.curves import (
     curvature,
-    energy,
-    equidistant,
     length,
     subdivided,
     turning_angles,
@@ -53,6 +51,11 @@ BOX = ((0.4, 2.4), (0.4, 2.4))
 def pairs(count, seed=0):
     unit = torch.rand(2, count, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     return 0.4 + 2 * unit
+
+
+def equidistant(points, metric, count):
+    curves = Curves.polyline(points)
+    return curves.at(curves.equidistant(metric, count))
 
 
 def straight(starts, ends, points):
@@ -336,11 +339,13 @@ def test_energy_and_length_of_a_known_curve():
     s = torch.linspace(0, 1, 33, dtype=torch.float64)
     curve = torch.stack([torch.zeros_like(s), s.exp()], dim=-1)[None]
     assert float(length(curve, HalfPlaneMetric())) == pytest.approx(1, abs=1e-12)
-    errors = [float(energy(curve[:, ::k], HalfPlaneMetric())) - 1 for k in (4, 2)]
+    errors = [float(Curves.polyline(curve[:, ::k]).energy(HalfPlaneMetric(), nodes=1)) - 1 for k in (4, 2)]
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.02)  # the midpoint rule is of second order
     uneven = torch.stack([torch.zeros_like(s), (s**2).exp()], dim=-1)[None]
     assert float(length(uneven, HalfPlaneMetric())) == pytest.approx(1, abs=1e-12)
-    assert float(energy(uneven, HalfPlaneMetric(), nodes=4)) > 1.3  # integral of (2 s)^2 is 4/3
+    assert (
+        float(Curves.polyline(uneven).energy(HalfPlaneMetric(), nodes=4)) > 1.3
+    )  # integral of (2 s)^2 is 4/3
 
 
 def test_length_does_not_depend_on_direction_or_spacing():
@@ -357,7 +362,7 @@ def test_symmetrised_kl_is_the_energy_of_the_polyline():
     curve = straight(*pairs(3), 12) - 1.4
     steps, gradients = curve.diff(dim=1), potential.gradient(curve).diff(dim=1)
     by_gradient = steps.shape[1] * (steps * gradients).sum(dim=(1, 2))
-    by_hessian = energy(curve, HessianMetric(potential), nodes=12)
+    by_hessian = Curves.polyline(curve).energy(HessianMetric(potential), nodes=12)
     torch.testing.assert_close(by_gradient, by_hessian, rtol=1e-8, atol=0)
 
 
