@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,11 +15,11 @@ from hessgeo.free_energies.reweighting_problem import Reweighting
 from hessgeo.grids import Grid
 from hessgeo.learned.exponential import ExponentialNetwork, Natural
 from hessgeo.numerics.factor import cholesky
+from hessgeo.numerics.newton import minimise
 
 ROWS = 2048  # states at once, which share one draw of the nodes
 # Prior on the third derivatives of A: those of a free energy of a nat a site over the box, rounded.
 SMOOTHNESS = 1.0
-_HALVINGS = 20
 _FIRST, _START_TOLERANCE, _START_STEPS = (
     4096,
     1.0,
@@ -56,13 +57,6 @@ class CellDraws:
         return position[:, 0] * self.cells.shape[1] + position[:, 1]
 
 
-@dataclass(frozen=True)
-class _State:
-    loss: float
-    gradient: Float[Tensor, "size"]
-    hessian: Float[Tensor, "size size"]
-
-
 def fit_normaliser(
     network: ExponentialNetwork,
     f: Float[Tensor, "n d"],
@@ -92,32 +86,18 @@ def fit_normaliser(
         ``converged``, ``iterations``, ``decrement`` (nats a sample) and ``loss`` (nats a sample, without the prior).
     """
     problem = _Problem(network, f, t, strata, seed)
-    c = problem.start(t)
-    state = problem.state(c)
-    iterations, decrement = 0, np.inf
-    while iterations < max_iterations:
-        step = -torch.cholesky_solve(state.gradient[:, None], _factor(state.hessian))[:, 0]
-        slope = float(state.gradient @ step)
-        decrement = -slope / 2 / len(t)
-        if decrement <= tolerance:
-            break
-        length = 1.0
-        for _ in range(_HALVINGS):
-            trial = c + length * step
-            if problem.loss(trial) <= state.loss + 1e-4 * length * slope:
-                break
-            length /= 2
-        else:
-            raise ArithmeticError("Newton's method found no decrease in the normaliser")
-        c, iterations = trial, iterations + 1
-        state = problem.state(c)
+    found = minimise(
+        _Point(problem, problem.start(t)), tolerance=tolerance * len(t), max_iterations=max_iterations,
+        what="normaliser of the network", halvings=20,
+    )  # fmt: skip
+    point = found.point
     with torch.no_grad():
-        network.potential.copy_(c.reshape(network.basis.shape))
+        network.potential.copy_(point.c.reshape(network.basis.shape))
     return {
-        "converged": decrement <= tolerance,
-        "iterations": iterations,
-        "decrement": decrement,
-        "loss": (state.loss - problem.penalty(c)) / len(t),
+        "converged": found.converged,
+        "iterations": found.iterations,
+        "decrement": found.decrement / len(t),
+        "loss": (point.loss - problem.penalty(point.c)) / len(t),
     }
 
 
@@ -192,14 +172,14 @@ class _Problem:
             total += float((logits.logsumexp(dim=1) - own).double().sum())
         return total + self.penalty(c)
 
-    def state(self, c: Float[Tensor, "size"]) -> _State:
-        """Loss, gradient and Hessian; the second is that of the splines' covariance under the posterior."""
-        gradient, hessian, total = torch.zeros_like(c), torch.zeros_like(self.prior), 0.0
+    def derivatives(
+        self, c: Float[Tensor, "size"]
+    ) -> tuple[Float[Tensor, "size"], Float[Tensor, "size size"]]:
+        """Gradient and Hessian of the loss; the second is the splines' covariance under the posterior."""
+        gradient, hessian = torch.zeros_like(c), torch.zeros_like(self.prior)
         for block, rows in enumerate(self.blocks):
-            logits, own = self._logits(c, block)
-            log_z = logits.logsumexp(dim=1)
-            total += float((log_z - own).double().sum())
-            q = (logits - log_z[:, None]).exp_()
+            logits, _ = self._logits(c, block)
+            q = (logits - logits.logsumexp(dim=1)[:, None]).exp_()
             mine = q.gather(1, self.cell[rows, None])
             q.scatter_(1, self.cell[rows, None], 0.0)
             spline, at_own = self.nodes[block][1], self.own[rows]
@@ -208,4 +188,24 @@ class _Problem:
             hessian += (
                 (q.sum(dim=0)[:, None] * spline).T @ spline + (mine * at_own).T @ at_own - mean.T @ mean
             )
-        return _State(total + self.penalty(c), gradient + self.prior @ c, hessian + self.prior)
+        return gradient + self.prior @ c, hessian + self.prior
+
+
+@dataclass(frozen=True)
+class _Point:
+    """Coefficients of ``A``; a ``newton.Point``."""
+
+    problem: _Problem
+    c: Float[Tensor, "size"]
+
+    @cached_property
+    def loss(self) -> float:
+        return self.problem.loss(self.c)
+
+    def newton(self) -> tuple[Float[Tensor, "size"], float]:
+        gradient, hessian = self.problem.derivatives(self.c)
+        step = -torch.cholesky_solve(gradient[:, None], _factor(hessian))[:, 0]
+        return step, -float(gradient @ step) / 2
+
+    def moved(self, step: Float[Tensor, "size"], length: float) -> _Point:
+        return _Point(self.problem, self.c + length * step)
