@@ -55,8 +55,8 @@ def tiles(parts: Parts) -> tuple[Any, Any]:
     """The images of a mosaic, and the nodes that they stand for."""
     from hessgeo.figures.mosaic import gather
 
-    known = {"grid": parts.grid, "tiles": _setting(parts, "tiles")}
-    found = gather(parts.found, parts.t, parts.pictures, **known)
+    points: Any = parts.t  # which a figure reads by rows, wherever they are
+    found = gather(parts.found, points, parts.pictures, grid=parts.grid, tiles=_setting(parts, "tiles"))
     return found["images"], found["nodes"]
 
 

@@ -2,6 +2,7 @@
 
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -21,6 +22,7 @@ from hessgeo.pipeline.estimation import distance_posterior
 from hessgeo.pipeline.metric_chain import derive_metric
 from hessgeo.pipeline.phase_chain import describe_phases
 from hessgeo.pipeline.settings import study_defaults
+from hessgeo.study import drawing
 from hessgeo.systems.slices import LatentSlice, load_anchors
 
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
@@ -46,7 +48,7 @@ def study():
 @pytest.fixture(scope="module")
 def saved(study, tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved") / "spots"
-    study.save(folder, figures=True)
+    study.save(folder)
     return folder
 
 
@@ -123,7 +125,14 @@ def test_numpy_and_torch_give_one_map(study):
 
 
 def test_without_an_embedding_the_pixels_are_the_features():
-    found = hg.map(generate, anchors=CORNERS, **SMALL)
+    sizes = []
+
+    def counted(z):
+        sizes.append(len(z))
+        return generate(z)
+
+    found = hg.map(counted, anchors=CORNERS, **SMALL)
+    assert sizes[-3:] == [48, 48, 48]  # in even batches of at most 64
     pixels = found.images.reshape(144, -1) / 127.5 - 1
     assert np.allclose(found.embedding, pixels / np.linalg.norm(pixels, axis=1, keepdims=True), atol=1e-6)
 
@@ -208,10 +217,18 @@ def test_a_saved_study_comes_back(study, saved):
     pair = ((-0.5, 1.5), (1.5, 0.2))
     found, again = (one.geodesic(*pair).length for one in (hg.open(saved, geodesics={"points": 16}), study))
     assert torch.allclose(found, again, rtol=1e-12)
-    assert {path.stem for path in (saved / "figures").glob("*.png")} == {
+
+
+def test_figures_are_those_of_the_workflow_and_saved_where_they_are_asked_for(study, tmp_path, monkeypatch):
+    assert drawing.names(study._parts) == [
         *("mosaic", "free_energy", "first_derivatives", "second_derivatives", "metric", "phases"),
         *("posteriors", "lipschitz", "error_bars"),
-    }
+    ]
+    monkeypatch.setattr(drawing, "names", lambda parts: ["posteriors", "mosaic"])
+    study.save(tmp_path / "spots", figures=True)
+    files = [tmp_path / "spots" / "figures" / f"{name}.png" for name in ("mosaic", "posteriors")]
+    assert sorted((tmp_path / "spots" / "figures").glob("*.png")) == files
+    store.check_results(files, tmp_path)
 
 
 def test_all_that_is_saved_is_vouched_for(saved):
@@ -261,6 +278,20 @@ def test_results_that_do_not_note_their_samples_are_read_where_there_is_one_stor
     assert (hg.open(saved).embedding == found.embedding).all()
     (saved / "free_energy.nc").write_bytes(kept)
     store.vouch([saved / "free_energy.nc"])
+
+
+def test_the_samples_may_be_those_of_another_study(saved, study, tmp_path):
+    shutil.copytree(saved, tmp_path / "first")
+    shutil.copytree(
+        saved, tmp_path / "other", ignore=shutil.ignore_patterns("samples", "manifest", ".vouchers")
+    )
+    dataset = study.free_energy.to_xarray()
+    noted = {"samples": f"../first/samples/{next((saved / 'samples').glob('*.zarr')).name}"}
+    noted["embedding"] = hg.open(saved).free_energy.to_xarray().attrs["embedding"]
+    store.write_dataset(tmp_path / "other" / "free_energy.nc", dataset.assign_attrs(noted))
+    found = hg.open(tmp_path / "other")
+    assert (found.embedding == study.embedding).all()
+    assert (np.asarray(found.images) == study.images).all()
 
 
 # Paths.
