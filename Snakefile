@@ -77,6 +77,7 @@ localrules:
     create_samples,
     create_embedding,
     create_states,
+    import_points,
     collect_numbers,
     verify,
     plan,

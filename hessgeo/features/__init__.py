@@ -31,6 +31,7 @@ EMBEDDINGS = {
     "timm": "hessgeo.features.timm:TimmCheckpoint",
     "network": "hessgeo.features.network_file:NetworkFileCheckpoint",
     "pixels": "hessgeo.features.pixels:PixelCheckpoint",
+    "file": "hessgeo.features.file:FeatureFile",
 }
 
 

@@ -65,7 +65,7 @@ class Block:
 
 
 def blocks_of(layout: Layout, owners: Iterable[StudyLayout]) -> list[Block]:
-    """The blocks of all studies with samples of their own: one by a wildcard, then those of several shards."""
+    """The blocks of some studies with samples of their own: one by a wildcard, then those of several shards."""
     single, several = [], []
     for study in owners:
         step, count = study.shards_per_job, study.shard_count("image")

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 from hessgeo.pipeline.digest import digest
 
 CACHE = Path(".snakemake", "hessgeo")  # in the working directory, where Snakemake keeps its records too
+IMAGES = "images"  # the name of a source that may be a folder
 LEAST_KEPT = 1 << 20  # bytes of a file whose digest is kept; a smaller one is read again as fast
 # A file that changes twice within a tick of the clock has one time for two contents: none so young is remembered.
 SETTLED = 2_000_000_000  # nanoseconds
@@ -38,9 +39,27 @@ def content(path: str | Path) -> str:
     return remembered(path, "sha256", read, least=LEAST_KEPT)
 
 
+def source_content(path: str) -> str:
+    """The same of whatever images are read from, see ``image_files``: a file, a folder, or the files of a pattern.
+
+    Raises:
+        ValueError: as ``image_files``.
+    """
+    from hessgeo.systems.own.images import image_files
+
+    files = image_files(path)
+    if files == (path,):
+        return content(path)
+
+    def read() -> str:
+        return digest([[os.path.basename(file), content(file)] for file in files], characters=64)
+
+    return remembered_of(path, files, "sha256", read)
+
+
 def contents(files: Mapping[str, str]) -> dict[str, str]:
     """``content`` of each of some named files."""
-    return {name: content(path) for name, path in files.items()}
+    return {name: source_content(path) if name == IMAGES else content(path) for name, path in files.items()}
 
 
 def remembered(path: str | Path, what: str, make: Callable[[], Any], *, least: int = 0) -> Any:
@@ -74,6 +93,31 @@ def remembered(path: str | Path, what: str, make: Callable[[], Any], *, least: i
             _keep(record, stamp, value)
     if _is_settled(stamp):
         _memory[what, place] = (stamp, value)
+    return value
+
+
+def remembered_of(path: str, files: Sequence[str], what: str, make: Callable[[], Any]) -> Any:
+    """``remembered``, of several files that belong together: those of a folder, say.
+
+    Args:
+        path: what holds them, or names them.
+        files: the files; without one, with another, or with one that has changed, all is found anew.
+        what: as for ``remembered``.
+        make: the same.
+
+    Raises:
+        OSError: if a file is missing.
+        ValueError: if one changes while ``make`` works.
+    """
+    stamps = [_stamp(file) for file in files]
+    stamp, record = [digest([list(files), stamps], characters=64)], _record([what, os.path.abspath(path)])
+    value = _recall(record, stamp)
+    if value is None:
+        value = make()
+        if [_stamp(file) for file in files] != stamps:
+            raise ValueError(f"{path} changed while it was read")
+        if all(map(_is_settled, stamps)):
+            _keep(record, stamp, value)
     return value
 
 

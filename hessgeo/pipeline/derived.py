@@ -54,7 +54,7 @@ def image_shape(system: Mapping[str, Any], models: Mapping[str, Any]) -> tuple[i
     Raises:
         ValueError: as ``describe``.
     """
-    if system["kind"] == "generator":
+    if system["kind"] in ("generator", "samples"):
         return (*system["size"], system["channels"])
     if system["checkpoint"] in models:
         channels, height, width = DIGIT_LATENT_SHAPE

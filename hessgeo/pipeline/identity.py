@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hessgeo.pipeline.content import contents
+from hessgeo.pipeline.content import IMAGES, contents
 from hessgeo.pipeline.derived import anchor_sources, axis_names, checkpoint_of, conditions, image_shape
 from hessgeo.systems.slices import is_image
 
@@ -15,14 +15,17 @@ from hessgeo.systems.slices import is_image
 IDLE_OF_SYSTEM = ("checkpoint", "config", "batch_size", "decode_batch_size", "compile")
 IDLE_OF_KIND = {
     # The checkpoint decides these, by the size given.
-    "diffusion": ("size", "latent", "channels", "output_range", "inputs", "output", "layout"),
+    "diffusion": (
+        "size", "latent", "channels", "output_range", "inputs", "output", "layout", "images", "parameters",
+    ),
     "generator": (
         "steps", "eta", "eta_rule", "scheduler", "prompt", "negative_prompt", "guidance", "clip_skip", "lora", "dtype",
+        "images", "parameters",
     ),
 }  # fmt: skip
 # What is left out as long as it says nothing: it came when there were stores that are called by the rest.
 NEUTRAL: Mapping[str, Any] = {"inputs": {}, "output": None, "layout": None}
-IDLE_OF_EMBEDDING = ("checkpoint", "batch_size")
+IDLE_OF_EMBEDDING = ("checkpoint", "batch_size", "file")
 # Settings that a slice had not in earlier stores, which their names do not tell of.
 PLAIN_SLICE: Mapping[str, Any] = {"axes": ["latent", "latent"], "interpolation": "linear"}
 AXES_OF_FILES = ("lora",)
@@ -35,6 +38,8 @@ def system_files(system: Mapping[str, Any]) -> dict[str, str]:
     Raises:
         ValueError: as ``checkpoint_of``.
     """
+    if system["kind"] == "samples":
+        return {key: system[key] for key in (IMAGES, "parameters")}
     if system["kind"] == "generator":
         from hessgeo.weights.networks import read_network
 
@@ -88,6 +93,9 @@ def system_identity(system: Mapping[str, Any], training: Mapping[str, Any] | Non
         system: the settings ``system`` of a study.
         training: how its model is trained, of an embedded one; None for a model in local files.
     """
+    if system["kind"] == "samples":
+        stated = {} if system["output_range"] is None else {"output_range": system["output_range"]}
+        return {"kind": "samples", **stated, "files": contents(system_files(system))}
     idle = (*IDLE_OF_SYSTEM, *IDLE_OF_KIND[system["kind"]])
     counted = {
         key: value
@@ -110,6 +118,8 @@ def embedding_identity(embedding: Mapping[str, Any], training: Mapping[str, Any]
     """What the embedding of an image depends on, see ``system_identity``; of pixels on nothing but the image."""
     if embedding["kind"] == "pixels":
         return {"kind": "pixels"}
+    if embedding["kind"] == "file":
+        return {"kind": "file", "files": contents(embedding_files(embedding))}
     counted = {key: value for key, value in embedding.items() if key not in IDLE_OF_EMBEDDING}
     said = {key: value for key, value in counted.pop("input").items() if value is not None}
     output = counted.pop("output")

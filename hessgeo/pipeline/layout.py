@@ -121,10 +121,27 @@ class Layout:
         return [study for study in self.studies if study.has_paths]
 
     @cached_property
-    def blocks(self) -> list[Block]:
-        """The shards that jobs make, of every store."""
-        owners = dict.fromkeys(study.owner for study in self._of.values())
-        return blocks_of(self, map(self.of, owners))
+    def _owners(self) -> list[StudyLayout]:
+        """The studies whose samples are used."""
+        return [self.of(name) for name in dict.fromkeys(study.owner for study in self._of.values())]
+
+    @cached_property
+    def blocks(self) -> dict[str, list[Block]]:
+        """The shards that jobs make, by the rule that makes them: of drawn samples, of imported ones, of embeddings."""
+        drawn = [study for study in self._owners if not study.is_own]
+        imported = [study for study in self._owners if study.is_own]
+        made = {"generate_samples": drawn, "import_samples": imported, "embed_samples": self._owners}
+        return {rule: blocks_of(self, studies) for rule, studies in made.items()}
+
+    @property
+    def drawn(self) -> str:
+        """Pattern of the names of studies whose samples a system draws."""
+        return "|".join(study.name for study in self._owners if not study.is_own) or "none"
+
+    @property
+    def imported(self) -> str:
+        """Pattern of the names of studies whose samples are there already."""
+        return "|".join(study.name for study in self._owners if study.is_own) or "none"
 
     @cached_property
     def solvable(self) -> SolvableLayout:

@@ -290,6 +290,8 @@ def plan_study(
         sampled=_count_there(entry.sidecars("image")),
         embedded=_count_there(entry.sidecars("embedding")),
     )
+    if entry.is_own or study["embedding"]["kind"] == "file":
+        return replace(plan, note="images or features are there already, no model is probed")
     if untrained := _untrained(entry):
         return replace(plan, note=f"to be trained first: {', '.join(untrained)}")
     embedding = load_embedding(entry, device)

@@ -49,8 +49,8 @@ def complete_rules(workflow: Any, layout: Layout) -> None:
             rule.benchmark = layout.path("benchmarks", f"{place}.tsv")
         if "code" not in dict(rule.params.items()):
             rule.set_params(code=layout.code(rule.script))
-    for block in layout.blocks[1:]:
-        for name in ("generate_samples", "embed_samples"):
+    for name, blocks in layout.blocks.items():
+        for block in blocks[1:]:
             _follow(workflow.get_rule(f"{name}{block.suffix}"), workflow.get_rule(name))
 
 

@@ -10,7 +10,7 @@ from hessgeo.pipeline.checks.geodesics import path_errors
 from hessgeo.pipeline.checks.sampling import resolution_errors, sampling_errors, slice_errors
 from hessgeo.pipeline.checks.system import system_errors
 from hessgeo.pipeline.derived import merged
-from hessgeo.pipeline.schema import fill_defaults, refusal, rules
+from hessgeo.pipeline.schema import defaults, fill_defaults, refusal, rules
 
 _UNSET = object()
 
@@ -40,9 +40,28 @@ class StudyCheck:
         self.config = config
         self.general: dict[str, str] = {}
         for part, key in (("system", "checkpoint"), ("embedding", "clip")):
+            if self.settings[part]["kind"] in ("samples", "file"):
+                continue
             if self.settings[part]["checkpoint"] is None:
                 self.settings[part] = {**self.settings[part], "checkpoint": config[key]}
                 self.general[f"{part}.checkpoint"] = key
+
+        self.fault: tuple[str, str] | None = None
+        if self.settings["embedding"]["kind"] == "file":
+            file = self.settings["embedding"]["file"]
+            self.settings["embedding"] = {**self.settings["embedding"], "checkpoint": file}
+        if self.settings["system"]["kind"] == "samples":
+            # Imported here: other studies need no reader of images.
+            from hessgeo.pipeline.own import complete
+
+            self.settings, self.fault = complete(self)
+
+    def states(self, key: str) -> bool:
+        """Whether a key is set to anything but its default, or by the study itself."""
+        default, value = defaults("study"), self.settings
+        for part in key.split("."):
+            default, value = default[part], value[part]
+        return self.sets(key) or value != default
 
     @property
     def variants(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -71,6 +90,11 @@ class StudyCheck:
         """One line for each entry that does not fit the others, or the files that it names."""
         if self.owner is not None:
             yield from self._owner_errors()
+        if self.fault is not None:
+            key, allowed = self.fault
+            part, name = key.split(".")
+            yield self.line(key, self.settings[part][name], allowed)
+            return
         for check in CHECKS:
             yield from check(self)
 

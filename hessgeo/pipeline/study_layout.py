@@ -44,8 +44,9 @@ class StudyLayout(StudyModels):
 
     @property
     def has_paths(self) -> bool:
-        """Whether every node has a sample, as the metrics of features need."""
-        return self._study["sampling"]["design"] == "grid"
+        """Whether every node has a sample, as the metrics of features need, and paths can be drawn and embedded."""
+        is_there = self.is_own or self._study["embedding"]["kind"] == "file"
+        return self._study["sampling"]["design"] == "grid" and not is_there
 
     @property
     def uses_network(self) -> bool:
@@ -108,7 +109,7 @@ class StudyLayout(StudyModels):
 
     def shard_count(self, array: str) -> int:
         """Number of shards of an array; the points are one shard."""
-        return 1 if array == "t" else self.count // self._study["sampling"]["shard"]
+        return 1 if array == "t" else -(-self.count // self._study["sampling"]["shard"])
 
     def shards(self, array: str) -> list[str]:
         """The files of an array, one a shard; those of the embedding by that word."""
@@ -132,8 +133,8 @@ class StudyLayout(StudyModels):
 
     @property
     def anchor_outputs(self) -> list[str]:
-        """The anchors, and what was made of them."""
-        return [self.anchor_file(name) for name in ANCHOR_FILES]
+        """The anchors, and what was made of them; samples of one's own have none."""
+        return [self.anchor_file(name) for name in ANCHOR_FILES if not self.is_own]
 
     @property
     def network_files(self) -> list[str]:
@@ -151,7 +152,8 @@ class StudyLayout(StudyModels):
         steps = ["samples"] if self.system_model.trained else []
         steps += ["posterior", "free_energy", "metric", "phases"]
         steps += ["resolution_scan"] if self.is_scanned else []
-        return [self.anchor_file("numbers"), *(self.path("numbers", f"{step}.json") for step in steps)]
+        anchors = [] if self.is_own else [self.anchor_file("numbers")]
+        return [*anchors, *(self.path("numbers", f"{step}.json") for step in steps)]
 
     # Targets.
 

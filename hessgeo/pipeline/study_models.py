@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from math import prod
 from operator import getitem
@@ -29,6 +29,7 @@ from hessgeo.pipeline.settings import Settings
 from hessgeo.systems.batches import SAMPLED_AT_ONCE
 
 GEODESICS_MEMORY_MB = 6_000  # of the curves that are solved at once
+IMPORT_MEMORY_MB = 1_000  # of a job beside the images that it imports
 BASE_MEMORY_MB = 4_000  # of a job beside the weights it loads
 
 # What latents are made of anchors by.
@@ -157,6 +158,9 @@ class StudyModels:
     def sampling(self) -> dict[str, Any]:
         """Everything that a sample depends on; a digest of it is part of the store's name."""
         study = self._study
+        if self.is_own:
+            system = system_identity(study["system"], None)
+            return canonical({"system": system, "sampling": {"design": study["sampling"]["design"]}})
         identity = {
             "seed": study["seed"],
             "system": system_identity(study["system"], self._training("system", "diffusion")),
@@ -173,6 +177,22 @@ class StudyModels:
         return Source(self._study["system"], model.path, model.named, planned, digest(self.sampling))
 
     @property
+    def is_own(self) -> bool:
+        """Whether the samples are one's own, which no model makes."""
+        return self._study["system"]["kind"] == "samples"
+
+    @property
+    def own(self) -> Source:
+        """The samples of one's own, with the box of the study, for a job that reads them."""
+        extent = self._study["slice"]["extent"]
+        return replace(self.system, settings={**self._study["system"], "extent": extent}, path=None)
+
+    @property
+    def import_memory_mb(self) -> int:
+        """Memory of the job that imports a shard of them: all its images, twice, and the floats that they come from."""
+        return IMPORT_MEMORY_MB + self._study["sampling"]["shard"] * prod(self.image_shape) * 10 // 10**6
+
+    @property
     def system_memory_mb(self) -> int:
         """Memory of a job that loads the system: its files pass through it on their way to a device."""
         return BASE_MEMORY_MB + self.system_model.size_mb
@@ -187,7 +207,7 @@ class StudyModels:
     @property
     def inverts_images(self) -> bool:
         """Whether an anchor is an image."""
-        return inverts_images(self._study["slice"])
+        return inverts_images(self._study["slice"]) and not self.is_own
 
     @property
     def awaited_inverter(self) -> list[str]:
@@ -225,7 +245,8 @@ class StudyModels:
     def embedder(self) -> Source:
         """The model, for a job that reads it."""
         model, planned = self.embedding_model, self.embedding.get("files")
-        return Source(self._study["embedding"], model.path, model.named, planned, digest(self.embedding))
+        settings = {**self._study["embedding"], "own": self.own.settings if self.is_own else None}
+        return Source(settings, model.path, model.named, planned, digest(self.embedding))
 
     @property
     def embedding_memory_mb(self) -> int:

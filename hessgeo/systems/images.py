@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,9 @@ MODES = {1: "L", 3: "RGB"}
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")  # of PIL, which for others may start a program
 # Modes of PIL; others would be clipped, not scaled.
 EIGHT_BITS = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "YCbCr", "CMYK")
+
+GREY = ("1", "L", "LA", "La")  # of these, those without colour
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)  # the note of a camera, and its values for a picture that lies
 
 
 def eight_bits(image: Float[np.ndarray, "*shape"], low: float, high: float) -> UInt8[np.ndarray, "*shape"]:
@@ -43,22 +48,49 @@ def load_image(
         ValueError: one line, if the file is missing, no image, of another size, of more than eight bits a channel or
             several frames. The size is refused before any pixel is read.
     """
-    path, (height, width, channels) = Path(path), image_shape
-    with open_file(path, f"an image of {width} x {height} pixels") as file, warnings.catch_warnings():
+    height, width, channels = image_shape
+    with _opened(path, f"{width} x {height} pixels") as image:
+        if fault := _header_fault(image, (width, height)):
+            raise _UnfitError(fault)
+        upright = ImageOps.exif_transpose(_on_white(image))
+        if upright.size != (width, height):
+            raise _UnfitError(_size_fault(upright, (width, height)))
+        pixels = np.asarray(upright.convert(MODES[channels]), dtype=np.uint8)
+    return pixels.reshape(height, width, channels)
+
+
+def header_shape(path: str | Path) -> tuple[int, int, int]:
+    """Height, width and channels of an image as ``load_image`` reads it upright; one channel if it has no colour.
+
+    Raises:
+        ValueError: one line, if the file is missing, no image, of more than eight bits a channel or several frames.
+    """
+    with _opened(path, "a size of its own") as image:
+        if fault := _header_fault(image, image.size):
+            raise _UnfitError(fault)
+        turned = image.getexif().get(ORIENTATION, 1) in SIDEWAYS
+        width, height = image.size[::-1] if turned else image.size
+        return height, width, 1 if image.mode in GREY else 3
+
+
+@contextmanager
+def _opened(path: str | Path, size: str) -> Iterator[Image.Image]:
+    """An image in a file, whose faults end in one line.
+
+    Args:
+        path: the file.
+        size: that it must have.
+    """
+    with open_file(path, f"an image of {size}") as file, warnings.catch_warnings():
         # Of what is large, or of damage that the decoder works around; both are judged here.
         warnings.simplefilter("ignore")
         try:
             with Image.open(file, formats=FORMATS) as image:
-                if fault := _header_fault(image, (width, height)):
-                    raise _UnfitError(fault)
-                upright = ImageOps.exif_transpose(_on_white(image))
-                if upright.size != (width, height):
-                    raise _UnfitError(_size_fault(upright, (width, height)))
-                pixels = np.asarray(upright.convert(MODES[channels]), dtype=np.uint8)
+                yield image
         except _UnfitError as error:
             raise ValueError(f"image {path} {error}") from None
         except Image.DecompressionBombError:
-            raise ValueError(f"image {path} is far larger than {width} x {height} pixels") from None
+            raise ValueError(f"image {path} is far larger than {size}") from None
         except UnidentifiedImageError:
             raise ValueError(
                 f"image {path} cannot be read (it is no PNG, JPEG, WebP, BMP or TIFF, or damaged)"
@@ -67,7 +99,6 @@ def load_image(
         except (OSError, ValueError, SyntaxError, LookupError, TypeError, ArithmeticError, EOFError, MemoryError,
                 ImageCms.PyCMSError) as error:  # fmt: skip
             raise ValueError(f"image {path} cannot be read ({' '.join(str(error).split())[:200]})") from error
-    return pixels.reshape(height, width, channels)
 
 
 class _UnfitError(Exception):

@@ -37,7 +37,7 @@ def _merge(config, *changes):
 
 def test_every_shard_is_made_once(layout):
     found = layout(CHANGE)
-    single, *several = found.blocks
+    single, *several = found.blocks["generate_samples"]
     assert (single.suffix, single.studies, single.shards) == ("", "third", ("{shard}",))
     assert [list(block.shards) for block in several] == [[0, 1, 2], [3, 4, 5], [6, 7]]
     study = found.of("digits")
@@ -48,7 +48,7 @@ def test_every_shard_is_made_once(layout):
 
 
 def test_one_shard_a_job_is_the_default(layout):
-    (block,) = layout().blocks
+    (block,) = layout().blocks["generate_samples"]
     assert block.studies == "digits"
     assert block.files("image") == ["results/{study}/samples/{store}.zarr/image/c/{shard}/0/0/0"]
 

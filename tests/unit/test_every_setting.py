@@ -68,7 +68,7 @@ SYSTEM = {
 SHARED = ("steps", "lora", "dtype", "batch_size", "decode_batch_size")
 SPARED = ("stable-diffusion-xl", "stable-diffusion-3", "schnell")
 # Their cases have a test of their own, but for compile, which changes rounding alone and takes minutes.
-OTHERS = {"kind", "checkpoint", "config", "size", "compile"}
+OTHERS = {"kind", "checkpoint", "config", "size", "compile", "images", "parameters"}
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def drawn():
 
 def test_the_table_names_every_setting():
     assert {*SYSTEM, *OTHERS} == set(defaults("system"))
-    assert {*EMBEDDING, "kind", "checkpoint", "model"} == set(defaults("embedding"))
+    assert {*EMBEDDING, "kind", "checkpoint", "model", "file"} == set(defaults("embedding"))
 
 
 @pytest.mark.parametrize("family", BASE)

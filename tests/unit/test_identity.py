@@ -93,6 +93,8 @@ OF_GENERATOR = [
     ("output", "0", DIFFERENT),
     ("layout", "nchw", DIFFERENT),
     ("batch_size", 7, SAME),
+    ("images", None, None),  # of samples of one's own, tried in test_own_samples.py
+    ("parameters", None, None),
 ]
 OF_SLICE = [
     ("anchors", 5, DIFFERENT),
@@ -127,6 +129,7 @@ OF_EMBEDDING = [
     ("checkpoint", "copy.safetensors", SAME),
     ("checkpoint", "other.safetensors", DIFFERENT),
     ("model", None, None),
+    ("file", None, None),  # of features of one's own, tried in test_own_samples.py
     ("size", 4, DIFFERENT),
     ("input", None, None),  # of the kind network, tried below
     ("output", None, None),

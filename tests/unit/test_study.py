@@ -355,6 +355,9 @@ def test_every_study_file_is_allowed(config, repository, small_checkpoint, tmp_p
     monkeypatch.chdir(tmp_path)
     files = sorted((repository / "workflow" / "studies").glob("*.yaml"))
     assert len(files) >= 7
+    np.save("images.npy", np.zeros((64, 8, 8), np.uint8))
+    points = np.random.default_rng(0).random((64, 2))
+    np.savetxt("points.csv", points, delimiter=",", header="a,b", comments="")
     for file in files:
         builder = {"flux": "small_flux", "sdxl": "small_stable_diffusion_xl"}.get(
             file.stem, "small_stable_diffusion"
@@ -364,6 +367,8 @@ def test_every_study_file_is_allowed(config, repository, small_checkpoint, tmp_p
         here = {"defaults": {"system": {"size": None}}}
         if change.get("defaults", {}).get("system", {}).get("checkpoint", "embedded") is None:
             here["checkpoint"] = str(small_checkpoint(builder))
+        if file.stem == "own-samples":
+            here["studies"] = {"own": {"system": {"images": "images.npy"}}}
         pixels = {"defaults": {"embedding": {"kind": "pixels", "model": None}}}
         settings = read_settings(merge(config, change, here, pixels))
 

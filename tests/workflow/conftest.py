@@ -51,11 +51,21 @@ class Workflow:
         return result
 
     @property
+    def layout(self):
+        """Paths of all studies, relative to the working directory."""
+        config = yaml.safe_load((self.repository / "config.yaml").read_text())
+        return Layout(read_settings(merged(config, self.overrides)), self.repository)
+
+    @property
     def study(self):
         """Paths of the (first) study, relative to the working directory."""
-        config = yaml.safe_load((self.repository / "config.yaml").read_text())
-        settings = read_settings(merged(config, self.overrides))
-        return Layout(settings, self.repository).studies[0]
+        return self.layout.studies[0]
+
+    @contextlib.contextmanager
+    def placed(self):
+        """Paths of all studies whose settings name files, within the working directory."""
+        with contextlib.chdir(self.directory):
+            yield self.layout
 
     def in_folder(self):
         """The same where its settings name files, relative to the working directory."""

@@ -1,9 +1,11 @@
-"""Generate the samples of a study and embed them, one shard a job."""
+"""Generate the samples of a study, or import those that are there, and embed them, one shard a job."""
 
 
 rule create_samples:
     output:
         **layout.any_study.samples.created("image"),
+    wildcard_constraints:
+        study=layout.drawn,
     resources:
         mem_mb=1_000,
         runtime="10m",
@@ -19,6 +21,51 @@ rule create_samples:
         "Create the sample store of {wildcards.study} and its parameter points"
     script:
         "../scripts/create_samples.py"
+
+
+rule import_points:
+    output:
+        **layout.any_study.samples.created("image"),
+    wildcard_constraints:
+        study=layout.imported,
+    resources:
+        mem_mb=1_000,
+        runtime="10m",
+    params:
+        own=of_study("own"),
+        shard=setting("sampling", "shard"),
+        sampling=of_study("sampling"),
+    message:
+        "Create the sample store of {wildcards.study} for images that are there, with their points"
+    script:
+        "../scripts/import_points.py"
+
+
+for block in layout.blocks["import_samples"]:
+
+    rule:
+        name:
+            f"import_samples{block.suffix}"
+        input:
+            group=block.folder.samples.metadata(),
+            metadata=block.folder.samples.metadata("image"),
+            points=block.folder.samples.shard("t", 0),
+            points_sidecar=block.folder.samples.sidecar("t", 0),
+        output:
+            shards=block.files("image"),
+            sidecars=block.sidecars("image"),
+        wildcard_constraints:
+            study=block.studies,
+        resources:
+            mem_mb=block.of("import_memory_mb"),
+        params:
+            own=block.of("own"),
+            sampling=block.of("sampling"),
+            store=block.of("samples"),
+        message:
+            f"Import {block.words}"
+        script:
+            "../scripts/import_samples.py"
 
 
 rule create_anchors:
@@ -41,7 +88,7 @@ rule create_anchors:
 
 
 # One shard a job by a wildcard, or several of a study that asks for them, see ``Block``.
-for block in layout.blocks:
+for block in layout.blocks["generate_samples"]:
 
     rule:
         name:
@@ -116,7 +163,7 @@ rule create_embedding:
         "../scripts/create_embedding.py"
 
 
-for block in layout.blocks:
+for block in layout.blocks["embed_samples"]:
 
     rule:
         name:

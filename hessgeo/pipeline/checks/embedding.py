@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from hessgeo.pipeline.derived import DIGIT_LATENT_SHAPE, image_shape, sample_count
 from hessgeo.pipeline.schema import shown
 
 if TYPE_CHECKING:
     from hessgeo.pipeline.study import StudyCheck
+
+# What the embedded CLIPs know: the digits that the embedded models make.
+DIGIT_SHAPE = (*DIGIT_LATENT_SHAPE[1:], DIGIT_LATENT_SHAPE[0])
 
 
 def embedding_errors(check: StudyCheck) -> Iterator[str]:
@@ -16,6 +20,11 @@ def embedding_errors(check: StudyCheck) -> Iterator[str]:
     from hessgeo.features import embedding_of
 
     embedding, system = check.settings["embedding"], check.settings["system"]
+    if embedding["kind"] == "file":
+        yield from _file_errors(check, embedding)
+        return
+    if embedding["file"] is not None:
+        yield check.line("embedding.file", embedding["file"], f"null for the kind {embedding['kind']}")
     if embedding["kind"] != "network":
         for key, value in {"output": embedding["output"], **_said(embedding)}.items():
             if value is not None:
@@ -36,7 +45,8 @@ def embedding_errors(check: StudyCheck) -> Iterator[str]:
                 )
         return
     if embedding["kind"] == "open_clip" and embedding["checkpoint"] in check.models:
-        if system["kind"] != "diffusion" or system["checkpoint"] not in check.models:
+        knows = system["kind"] == "diffusion" and system["checkpoint"] in check.models
+        if not knows and (system["kind"] != "samples" or image_shape(system, check.models) != DIGIT_SHAPE):
             allowed = (
                 "the files of a model, or null beside --config clip=FILE: an embedded CLIP knows digits alone"
             )
@@ -57,3 +67,25 @@ def embedding_errors(check: StudyCheck) -> Iterator[str]:
 def _said(embedding: Mapping[str, Any]) -> dict[str, Any]:
     """What the settings say of a network's input."""
     return {f"input.{key}": value for key, value in embedding["input"].items()}
+
+
+def _file_errors(check: StudyCheck, embedding: Mapping[str, Any]) -> Iterator[str]:
+    """A line if the features cannot be read, or are not one for each point, and for what they have no use for."""
+    from hessgeo.features.file import ALLOWED, FeatureFile
+
+    for key in embedding:
+        if key not in ("kind", "file") and check.sets(f"embedding.{key}"):
+            value = check.override["embedding"][key]
+            yield check.line(f"embedding.{key}", value, "nothing for the kind file, whose features are there")
+    if embedding["file"] is None:
+        yield check.line("embedding.file", None, f"{ALLOWED}, for the kind file")
+        return
+    count = sample_count(check.settings["sampling"])
+    try:
+        rows, _ = FeatureFile(embedding["file"]).shape
+        if count is not None and rows != count:
+            raise ValueError(
+                f"{embedding['file']} has {rows} rows, must have one for each of the {count} points"
+            )
+    except ValueError as error:
+        yield check.line("embedding.file", embedding["file"], f"{ALLOWED} ({error})")

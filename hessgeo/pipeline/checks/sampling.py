@@ -41,13 +41,14 @@ def sampling_errors(check: StudyCheck) -> Iterator[str]:
     """A line for each setting of the points that does not fit their number."""
     sampling = check.settings["sampling"]
     design, count, shard = sampling["design"], sampling["count"], sampling["shard"]
+    own = check.settings["system"]["kind"] == "samples"
     if design == "grid" and count is not None:
         yield check.line("sampling.count", count, "null for the design grid, whose points are its nodes")
     if design != "grid" and count is None:
         yield check.line("sampling.count", None, f"a whole number >= 64 for the design {design}")
         return
     points = sample_count(sampling)
-    if points % shard:
+    if points % shard and not own:  # the last shard of which holds what is left
         yield check.line("sampling.shard", shard, f"a divisor of the number of points, {points}")
     elif points // shard > MOST_SHARDS:
         allowed = f"at most {MOST_SHARDS:,} shards, jobs each of them; these are {points // shard:,}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hessgeo.pipeline.checks.anchors import anchor_errors
 from hessgeo.pipeline.checks.axes import axis_errors
+from hessgeo.pipeline.checks.own import own_errors
 from hessgeo.pipeline.checks.sampler import sampler_errors
 from hessgeo.pipeline.derived import checkpoint_of
 from hessgeo.pipeline.schema import shown
@@ -39,6 +40,12 @@ IDLE_KEYS: Mapping[str, str] = {
 def system_errors(check: StudyCheck) -> Iterator[str]:
     """A line for each setting of the model, or else of the anchors, that cannot be."""
     system = check.settings["system"]
+    if system["kind"] == "samples":
+        yield from own_errors(check)
+        return
+    for key in ("images", "parameters"):
+        if system[key] is not None:
+            yield check.line(f"system.{key}", system[key], f"null for the kind {system['kind']}")
     if missing := check.missing("system", "checkpoint", "a pipeline folder or a .safetensors file"):
         yield from missing
         return
