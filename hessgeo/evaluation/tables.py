@@ -165,6 +165,17 @@ class Case:
         return parameter_names(self.system)
 
     @property
+    def family(self) -> SolvableSystem:
+        """The system as an exponential family.
+
+        Raises:
+            ValueError: if it is none.
+        """
+        if not isinstance(self.system, SolvableSystem):
+            raise ValueError(f"{self.title} is an exponential family in no two parameters")
+        return self.system
+
+    @property
     def exact(self) -> Truth:
         """Its exact fields.
 

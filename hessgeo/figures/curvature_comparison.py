@@ -49,7 +49,7 @@ def gather(cases: Sequence[Case]) -> dict[str, Any]:
     for case in cases:
         (record,), exact = case.records, case.exact
         fitted = record.fields["curvature"].to_numpy().ravel()
-        known = exact_curvature(case.system, exact.flat("natural"))
+        known = exact_curvature(case.family, exact.flat("natural"))
         systems.append(
             Curvature(case.title, exact.grid, case.names, fitted * exact.sites, known * exact.sites)
         )

@@ -24,10 +24,11 @@ def gather(
     numbers: Mapping[str, Sequence],
     *,
     anchor_sources: Sequence[Any],
-    image_shape: Sequence[int],
+    image_shape: tuple[int, int, int],
 ) -> dict[str, Any]:
     """The images among the sources of the anchors, at the size that the study has."""
-    images = [load_image(source, tuple(image_shape)) for source in anchor_sources if is_image(source)]
+    height, width, channels = image_shape  # a list, where it comes from a file
+    images = [load_image(source, (height, width, channels)) for source in anchor_sources if is_image(source)]
     return {"images": np.stack(images), "reconstructions": reconstructions, "numbers": numbers}
 
 

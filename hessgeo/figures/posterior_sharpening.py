@@ -26,7 +26,7 @@ def gather(cases: Sequence[Case], *, draws: int) -> dict[str, Any]:
     (case,) = cases
     grid = Grid(case.grid.extent, SHAPE)
     point = np.mean(grid.extent, axis=1)
-    found = sharpening(case.system, grid, point, COUNTS, draws=draws)
+    found = sharpening(case.family, grid, point, COUNTS, draws=draws)
     return {"found": found, "grid": grid, "names": case.names}
 
 

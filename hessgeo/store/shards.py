@@ -130,8 +130,9 @@ class StoredArray:
 
     def __getitem__(self, rows: slice | Int[np.ndarray, "m"]) -> Shaped[np.ndarray, "m *item"]:
         """Some rows, as ``read_array`` and ``read_rows`` read them."""
-        read = read_array if isinstance(rows, slice) else read_rows
-        return read(self.store, self.name, rows)
+        if isinstance(rows, slice):
+            return read_array(self.store, self.name, rows)
+        return read_rows(self.store, self.name, rows)
 
     @property
     def count(self) -> int:
