@@ -16,7 +16,7 @@ PYTHON_CODE := setup.py hessgeo workflow/scripts benchmarks examples tests
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help figures report table1 table2 plan test unit lint fmt tiny generative verify bench clean
+.PHONY: help figures report table1 table2 plan test unit shapes lint fmt tiny generative verify bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -44,6 +44,11 @@ test: $(VENV)/.installed ## run all tests
 
 unit: $(VENV)/.installed ## run the tests that train nothing and run no workflow
 	$(PYTEST) -m 'not slow'
+
+# Those whose callers keep to all annotations as yet.
+CHECKED := $(patsubst %,tests/unit/test_%.py,grids metrics posteriors resolution segment lipschitz u2net path_scores)
+shapes: $(VENV)/.installed ## run tests with every annotation checked as they run, shapes included
+	$(PYTEST) -m 'not slow' --jaxtyping-packages=hessgeo,typechecker.check $(CHECKED)
 
 lint: $(VENV)/.installed ## check style, types and the workflow
 	ruff check $(PYTHON_CODE)

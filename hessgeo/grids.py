@@ -12,11 +12,12 @@ from scipy.sparse import csr_matrix
 if TYPE_CHECKING:
     from torch import Tensor
 
+    Coordinates = TypeVar("Coordinates", np.ndarray, Tensor)
+else:
+    Coordinates = TypeVar("Coordinates")  # torch is not imported for a name
+
 Extent = tuple[tuple[float, float], tuple[float, float]]
 Design = Literal["grid", "uniform", "sobol"]
-
-
-Coordinates = TypeVar("Coordinates", "np.ndarray", "Tensor")
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,10 @@
 """What tests share: the repository, and its configuration as read from disk."""
 
+import inspect
 import os
 from pathlib import Path
 
+import jaxtyping
 import pytest
 import yaml
 from filelock import FileLock
@@ -15,6 +17,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault(variable, "1")
 
 REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def refusals_of_our_own(request):
+    """A test of what is refused passes what annotations forbid: its errors are to be those that users see."""
+    if not request.config.getoption("--jaxtyping-packages"):
+        yield
+        return
+    jaxtyping.config.update("jaxtyping_disable", "pytest.raises(" in inspect.getsource(request.function))
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

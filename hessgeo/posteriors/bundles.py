@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from hessgeo.grids import Grid
 _BLOCK_BYTES = 2**26  # of the images that are resized at once, as float32
 
 
+@runtime_checkable
 class Images(Protocol):
     """What images are read from: an array of NumPy, Dask or Zarr, read a slice of rows at a time."""
 

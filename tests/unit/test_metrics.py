@@ -47,7 +47,7 @@ def test_eigenvalues_match_lapack_and_definiteness():
     g = g + np.swapaxes(g, -1, -2)
     np.testing.assert_allclose(eigenvalues(g), np.linalg.eigvalsh(g), atol=1e-12)
     np.testing.assert_array_equal(positive_definite(g), np.linalg.eigvalsh(g)[:, 0] > 0)
-    assert not positive_definite(np.full((2, 2), np.nan))
+    assert not positive_definite(np.full((1, 2, 2), np.nan)).any()
 
 
 def test_embedding_metric_of_a_known_map():
@@ -67,8 +67,8 @@ def test_posterior_metric_tends_to_the_hessian():
     for resolution in (20.0, 80.0):
         posterior, _ = exact_posterior(truth, Grid(((-1, 1), (-1, 1)), (41, 41)), resolution=resolution)
         centre = len(posterior.t) // 2
-        g = posterior_metric(posterior)[centre]
-        errors.append(float(relative_difference(g, truth.hessian(torch.zeros(1, 2))[0].numpy())))
+        g = posterior_metric(posterior)[centre : centre + 1]
+        errors.append(float(relative_difference(g, truth.hessian(torch.zeros(1, 2)).numpy())[0]))
     # At N = 20 the box still cuts the posterior off; at 80 its width is a seventh of the box.
     assert errors[1] < errors[0]
     assert errors[1] < 0.02
