@@ -74,7 +74,8 @@ def drawings(layout: Layout) -> Iterator[Drawing]:
     for figure in registry.DENSITY:
         density = layout.generative
         files = {name.partition(".")[0]: density.path(name) for name in figure.reads}
-        path, about = density.path("figures", figure.name), {"arrays": {}, "settings": {}}
+        path = density.path("figures", figure.name)
+        about: dict[str, Any] = {"arrays": {}, "settings": {}}
         yield Drawing(figure, path, "generative geodesics", files, about, "draw_figure.py", "densities")
 
 
