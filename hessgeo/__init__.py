@@ -13,6 +13,7 @@ What stands here is imported when it is first used.
 from __future__ import annotations
 
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -62,4 +63,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    loaded = [name for name, value in globals().items() if name[:2] == "__" or isinstance(value, ModuleType)]
+    return sorted({*loaded, *__all__})

@@ -57,14 +57,16 @@ def sample(
         # One by one: how many fit into memory is not known yet.
         seen = [to_numpy(generate(plane.latents(t[[row]]).astype(np.float32))) for row in looked_at]
         convention = Convention.of(np.concatenate(seen), output_range)
-        make(looked_at[:1])  # a function is asked what it takes before its memory is measured
+        # A function is asked what it takes before its memory is measured.
+        images, features = (np.empty((grid.size, *one.shape[1:]), one.dtype) for one in make(looked_at[:1]))
         fits = fit_batch_size(
             lambda count: make(np.zeros(count, dtype=int)), device=generate.device, limit=MOST
         )
         batch = even_batch(grid.size, fits)
         starts = tqdm(range(0, grid.size, batch), desc="images", disable=not sys.stderr.isatty())
-        made = [make(np.arange(start, min(start + batch, grid.size))) for start in starts]
-    images, features = (np.concatenate(part) for part in zip(*made, strict=True))
+        for start in starts:
+            rows = slice(start, min(start + batch, grid.size))
+            images[rows], features[rows] = make(np.arange(rows.start, rows.stop))
     return images, features
 
 

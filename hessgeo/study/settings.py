@@ -62,4 +62,4 @@ def _plain(value: Any) -> Any:
         return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(entry) for entry in value]
-    return value.item() if hasattr(value, "item") and not hasattr(value, "detach") else value
+    return value.tolist() if hasattr(value, "tolist") else value
