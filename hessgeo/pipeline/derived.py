@@ -87,13 +87,13 @@ def methods_left_out(study: Mapping[str, Any], models: Mapping[str, Any]) -> dic
 
 def axis_names(plane: Mapping[str, Any]) -> tuple[str, str]:
     """What the two parameters of a slice move, by name."""
-    a, b = (axis if isinstance(axis, str) else next(iter(axis)) for axis in plane["axes"])
+    a, b = (axis if isinstance(axis, str) else axis.get("input", next(iter(axis))) for axis in plane["axes"])
     return a, b
 
 
 def conditions(plane: Mapping[str, Any]) -> dict[str, str | None]:
     """The conditions that a slice varies, each with what it leads to: a prompt, the file of a LoRA, or nothing."""
-    ends = (None if isinstance(axis, str) else next(iter(axis.values())) for axis in plane["axes"])
+    ends = (None if isinstance(axis, str) else axis.get("prompt", axis.get("lora")) for axis in plane["axes"])
     return {name: end for name, end in zip(axis_names(plane), ends, strict=True) if name != LATENT}
 
 

@@ -48,17 +48,18 @@ class ImagesOfFile:
     layout: str | None = None
 
 
-def check_generator(checkpoint: str | Path, **settings: Any) -> None:
+def check_generator(checkpoint: str | Path, varied: Collection[str] = (), **settings: Any) -> None:
     """Refuse a file that holds no exported network, or another one than described, without running any of it.
 
     Args:
         checkpoint: the file.
+        varied: names of further inputs that samples have numbers of.
         settings: of its ``ImagesOfFile``.
 
     Raises:
         ValueError: one line that says what it is, and what it must be.
     """
-    describe_generator(read_network(checkpoint), ImagesOfFile(**settings))
+    describe_generator(read_network(checkpoint), ImagesOfFile(**settings), varied)
 
 
 def describe_generator(
@@ -118,6 +119,8 @@ def latents_of(file: NetworkFile, inputs: Mapping[str, Any], varied: Collection[
         if name not in known:
             raise ValueError(f"{file.path} has no input {name!r}, must be one of {', '.join(known)}")
         input_array(file, known[name], value, 1)
+    if unknown := [name for name in varied if name not in known]:
+        raise ValueError(f"{file.path} has no input {unknown[0]!r}, must be one of {', '.join(known)}")
     free = [value for value in file.inputs if value.name not in (*inputs, *varied)]
     if len(free) != 1:
         names = ", ".join(value.name for value in file.inputs if value.name not in inputs) or "none"

@@ -1,6 +1,7 @@
 """Every setting of a system and an embedding does something, is known to do nothing, or is refused."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -188,6 +189,38 @@ def test_a_setting_of_a_system_acts_or_is_refused(read, drawn, checkpoints, lora
     assert difference > 0 if family in changed else difference <= 1, (
         "another batch rounds differently, no more"
     )
+
+
+def test_an_axis_may_be_an_input_of_a_generator(read, checkpoints):
+    system = {"checkpoint": checkpoints["generator"], **BASE["generator"]}
+    plane = {"axes": ["latent", {"input": "scale"}], "extent": [[0, 1], [0.1, 3]]}
+    found = read(system=system, slice=plane)
+    assert isinstance(found, dict), found
+    images = draw(found)
+    assert not np.array_equal(images[0], draw(read(system=system, slice={"extent": [[0, 1], [0.1, 3]]}))[0])
+    for axes, change, words in (
+        (
+            ["latent", "guidance"],
+            {},
+            "slice.axes[1]: .* allowed: latent or {input: NAME} for the kind generator",
+        ),
+        (["latent", {"input": "scales"}], {}, "has no input 'scales', must be one of z, scale"),
+        (
+            ["latent", {"input": "scale"}],
+            {"inputs": {"scale": 2}},
+            "an input that has no value in system.inputs",
+        ),
+        ([{"input": "scale"}, {"input": "scale"}], {}, "two axes that are not of one kind, or both latent"),
+    ):
+        lines = read(system={**system, **change}, slice={**plane, "axes": axes})
+        assert isinstance(lines, list), axes
+        assert any(re.search(words.replace("[", r"\[").replace("{", r"\{"), line) for line in lines), lines
+
+
+def test_an_input_of_a_generator_is_no_axis_of_a_diffusion_model(read, checkpoints):
+    plane = {"axes": ["latent", {"input": "scale"}]}
+    (line,) = read(system={"checkpoint": checkpoints["ddim"], **BASE["ddim"]}, slice=plane)
+    assert "allowed: latent, guidance, {prompt: ..} or {lora: ..} for the kind diffusion" in line
 
 
 @pytest.mark.parametrize("family", BASE)

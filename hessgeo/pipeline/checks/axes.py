@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from hessgeo.systems.diffusion.checkpoints import Checkpoint
 
 
+CONDITIONS = ("guidance", "prompt", "lora")  # of a diffusion model
+
+
 def axis_errors(check: StudyCheck, checkpoint: Checkpoint | None) -> Iterator[str]:
     """A line for each axis that moves nothing, or nothing that the model has; an embedded one has no checkpoint."""
     plane, system = check.settings["slice"], check.settings["system"]
@@ -26,6 +29,21 @@ def axis_errors(check: StudyCheck, checkpoint: Checkpoint | None) -> Iterator[st
         yield check.line("system.guidance", system["guidance"], "1.0 where an axis of the slice is guidance")
 
 
+def input_errors(check: StudyCheck) -> Iterator[str]:
+    """A line for each axis that is no further input of a generator, or one that has a value already."""
+    plane, given = check.settings["slice"], check.settings["system"]["inputs"]
+    names = axis_names(plane)
+    if names[0] == names[1] != LATENT:
+        yield check.line("slice.axes", plane["axes"], "two axes that are not of one kind, or both latent")
+    for place, (axis, name) in enumerate(zip(plane["axes"], names, strict=True)):
+        if axis != LATENT and "input" not in axis:
+            allowed = "latent or {input: NAME} for the kind generator"
+            yield check.line(f"slice.axes[{place}]", axis, allowed)
+        elif axis != LATENT and name in (LATENT, *given):
+            allowed = "an input that has no value in system.inputs" if name in given else "another input"
+            yield check.line(f"slice.axes[{place}]", axis, allowed)
+
+
 def _fault(
     name: str, end: str | None, system: Mapping[str, Any], checkpoint: Checkpoint | None
 ) -> str | None:
@@ -33,6 +51,8 @@ def _fault(
     from hessgeo.systems.diffusion.guidance import guidance_kind
     from hessgeo.systems.diffusion.loras import check_lora
 
+    if name not in CONDITIONS:
+        return "latent, guidance, {prompt: ..} or {lora: ..} for the kind diffusion"
     if checkpoint is None or checkpoint.family == "unconditional":
         return "latent for an unconditional model"
     try:

@@ -11,10 +11,10 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from hessgeo.pipeline.checks.anchors import anchor_errors
-from hessgeo.pipeline.checks.axes import axis_errors
+from hessgeo.pipeline.checks.axes import axis_errors, input_errors
 from hessgeo.pipeline.checks.own import own_errors
 from hessgeo.pipeline.checks.sampler import sampler_errors
-from hessgeo.pipeline.derived import checkpoint_of
+from hessgeo.pipeline.derived import LATENT, axis_names, checkpoint_of
 from hessgeo.pipeline.schema import shown
 
 if TYPE_CHECKING:
@@ -74,9 +74,13 @@ def _generator_errors(check: StudyCheck, system: Mapping[str, Any]) -> Iterator[
     low, high = system["output_range"]
     if not -inf < low < high < inf:
         yield check.line("system.output_range", system["output_range"], "[low, high] with low < high")
+    if lines := list(input_errors(check)):
+        yield from lines
+        return
     described = {field.name: system[field.name] for field in fields(ImagesOfFile)}
+    varied = set(axis_names(check.settings["slice"])) - {LATENT}
     try:
-        check_generator(system["checkpoint"], **described)
+        check_generator(system["checkpoint"], varied, **described)
     except ValueError as error:
         allowed = f"a TorchScript, torch.export or ONNX file ({error})"
         yield check.line("system.checkpoint", system["checkpoint"], allowed)
