@@ -84,14 +84,6 @@ def _affine(coordinates: Float[np.ndarray, "n 2"], jacobian: Float[np.ndarray, "
     return AffineFunctions(values, np.concatenate([np.zeros((len(coordinates), 1, 2)), slopes], axis=1))
 
 
-def affine_part(t: Float[np.ndarray, "n 2"], values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "3"]:
-    """Least-squares coefficients ``(c, u_a, u_b)`` of ``c + <u, t>``."""
-    level, *slope = _coefficients(affine_in_parameters(t), values)
-    frame = Frame.around(t)
-    u = np.array(slope) / frame.half
-    return np.array([level - u @ np.array(frame.centre), *u])
-
-
 def remove_affine_part(t: Float[np.ndarray, "n 2"], values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
     """``values`` less their least-squares affine function of ``t``."""
     return _remove(affine_in_parameters(t), values)
