@@ -38,6 +38,12 @@ def test_a_rule_has_the_resources_of_all_or_its_own_or_those_of_the_command_line
     assert callable(rules["solve_geodesics"].resources["mem_mb"]._evaluator)
 
 
+def test_no_script_is_named_by_the_variable_of_a_loop(repository):
+    # Snakemake finds the script when the job runs: the loop over rules has ended then, and its variable is the last.
+    for file in (repository / "workflow" / "rules").glob("*.smk"):
+        assert 'f"../scripts/' not in file.read_text(encoding="utf-8"), file
+
+
 def test_every_rule_has_an_environment_a_code_and_a_log_of_its_own(rules, repository):
     for rule in rules.values():
         assert Path(repository, "workflow", "rules", rule.conda_env).resolve().is_file()

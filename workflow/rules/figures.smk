@@ -23,7 +23,9 @@ for drawing in drawings(layout):
             **drawing.params,
             figure=drawing.figure.name,
             code=layout.code(drawing.script, drawing.modules),
+            # Named by a param: what stands under script is found when a job runs, and the loop has ended then.
+            drawn_by=drawing.script,
         message:
             f"Draw {drawing.figure.name} of {drawing.of}"
         script:
-            f"../scripts/{drawing.script}"
+            "../scripts/{params.drawn_by}"

@@ -13,10 +13,13 @@ for kind, files in MODELS.items():
             seed=model_setting("seed"),
             held_out=model_setting("held_out"),
             training=model_setting(kind),
+            # Named by a param: what stands under script is found when a job runs, and the loop has ended then.
+            trainer=f"train_{kind}.py",
+            code=layout.code(f"train_{kind}.py"),
         message:
             f"Train the {kind} model {{wildcards.model}} on handwritten digits"
         script:
-            f"../scripts/train_{kind}.py"
+            "../scripts/{params.trainer}"
 
 
 rule check_models:
