@@ -52,16 +52,16 @@ def sample(
             return pixels, PixelEmbedding(pixels.shape[1:])(pixels)
         return pixels, unit_vectors(to_numpy(embed(images)))
 
-    with at_rest(*(function for function in (generate, embed) if function is not None)):
+    functions = [function for function in (generate, embed) if function is not None]
+    with at_rest(*functions):
         looked_at = np.unique(np.linspace(0, grid.size - 1, min(LOOKED_AT, grid.size)).astype(int))
         # One by one: how many fit into memory is not known yet.
         seen = [to_numpy(generate(plane.latents(t[[row]]).astype(np.float32))) for row in looked_at]
         convention = Convention.of(np.concatenate(seen), output_range)
         # A function is asked what it takes before its memory is measured.
         images, features = (np.empty((grid.size, *one.shape[1:]), one.dtype) for one in make(looked_at[:1]))
-        fits = fit_batch_size(
-            lambda count: make(np.zeros(count, dtype=int)), device=generate.device, limit=MOST
-        )
+        device = next((one.device for one in functions if one.device != "cpu"), "cpu")
+        fits = fit_batch_size(lambda count: make(np.zeros(count, dtype=int)), device=device, limit=MOST)
         batch = even_batch(grid.size, fits)
         starts = tqdm(range(0, grid.size, batch), desc="images", disable=not sys.stderr.isatty())
         for start in starts:
