@@ -14,7 +14,7 @@ from hessgeo.free_energies.spline import SplineFreeEnergy
 from hessgeo.numerics.bsplines import SplineBasis
 from hessgeo.study.drawing import draw
 from hessgeo.study.parts import Parts
-from hessgeo.study.shown import Shown, box, finished, judged
+from hessgeo.study.shown import Shown, box, judged
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,7 @@ class FreeEnergy(Shown, Fitted):
     """
 
     def __init__(self, parts: Parts) -> None:
-        self._parts, self.grid, self._dataset = parts, parts.grid, parts.free_energy
+        self.parts, self.grid, self._dataset = parts, parts.grid, parts.free_energy
         self.resolution, self.certificate = parts.resolution, parts.certificate
 
     @cached_property
@@ -75,12 +75,8 @@ class FreeEnergy(Shown, Fitted):
         return {**facts, "verdict": judged(self.verdict)}
 
     def draw(self) -> tuple[Figure, pd.DataFrame]:
-        """The figure and the numbers in it."""
-        return draw(self._parts, "free_energy")
-
-    def plot(self) -> Figure:
         """``F`` without its affine part, as a surface and as contours."""
-        return finished(self.draw()[0], self.verdict)
+        return draw(self.parts, "free_energy")
 
     def to_xarray(self) -> xr.Dataset:
         """On dims ``(a, b)``: ``free_energy``, ``gradient``, ``fisher_metric``, ``third``, and their errors."""

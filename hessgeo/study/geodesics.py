@@ -20,7 +20,7 @@ from hessgeo.metrics.diagnostics import eigenvalues, in_units
 from hessgeo.study.drawing import tiles
 from hessgeo.study.metric import chosen_metric
 from hessgeo.study.parts import Parts
-from hessgeo.study.shown import Shown, finished, judged
+from hessgeo.study.shown import Shown, judged
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,11 +40,6 @@ class Geodesics(Shown, Solved):
 
     name: str
     parts: Parts
-
-    @property
-    def verdict(self) -> str:
-        """``resolved``, or what keeps the fit of the free energy from being trusted."""
-        return self.parts.verdict
 
     @cached_property
     def straight_length(self) -> Float[torch.Tensor, "m"]:
@@ -76,7 +71,7 @@ class Geodesics(Shown, Solved):
         return {**facts, "verdict": judged(self.verdict)}
 
     def draw(self) -> tuple[Figure, pd.DataFrame]:
-        """The figure and the numbers in it."""
+        """The paths and the straight lines on the images and on the metric."""
         from hessgeo.figures import geodesic_mosaic
 
         grid = self.parts.grid
@@ -95,10 +90,6 @@ class Geodesics(Shown, Solved):
         return geodesic_mosaic.draw(
             images, nodes, grid, largest, boundaries, self.points[shown].numpy(), numbers
         )
-
-    def plot(self) -> Figure:
-        """The paths and the straight lines on the images and on the metric."""
-        return finished(self.draw()[0], self.verdict)
 
     def to_xarray(self) -> xr.Dataset:
         """On dims ``(pair, point, i)``: ``points``; and on ``pair`` lengths and what certifies them."""

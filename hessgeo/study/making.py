@@ -13,7 +13,7 @@ from hessgeo.study.study import Study
 
 if TYPE_CHECKING:
     from hessgeo.grids import Extent
-    from hessgeo.study.parts import Computed
+    from hessgeo.study.parts import Parts
 
 Section = Mapping[str, Any] | None
 
@@ -65,7 +65,7 @@ def map(
     """
     from hessgeo.pipeline.loading import latent_plane
     from hessgeo.study.functions import Function, to_numpy
-    from hessgeo.study.parts import Computed
+    from hessgeo.study.parts import Parts
     from hessgeo.study.sampling import sample
     from hessgeo.study.settings import grid_of, study_settings
     from hessgeo.systems.latent_files import plane_fault
@@ -84,7 +84,7 @@ def map(
     functions = Function("generate", generate), None if embed is None else Function("embed", embed)
     through = latent_plane(latents, settings["slice"])
     images, features = sample(*functions, through, nodes, output_range=output_range)
-    return _complete(Computed(name, settings, nodes, nodes.points, features, images, latents))
+    return _complete(Parts(name, settings, nodes, nodes.points, features, images, latents))
 
 
 def fit(
@@ -126,7 +126,7 @@ def fit(
     """
     from hessgeo.study.functions import to_numpy
     from hessgeo.study.images import Convention
-    from hessgeo.study.parts import Computed
+    from hessgeo.study.parts import Parts
     from hessgeo.study.sampling import unit_vectors
     from hessgeo.study.settings import grid_of, study_settings
 
@@ -149,7 +149,7 @@ def fit(
         if len(pictures) != len(t):
             raise ValueError(f"{len(pictures)} images are not allowed; allowed: {len(t)}, one a sample")
         pictures = Convention.of(pictures, output_range).pixels(pictures)
-    return _complete(Computed(name, settings, nodes, t, features, pictures))
+    return _complete(Parts(name, settings, nodes, t, features, pictures))
 
 
 def open(folder: str | Path, *, geodesics: Section = None) -> Study:
@@ -173,7 +173,7 @@ def _given(**entries: Any) -> dict[str, Any]:
     return {key: value for key, value in entries.items() if value is not None}
 
 
-def _complete(parts: Computed) -> Study:
+def _complete(parts: Parts) -> Study:
     """A study whose phases, and all that they follow from, are computed now, so that what fails does so here."""
     assert parts.found
     return Study(parts)

@@ -15,7 +15,7 @@ from hessgeo.metrics.base import MetricJet, as_metric
 from hessgeo.pipeline.paths import StudyMetric, feature_maps, rows_of, study_metrics
 from hessgeo.study.drawing import draw
 from hessgeo.study.parts import Parts
-from hessgeo.study.shown import Shown, box, finished, judged, share
+from hessgeo.study.shown import Shown, box, judged, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,18 +35,17 @@ class Metric(Shown, Smooth):
     """
 
     def __init__(self, parts: Parts) -> None:
-        self._parts, self.grid, self.box = parts, parts.grid, parts.grid.extent
-        self.verdict = parts.verdict
+        self.parts, self.grid, self.box = parts, parts.grid, parts.grid.extent
 
     @cached_property
     def solved(self) -> StudyMetric:
         """What geodesics are solved in, and what was repaired of it."""
-        return named_metric(self._parts, "fisher")
+        return named_metric(self.parts, "fisher")
 
     @property
     def positive_definite_share(self) -> float:
         """Share of the nodes at which the fitted metric is positive definite."""
-        return self._parts.positive_definite_share
+        return self.parts.positive_definite_share
 
     def __call__(self, t: torch.Tensor) -> torch.Tensor:
         """The smooth metric at points ``(*batch, 2)``."""
@@ -63,26 +62,22 @@ class Metric(Shown, Smooth):
     @property
     def facts(self) -> dict[str, str]:
         """See ``Shown``."""
-        largest = self._parts.metric["largest_eigenvalue"].to_numpy()
+        largest = self.parts.metric["largest_eigenvalue"].to_numpy()
         return {
             "Fisher metric": f"on {box(self.grid)}",
-            "N": f"{self._parts.resolution:.4g}",
+            "N": f"{self.parts.resolution:.4g}",
             "positive definite in": share(self.positive_definite_share),
             "largest eigenvalue": f"{np.median(largest):.3g} (median) to {largest.max():.3g} nats per N",
             "verdict": judged(self.verdict),
         }
 
     def draw(self) -> tuple[Figure, pd.DataFrame]:
-        """The figure and the numbers in it."""
-        return draw(self._parts, "metric")
-
-    def plot(self) -> Figure:
         """Its volume and its largest stretch, with the boundaries of phases."""
-        return finished(self.draw()[0], self.verdict)
+        return draw(self.parts, "metric")
 
     def to_xarray(self) -> xr.Dataset:
         """On dims ``(a, b)``: ``fisher_metric``, its invariants, and the metrics measured without a fit."""
-        return self._parts.metric.assign(fisher_metric=self._parts.free_energy["fisher_metric"])
+        return self.parts.metric.assign(fisher_metric=self.parts.free_energy["fisher_metric"])
 
 
 def named_metric(parts: Parts, name: str) -> StudyMetric:

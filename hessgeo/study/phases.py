@@ -13,7 +13,7 @@ from hessgeo.grids import Grid
 from hessgeo.phases.segment import PhaseMap as Segmented
 from hessgeo.study.drawing import draw
 from hessgeo.study.parts import Parts
-from hessgeo.study.shown import Shown, box, finished, judged, share
+from hessgeo.study.shown import Shown, box, judged, share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,11 +43,6 @@ class PhaseMap(Shown, Segmented):
     def grid(self) -> Grid:
         """The nodes."""
         return self.parts.grid
-
-    @property
-    def verdict(self) -> str:
-        """``resolved``, or what keeps the fit from being trusted."""
-        return self.parts.verdict
 
     @property
     def phases(self) -> Sequence[Mapping[str, Any]]:
@@ -89,12 +84,8 @@ class PhaseMap(Shown, Segmented):
         return {**facts, "verdict": judged(self.verdict)}
 
     def draw(self) -> tuple[Figure, pd.DataFrame]:
-        """The figure and the numbers in it."""
-        return draw(self.parts, "phases")
-
-    def plot(self) -> Figure:
         """The map of phases, and the typical image of each."""
-        return finished(self.draw()[0], self.verdict)
+        return draw(self.parts, "phases")
 
     def to_xarray(self) -> xr.Dataset:
         """On dims ``(a, b)``: ``label``, ``ridge``, ``lipschitz``, ``largest_eigenvalue``."""

@@ -11,8 +11,10 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from hessgeo.grids import Grid
+from hessgeo.study.parts import Parts
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 RESOLVED = "resolved"
@@ -21,16 +23,31 @@ DPI = 110  # of figures in a notebook
 
 
 class Shown(ABC):
-    """Something with numbers that a line can say, and with a figure."""
+    """Something of a study, with numbers that a line can say, and with a figure.
+
+    Attributes:
+        parts: of the study.
+    """
+
+    parts: Parts
 
     @property
     @abstractmethod
     def facts(self) -> dict[str, str]:
         """What is worth knowing at first sight, by what it is; the first entry is what it is called."""
 
+    @property
+    def verdict(self) -> str:
+        """``resolved``, or what keeps the fit of the free energy from being trusted."""
+        return self.parts.verdict
+
     @abstractmethod
+    def draw(self) -> tuple[Figure, pd.DataFrame]:
+        """The workflow's figure, and the numbers in it."""
+
     def plot(self) -> Figure:
-        """The figure of the workflow."""
+        """The workflow's figure."""
+        return finished(self.draw()[0], self.verdict)
 
     def __repr__(self) -> str:
         """The facts in at most three lines."""

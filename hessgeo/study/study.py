@@ -35,42 +35,42 @@ class Study(Shown):
     """
 
     def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+        self.parts = parts
 
     @property
     def name(self) -> str:
         """Of the study."""
-        return self._parts.name
+        return self.parts.name
 
     @property
     def grid(self) -> Grid:
         """The nodes of all fields."""
-        return self._parts.grid
+        return self.parts.grid
 
     @property
     def settings(self) -> dict[str, Any]:
         """All settings, as a configuration has them."""
-        return dict(self._parts.settings)
+        return dict(self.parts.settings)
 
     @property
     def points(self) -> Float[np.ndarray, "n 2"]:
         """Parameters of the samples."""
-        return self._parts.t
+        return self.parts.t
 
     @property
     def anchors(self) -> Float[np.ndarray, "3 *latent"] | None:
         """The latents at ``(0, 0)``, ``(1, 0)`` and ``(0, 1)``; None where they are not known."""
-        return self._parts.anchors
+        return self.parts.anchors
 
     @property
     def images(self) -> Any:
         """Of every sample, ``(n, H, W, C)`` of eight bits: an array, or one of Dask that is read in parts; or None."""
-        return self._parts.images
+        return self.parts.images
 
     @property
     def embedding(self) -> Float[np.ndarray, "n d"]:
         """Of every sample, unit vectors."""
-        return self._parts.embedding
+        return self.parts.embedding
 
     @property
     def samples(self) -> xr.Dataset:
@@ -86,33 +86,28 @@ class Study(Shown):
     @property
     def posterior(self) -> Posterior:
         """Means, covariances and entropies of the posterior of every sample."""
-        return self._parts.posterior
+        return self.parts.posterior
 
     @cached_property
     def free_energy(self) -> FreeEnergy:
         """``F`` and its derivatives."""
         from hessgeo.study.free_energy import FreeEnergy
 
-        return FreeEnergy(self._parts)
+        return FreeEnergy(self.parts)
 
     @cached_property
     def metric(self) -> Metric:
         """The Fisher metric."""
         from hessgeo.study.metric import Metric
 
-        return Metric(self._parts)
+        return Metric(self.parts)
 
     @cached_property
     def phases(self) -> PhaseMap:
         """Phases, their boundaries and where these meet."""
         from hessgeo.study.phases import PhaseMap
 
-        return PhaseMap.of(self._parts)
-
-    @property
-    def verdict(self) -> str:
-        """``resolved``, or what keeps the fit from being trusted."""
-        return self._parts.verdict
+        return PhaseMap.of(self.parts)
 
     def geodesic(
         self, start: Any, end: Any, metric: str | Smooth | Callable[[Any], Any] = "fisher"
@@ -139,12 +134,12 @@ class Study(Shown):
             raise ValueError(
                 f"pairs of shape {ends.shape} are not allowed; allowed: (m, 2, 2), two points (a, b) each"
             )
-        return solve(self._parts, ends[:, 0], ends[:, 1], metric)
+        return solve(self.parts, ends[:, 0], ends[:, 1], metric)
 
     @property
     def facts(self) -> dict[str, str]:
         """See ``Shown``."""
-        parts = self._parts
+        parts = self.parts
         facts = {"study": self.name, "grid": box(self.grid), "samples": f"{len(self.points):,}"}
         if self.images is not None:
             facts["images"] = " x ".join(map(str, self.images.shape[1:]))
@@ -161,8 +156,8 @@ class Study(Shown):
         from hessgeo.study import drawing
 
         if name is not None:
-            return drawing.draw(self._parts, name)
-        parts = self._parts
+            return drawing.draw(self.parts, name)
+        parts = self.parts
         pictures = None if parts.images is None else drawing.tiles(parts)
         return overview.draw(parts.free_energy, parts.metric, parts.phases, parts.found, pictures)
 
@@ -192,8 +187,8 @@ class Study(Shown):
         from hessgeo.study.drawing import names
         from hessgeo.study.folder import save
 
-        save(self._parts, folder)
-        for name in names(self._parts) if figures else ():
+        save(self.parts, folder)
+        for name in names(self.parts) if figures else ():
             files = [Path(folder, "figures", f"{name}.{kind}") for kind in ("svg", "png", "csv")]
             save_figure(*self.draw(name), *files, verdict=self.verdict)
             store.vouch(files)

@@ -221,7 +221,7 @@ def test_a_saved_study_comes_back(study, saved):
 
 
 def test_figures_are_those_of_the_workflow_and_saved_where_they_are_asked_for(study, tmp_path, monkeypatch):
-    assert drawing.names(study._parts) == [
+    assert drawing.names(study.parts) == [
         *("mosaic", "free_energy", "first_derivatives", "second_derivatives", "metric", "phases"),
         *("posteriors", "lipschitz", "error_bars"),
     ]
@@ -383,7 +383,7 @@ def test_a_study_and_its_parts_say_what_they_hold(study):
 
 
 def test_a_fit_that_is_not_resolved_cannot_be_overlooked(study):
-    parts = study._parts
+    parts = study.parts
     kept = parts.free_energy.attrs["verdict"]
     parts.free_energy.attrs["verdict"] = "posteriors are <too> narrow"
     try:
