@@ -372,3 +372,47 @@ def test_weights_beside_an_onnx_file_count(study, tmp_path):
     change_a_byte(Path("there/g.onnx.data"))
     os.utime("there/g.onnx.data", ns=(0, 0))
     assert study(moved).store != before
+
+
+def test_further_inputs_of_a_generator_count(study):
+    class Scaled(torch.nn.Module):
+        def forward(self, z, scale):
+            return z * scale
+
+    torch.jit.script(Scaled()).save("scaled.pt")
+    base = {
+        "kind": "generator",
+        "checkpoint": "scaled.pt",
+        "latent": [1, 8, 8],
+        "size": [8, 8],
+        "channels": 1,
+    }
+
+    def name(**inputs):
+        return study({"system": {**base, "inputs": inputs}, "embedding": PIXELS}).system.name
+
+    assert name(scale=2) == name(scale=2.0) != name(scale=3)
+
+
+def test_embeddings_by_a_network_in_a_file(study):
+    class Features(torch.nn.Module):
+        def forward(self, x):
+            return x.flatten(1), -x.flatten(1)
+
+    torch.jit.script(Features()).save("features.pt")
+    base = {
+        "kind": "network",
+        "checkpoint": "features.pt",
+        "output": "0",
+        "input": {"mean": 0.5, "std": 0.25},
+    }
+    before = study({"embedding": base}).embedding_array
+    shutil.copy("features.pt", "moved.pt")
+    assert study({"embedding": {**base, "checkpoint": "moved.pt"}}).embedding_array == before
+    for change in (
+        {"output": "1"},
+        {"input": {"mean": 0.4, "std": 0.25}},
+        {"input": {"mean": 0.5, "std": 0.25, "channels": "bgr"}},
+        {"input": {"mean": 0.5, "std": 0.25, "size": [8, 8]}},
+    ):
+        assert study({"embedding": {**base, **change}}).embedding_array != before, change
