@@ -9,7 +9,7 @@ from jaxtyping import Shaped, UInt8
 
 
 def state_images(
-    states: Shaped[np.ndarray, "n *sample"], shape: tuple[int, int]
+    states: Shaped[np.ndarray, "n *sample"], shape: tuple[int, ...]
 ) -> UInt8[np.ndarray, "n a b 1"]:
     """Each state as one black and white image of a given size, as in App. B.2 of Lobashev et al.
 

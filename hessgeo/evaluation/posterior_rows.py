@@ -36,7 +36,7 @@ def measured_rows(
 
 def fitted_rows(
     free_energy: xr.Dataset,
-    t: Float[np.ndarray, "n 2"],
+    t: Float[np.ndarray, "n axis"],
     sources: Int[np.ndarray, "s"],
     grid: Grid,
     *,

@@ -99,7 +99,8 @@ def node_table(
     grid: Grid, names: Sequence[str], columns: Mapping[str, Num[np.ndarray, "node"]]
 ) -> pd.DataFrame:
     """One row per node: the two parameters under their names, then the fields."""
-    return style.node_table(*grid.axes, columns).rename(columns=dict(zip("ab", names, strict=True)))
+    a, b = grid.axes
+    return style.node_table(a, b, columns).rename(columns=dict(zip("ab", names, strict=True)))
 
 
 def matrix(

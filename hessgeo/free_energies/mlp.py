@@ -36,7 +36,7 @@ class MlpFreeEnergy(FreeEnergy):
         network: nn.Module,
         *,
         frame: Frame,
-        step: tuple[float, float],
+        step: tuple[float, ...],
         resolution: float,
         certificate: Certificate,
     ) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hessgeo.free_energies.spline import SplineFreeEnergy
-from hessgeo.grids import Frame
+from hessgeo.grids import Extent, Frame
 from hessgeo.numerics.bsplines import SplineBasis
 from hessgeo.numerics.factor import check_independent, check_samples, in_words
 from hessgeo.numerics.newton import Minimum, minimise
@@ -39,7 +39,7 @@ class NotConvexError(ArithmeticError):
 def fit_moments(
     statistics: Float[np.ndarray, "n 2"],
     t: Float[np.ndarray, "n 2"],
-    extent: tuple[tuple[float, float], tuple[float, float]],
+    extent: Extent,
     *,
     splines: tuple[int, int] = (9, 9),
     smoothness: float | Literal["auto"] = "auto",

@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Box = tuple[tuple[float, float], tuple[float, float]]
+from hessgeo.grids import Extent
+
+Box = Extent
 _ASYMMETRY = (
     1e-6  # difference of the off-diagonal entries, share of the largest, that is rounding in single precision
 )

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from scipy.sparse import csr_matrix
 from torch import Tensor
 
+from hessgeo.grids import Extent
 from hessgeo.numerics.bsplines import SplineBasis
 from hessgeo.numerics.factor import check_samples, cholesky, in_words
 from hessgeo.numerics.newton import minimise
@@ -88,7 +89,7 @@ class ScoreCovariance:
 def fit_score_covariance(
     scores: Float[np.ndarray, "n 2"],
     t: Float[np.ndarray, "n 2"],
-    extent: tuple[tuple[float, float], tuple[float, float]],
+    extent: Extent,
     *,
     splines: tuple[int, int] = (12, 12),
 ) -> ScoreCovariance:

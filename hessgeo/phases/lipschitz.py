@@ -14,7 +14,7 @@ _OFFSETS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 def lipschitz_field(
     embedding: Float[np.ndarray, "n d"],
-    t: Float[np.ndarray, "n 2"],
+    t: Float[np.ndarray, "n axis"],
     *,
     grid: Grid | None,
     neighbours: int = 8,

@@ -20,7 +20,7 @@ from hessgeo.posteriors import Posterior
 
 
 def to_grid(
-    values: Float[np.ndarray, "n *item"], t: Float[np.ndarray, "n 2"], grid: Grid
+    values: Float[np.ndarray, "n *item"], t: Float[np.ndarray, "n axis"], grid: Grid
 ) -> Float[np.ndarray, "na nb *item"]:
     """Mean of the samples' values around each node, by bilinear weights; NaN where a node has no sample.
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from hessgeo.grids import Grid
+from hessgeo.grids import Extent, Grid
 from hessgeo.posteriors import Posterior, choose_resolution, posterior
 from hessgeo.posteriors.bundles import Images, resize_images
 from hessgeo.posteriors.calibration import calibrate
@@ -20,7 +20,7 @@ from hessgeo.posteriors.network import load_network, network_posterior
 
 
 @contextmanager
-def resized_images(images: Images, shape: tuple[int, int]) -> Iterator[UInt8[np.ndarray, "n a b c"]]:
+def resized_images(images: Images, shape: tuple[int, ...]) -> Iterator[UInt8[np.ndarray, "n a b c"]]:
     """All images at the size of a grid, in a temporary file that is mapped into memory, for a ``with`` block.
 
     Only the parts in use are held in memory, however many images there are.
@@ -37,8 +37,8 @@ def resized_images(images: Images, shape: tuple[int, int]) -> Iterator[UInt8[np.
 
 def distance_posterior(
     embedding: Float[np.ndarray, "n d"],
-    t: Float[np.ndarray, "n 2"],
-    extent: tuple[tuple[float, float], tuple[float, float]],
+    t: Float[np.ndarray, "n axis"],
+    extent: Extent,
     settings: Mapping[str, Any],
     *,
     seed: int,
@@ -68,9 +68,7 @@ def distance_posterior(
     logging.getLogger(__name__).info("resolution N = %.6g", resolution)
     options = {key: settings[key] for key in ("kernel", "exclude_self", "neighbours", "memory_mb")}
     coarse = settings["coarse"]
-    options["coarse"] = (
-        Grid(((extent[0][0], extent[0][1]), (extent[1][0], extent[1][1])), tuple(coarse)) if coarse else None
-    )
+    options["coarse"] = Grid(tuple((low, high) for low, high in extent), tuple(coarse)) if coarse else None
     result = posterior(embedding, t, **options, resolution=resolution, threads=threads, progress=progress)
     return result, {"chosen": automatic}
 
@@ -78,7 +76,7 @@ def distance_posterior(
 def trained_posterior(
     folder: str | Path,
     images: Images,
-    t: Float[np.ndarray, "n 2"],
+    t: Float[np.ndarray, "n axis"],
     settings: Mapping[str, Any],
     *,
     seed: int,

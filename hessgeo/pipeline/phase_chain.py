@@ -57,7 +57,7 @@ def describe_phases(
     metric: xr.Dataset,
     free_energy: xr.Dataset,
     embedding: Float[np.ndarray, "n d"],
-    t: Float[np.ndarray, "n 2"],
+    t: Float[np.ndarray, "n axis"],
     grid: Grid,
     settings: Mapping[str, Any],
     *,
@@ -103,7 +103,7 @@ def _phases(
     label: Int[np.ndarray, "na nb"],
     gradient: Float[np.ndarray, "na nb 2"],
     embedding: Float[np.ndarray, "n d"],
-    t: Float[np.ndarray, "n 2"],
+    t: Float[np.ndarray, "n axis"],
     grid: Grid,
 ) -> Iterator[dict[str, Any]]:
     """Area, typical sample and mean gradient of each phase, largest first."""

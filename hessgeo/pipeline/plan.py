@@ -142,7 +142,7 @@ class Plan:
 def probe_models(
     system: System,
     embedding: Embedding,
-    points: Float[np.ndarray, "n 2"],
+    points: Float[np.ndarray, "n d"],
     *,
     seed: int,
     device: str,

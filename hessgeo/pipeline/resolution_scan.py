@@ -24,7 +24,7 @@ COMPARED = 256  # sources whose rows are compared with those of the fit
 
 def scan_resolution(
     embedding: Float[np.ndarray, "n d"],
-    t: Float[np.ndarray, "n 2"],
+    t: Float[np.ndarray, "n axis"],
     grid: Grid,
     resolution: float,
     settings: Mapping[str, Any],
@@ -66,7 +66,7 @@ def scan_resolution(
 
 def _scan_row(
     embedding: Float[np.ndarray, "n d"],
-    t: Float[np.ndarray, "n 2"],
+    t: Float[np.ndarray, "n axis"],
     grid: Grid,
     resolution: float,
     settings: Mapping[str, Any],

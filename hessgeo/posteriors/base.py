@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int, Int64
@@ -10,26 +11,35 @@ from jaxtyping import Float, Float32, Float64, Int, Int64
 from hessgeo.grids import Frame, Grid
 
 
+def monomials(u: Float[np.ndarray, "point axis"]) -> Float[np.ndarray, "point moment"]:
+    """What first and second moments sum up: ``a, b, a a, a b, b b``, or of one axis ``a, a a``."""
+    first, second = np.triu_indices(u.shape[1])
+    return np.stack(
+        [*u.T, *(u[:, one] * u[:, other] for one, other in zip(first, second, strict=True))], axis=1
+    )
+
+
 def row_moments(
-    p: Float[np.ndarray, "row point"], points: Float[np.ndarray, "point 2"]
-) -> tuple[Float[np.ndarray, "row 2"], Float[np.ndarray, "row 3"]]:
+    p: Float[np.ndarray, "row point"], points: Float[np.ndarray, "point axis"]
+) -> tuple[Float[np.ndarray, "row axis"], Float[np.ndarray, "row pair"]]:
     """Mean and central moments ``Cov[a, a], Cov[a, b], Cov[b, b]`` of rows of probabilities over points.
 
     Summed in box units, so that neither the units of the points nor their distance from the origin cost digits.
     """
     frame = Frame.around(points)
-    u, half = frame.into(points), np.array(frame.half)
-    moments = p @ np.stack([*u.T, u[:, 0] ** 2, u[:, 0] * u[:, 1], u[:, 1] ** 2], axis=1)
-    return np.array(frame.centre) + half * moments[:, :2], central_moments(moments, half)
+    half = np.array(frame.half)
+    moments = p @ monomials(frame.into(points))
+    return np.array(frame.centre) + half * moments[:, : len(half)], central_moments(moments, half)
 
 
 def central_moments(
-    moments: Float[np.ndarray, "row 5"], scale: Float[np.ndarray, "2"]
-) -> Float[np.ndarray, "row 3"]:
-    """``Cov[a, a], Cov[a, b], Cov[b, b]`` from ``E[u], E[v], E[u u], E[u v], E[v v]``, ``(a, b) = scale (u, v)``."""
-    first, second = np.array([0, 0, 1]), np.array([0, 1, 1])
-    central = moments[:, 2:] - moments[:, first] * moments[:, second]
-    central[:, [0, 2]] = central[:, [0, 2]].clip(min=0)  # of a row on one point a rounding is left
+    moments: Float[np.ndarray, "row moment"], scale: Float[np.ndarray, "axis"]
+) -> Float[np.ndarray, "row pair"]:
+    """``Cov[a, a], Cov[a, b], Cov[b, b]`` from the means of ``monomials`` of ``(u, v)``, ``(a, b) = scale (u, v)``."""
+    first, second = np.triu_indices(len(scale))
+    central = moments[:, len(scale) :] - moments[:, first] * moments[:, second]
+    variances = first == second
+    central[:, variances] = central[:, variances].clip(min=0)  # of a row on one point a rounding is left
     return central * scale[first] * scale[second]
 
 
@@ -43,8 +53,8 @@ class Posterior:
     Attributes:
         t: parameters of the samples.
         mean: ``E[t | t_i] = sum_j P(t_j | t_i) t_j``, in parameter units.
-        central_moment: ``Cov[t_a, t_a], Cov[t_a, t_b], Cov[t_b, t_b]`` given ``t_i``, about the row's own mean: about
-            the origin, or about the centre of a wide box, they would lose the digits of a narrow row.
+        central_moment: ``Cov[t_a, t_a], Cov[t_a, t_b], Cov[t_b, t_b]`` given ``t_i``, of one parameter the first alone,
+            about the row's own mean: about the origin, or the centre of a wide box, they would lose digits.
         marginal: ``s_j = sum_i P(t_j | t_i)``.
         entropy: entropy of each row in nats, between 0 and the logarithm of the number of points.
         log_normaliser: ``log sum_j exp(log_kernel(|E_i - E_j|))``, the row's log-partition sum.
@@ -59,9 +69,9 @@ class Posterior:
         row_sources: the samples whose rows these are, in increasing order, or None.
     """
 
-    t: Float64[np.ndarray, "n 2"]
-    mean: Float64[np.ndarray, "n 2"]
-    central_moment: Float64[np.ndarray, "n 3"]
+    t: Float64[np.ndarray, "n axis"]
+    mean: Float64[np.ndarray, "n axis"]
+    central_moment: Float64[np.ndarray, "n pair"]
     marginal: Float64[np.ndarray, "point"]
     entropy: Float64[np.ndarray, "n"]
     log_normaliser: Float64[np.ndarray, "n"]
@@ -70,20 +80,20 @@ class Posterior:
     exclude_self: bool
     neighbours: Int64[np.ndarray, "n k"] | None = None
     neighbour_weights: Float32[np.ndarray, "n k"] | None = None
-    coarse: Float32[np.ndarray, "n ca cb"] | None = None
-    support: Float64[np.ndarray, "point 2"] | None = None
+    coarse: Float32[np.ndarray, "n *cells"] | None = None
+    support: Float64[np.ndarray, "point axis"] | None = None
     rows: Float32[np.ndarray, "r point"] | None = None
     row_sources: Int64[np.ndarray, "r"] | None = None
 
     @property
-    def points(self) -> Float64[np.ndarray, "point 2"]:
+    def points(self) -> Float64[np.ndarray, "point axis"]:
         """The points that carry the probability: ``support``, or the samples."""
         return self.t if self.support is None else self.support
 
     @property
-    def covariance(self) -> Float[np.ndarray, "n 2 2"]:
+    def covariance(self) -> Float[np.ndarray, "n axis axis"]:
         """Posterior covariance ``E[(t - m_i) (t - m_i)^T | t_i]`` in squared parameter units."""
-        return self.central_moment[:, [[0, 1], [1, 2]]]
+        return self.central_moment[:, [[0, 1], [1, 2]] if self.t.shape[1] == 2 else [[0]]]
 
     @property
     def effective_cells(self) -> Float[np.ndarray, "n"]:
@@ -101,8 +111,8 @@ class Posterior:
         """
         if self.support is None:
             return grid
-        shape = len(np.unique(self.support[:, 0])), len(np.unique(self.support[:, 1]))
-        if shape[0] * shape[1] != len(self.support):
+        shape = tuple(len(np.unique(side)) for side in self.support.T)
+        if prod(shape) != len(self.support):
             return grid
         own = Grid(grid.extent, shape)
         off = np.abs(own.points - self.support) / np.array(own.spacing)

@@ -30,7 +30,7 @@ class Images(Protocol):
 
 def resize_images(
     images: Images,
-    shape: tuple[int, int],
+    shape: tuple[int, ...],
     *,
     out: UInt8[np.ndarray, "n a b c"] | None = None,
     progress: bool = False,

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from tqdm.dask import TqdmCallback
 
 from hessgeo.grids import Frame, Grid, bilinear_weights
-from hessgeo.posteriors.base import Posterior, central_moments
+from hessgeo.posteriors.base import Posterior, central_moments, monomials
 from hessgeo.posteriors.kernels import LogKernel, check_embedding, log_kernel, squared_distances
 
 # A tile of ROWS x COLUMNS float32 (0.5 MiB), its exponential, and a float64 copy of STRIP of its rows stay in the
@@ -30,7 +30,7 @@ FLOOR = -70.0
 
 def posterior(
     embedding: Float[np.ndarray, "n d"],
-    t: Float[np.ndarray, "n 2"],
+    t: Float[np.ndarray, "n axis"],
     *,
     kernel: str = "gaussian",
     resolution: float,
@@ -137,9 +137,9 @@ class _Problem:
     """What every row block reads: samples centred and scaled, kernel, and what to keep."""
 
     factor: Float32[np.ndarray, "e n"]  # rows E, 1, |E|^2: one product with it yields squared distances
-    monomials: Float64[np.ndarray, "n 6"]  # 1, u, v, u^2, u v, v^2 of the scaled parameters
-    centre: Float64[np.ndarray, "2"]
-    scale: Float64[np.ndarray, "2"]
+    monomials: Float64[np.ndarray, "n moment"]  # 1, u, v, u^2, u v, v^2 of the scaled parameters
+    centre: Float64[np.ndarray, "axis"]
+    scale: Float64[np.ndarray, "axis"]
     kernel: LogKernel
     resolution: float
     exclude_self: bool
@@ -167,12 +167,11 @@ class _Problem:
         factor[d + 1] = np.einsum("dn,dn->n", factor[:d], factor[:d], dtype=float)
         t = np.asarray(t, dtype=float)
         frame = Frame.around(t)
-        u, v = frame.into(t).T
-        monomials = np.stack([np.ones(n), u, v, u * u, u * v, v * v], axis=1)
+        summed = np.column_stack([np.ones(n), monomials(frame.into(t))])
         spread = None if coarse is None else bilinear_weights(t, coarse).T.tocsr().astype(np.float32)
         logarithm = log_kernel(kernel)
         return cls(
-            factor, monomials, np.array(frame.centre), np.array(frame.half), logarithm, float(resolution),
+            factor, summed, np.array(frame.centre), np.array(frame.half), logarithm, float(resolution),
             exclude_self, neighbours, spread, coarse,
         )  # fmt: skip
 
@@ -181,7 +180,7 @@ class _Problem:
 class _Block:
     """Reductions of one row block."""
 
-    moments: Float64[np.ndarray, "rows 6"]
+    moments: Float64[np.ndarray, "rows moment"]
     entropy: Float64[np.ndarray, "rows"]
     log_normaliser: Float64[np.ndarray, "rows"]
     marginal: Float64[np.ndarray, "n"]
@@ -194,7 +193,7 @@ class _Block:
 class _Sums:
     """Sums over the samples of each row, with weights ``w = exp(logit - peak)``."""
 
-    moments: Float64[np.ndarray, "rows 6"]  # sum_j w_ij monomials_j
+    moments: Float64[np.ndarray, "rows moment"]  # sum_j w_ij monomials_j
     logit: Float64[np.ndarray, "rows"]  # sum_j w_ij (logit_ij - peak_i)
     peak: Float32[np.ndarray, "rows"]
 
@@ -235,7 +234,7 @@ def _weigh(problem: _Problem, start: int, weight: Float32[np.ndarray, "rows n"])
     peak = np.zeros(rows, np.float32)
     if problem.exclude_self:
         peak = _fill_logits(problem, source, start, weight)
-    moments, mean_logit = np.zeros((rows, 6)), np.zeros(rows)
+    moments, mean_logit = np.zeros((rows, problem.monomials.shape[1])), np.zeros(rows)
     # Work space is kept from tile to tile: fresh pages for each would cost a tenth of the time.
     logits, weights = np.empty((2, rows, COLUMNS), np.float32)
     wide = np.empty((min(STRIP, rows), COLUMNS))
@@ -257,9 +256,9 @@ def _weigh(problem: _Problem, start: int, weight: Float32[np.ndarray, "rows n"])
 
 
 def _add_product(
-    total: Float64[np.ndarray, "rows 6"],
+    total: Float64[np.ndarray, "rows moment"],
     tile: Float32[np.ndarray, "rows columns"],
-    monomials: Float64[np.ndarray, "columns 6"],
+    monomials: Float64[np.ndarray, "columns moment"],
     wide: Float64[np.ndarray, "strip columns"],
 ) -> None:
     """Add ``tile @ monomials`` in float64, strip by strip through the work space ``wide``.
@@ -344,7 +343,8 @@ def _assemble(problem: _Problem, t: np.ndarray, blocks: tuple[_Block, ...], kern
     moments = np.concatenate([block.moments for block in blocks])
     scale, centre = problem.scale, problem.centre
     return Posterior(
-        t=t, mean=centre + scale * moments[:, 1:3], central_moment=central_moments(moments[:, 1:], scale),
+        t=t, mean=centre + scale * moments[:, 1 : len(scale) + 1],
+        central_moment=central_moments(moments[:, 1:], scale),
         marginal=np.sum([block.marginal for block in blocks], axis=0),
         entropy=np.concatenate([block.entropy for block in blocks]),
         log_normaliser=np.concatenate([block.log_normaliser for block in blocks]),
@@ -361,8 +361,8 @@ def _check_resolution(resolution: float) -> None:
 
 def _check_samples(embedding: np.ndarray, t: np.ndarray, resolution: float, exclude_self: bool) -> None:
     check_embedding(embedding)
-    if np.shape(t) != (len(embedding), 2) or not np.isfinite(t).all():
-        raise ValueError(f"t must be finite of shape ({len(embedding)}, 2), not {np.shape(t)}")
+    if np.shape(t) not in ((len(embedding), 1), (len(embedding), 2)) or not np.isfinite(t).all():
+        raise ValueError(f"t must be finite of shape ({len(embedding)}, 2), or 1, not {np.shape(t)}")
     _check_resolution(resolution)
     if exclude_self and len(embedding) < 2:
         raise ValueError("exclude_self needs at least two samples, not 1")

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from hessgeo import store
-from hessgeo.grids import Grid
+from hessgeo.grids import Extent, Grid
 from hessgeo.posteriors.base import Posterior, row_moments
 from hessgeo.posteriors.bundles import candidates, draw_bundles
 from hessgeo.posteriors.u2net import Size, U2Net
@@ -41,8 +41,8 @@ class NetworkConfig:
     """
 
     size: Size
-    extent: tuple[tuple[float, float], tuple[float, float]]
-    shape: tuple[int, int]
+    extent: Extent
+    shape: tuple[int, ...]
     bundle: int
     neighbours: int
     sigma: tuple[float, float]

@@ -54,7 +54,7 @@ class ShardState(StrEnum):
 def create_samples(
     store: str | Path,
     *,
-    points: Float[np.ndarray, "n 2"],
+    points: Float[np.ndarray, "n d"],
     arrays: Mapping[str, tuple[tuple[int, ...], DTypeLike]],
     shard: int,
     attributes: Mapping[str, Any],

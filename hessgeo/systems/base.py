@@ -23,7 +23,7 @@ class System(ABC):
 
     @abstractmethod
     def sample(
-        self, t: Float[np.ndarray, "n 2"], index: Int[np.ndarray, "n"], seed: int
+        self, t: Float[np.ndarray, "n d"], index: Int[np.ndarray, "n"], seed: int
     ) -> Shaped[np.ndarray, "n *sample"]:
         """Draw one sample at each parameter point.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Float32
 
-from hessgeo.systems.slices import LatentSlice
+from hessgeo.systems.slices import LATENT, LatentSlice
 
 if TYPE_CHECKING:
     from hessgeo.systems.generator import GeneratorSystem
@@ -67,16 +68,16 @@ def try_generator(system: GeneratorSystem) -> None:
         raise ValueError(f"{system.generator.name} gives one image whatever the latent, must follow it")
 
 
-def trial_latents(latent_slice: LatentSlice) -> Float[np.ndarray, "12 *latent"]:
-    """Latents of a grid of 3 x 3 points over the slice, then those of its anchors.
+def trial_latents(latent_slice: LatentSlice) -> Float[np.ndarray, "m *latent"]:
+    """Latents of a grid of 3 points along each axis of the slice, then those of its anchors.
 
     The anchors stand for the network as a whole where the slice is a small window.
     """
-    (a0, a1), (b0, b1) = latent_slice.extent
-    t = np.array([(a, b) for a in np.linspace(a0, a1, 3) for b in np.linspace(b0, b1, 3)])
+    t = np.array(list(product(*(np.linspace(*side, 3) for side in latent_slice.extent))))
     # By "anchors" they come back as they are, as they do by "none", which extrapolates no norm.
     normalisation = latent_slice.normalisation if latent_slice.normalisation in ("sphere", "std") else "none"
-    unit = replace(latent_slice, extent=((0.0, 1.0), (0.0, 1.0)), normalisation=normalisation)
+    box = ((0.0, 1.0), (0.0, 1.0))
+    unit = replace(latent_slice, extent=box, axes=(LATENT, LATENT), normalisation=normalisation)
     return np.concatenate([latent_slice.latents(t), unit.latents(np.array([[0, 0], [1, 0], [0, 1]]))])
 
 

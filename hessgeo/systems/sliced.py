@@ -59,7 +59,7 @@ class SlicedSystem(System):
         """The image of each latent under its conditions; its randomness comes from ``(seed, index[i])`` alone."""
 
     def sample(
-        self, t: Float[np.ndarray, "n 2"], index: Int[np.ndarray, "n"], seed: int
+        self, t: Float[np.ndarray, "n d"], index: Int[np.ndarray, "n"], seed: int
     ) -> UInt8[np.ndarray, "n h w c"]:
         """Draw one image at each parameter point, see ``System.sample``; errors as of ``generate``."""
         images = np.empty((len(t), *self.sample_shape), dtype=self.dtype)
@@ -74,7 +74,7 @@ class SlicedSystem(System):
         self._images(np.repeat(corner, batch_size, axis=0), np.arange(batch_size), 0)
 
     def _images(
-        self, t: Float[np.ndarray, "n 2"], index: Int[np.ndarray, "n"], seed: int
+        self, t: Float[np.ndarray, "n d"], index: Int[np.ndarray, "n"], seed: int
     ) -> UInt8[np.ndarray, "n h w c"]:
         return self.generate(self.latent_slice.latents(t), index, seed, self.latent_slice.conditions(t))
 

@@ -1,15 +1,17 @@
-"""Two-dimensional slices through the latent space of a generative model."""
+"""Slices of one or two parameters through the latent space of a generative model."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
+from hessgeo.grids import Extent
 from hessgeo.systems.latent_files import load_latents
 
 NORMALISATIONS = ("sphere", "std", "anchors", "none")
@@ -36,7 +38,7 @@ class LatentSlice:
 
     Args:
         anchors: ``z0, z1, z2``, shape (3, *latent).
-        extent: ``((a_min, a_max), (b_min, b_max))``, the box that the slice is defined on.
+        extent: ``((a_min, a_max), (b_min, b_max))``, the box that the slice is defined on; of a path one side.
         normalisation: one of the above.
         interpolation: ``linear`` or ``spherical``.
         axes: what each parameter moves: ``latent``, towards the next anchor, or a condition of the system by its name,
@@ -48,10 +50,10 @@ class LatentSlice:
     """
 
     anchors: Float[np.ndarray, "anchor *latent"]
-    extent: tuple[tuple[float, float], tuple[float, float]]
+    extent: Extent
     normalisation: str = "sphere"
     interpolation: str = "linear"
-    axes: tuple[str, str] = ("latent", "latent")
+    axes: tuple[str, ...] = ("latent", "latent")
 
     def __post_init__(self) -> None:
         if self.normalisation not in NORMALISATIONS:
@@ -67,13 +69,17 @@ class LatentSlice:
         if not np.all(np.isfinite(self.anchors)):
             raise ValueError("anchors hold a value that is not finite")
         if any(low >= high for low, high in self.extent):
-            raise ValueError(f"extent {self.extent} must increase along both axes")
-        if len(self.axes) != 2 or (self.axes[0] == self.axes[1] != LATENT):
-            raise ValueError(f"axes are {self.axes}, must be two, each condition at most once")
+            raise ValueError(f"extent {self.extent} must increase along each axis")
+        if len(self.axes) != len(self.extent) or (
+            len(self.axes) == 2 and self.axes[0] == self.axes[1] != LATENT
+        ):
+            raise ValueError(
+                f"axes are {self.axes}, must be {len(self.extent)}, as sides of the extent, each condition at most once"
+            )
         if self.interpolation == "spherical":
             self._along_great_circles(np.zeros((1, 2)))  # raises
         if self.normalisation == "anchors":
-            corners = np.array([(a, b) for a in self.extent[0] for b in self.extent[1]], dtype=float)
+            corners = np.array(list(product(*self.extent)), dtype=float)
             if np.any(self._radius(self._places(corners)) <= 0):
                 raise ValueError(
                     f"the norms of the anchors, {self._anchor_norms.round(3).tolist()}, extrapolate to a negative one "
@@ -85,7 +91,7 @@ class LatentSlice:
         """Shape of one latent."""
         return self.anchors.shape[1:]
 
-    def latents(self, t: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n *latent"]:
+    def latents(self, t: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n *latent"]:
         """The latent at each parameter point, in float64.
 
         Raises:
@@ -107,11 +113,11 @@ class LatentSlice:
             z = (1 - a - b) * z0 + a * z1 + b * z2
         return self._normalise(z, places).reshape(len(t), *self.latent_shape)
 
-    def conditions(self, t: Float[np.ndarray, "n 2"]) -> dict[str, Float[np.ndarray, "n"]]:
+    def conditions(self, t: Float[np.ndarray, "n d"]) -> dict[str, Float[np.ndarray, "n"]]:
         """What the system is told beside the latent at each parameter point, by the name of the condition."""
         return {axis: t[:, k] for k, axis in enumerate(self.axes) if axis != LATENT}
 
-    def _places(self, t: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 2"]:
+    def _places(self, t: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"]:
         """Coordinates in the plane of the anchors: the parameters that move the latent, and zeros."""
         places = np.zeros((len(t), 2))
         moving = [k for k, axis in enumerate(self.axes) if axis == LATENT]
