@@ -62,18 +62,16 @@ def config(repository):
 
 
 @pytest.fixture(scope="session")
-def small_checkpoint(tmp_path_factory):
-    """The folder of a small random checkpoint, built once: ``small_checkpoint("small_stable_diffusion")``."""
-    folders = {}
+def small_checkpoint(shared_folder):
+    """The folder of a small random checkpoint, for reading alone: ``small_checkpoint("small_stable_diffusion")``."""
 
-    def build(builder, **settings):
-        import checkpoints  # here, since diffusers takes seconds to import
+    def get(builder, **settings):
+        def build(folder):
+            import checkpoints  # here, since diffusers takes seconds to import
 
-        key = (builder, *sorted(settings.items()))
-        if key not in folders:
-            folders[key] = getattr(checkpoints, builder)(
-                tmp_path_factory.mktemp(builder) / "pipeline", **settings
-            )
-        return folders[key]
+            getattr(checkpoints, builder)(folder / "pipeline", **settings)
 
-    return build
+        changes = (f"{key}={value}" for key, value in sorted(settings.items()))
+        return shared_folder("-".join((builder, *changes)), build) / "pipeline"
+
+    return get
