@@ -1,4 +1,4 @@
-"""The gallery: what it writes is what studies read, of random weights, and of the packages where these are installed."""
+"""The gallery: what it writes is what studies read, of random weights, and of packages where these are installed."""
 
 import importlib.util
 from importlib.metadata import PackageNotFoundError, version
