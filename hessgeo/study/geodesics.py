@@ -65,10 +65,11 @@ class Geodesics(Shown, Solved):
             low, middle, high = np.nanquantile(self.length.numpy(), [0, 0.5, 1])
             facts["lengths"] = f"{low:.4g} to {high:.4g}, median {middle:.4g}"
             facts["over the straight line's"] = f"{float(ratio.nanmedian()):.3g} (median)"
+        facts["verdict"] = judged(self.verdict)  # before what may be long
         doubts = [(row, why) for row, why in enumerate(self.reasons()) if why is not None]
         for row, why in doubts[:DOUBTS]:
             facts["not certified" if len(self) == 1 else f"path {row} not certified"] = why
-        return {**facts, "verdict": judged(self.verdict)}
+        return facts
 
     def draw(self) -> tuple[Figure, pd.DataFrame]:
         """The paths and the straight lines on the images and on the metric."""
