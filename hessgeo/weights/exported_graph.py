@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hessgeo.weights.exported import OPERATOR, SCALARS, Exported
 
@@ -24,7 +24,7 @@ STRIDED = 7  # the number of the only layout that is read
 CHECKS = ("_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range", "sym_constrain_range_for_size")
 
 
-class ExportedGraph:
+class ExportedGraph(nn.Module):
     """A network that ``torch.export`` wrote.
 
     Args:
@@ -39,25 +39,30 @@ class ExportedGraph:
     """
 
     def __init__(self, exported: Exported, device: torch.device) -> None:
-        self.nodes, self.device = exported.nodes, device
-        self.weights = {
-            name: torch.from_numpy(weight.read()).to(device, getattr(torch, weight.dtype))
-            for name, weight in exported.weights.items()
-        }
-        floats = (w.dtype for w in self.weights.values() if w.is_floating_point())
+        super().__init__()
+        self.device, self.names = device, list(exported.weights)
+        self.nodes = [node for node in exported.nodes if not _is_check(node["target"])]
+        for k, weight in enumerate(exported.weights.values()):
+            tensor = torch.from_numpy(weight.read()).to(device, getattr(torch, weight.dtype))
+            self.register_buffer(f"weight_{k}", tensor)
+        floats = (weight.dtype for weight in self.buffers() if weight.is_floating_point())
         self.dtype = next(floats, torch.float32)
-        self.functions = [_function(node["target"]) for node in exported.nodes]
+        self.functions = [_function(node["target"]) for node in self.nodes]
+        # What no later operator takes is let go, as torch does it.
+        last = {name: k for k, node in enumerate(self.nodes) for name in _names(node["inputs"])}
+        self.spent = [
+            [name for name in {*_names(node["inputs"])} if last[name] == k]
+            for k, node in enumerate(self.nodes)
+        ]
         for node, function in zip(self.nodes, self.functions, strict=True):
             if torch.Tag.nondeterministic_seeded in getattr(function, "tags", ()) and not _is_idle(node):
                 raise ValueError(f"{exported.file.path} draws its own noise ({node['target']})")
 
     @torch.inference_mode()
-    def __call__(self, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> list[Tensor]:
+    def forward(self, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> list[Tensor]:
         """Some of the tensors of the graph, of named inputs."""
-        known: dict[str, Any] = {**self.weights, **inputs}
-        for node, function in zip(self.nodes, self.functions, strict=True):
-            if function is None:
-                continue
+        known: dict[str, Any] = dict(zip(self.names, self.buffers(), strict=True)) | dict(inputs)
+        for node, function, spent in zip(self.nodes, self.functions, self.spent, strict=True):
             placed, named = [], {}
             # Archives of before torch 2.6 do not say which arguments stand by their place.
             unsaid = KEYWORD if OPERATOR.fullmatch(node["target"]) else None
@@ -68,6 +73,10 @@ class ExportedGraph:
                 else:
                     placed.append(value)
             _keep(known, node["outputs"], function(*placed, **named))
+            del placed, named
+            for name in spent:
+                if name not in outputs:
+                    del known[name]
         return [known[name] for name in outputs]
 
     def _value(self, argument: Mapping[str, Any], known: Mapping[str, Any]) -> Any:
@@ -102,11 +111,14 @@ class ExportedGraph:
         return self._value(part, known)
 
 
+def _is_check(target: str) -> bool:
+    match = OPERATOR.fullmatch(target)
+    return match is not None and match["name"] in CHECKS
+
+
 def _function(target: str) -> Any:
-    """The operator of a name that ``read_exported`` let pass; None for a check of shapes."""
+    """The operator of a name that ``read_exported`` let pass."""
     if match := OPERATOR.fullmatch(target):
-        if match["name"] in CHECKS:
-            return None
         packet = getattr(torch.ops.aten, match["name"], None)
         found = getattr(packet, match["overload"], None)
         if found is None:
@@ -114,6 +126,21 @@ def _function(target: str) -> Any:
         return found
     library, _, name = target.rpartition(".")
     return getattr({"_operator": operator, "math": math, "torch": torch}[library], name)
+
+
+def _names(part: Any) -> Iterator[str]:
+    """Names of the tensors and numbers that arguments refer to."""
+    if isinstance(part, list):
+        for entry in part:
+            yield from _names(entry)
+    elif isinstance(part, dict):
+        if "arg" in part:
+            yield from _names(part["arg"])
+        elif isinstance(name := part.get("name", part.get("as_name")), str):
+            yield name
+        else:
+            for entry in part.values():
+                yield from _names(entry)
 
 
 def _is_idle(node: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import weakref
 import zipfile
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from hessgeo.pipeline.plan import parameter_bytes
 from hessgeo.weights.declared import Declared
 from hessgeo.weights.networks import load_network, read_network
 
@@ -72,6 +74,38 @@ def test_an_archive_gives_what_torch_gives(archive):
         expected = [y.numpy() for y in reference(torch.from_numpy(latents()), torch.tensor(0.3))]
     found = network({"z": latents(), "sigma": np.float64(0.3)})
     assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True)), "the same operators"
+
+
+def test_the_weights_of_an_archive_are_counted(archive):
+    network = load_network(read_network(archive), ["linear"])
+    whole = (*Network().parameters(), *Network().buffers())
+    assert parameter_bytes(network) == sum(tensor.numel() * tensor.element_size() for tensor in whole)
+
+
+def test_what_no_later_operator_takes_is_let_go(tmp_path):
+    class Chain(torch.nn.Module):
+        def forward(self, x):
+            for _ in range(12):
+                x = torch.tanh(x + 1)
+            return x
+
+    path = exported(tmp_path / "c.pt2", Chain(), (torch.randn(2, 3),))
+    file, held = read_network(path), []
+    network = load_network(file, [file.outputs[0].name])
+    tanh = torch.ops.aten.tanh.default
+    alive = weakref.WeakSet()
+
+    def watched(x):
+        y = tanh(x)
+        alive.add(y)
+        held.append(len(alive))
+        return y
+
+    graph = network.graph
+    graph.functions = [watched if function is tanh else function for function in graph.functions]
+    network({file.inputs[0].name: np.zeros((2, 3), np.float32)})
+    assert len(held) == 12
+    assert max(held) <= 2
 
 
 def test_a_tensor_inside_of_an_archive_is_given_by_name(archive):
