@@ -47,9 +47,9 @@ def source_content(path: str) -> str:
     """
     from hessgeo.systems.own.images import image_files
 
-    files = image_files(path)
-    if files == (path,):
+    if Path(path).is_file():
         return content(path)
+    files = image_files(path)
 
     def read() -> str:
         return digest([[os.path.basename(file), content(file)] for file in files], characters=64)

@@ -37,11 +37,13 @@ def test_exported_images_give_the_study_again(copied, finished):
     order = export(finished, workflow("pictures"))
     embedding = store.read_array(finished(finished.study.samples), finished.study.embedding_array)
     np.save(workflow("features.npy"), 7 * embedding[order].astype(np.float64))
-    workflow.run()
+    # All of the one, of the other what its features decide.
     with workflow.placed() as layout:
+        targets = [*layout.of("own").targets, "results/ready/posterior.zarr"]
+        workflow.run(*targets)
+        assert [path for path in layout.of("own").targets if not workflow(path).exists()] == []
         for name in ("own", "ready"):
             study = layout.of(name)
-            assert [path for path in study.targets if not workflow(path).exists()] == []
             for array in ("t", "image", study.embedding_array):
                 there = finished.study.embedding_array if array.startswith("embedding") else array
                 found = store.read_array(study.samples, array)
@@ -55,9 +57,8 @@ def test_exported_images_give_the_study_again(copied, finished):
                 read_posterior(workflow(f"results/{one}/posterior.zarr")) for one in (name, "tiny")
             )
             np.testing.assert_allclose(
-                posterior.mean, drawn.mean, rtol=0, atol=1e-4 if name == "ready" else 0
+                posterior.mean, drawn.mean, rtol=0, atol=1e-5 if name == "ready" else 0
             )
         assert not any("inversion" in path or "anchors" in path for path in layout.targets)
-    for problem in ("--dry-run", "verify"):
-        done = workflow.run(problem)
-        assert "Nothing to be done" in done.stdout + done.stderr or problem == "verify"
+    done = workflow.run("--dry-run", *targets)
+    assert "Nothing to be done" in done.stdout + done.stderr
