@@ -14,9 +14,8 @@ from scipy.ndimage import uniform_filter
 from torch import Tensor
 
 from hessgeo.grids import Frame, Grid, bilinear_weights
-from hessgeo.numerics.bsplines import SplineBasis
+from hessgeo.numerics.bsplines import SplineBasis, derivatives
 
-_ORDERS = ((0, 0), (1, 0), (0, 1), (2, 0), (1, 1), (0, 2))
 _FEWEST = 7  # splines along an axis of which half as many, four, still make a fit
 
 
@@ -37,13 +36,13 @@ class ApproximationError:
         frame: the box.
         value: mean square of the error of ``F``, the affine part of the difference removed, on a lattice.
         gradient: the same of both components of its gradient.
-        hessian: mean products of the errors of ``(F_aa, F_ab, F_bb)``.
+        hessian: mean products of the errors of ``(F_aa, F_ab, F_bb)``, of one axis that of ``F_aa``.
     """
 
     frame: Frame
-    value: Float[Tensor, "na nb"]
-    gradient: Float[Tensor, "na nb 2"]
-    hessian: Float[Tensor, "na nb 3 3"]
+    value: Float[Tensor, "*places"]
+    gradient: Float[Tensor, "*places axis"]
+    hessian: Float[Tensor, "*places pair pair"]
 
     @classmethod
     def between(
@@ -52,65 +51,70 @@ class ApproximationError:
         first: tuple[SplineBasis, Float[Tensor, "size"]],
         second: tuple[SplineBasis, Float[Tensor, "other"]],
     ) -> ApproximationError:
-        """The error of the first fit as its difference to the second tells it; both over ``[-1, 1]^2``."""
+        """The error of the first fit as its difference to the second tells it; both over ``[-1, 1]^d``."""
+        dims = len(first[0].axes)
         factors = [0.5 if b < a else 4 / 3 for a, b in zip(first[0].shape, second[0].shape, strict=True)]
         axes, reach = zip(
             *(_lattice(a, b) for a, b in zip(first[0].shape, second[0].shape, strict=True)), strict=True
         )
         t = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
+        orders = [order for total in range(3) for order in derivatives(total, dims)]
         parts = [
-            torch.stack([basis.evaluate(c.reshape(basis.shape), t, order) for order in _ORDERS], dim=-1)
+            torch.stack([basis.evaluate(c.reshape(basis.shape), t, order) for order in orders], dim=-1)
             for basis, c in (first, second)
         ]
         off = max(factors) * (parts[0] - parts[1])
-        plane = torch.cat([torch.ones_like(t[..., :1]), t], dim=-1).reshape(-1, 3)
+        plane = torch.cat([torch.ones_like(t[..., :1]), t], dim=-1).reshape(-1, dims + 1)
         affine = torch.linalg.lstsq(plane, off[..., 0].reshape(-1, 1)).solution[:, 0]
-        off[..., 0] -= (plane @ affine).reshape(off.shape[:2])
-        off[..., 1:3] -= affine[1:]
+        off[..., 0] -= (plane @ affine).reshape(off.shape[:-1])
+        off[..., 1 : dims + 1] -= affine[1:]
 
         def smooth(values: Tensor) -> Tensor:
-            size = (*reach, *(1,) * (values.ndim - 2))
+            size = (*reach, *(1,) * (values.ndim - dims))
             return torch.from_numpy(uniform_filter(values.numpy(), size=size, mode="nearest"))
 
-        second_order = off[..., 3:]
+        second_order = off[..., dims + 1 :]
         return cls(
             frame,
             smooth(off[..., 0] ** 2),
-            smooth(off[..., 1:3] ** 2),
+            smooth(off[..., 1 : dims + 1] ** 2),
             smooth(second_order[..., :, None] * second_order[..., None, :]),
         )
 
-    def of_value(self, t: Float[Tensor, "point 2"]) -> Float[Tensor, "point"]:
+    def of_value(self, t: Float[Tensor, "point axis"]) -> Float[Tensor, "point"]:
         """Squared error of ``F``."""
         return self._at(self.value, t)
 
-    def of_gradient(self, t: Float[Tensor, "point 2"]) -> Float[Tensor, "point 2"]:
+    def of_gradient(self, t: Float[Tensor, "point axis"]) -> Float[Tensor, "point axis"]:
         """Squared errors of the gradient."""
         return self._at(self.gradient, t) / self.frame.scale(t) ** 2
 
     def of_hessian(
-        self, t: Float[Tensor, "point 2"], weights: Float[Tensor, "point 3"]
+        self, t: Float[Tensor, "point axis"], weights: Float[Tensor, "point pair"]
     ) -> Float[Tensor, "point"]:
         """Squared error of ``<weights, (F_aa, F_ab, F_bb)>``."""
-        a, b = self.frame.scale(t)
-        scaled = weights / torch.stack([a * a, a * b, b * b])
+        half = self.frame.scale(t)
+        first, second = torch.triu_indices(len(half), len(half))
+        scaled = weights / (half[first] * half[second])
         return torch.einsum("pi,pij,pj->p", scaled, self._at(self.hessian, t), scaled)
 
-    def _at(self, values: Float[Tensor, "na nb *item"], t: Float[Tensor, "point 2"]) -> Tensor:
+    def _at(self, values: Float[Tensor, "*places_and_item"], t: Float[Tensor, "point axis"]) -> Tensor:
         """Bilinear between the places of the lattice, constant outside of it."""
-        lattice = Grid(((-1.0, 1.0), (-1.0, 1.0)), (values.shape[0], values.shape[1]))
+        dims = len(self.frame.half)
+        lattice = Grid(((-1.0, 1.0),) * dims, tuple(values.shape[:dims]))
         weights = bilinear_weights(self.frame.into(t.detach()).clamp(-1, 1).numpy(), lattice)
         flat = values.reshape(lattice.size, -1).numpy()
-        return torch.from_numpy(weights @ flat).reshape(-1, *values.shape[2:])
+        return torch.from_numpy(weights @ flat).reshape(-1, *values.shape[dims:])
 
 
 def project(basis: SplineBasis, c: Float[Tensor, "size"], onto: SplineBasis) -> Float[Tensor, "other"]:
     """Coefficients in another basis over the same box that come nearest, by least squares along each axis."""
     sides = []
-    for axis, other in ((basis.a, onto.a), (basis.b, onto.b)):
+    for axis, other in zip(basis.axes, onto.axes, strict=True):
         x = torch.linspace(axis.low, axis.high, 4 * max(axis.count, other.count), dtype=c.dtype)
         sides.append(torch.linalg.lstsq(other.matrix(x), axis.matrix(x)).solution)
-    return (sides[0] @ c.reshape(basis.shape) @ sides[1].T).flatten()
+    moved = sides[0] @ c.reshape(basis.shape[0], -1)
+    return (moved @ sides[1].T if len(sides) == 2 else moved).flatten()
 
 
 def _lattice(first: int, second: int) -> tuple[Float[Tensor, "place"], int]:

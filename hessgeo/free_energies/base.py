@@ -45,39 +45,39 @@ class FreeEnergy(ABC):
     knows_errors = False
 
     @abstractmethod
-    def value(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+    def value(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch"]:
         """``F(t)`` in nats per ``N``."""
 
     @abstractmethod
-    def gradient(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+    def gradient(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis"]:
         """``grad F(t)``."""
 
     @abstractmethod
-    def hessian(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2"]:
+    def hessian(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis"]:
         """``grad^2 F(t)``, the Fisher metric per ``N`` (Eq. 24)."""
 
     @abstractmethod
-    def third(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2 2"]:
+    def third(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis axis"]:
         """Third derivatives of ``F``, symmetric in all three indices."""
 
-    def value_error(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+    def value_error(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch"]:
         """Standard error of ``F(t)``, in the gauge of ``value``."""
         return torch.full_like(t[..., 0], torch.nan)
 
-    def gradient_error(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+    def gradient_error(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis"]:
         """Standard errors of the gradient, in the gauge of ``gradient``."""
         return torch.full_like(t, torch.nan)
 
     def hessian_error(
-        self, t: Float[Tensor, "*batch 2"], jacobian: Float[Tensor, "*batch 2 2"] | None = None
-    ) -> Float[Tensor, "*batch 2 2"]:
+        self, t: Float[Tensor, "*batch axis"], jacobian: Float[Tensor, "*batch axis axis"] | None = None
+    ) -> Float[Tensor, "*batch axis axis"]:
         """Standard errors of the metric's entries; free of any gauge.
 
         Args:
             t: where.
             jacobian: ``[i, j] = d t_i / d u_j``; the errors are then those of ``J' g J``, the metric in ``u``.
         """
-        return torch.full_like(t[..., None].expand(*t.shape, 2), torch.nan)
+        return torch.full_like(t[..., None].expand(*t.shape, t.shape[-1]), torch.nan)
 
     @property
     def verdict(self) -> str:
@@ -112,19 +112,22 @@ class FitData:
 def free_energy_dataset(free_energy: FreeEnergy, grid: Grid, *, attributes: Mapping[str, Any]) -> xr.Dataset:
     """A fitted free energy and its derivatives on a grid.
 
-    Variables on dims ``(a, b)``: ``free_energy``, ``gradient (a, b, i)``, ``fisher_metric (a, b, i, j)`` and
-    ``third (a, b, i, j, k)``; the first three have a ``<name>_error``, NaN if the fit does not know it. A fit
-    with coefficients adds ``coefficients``.
+    Variables on dims ``(a, b)``, or ``(a)`` of one parameter: ``free_energy``, ``gradient (a, b, i)``,
+    ``fisher_metric (a, b, i, j)`` and ``third (a, b, i, j, k)``; the first three have a ``<name>_error``, NaN if the
+    fit does not know it. A fit with coefficients adds ``coefficients``.
     """
     t = torch.from_numpy(grid.points)
     fields: dict[str, Any] = {}
     for name, (method, dims) in _FIELDS.items():
         for suffix in ("", "_error")[: 1 if name == "third" else 2]:
             values = getattr(free_energy, method + suffix)(t).detach().cpu().numpy()
-            fields[name + suffix] = (("a", "b", *dims), values.reshape(*grid.shape, *values.shape[1:]))
+            fields[name + suffix] = ((*grid.dims, *dims), values.reshape(*grid.shape, *values.shape[1:]))
     coefficients = getattr(free_energy, "coefficients", None)
     if coefficients is not None:
-        fields["coefficients"] = (("ka", "kb"), coefficients.detach().cpu().numpy())
+        fields["coefficients"] = (
+            tuple(f"k{name}" for name in grid.dims),
+            coefficients.detach().cpu().numpy(),
+        )
     about = {"resolution": free_energy.resolution, "certificate": dict(free_energy.certificate), **attributes}
-    coordinates = {"a": grid.axes[0], "b": grid.axes[1], "i": ["a", "b"], "j": ["a", "b"], "k": ["a", "b"]}
+    coordinates = {**dict(zip(grid.dims, grid.axes, strict=True)), **{key: list(grid.dims) for key in "ijk"}}
     return xr.Dataset(fields, coords=coordinates, attrs=about)

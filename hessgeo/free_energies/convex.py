@@ -12,11 +12,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hessgeo.grids import Grid, bilinear_weights
-from hessgeo.numerics.bsplines import SplineBasis
-from hessgeo.posteriors.base import Posterior
+from hessgeo.numerics.bsplines import SplineBasis, derivatives
+from hessgeo.posteriors.base import PAIRS, Posterior
 
 # Probabilities below e^-100 are raised to it: no sum feels them, and no product becomes a slow denormal number.
 _FLOOR = -100.0
+_MEDIAN_OF_ONE = 0.4549364231195727  # of a chi-squared variable of one degree
 _BLOCK_ENTRIES = 2**20  # entries of one block of the (source, node) matrix: 8 MiB, which the allocator keeps
 
 
@@ -35,8 +36,8 @@ class Reduction:
     loss: float
     gradient: Float[Tensor, "size"]
     hessian: Float[Tensor, "size size"]
-    mean: Float[Tensor, "source 2"]
-    precision: Float[Tensor, "source 2 2"]
+    mean: Float[Tensor, "source axis"]
+    precision: Float[Tensor, "source axis axis"]
 
     def at(self, c: Float[Tensor, "size"]) -> Reduction:
         """The same of other coefficients."""
@@ -45,17 +46,18 @@ class Reduction:
     def misfit(self, degrees: float) -> float:
         """Pearson's statistic of the posterior means about the fit, per degree of freedom left."""
         total = float(self._standardised(self.problem.mean - self.mean).sum())
-        return total / max(2 * len(self.mean) - degrees, 1.0)
+        return total / max(self.mean.numel() - degrees, 1.0)
 
-    def noise(self, scatter: Float[Tensor, "source 2"]) -> float:
-        """Dispersion of the means between neighbours: the mean of a chi-squared variable of 2, over 2."""
-        return float(self._standardised(scatter).mean()) / 2
+    def noise(self, scatter: Float[Tensor, "source axis"]) -> float:
+        """Dispersion of the means between neighbours: the mean of a chi-squared variable of ``d``, over ``d``."""
+        return float(self._standardised(scatter).mean()) / scatter.shape[1]
 
-    def typical_noise(self, scatter: Float[Tensor, "source 2"]) -> float:
-        """The same by the median of that variable, ``2 log 2``, which a kink here and there does not move."""
-        return float(self._standardised(scatter).median()) / (2 * math.log(2))
+    def typical_noise(self, scatter: Float[Tensor, "source axis"]) -> float:
+        """The same by the median of that variable (``2 log 2`` of 2), which a kink here and there does not move."""
+        median = 2 * math.log(2) if scatter.shape[1] == 2 else _MEDIAN_OF_ONE
+        return float(self._standardised(scatter).median()) / median
 
-    def _standardised(self, residual: Float[Tensor, "source 2"]) -> Float[Tensor, "source"]:
+    def _standardised(self, residual: Float[Tensor, "source axis"]) -> Float[Tensor, "source"]:
         return torch.einsum("ik,ikl,il->i", residual, self.precision, residual)
 
 
@@ -63,21 +65,22 @@ class Reduction:
 class ConvexProblem:
     """The convex problem: sources, nodes and the data's two reductions, as float64 tensors on one device.
 
-    All in box units, so that neither units nor offsets enter: ``<t, grad F>`` is the same up to a row's constant.
+    All in box units, so that neither units nor offsets enter: ``<t, grad F>`` is the same up to a row's constant. Along
+    one axis ``in_b`` is one constant on one node.
     """
 
     basis: SplineBasis
     resolution: float
-    axes: tuple[Float[Tensor, "na"], Float[Tensor, "nb"]]
+    axes: tuple[Float[Tensor, "_"], ...]
     in_a: Float[Tensor, "na count_a"]
     in_b: Float[Tensor, "nb count_b"]
     log_weight: Float[Tensor, "node"]
-    source: Float[Tensor, "source 2"]
-    mean: Float[Tensor, "source 2"]
+    source: Float[Tensor, "source axis"]
+    mean: Float[Tensor, "source axis"]
     marginal: Float[Tensor, "node"]
 
     @classmethod
-    def of(cls, posterior: Posterior, grid: Grid, splines: tuple[int, int], device: str) -> ConvexProblem:
+    def of(cls, posterior: Posterior, grid: Grid, splines: tuple[int, ...], device: str) -> ConvexProblem:
         """Gather what the fit needs; raises ValueError on values that are not finite or points outside the box."""
         for name in ("t", "mean", "marginal", "points"):
             if not np.isfinite(getattr(posterior, name)).all():
@@ -91,33 +94,34 @@ class ConvexProblem:
         def tensor(values: np.ndarray) -> Tensor:
             return torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float64, device=device)
 
-        axes = (tensor(carrier.unit.axes[0]), tensor(carrier.unit.axes[1]))
+        axes = tuple(map(tensor, carrier.unit.axes))
+        in_a, in_b = _designs(basis, axes)
         return cls(
             basis=basis,
             resolution=posterior.resolution,
             axes=axes,
-            in_a=basis.a.matrix(axes[0]),
-            in_b=basis.b.matrix(axes[1]),
+            in_a=in_a,
+            in_b=in_b,
             log_weight=tensor(log_weight),
             source=tensor(frame.into(posterior.t)),
             mean=tensor(frame.into(posterior.mean)),
             marginal=tensor(spread.T @ posterior.marginal),
         )
 
-    def with_splines(self, splines: tuple[int, int]) -> ConvexProblem:
+    def with_splines(self, splines: tuple[int, ...]) -> ConvexProblem:
         """The same data in another number of splines."""
-        basis = SplineBasis.over(((-1.0, 1.0), (-1.0, 1.0)), splines)
-        in_a, in_b = basis.a.matrix(self.axes[0]), basis.b.matrix(self.axes[1])
+        basis = SplineBasis.over(((-1.0, 1.0),) * len(splines), splines)
+        in_a, in_b = _designs(basis, self.axes)
         return replace(self, basis=basis, in_a=in_a, in_b=in_b)
 
     @cached_property
-    def nodes(self) -> Float[Tensor, "node 2"]:
+    def nodes(self) -> Float[Tensor, "node axis"]:
         """The grid's nodes, row by row."""
-        return torch.stack(torch.meshgrid(*self.axes, indexing="ij"), dim=-1).reshape(-1, 2)
+        return torch.stack(torch.meshgrid(*self.axes, indexing="ij"), dim=-1).reshape(-1, len(self.axes))
 
     def node_values(self, c: Float[Tensor, "size"]) -> Float[Tensor, "node"]:
         """``F`` at every node."""
-        return (self.in_a @ c.reshape(self.basis.shape) @ self.in_b.T).flatten()
+        return (self.in_a @ c.reshape(self._splines) @ self.in_b.T).flatten()
 
     def blocks(self) -> list[slice]:
         """Ranges of sources small enough for one block of the (source, node) matrix."""
@@ -135,7 +139,7 @@ class ConvexProblem:
     @cached_property
     def linear(self) -> Float[Tensor, "size"]:
         """``d/dc`` of the part of the loss that is linear in ``c``: the data's side of the gradient."""
-        marginal = self.marginal.reshape(len(self.axes[0]), len(self.axes[1]))
+        marginal = self.marginal.reshape(len(self.in_a), len(self.in_b))
         linear = (self.in_a.T @ marginal @ self.in_b).flatten()
         for k, (rows, slope) in enumerate(self.slopes):
             linear.index_add_(0, rows.flatten(), -(slope * self.mean[:, k : k + 1]).flatten())
@@ -162,7 +166,7 @@ class ConvexProblem:
             log_z += float((peak + norm.log()).sum())
             node_mass += q.sum(dim=0)
             moments = q @ self._monomials()
-            mean, second = moments[:, :2], moments[:, 2:]
+            mean, second = moments[:, : len(self.axes)], moments[:, len(self.axes) :]
             basis_mean, cross = self._expected_basis(q)
             statistic = basis_mean.neg_()
             for k, (rows, slope) in enumerate(self.slopes):
@@ -186,19 +190,19 @@ class ConvexProblem:
         )
 
     @cached_property
-    def slopes(self) -> list[tuple[Int[Tensor, "source 16"], Float[Tensor, "source 16"]]]:
+    def slopes(self) -> list[tuple[Int[Tensor, "source near"], Float[Tensor, "source near"]]]:
         """``dB_k/da`` and ``dB_k/db`` at the sources: rows and values of the sixteen that are not zero."""
-        return [self.basis.local(self.source, d) for d in ((1, 0), (0, 1))]
+        return [self.basis.local(self.source, d) for d in derivatives(1, len(self.axes))]
 
     def _add_slope_products(
         self,
         hessian: Float[Tensor, "size size"],
         block: slice,
-        second: Float[Tensor, "rows 3"],
+        second: Float[Tensor, "rows pair"],
         cross: tuple[Float[Tensor, "rows size"], Float[Tensor, "rows size"]],
     ) -> None:
         """Add ``sum_i dPhi_i E[t t'] dPhi_i' - 2 dPhi_i E[t Phi']``; the caller's symmetrising splits the 2."""
-        moments = second[:, [[0, 1], [1, 2]]]
+        moments = second[:, PAIRS[len(self.axes)]]
         for k, (rows, slope) in enumerate(self.slopes):
             right = cross[k].mul_(-2.0)
             for m, (others, other) in enumerate(self.slopes):
@@ -206,17 +210,23 @@ class ConvexProblem:
             for column in range(rows.shape[1]):
                 hessian.index_add_(0, rows[block][:, column], slope[block][:, column, None] * right)
 
-    def _monomials(self) -> Float[Tensor, "node 5"]:
-        a, b = self.nodes.unbind(-1)
-        return torch.stack([a, b, a * a, a * b, b * b], dim=-1)
+    def _monomials(self) -> Float[Tensor, "node moment"]:
+        first, second = torch.triu_indices(len(self.axes), len(self.axes))
+        return torch.cat([self.nodes, self.nodes[:, first] * self.nodes[:, second]], dim=1)
+
+    @property
+    def _splines(self) -> tuple[int, int]:
+        """Splines along both axes; one along the second where there is none."""
+        return self.in_a.shape[1], self.in_b.shape[1]
 
     def _expected_basis(
         self, q: Float[Tensor, "rows node"]
     ) -> tuple[Float[Tensor, "rows size"], tuple[Float[Tensor, "rows size"], Float[Tensor, "rows size"]]]:
-        """``E_q[Phi]`` and ``(E_q[a Phi], E_q[b Phi])``, contracted one axis at a time."""
-        rows, (na, nb) = len(q), (len(self.axes[0]), len(self.axes[1]))
-        right = torch.cat([self.in_b, self.axes[1][:, None] * self.in_b], dim=1)
-        half = (q.reshape(rows * na, nb) @ right).reshape(rows, na, 2, self.basis.b.count)
+        """``E_q[Phi]`` and ``(E_q[a Phi], E_q[b Phi])``, contracted one axis at a time; without a second ``b`` is 0."""
+        rows, (na, nb) = len(q), (len(self.in_a), len(self.in_b))
+        b = self.axes[1] if len(self.axes) == 2 else torch.zeros_like(self.axes[0][:1])
+        right = torch.cat([self.in_b, b[:, None] * self.in_b], dim=1)
+        half = (q.reshape(rows * na, nb) @ right).reshape(rows, na, 2, self.in_b.shape[1])
         plain, with_b = half[:, :, 0], half[:, :, 1]
         left = torch.cat([self.in_a, self.axes[0][:, None] * self.in_a], dim=1).T
         both = (left @ plain).reshape(rows, 2, self.basis.size)
@@ -224,19 +234,25 @@ class ConvexProblem:
 
     def _basis_products(self, mass: Float[Tensor, "node"]) -> Float[Tensor, "size size"]:
         """``sum_g mass_g Phi(t_g) Phi(t_g)'``."""
-        grid = mass.reshape(len(self.axes[0]), len(self.axes[1]))
+        grid = mass.reshape(len(self.in_a), len(self.in_b))
         pairs_a = torch.einsum("gk,gm->gkm", self.in_a, self.in_a).flatten(1)
         pairs_b = torch.einsum("hl,hn->hln", self.in_b, self.in_b).flatten(1)
-        ka, kb = self.basis.shape
+        ka, kb = self._splines
         products = (pairs_a.T @ grid @ pairs_b).reshape(ka, ka, kb, kb)
         return products.permute(0, 2, 1, 3).reshape(self.basis.size, self.basis.size)
 
     def _precision(
-        self, mean: Float[Tensor, "source 2"], second: Float[Tensor, "source 3"]
-    ) -> Float[Tensor, "source 2 2"]:
+        self, mean: Float[Tensor, "source axis"], second: Float[Tensor, "source pair"]
+    ) -> Float[Tensor, "source axis axis"]:
         """Inverse covariances of ``q_F``, with the variance of a cell added."""
-        cell = [float(axis[1] - axis[0]) ** 2 / 12 for axis in self.axes]
-        aa = second[:, 0] - mean[:, 0] ** 2 + cell[0]
-        ab = second[:, 1] - mean[:, 0] * mean[:, 1]
-        bb = second[:, 2] - mean[:, 1] ** 2 + cell[1]
-        return torch.linalg.inv(torch.stack([aa, ab, ab, bb], dim=-1).reshape(-1, 2, 2))
+        cell = torch.stack([(axis[1] - axis[0]) ** 2 / 12 for axis in self.axes])
+        square = mean[:, :, None] * mean[:, None, :]
+        return torch.linalg.inv(second[:, PAIRS[len(self.axes)]] - square + torch.diag(cell))
+
+
+def _designs(
+    basis: SplineBasis, axes: tuple[Float[Tensor, "_"], ...]
+) -> tuple[Float[Tensor, "na count_a"], Float[Tensor, "nb count_b"]]:
+    """The splines at the nodes along both axes; of one axis a constant stands for the second."""
+    in_a = basis.a.matrix(axes[0])
+    return in_a, basis.b.matrix(axes[1]) if len(axes) == 2 else torch.ones_like(in_a[:1, :1])

@@ -22,8 +22,8 @@ class SmoothnessPrior:
     """The smoothness prior, the gauge it leaves free, and the scatter that sets its weight."""
 
     penalty: Float[Tensor, "size size"]
-    gauge: Float[Tensor, "size 3"]
-    scatter: Float[Tensor, "source 2"]
+    gauge: Float[Tensor, "size part"]
+    scatter: Float[Tensor, "source axis"]
 
     @classmethod
     def of(cls, problem: ConvexProblem) -> SmoothnessPrior:
@@ -42,20 +42,23 @@ class SmoothnessPrior:
 
     def degrees(self, inverse: Float[Tensor, "size size"], weight: float) -> float:
         """Effective degrees of freedom of the fit, ``tr((H + lambda S)^-1 H)`` without the gauge."""
-        return float(len(self.penalty) - 3 - weight * (inverse * self.penalty).sum())
+        return float(len(self.penalty) - self.gauge.shape[1] - weight * (inverse * self.penalty).sum())
 
     def likeliest_weight(self, fit: Penalised[Reduction], scale: float) -> float:
         """The weight of highest evidence, see ``evidence_weight``, by the fit at another weight."""
 
         def noise(stiff: Float[Tensor, "direction"]) -> float:
             # What the fit can follow was no noise, however neighbours differ: the residual bounds it from above.
-            residual = fit.data.misfit(float((1 / (1 + fit.weight * stiff)).sum()) + 3)
+            residual = fit.data.misfit(float((1 / (1 + fit.weight * stiff)).sum()) + self.gauge.shape[1])
             return max(min(fit.data.noise(self.scatter), residual), _LEAST_NOISE)
 
-        return evidence_weight(fit.data, self.penalty, self.factor, scale=scale, noise=noise)
+        free = fit.data.problem.basis.quadratics
+        return evidence_weight(fit.data, self.penalty, self.factor, free=free, scale=scale, noise=noise)
 
 
-def local_scatter(t: Float[np.ndarray, "n 2"], mean: Float[np.ndarray, "n 2"]) -> Float[Tensor, "n 2"]:
+def local_scatter(
+    t: Float[np.ndarray, "n axis"], mean: Float[np.ndarray, "n axis"]
+) -> Float[Tensor, "n axis"]:
     """What a quadratic through the 16 nearest sources does not explain of each mean, scaled to the variance of one.
 
     Fewer than 32 sources have no neighbourhood to speak of: the scatter is then that of the means themselves. ``t`` in
@@ -66,15 +69,16 @@ def local_scatter(t: Float[np.ndarray, "n 2"], mean: Float[np.ndarray, "n 2"]) -
     neighbours = nearest_others(t, 16)
     offset = t[neighbours] - t[:, None]
     offset /= np.maximum(np.abs(offset).max(axis=(1, 2), keepdims=True), np.finfo(float).tiny)
-    x, y = offset[..., 0], offset[..., 1]
-    design = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
+    first, second = np.triu_indices(t.shape[1])
+    products = offset[..., first] * offset[..., second]
+    design = np.concatenate([np.ones_like(offset[..., :1]), offset, products], axis=-1)
     # The quadratic's value at the source is a weighted sum of its neighbours' means, with these weights.
     weights = np.linalg.pinv(design)[:, 0]
     predicted = np.einsum("ik,ikd->id", weights, mean[neighbours])
     return torch.from_numpy((mean - predicted) / np.sqrt(1 + (weights**2).sum(axis=1))[:, None])
 
 
-def nearest_others(t: Float[np.ndarray, "n 2"], count: int) -> Int[np.ndarray, "n count"]:
+def nearest_others(t: Float[np.ndarray, "n axis"], count: int) -> Int[np.ndarray, "n count"]:
     """The points nearest to each; of those equally near, as on a grid, the first: rounding does not choose.
 
     Raises:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import combinations_with_replacement
 from typing import Any, Literal
 
 import torch
@@ -23,7 +24,7 @@ from hessgeo.free_energies.convex import ConvexProblem, Reduction
 from hessgeo.free_energies.smoothness import SmoothnessPrior
 from hessgeo.free_energies.verdict import judge, narrow_share
 from hessgeo.grids import Frame, Grid
-from hessgeo.numerics.bsplines import SplineBasis
+from hessgeo.numerics.bsplines import SplineBasis, derivatives
 from hessgeo.numerics.factor import in_words
 from hessgeo.numerics.newton import Minimum, minimise
 from hessgeo.numerics.penalised import Penalised, balance
@@ -48,7 +49,7 @@ class SplineFreeEnergy(FreeEnergy):
     def __init__(
         self,
         basis: SplineBasis,
-        coefficients: Float[Tensor, "count_a count_b"],
+        coefficients: Float[Tensor, "*counts"],
         covariance: Float[Tensor, "size size"],
         *,
         resolution: float,
@@ -62,63 +63,66 @@ class SplineFreeEnergy(FreeEnergy):
         self.resolution = resolution
         self.certificate = certificate
 
-    def value(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+    def value(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch"]:
         """``F(t)`` in nats per ``N``."""
         return self.basis.evaluate(self.coefficients, t)
 
-    def gradient(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+    def gradient(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis"]:
         """``grad F(t)``."""
-        return torch.stack([self._derivative(t, (1, 0)), self._derivative(t, (0, 1))], dim=-1)
+        return torch.stack(self._derivatives(t, 1), dim=-1)
 
-    def hessian(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2"]:
+    def hessian(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis"]:
         """``grad^2 F(t)``, the Fisher metric per ``N`` (Eq. 24). Continuous, piecewise quadratic."""
-        by_order = [self._derivative(t, (2 - k, k)) for k in range(3)]
-        return _symmetric(by_order, t.shape[:-1], rank=2)
+        return _symmetric(self._derivatives(t, 2), t.shape, rank=2)
 
-    def third(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2 2"]:
+    def third(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis axis"]:
         """Third derivatives. ``F_aaa`` and ``F_bbb`` are constant between knots and jump there."""
-        by_order = [self._derivative(t, (3 - k, k)) for k in range(4)]
-        return _symmetric(by_order, t.shape[:-1], rank=3)
+        return _symmetric(self._derivatives(t, 3), t.shape, rank=3)
 
-    def value_error(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
+    def value_error(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch"]:
         """See ``FreeEnergy``."""
-        points = t.reshape(-1, 2)
+        points = t.reshape(-1, t.shape[-1])
         square = self._variance(self.basis.matrix(points))
         if self.approximation is not None:
             square = square + self.approximation.of_value(points)
         return square.sqrt().reshape(t.shape[:-1])
 
-    def gradient_error(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+    def gradient_error(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis"]:
         """See ``FreeEnergy``."""
-        points = t.reshape(-1, 2)
-        square = torch.stack([self._variance(self.basis.matrix(points, d)) for d in ((1, 0), (0, 1))], dim=-1)
+        points = t.reshape(-1, t.shape[-1])
+        designs = [self.basis.matrix(points, order) for order in derivatives(1, t.shape[-1])]
+        square = torch.stack([self._variance(design) for design in designs], dim=-1)
         if self.approximation is not None:
             square = square + self.approximation.of_gradient(points)
         return square.sqrt().reshape(t.shape)
 
     def hessian_error(
-        self, t: Float[Tensor, "*batch 2"], jacobian: Float[Tensor, "*batch 2 2"] | None = None
-    ) -> Float[Tensor, "*batch 2 2"]:
+        self, t: Float[Tensor, "*batch axis"], jacobian: Float[Tensor, "*batch axis axis"] | None = None
+    ) -> Float[Tensor, "*batch axis axis"]:
         """See ``FreeEnergy``."""
-        points = t.reshape(-1, 2)
-        designs = [self.basis.matrix(points, (2 - k, k)) for k in range(3)]
-        j = torch.eye(2).to(t).expand(len(points), 2, 2) if jacobian is None else jacobian.reshape(-1, 2, 2)
+        points = t.reshape(-1, t.shape[-1])
+        dims = t.shape[-1]
+        designs = [self.basis.matrix(points, order) for order in derivatives(2, dims)]
+        eye = torch.eye(dims).to(t)
+        j = eye.expand(len(points), dims, dims) if jacobian is None else jacobian.reshape(-1, dims, dims)
+        pairs = list(combinations_with_replacement(range(dims), 2))
         errors = []
-        for first, second in ((0, 0), (0, 1), (1, 1)):
-            weights = (
-                j[:, 0, first] * j[:, 0, second],
-                j[:, 0, first] * j[:, 1, second] + j[:, 1, first] * j[:, 0, second],
-                j[:, 1, first] * j[:, 1, second],
-            )
+        for first, second in pairs:
+            weights = [
+                j[:, p, first] * j[:, q, second] + (j[:, q, first] * j[:, p, second] if p != q else 0.0)
+                for p, q in pairs
+            ]
             parts = [w[:, None] * d for w, d in zip(weights, designs, strict=True)]
             square = self._variance(torch.stack(parts).sum(dim=0))
             if self.approximation is not None:
                 square = square + self.approximation.of_hessian(points, torch.stack(weights, dim=-1))
             errors.append(square.sqrt().reshape(t.shape[:-1]))
-        return _symmetric(errors, t.shape[:-1], rank=2)
+        return _symmetric(errors, t.shape, rank=2)
 
-    def _derivative(self, t: Float[Tensor, "*batch 2"], order: tuple[int, int]) -> Float[Tensor, "*batch"]:
-        return self.basis.evaluate(self.coefficients, t, order)
+    def _derivatives(self, t: Float[Tensor, "*batch axis"], order: int) -> list[Float[Tensor, "*batch"]]:
+        """Each mixed derivative of one order once."""
+        orders = derivatives(order, t.shape[-1])
+        return [self.basis.evaluate(self.coefficients, t, mixed) for mixed in orders]
 
     def _variance(self, design: Float[Tensor, "point size"]) -> Float[Tensor, "point"]:
         return ((design @ self.covariance.to(design)) * design).sum(-1).clamp(min=0)
@@ -129,7 +133,7 @@ def fit_spline(
     posterior: Posterior,
     grid: Grid,
     *,
-    splines: tuple[int, int] = (24, 24),
+    splines: tuple[int, ...] = (24, 24),
     smoothness: float | Literal["auto"] = "auto",
     tolerance: float = 1e-9,
     max_iterations: int = 100,
@@ -158,7 +162,7 @@ def fit_spline(
     Args:
         posterior: means and marginal of every source; its sources need not be nodes of the grid.
         grid: the nodes that carry ``q_F`` unless the posterior has its own, and the box of the splines.
-        splines: numbers of cubic B-splines along ``a`` and ``b``, at least 4 each; no more than two a node are used.
+        splines: numbers of cubic B-splines along each axis, at least 4; no more than two a node are used.
         smoothness: ``lambda``, or ``auto``.
         tolerance: Newton decrement (half of ``g' H^-1 g``, in nats summed over sources) to stop at.
         max_iterations: of Newton's method, all together.
@@ -212,10 +216,9 @@ def spline_of_posterior(data: FitData, settings: Mapping[str, Any]) -> SplineFre
     return fit_spline(data.posterior, data.grid, **options)
 
 
-def most_splines(splines: tuple[int, int], carrier: Grid) -> tuple[int, int]:
+def most_splines(splines: tuple[int, ...], carrier: Grid) -> tuple[int, ...]:
     """The numbers of splines in use: at most two a node along each axis, for the value and the slope there."""
-    a, b = (max(4, min(count, 2 * nodes)) for count, nodes in zip(splines, carrier.shape, strict=True))
-    return a, b
+    return tuple(max(4, min(count, 2 * nodes)) for count, nodes in zip(splines, carrier.shape, strict=True))
 
 
 def _minimise(
@@ -274,7 +277,7 @@ def _approximation(
 ) -> ApproximationError:
     """What the same fit, at the same weight of the prior, makes of another number of splines."""
     problem = fit.data.problem
-    other = problem.with_splines((other_count(problem.basis.a.count), other_count(problem.basis.b.count)))
+    other = problem.with_splines(tuple(map(other_count, problem.basis.shape)))
     prior = SmoothnessPrior.of(other)
     c = project(problem.basis, fit.c.cpu(), other.basis).to(fit.c)
     start = Penalised(other.reduce(c), prior.penalty, fit.weight, prior.factor)
@@ -282,9 +285,10 @@ def _approximation(
     return ApproximationError.between(frame, (problem.basis, fit.c.cpu()), (other.basis, found.c.cpu()))
 
 
-def _symmetric(by_order: list[Tensor], shape: tuple[int, ...] | torch.Size, *, rank: int) -> Tensor:
-    """Totally symmetric tensor whose entry with ``k`` indices ``b`` is ``by_order[k]``."""
-    order = torch.zeros((2,) * rank, dtype=torch.long)
+def _symmetric(by_order: list[Tensor], shape: torch.Size, *, rank: int) -> Tensor:
+    """Totally symmetric tensor at points of a shape, whose entry with ``k`` indices ``b`` is ``by_order[k]``."""
+    dims = shape[-1]
+    order = torch.zeros((dims,) * rank, dtype=torch.long)
     for axis in range(rank):
-        order = order + torch.arange(2).reshape([2 if k == axis else 1 for k in range(rank)])
-    return torch.stack(by_order, dim=-1)[..., order.flatten()].reshape(*shape, *order.shape)
+        order = order + torch.arange(dims).reshape([dims if k == axis else 1 for k in range(rank)])
+    return torch.stack(by_order, dim=-1)[..., order.flatten()].reshape(*shape[:-1], *order.shape)

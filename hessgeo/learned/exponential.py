@@ -248,4 +248,4 @@ class ExponentialNetwork(nn.Module):
 
 
 def _basis(extent: Extent, splines: tuple[int, int]) -> SplineBasis:
-    return SplineBasis(*(SplineAxis(*side, n) for side, n in zip(extent, splines, strict=True)))
+    return SplineBasis.over(extent, splines)

@@ -65,7 +65,7 @@ class GriddedMetric(Metric):
         axes = [
             SplineAxis(*interval, nodes + 2) for interval, nodes in zip(grid.extent, grid.shape, strict=True)
         ]
-        self.basis = SplineBasis(*axes)
+        self.basis = SplineBasis(tuple(axes))
         self.coefficients = torch.from_numpy(_interpolate(_interpolate(parts, 0), 1))
         self._on: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from itertools import combinations_with_replacement
+from math import comb, factorial, prod
 
 import numpy as np
 import torch
@@ -70,90 +73,123 @@ class SplineAxis:
         return torch.zeros(len(x), self.count, dtype=x.dtype, device=x.device).scatter(1, columns, weights)
 
 
+def derivatives(order: int, axes: int) -> list[tuple[int, ...]]:
+    """The mixed derivatives of one order, each once: ``(2, 0), (1, 1), (0, 2)``, or ``(2,)`` of one axis."""
+    along = combinations_with_replacement(range(axes), order)
+    return [tuple(chosen.count(axis) for axis in range(axes)) for chosen in along]
+
+
 @dataclass(frozen=True)
 class SplineBasis:
-    """Tensor-product cubic B-splines over a box; coefficient ``(k, l)`` has row ``k * count_b + l``."""
+    """Tensor-product cubic B-splines over a box of one axis or two; coefficient ``(k, l)`` has row ``k * count_b + l``.
 
-    a: SplineAxis
-    b: SplineAxis
+    Of one axis they are the splines themselves, and of what is told of derivatives the first counts.
+    """
+
+    axes: tuple[SplineAxis, ...]
 
     @classmethod
-    def over(cls, extent: Extent, splines: tuple[int, int]) -> SplineBasis:
+    def over(cls, extent: Extent, splines: tuple[int, ...]) -> SplineBasis:
         """So many splines along each side of a box."""
-        return cls(SplineAxis(*extent[0], splines[0]), SplineAxis(*extent[1], splines[1]))
+        return cls(tuple(SplineAxis(*side, count) for side, count in zip(extent, splines, strict=True)))
 
     @property
-    def shape(self) -> tuple[int, int]:
+    def a(self) -> SplineAxis:
+        """Along the first parameter."""
+        return self.axes[0]
+
+    @property
+    def b(self) -> SplineAxis:
+        """Along the second."""
+        return self.axes[1]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
         """Numbers of splines along each parameter."""
-        return self.a.count, self.b.count
+        return tuple(axis.count for axis in self.axes)
 
     @property
     def size(self) -> int:
         """Number of coefficients."""
-        return self.a.count * self.b.count
+        return prod(self.shape)
 
     def local(
-        self, t: Float[Tensor, "point 2"], derivative: tuple[int, int] = (0, 0)
-    ) -> tuple[Int[Tensor, "point 16"], Float[Tensor, "point 16"]]:
-        """Rows of the sixteen coefficients that count at each point, and their mixed derivative there."""
-        first_a, in_a = self.a.local(t[:, 0], derivative[0])
-        first_b, in_b = self.b.local(t[:, 1], derivative[1])
-        offsets = torch.arange(4, device=t.device)
-        rows = (first_a[:, None, None] + offsets[:, None]) * self.b.count + first_b[:, None, None] + offsets
-        return rows.flatten(1), (in_a[:, :, None] * in_b[:, None, :]).flatten(1)
+        self, t: Float[Tensor, "point axis"], derivative: tuple[int, ...] = (0, 0)
+    ) -> tuple[Int[Tensor, "point near"], Float[Tensor, "point near"]]:
+        """Rows of the sixteen coefficients (of one axis four) that count at each point, and their derivative there."""
+        (rows, weights), *others = self._along(t, derivative)
+        for axis, (places, values) in zip(self.axes[1:], others, strict=True):
+            rows = (rows[:, :, None] * axis.count + places[:, None, :]).flatten(1)
+            weights = (weights[:, :, None] * values[:, None, :]).flatten(1)
+        return rows, weights
 
-    def design(self, t: Float[np.ndarray, "point 2"], derivative: tuple[int, int] = (0, 0)) -> csr_matrix:
-        """Sparse design matrix of a mixed derivative, sixteen entries a row."""
+    def _along(
+        self, t: Float[Tensor, "*batch axis"], derivative: tuple[int, ...]
+    ) -> list[tuple[Int[Tensor, "*batch 4"], Float[Tensor, "*batch 4"]]]:
+        """Of each axis the four splines that count at each point, and their derivatives."""
+        offsets = torch.arange(4, device=t.device)
+        found = [axis.local(t[..., k], derivative[k]) for k, axis in enumerate(self.axes)]
+        return [(first[..., None] + offsets, weights) for first, weights in found]
+
+    def design(self, t: Float[np.ndarray, "point axis"], derivative: tuple[int, ...] = (0, 0)) -> csr_matrix:
+        """Sparse design matrix of a mixed derivative, sixteen entries a row (of one axis four)."""
         rows, weights = self.local(torch.from_numpy(np.ascontiguousarray(t, dtype=float)), derivative)
-        starts = np.arange(0, 16 * len(t) + 1, 16)
+        starts = np.arange(0, rows.numel() + 1, rows.shape[1])
         return csr_matrix((weights.numpy().ravel(), rows.numpy().ravel(), starts), shape=(len(t), self.size))
 
     def matrix(
-        self, t: Float[Tensor, "point 2"], derivative: tuple[int, int] = (0, 0)
+        self, t: Float[Tensor, "point axis"], derivative: tuple[int, ...] = (0, 0)
     ) -> Float[Tensor, "point size"]:
         """Dense design matrix of the mixed derivative ``d^p/da^p d^q/db^q``."""
-        in_a = self.a.matrix(t[:, 0], derivative[0])
-        in_b = self.b.matrix(t[:, 1], derivative[1])
-        return (in_a[:, :, None] * in_b[:, None, :]).flatten(1)
+        whole, *others = (axis.matrix(t[:, k], derivative[k]) for k, axis in enumerate(self.axes))
+        for other in others:
+            whole = (whole[:, :, None] * other[:, None, :]).flatten(1)
+        return whole
 
     def evaluate(
         self,
-        coefficients: Float[Tensor, "count_a count_b"],
-        t: Float[Tensor, "*batch 2"],
-        derivative: tuple[int, int] = (0, 0),
+        coefficients: Float[Tensor, "*counts"],
+        t: Float[Tensor, "*batch axis"],
+        derivative: tuple[int, ...] = (0, 0),
     ) -> Float[Tensor, "*batch"]:
         """Mixed derivative of ``sum_kl c_kl B_k(a) B_l(b)``; 16 coefficients a point, differentiable in ``t``."""
-        first_a, weight_a = self.a.local(t[..., 0], derivative[0])
-        first_b, weight_b = self.b.local(t[..., 1], derivative[1])
-        offsets = torch.arange(4, device=t.device)
-        patch = coefficients.to(t)[
-            first_a[..., None, None] + offsets[:, None], first_b[..., None, None] + offsets
-        ]
+        along = self._along(t, derivative)
+        if len(along) == 1:
+            ((rows, weights),) = along
+            return (coefficients.to(t)[rows] * weights).sum(-1)
+        (rows_a, weight_a), (rows_b, weight_b) = along
+        patch = coefficients.to(t)[rows_a[..., :, None], rows_b[..., None, :]]
         return torch.einsum("...k,...kl,...l->...", weight_a, patch, weight_b)
 
     @property
-    def affine(self) -> Float[Tensor, "size 3"]:
+    def affine(self) -> Float[Tensor, "size part"]:
         """Orthonormal basis of the coefficients of affine functions: the gauge directions of a free energy."""
         # The coordinates themselves are these up to a factor and a constant, which could be large.
         steps = (np.arange(count) - (count - 1) / 2 for count in self.shape)
-        grid_a, grid_b = np.meshgrid(*steps, indexing="ij")
-        columns = np.stack([np.ones(self.size), grid_a.ravel(), grid_b.ravel()], axis=1)
-        return torch.from_numpy(np.linalg.qr(columns)[0])
+        columns = [np.ones(self.size), *(side.ravel() for side in np.meshgrid(*steps, indexing="ij"))]
+        return torch.from_numpy(np.linalg.qr(np.stack(columns, axis=1))[0])
 
     def third_difference_penalty(self) -> Float[Tensor, "size size"]:
         """``S`` with ``c' S c ~ integral F_aaa^2 + 3 F_aab^2 + 3 F_abb^2 + F_bbb^2``, per unit area.
 
         Differences of the coefficients stand for derivatives, in units of the box (so that a box measured in other
-        units gets the same penalty). Its null space is the quadratic polynomials: six dimensions.
+        units gets the same penalty). Its null space is the quadratic polynomials, ``quadratics``.
         """
-        scale = [1.0 / (axis.count - 3) for axis in (self.a, self.b)]
-        in_a = [_difference(self.a.count, order) / scale[0] ** order for order in range(4)]
-        in_b = [_difference(self.b.count, order) / scale[1] ** order for order in range(4)]
+        along = [
+            [_difference(axis.count, order) / (1.0 / (axis.count - 3)) ** order for order in range(4)]
+            for axis in self.axes
+        ]
         penalty = torch.zeros(self.size, self.size, dtype=torch.float64)
-        for order, weight in zip(range(4), (1.0, 3.0, 3.0, 1.0), strict=True):
-            rows = torch.kron(in_a[3 - order], in_b[order])
-            penalty += weight * rows.T @ rows / len(rows)
+        for orders in derivatives(3, len(self.axes)):
+            sides = [along[k][order] for k, order in enumerate(orders)]
+            rows = reduce(torch.kron, sides)
+            penalty += factorial(3) / prod(map(factorial, orders)) * rows.T @ rows / len(rows)
         return penalty
+
+    @property
+    def quadratics(self) -> int:
+        """Dimension of the quadratic polynomials: six, of one axis three."""
+        return comb(len(self.axes) + 2, 2)
 
 
 def _difference(count: int, order: int) -> Float[Tensor, "rows count"]:

@@ -1,6 +1,6 @@
 """Penalised fits: a loss plus ``(lambda / 2) c' S c``, its Newton step, and the ``lambda`` that the data ask for.
 
-``S`` is that of ``SplineBasis.third_difference_penalty``, free in the quadratics: six directions.
+``S`` is that of ``SplineBasis.third_difference_penalty``, free in the quadratics: six directions, three of one axis.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from torch import Tensor
 
 from hessgeo.numerics.factor import cholesky
 
-_FREE = 6  # directions that the penalty leaves free
 _LEAST = 1e-13  # weight of the penalty, relative to the balance of the two traces
 _MOST = 1e2
 
@@ -121,6 +120,7 @@ def evidence_weight(
     penalty: Float[Tensor, "size size"],
     factor: Callable[[Float[Tensor, "size size"]], Float[Tensor, "size size"]],
     *,
+    free: int = 6,
     scale: float | None = None,
     noise: Callable[[Float[Tensor, "direction"]], float] = lambda _: 1.0,
 ) -> float:
@@ -134,6 +134,7 @@ def evidence_weight(
         data: the loss without the penalty.
         penalty: ``S``, free in the quadratics.
         factor: see ``Penalised``.
+        free: directions that the penalty leaves free, ``SplineBasis.quadratics``.
         scale: of ``lambda``; the balance of the two traces here if None.
         noise: ``phi``, the dispersion of the data, as a function of ``d``; the loss is a likelihood if it is one.
     """
@@ -144,8 +145,8 @@ def evidence_weight(
     whitened = torch.linalg.solve_triangular(root, half.T, upper=False)
     d, vectors = torch.linalg.eigh((whitened + whitened.T) / 2)
     pull = torch.linalg.solve_triangular(root, data.gradient[:, None], upper=False)[:, 0]
-    stiff = d[_FREE:].clamp(min=torch.finfo(d.dtype).tiny)
-    z = (vectors.T @ (root.T @ data.c - pull))[_FREE:]
+    stiff = d[free:].clamp(min=torch.finfo(d.dtype).tiny)
+    z = (vectors.T @ (root.T @ data.c - pull))[free:]
     dispersion = noise(stiff)
     low, high = (math.log(bound * scale) for bound in (_LEAST, _MOST))
     trial = torch.linspace(low, high, 1201, dtype=d.dtype, device=d.device).exp()

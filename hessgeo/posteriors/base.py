@@ -10,13 +10,14 @@ from jaxtyping import Float, Float32, Float64, Int, Int64
 
 from hessgeo.grids import Frame, Grid
 
+# Where second moments of one axis or two, each pair once, stand in a matrix.
+PAIRS = {1: [[0]], 2: [[0, 1], [1, 2]]}
+
 
 def monomials(u: Float[np.ndarray, "point axis"]) -> Float[np.ndarray, "point moment"]:
     """What first and second moments sum up: ``a, b, a a, a b, b b``, or of one axis ``a, a a``."""
     first, second = np.triu_indices(u.shape[1])
-    return np.stack(
-        [*u.T, *(u[:, one] * u[:, other] for one, other in zip(first, second, strict=True))], axis=1
-    )
+    return np.concatenate([u, u[:, first] * u[:, second]], axis=1)
 
 
 def row_moments(
@@ -93,7 +94,7 @@ class Posterior:
     @property
     def covariance(self) -> Float[np.ndarray, "n axis axis"]:
         """Posterior covariance ``E[(t - m_i) (t - m_i)^T | t_i]`` in squared parameter units."""
-        return self.central_moment[:, [[0, 1], [1, 2]] if self.t.shape[1] == 2 else [[0]]]
+        return self.central_moment[:, PAIRS[self.t.shape[1]]]
 
     @property
     def effective_cells(self) -> Float[np.ndarray, "n"]:

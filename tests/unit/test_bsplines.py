@@ -8,7 +8,7 @@ from scipy.interpolate import BSpline
 from hessgeo.numerics.bsplines import SplineAxis, SplineBasis
 
 AXIS = SplineAxis(-1.0, 2.0, 9)
-BASIS = SplineBasis(AXIS, SplineAxis(0.5, 1.5, 6))
+BASIS = SplineBasis((AXIS, SplineAxis(0.5, 1.5, 6)))
 
 
 @pytest.mark.parametrize("derivative", [0, 1, 2, 3])
@@ -60,7 +60,7 @@ def test_penalty_vanishes_on_quadratics_alone():
 
 def test_penalty_of_a_cubic_is_the_mean_square_of_its_third_derivative():
     # F = a^3 on [0, 1]^2: F_aaa = 6 everywhere, the other third derivatives vanish.
-    basis = SplineBasis(SplineAxis(0, 1, 12), SplineAxis(0, 1, 9))
+    basis = SplineBasis((SplineAxis(0, 1, 12), SplineAxis(0, 1, 9)))
     grid = torch.rand(400, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     c = torch.linalg.lstsq(basis.matrix(grid), grid[:, :1] ** 3, driver="gelsd").solution[:, 0]
     assert float(c @ basis.third_difference_penalty() @ c) == pytest.approx(36, rel=1e-6)

@@ -1,10 +1,17 @@
 """Studies of one parameter: grids, posteriors, fits, metrics and phases on a line."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
+from scipy.special import softmax
 
+from hessgeo.free_energies.base import free_energy_dataset
+from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Frame, Grid, bilinear_weights, parameter_points
-from hessgeo.posteriors import choose_resolution, posterior
+from hessgeo.posteriors import Posterior, choose_resolution, posterior
+from hessgeo.posteriors.base import row_moments
 from hessgeo.systems.slices import LatentSlice, random_anchors
 
 LINE = Grid(((-1.0, 2.0),), (13,))
@@ -90,3 +97,111 @@ def test_a_condition_alone_leaves_the_latent():
     t = np.array([[1.0], [4.0]])
     np.testing.assert_array_equal(path.latents(t), np.stack([anchors[0], anchors[0]]))
     np.testing.assert_array_equal(path.conditions(t)["guidance"], [1.0, 4.0])
+
+
+class KnownLine:
+    """``F(t) = log(2 cosh(2 t)) + t^2 / 2`` with its derivatives: convex, a bend at 0."""
+
+    @staticmethod
+    def value(t):
+        return np.log(2 * np.cosh(2 * t)) + t**2 / 2
+
+    @staticmethod
+    def gradient(t):
+        return 2 * np.tanh(2 * t) + t
+
+    @staticmethod
+    def metric(t):
+        return 4 / np.cosh(2 * t) ** 2 + 1
+
+
+def exact_posterior(grid, resolution):
+    """The posterior of ``KnownLine`` along the first axis of a grid; along a second ``F`` is constant."""
+    points = grid.points
+    value, slope = KnownLine.value(points[:, 0]), np.zeros_like(points)
+    slope[:, 0] = KnownLine.gradient(points[:, 0])
+    p = softmax(resolution * (slope @ points.T - value), axis=1)
+    mean, central = row_moments(p, points)
+    entropy = -(p * np.log(np.maximum(p, 1e-300))).sum(axis=1)
+    return Posterior(
+        t=points, mean=mean, central_moment=central, marginal=p.sum(axis=0), entropy=entropy,
+        log_normaliser=np.zeros(len(p)), resolution=resolution, kernel="gaussian", exclude_self=False,
+    )  # fmt: skip
+
+
+def errors_of(nodes, resolution=60.0, splines=24):
+    """Root mean square errors of ``F`` (less its affine part), ``F'`` (less its mean) and ``F''``."""
+    grid = Grid(((-1.0, 1.5),), (nodes,))
+    fit = fit_spline(exact_posterior(grid, resolution), grid, splines=(splines,))
+    assert fit.certificate["converged"]
+    t = torch.linspace(-0.9, 1.4, 231, dtype=torch.float64)[:, None]
+    off = fit.value(t).numpy() - KnownLine.value(t[:, 0].numpy())
+    slope = fit.gradient(t)[:, 0].numpy() - KnownLine.gradient(t[:, 0].numpy())
+    bend = fit.hessian(t)[:, 0, 0].numpy() - KnownLine.metric(t[:, 0].numpy())
+    off = off - np.polyval(np.polyfit(t[:, 0].numpy(), off, 1), t[:, 0].numpy())
+    return [float(np.sqrt(np.mean(error**2))) for error in (off, slope - slope.mean(), bend)], fit
+
+
+def test_a_known_free_energy_and_its_derivatives_are_recovered():
+    (value, slope, bend), fit = errors_of(64)
+    # F, F' and F'' reach 2, 5 and 5; cubic splines with 21 intervals miss the last by 1e-2.
+    assert value < 1e-4
+    assert slope < 1e-3
+    assert bend < 0.02
+    assert fit.verdict == "resolved"
+
+
+def test_errors_fall_with_the_knots_as_those_of_cubic_splines():
+    few, many = errors_of(192, splines=15)[0], errors_of(192, splines=27)[0]
+    # Half the intervals: of F the fourth power, of F' the third, of F'' the second, once a bend is followed.
+    rates = np.log2(np.array(few) / many)
+    assert (rates > [3, 2.3, 1.6]).all(), rates
+
+
+def test_derivatives_belong_together():
+    _, fit = errors_of(64)
+    t = torch.linspace(-0.9, 1.4, 47, dtype=torch.float64)[:, None].requires_grad_()
+    for method, derivative in (
+        (fit.value, fit.gradient),
+        (fit.gradient, fit.hessian),
+        (fit.hessian, fit.third),
+    ):
+        (by_torch,) = torch.autograd.grad(method(t).sum(), t)
+        torch.testing.assert_close(by_torch.flatten(), derivative(t).detach().flatten(), rtol=1e-9, atol=1e-9)
+
+
+def test_a_line_is_a_plane_that_is_constant_across():
+    line, plane = Grid(((-1.0, 1.5),), (40,)), Grid(((-1.0, 1.5), (0.0, 1.0)), (40, 5))
+    one = fit_spline(exact_posterior(line, 60.0), line, splines=(16,), smoothness=1e-7, tolerance=1e-13)
+    # A prior that is felt would not be one of a plane: splines at its edge have fewer nodes.
+    two = fit_spline(exact_posterior(plane, 60.0), plane, splines=(16, 4), smoothness=1e-7, tolerance=1e-13)
+    t = torch.linspace(-0.9, 1.4, 47, dtype=torch.float64)
+    across = torch.stack([t, torch.full_like(t, 0.3)], dim=-1)
+    torch.testing.assert_close(
+        two.hessian(across)[:, 0, 0], one.hessian(t[:, None])[:, 0, 0], rtol=1e-3, atol=1e-3
+    )
+    off = two.gradient(across)[:, 0] - one.gradient(t[:, None])[:, 0]
+    assert float(off.max() - off.min()) < 1e-3
+    assert float(two.hessian(across)[:, 1, 1].abs().max()) < 1e-3
+
+
+def test_bars_hold_the_error_of_noisy_posteriors():
+    grid = Grid(((-1.0, 1.5),), (128,))
+    known = exact_posterior(grid, 60.0)
+    draws = known.mean + np.sqrt(known.central_moment / 50) * np.random.default_rng(2).standard_normal(
+        (128, 1)
+    )
+    fit = fit_spline(replace(known, mean=draws), grid, splines=(24,))
+    t = torch.linspace(-0.8, 1.3, 200, dtype=torch.float64)[:, None]
+    off = (fit.hessian(t) - torch.from_numpy(KnownLine.metric(t.numpy()))[..., None]).flatten().abs()
+    assert float((off < 2 * fit.hessian_error(t).flatten()).double().mean()) > 0.5
+    # A fiftieth of one draw's variance is what the scatter between neighbours is.
+    assert fit.certificate["noise"] == pytest.approx(1 / 50, rel=0.5)
+
+
+def test_fields_of_a_line_are_on_one_dim():
+    fields = free_energy_dataset(errors_of(40)[1], LINE, attributes={})
+    assert fields["fisher_metric"].dims == ("a", "i", "j")
+    assert fields["third"].shape == (13, 1, 1, 1)
+    assert fields["i"].to_numpy().tolist() == ["a"]
+    assert np.isfinite(fields["fisher_metric_error"]).all()
