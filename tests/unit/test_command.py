@@ -81,13 +81,13 @@ def test_a_file_of_settings_is_written_once_and_never_over_another(hessgeo, tmp_
     assert (tmp_path / "study.yaml").read_text() == text
 
 
-def test_every_example_is_one_that_the_workflow_takes(hessgeo, tmp_path, schema, repository):
+def test_the_file_to_start_from_is_one_that_the_workflow_takes(hessgeo, tmp_path, repository):
     from hessgeo.pipeline.config_files import merge_config
     from hessgeo.pipeline.settings import read_settings
 
     file = tmp_path / "study.yaml"
     hessgeo("init", file)
-    settings = read_settings(merge_config([repository / "config.yaml", file], {}), schema)
+    settings = read_settings(merge_config([repository / "config.yaml", file], {}))
     assert settings.run == ("first",)
 
 
