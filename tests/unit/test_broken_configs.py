@@ -130,7 +130,7 @@ for study in [[], *([study] for study in studies)]:
     try:
         read_settings(merge_config([config, *study], {}))
     except SettingsError as error:
-        assert "null is not allowed" in str(error) or "images is missing" in str(error), error
+        assert "null is not allowed" in str(error) or " is missing" in str(error), error
 print([name for name in ("torch", "diffusers", "timm", "open_clip", "xarray") if name in sys.modules])
 """
     files = [
