@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import zlib
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import yaml
 from PIL import Image
 from safetensors.numpy import save_file
 
+from hessgeo.pipeline import config_files
 from hessgeo.pipeline.config_files import SettingsError, merge_config
 from hessgeo.pipeline.settings import merged, read_configuration
 
@@ -74,7 +76,15 @@ MAKERS = {
 def base(repository):
     """The files that every entry is merged over, and what Snakemake makes of them."""
     files = [repository / "config.yaml", repository / "workflow" / "studies" / "tiny.yaml"]
-    return files, merge_config(files, {})
+    known, read = {file: config_files.read_config_file(file) for file in files}, config_files.read_config_file
+    with pytest.MonkeyPatch.context() as patch:
+        # Read once for all entries, and merged anew.
+        patch.setattr(
+            config_files,
+            "read_config_file",
+            lambda file: deepcopy(known[file]) if file in known else read(file),
+        )
+        yield files, merge_config(files, {})
 
 
 def test_there_are_enough_of_them():
@@ -122,6 +132,7 @@ def test_settings_are_read_without_torch(repository, tmp_path):
     code = """
 import sys
 from pathlib import Path
+from hessgeo.pipeline import config_files
 from hessgeo.pipeline.config_files import SettingsError, merge_config
 from hessgeo.pipeline.settings import read_settings
 

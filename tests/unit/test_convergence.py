@@ -184,6 +184,15 @@ def test_no_temperature_has_more_than_the_peak():
         heat_capacity_peak(2)
 
 
+def test_a_heat_capacity_of_few_samples_is_that_by_hand():
+    # Deviations -1, -1, -1, 3 of four: a variance of 12 / 3 and a fourth moment of 84 / 4, at T = 2 and five sites.
+    value, error = measured_heat_capacity(np.array([0.0, 0.0, 0.0, 4.0]), 2.0, 5)
+    assert value == pytest.approx(4 / 20, rel=1e-12)
+    assert error == pytest.approx(np.sqrt((21 - 4**2) / 4) / 20, rel=1e-12)
+    # Of two values alike often the fourth moment is below the square of the variance: no error can be told.
+    assert measured_heat_capacity(np.array([0.0, 0.0, 3.0, 3.0]), 2.0, 5) == pytest.approx((3 / 20, 0.0))
+
+
 def test_measured_heat_capacities_and_their_errors():
     """Many measurements of normal energies scatter about the truth as their own errors say."""
     rng = np.random.default_rng(0)

@@ -19,7 +19,7 @@ from hessgeo.evaluation.metric_scores import (
     segment_lengths,
 )
 from hessgeo.evaluation.table_scores import oracle_scores, table_scores, zero_skill_scores
-from hessgeo.evaluation.tables import Record, Truth, potential_table
+from hessgeo.evaluation.tables import Record, Truth, metric_table, potential_table
 from hessgeo.evaluation.tasep_potentials import current_potential, entropy_potential
 from hessgeo.evaluation.truth import estimate_dataset, exact_fields
 from hessgeo.grids import Grid
@@ -150,6 +150,26 @@ def test_a_table_bounds_each_method_in_its_own_gauge():
     assert set(thermal["gauge_coordinates"]) == {"study"}
     assert set(table.loc[table["kind"] == "estimate", "converged"]) == {0.5}
     assert table.loc[table["kind"] != "estimate", "converged"].isna().all()
+
+
+def test_the_oracle_of_a_measured_metric_is_moved_by_its_errors_and_symmetric(monkeypatch):
+    fields, scored = exact_fields(CurieWeiss(20, coordinates=TEMPERATURE_FIELD), GRID), []
+    fields["metric_error"][:] = [[0.3, 0.1], [0.1, 0.0]]
+
+    def score(estimate, *arguments, **options):
+        scored.append(estimate.metric)
+        return metric_scores(estimate, *arguments, **options)
+
+    monkeypatch.setattr("hessgeo.evaluation.tables.metric_scores", score)
+    system = Truth("curie", 20, fields, temperature=True)
+    table = metric_table([], [system])
+    assert table["kind"].to_list() == ["zero skill", "oracle"]
+    assert table["median"][1] > 0
+    move = scored[1] - system.flat("metric")
+    np.testing.assert_allclose(move, move.swapaxes(1, 2), atol=1e-12)  # rounding of the truth itself
+    assert not move[:, 1, 1].any()  # what is exact stays
+    # The deviation of 72 normal numbers is known to 8 %.
+    assert move[:, 0].std(axis=0) == pytest.approx([0.3, 0.1], rel=0.33)
 
 
 def test_the_free_energy_of_thermodynamics_is_affine_where_its_family_is_not():

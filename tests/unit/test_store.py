@@ -67,6 +67,19 @@ def test_single_rows_need_the_sidecars_of_their_shards_alone(filled, images):
         store.read_rows(filled, "image", np.array([0, 12, 47]))
 
 
+@pytest.mark.parametrize(
+    "read", [store.read_array, lambda *block: store.open_array(*block).compute()], ids=["whole", "lazily"]
+)
+def test_a_block_needs_the_shards_that_hold_it_alone(filled, images, read):
+    for shard in (0, 3):
+        store.sidecar_file(filled, "image", shard).unlink()
+    for rows in (slice(12, 36), slice(12, 13), slice(35, 36), slice(20, 30)):
+        np.testing.assert_array_equal(read(filled, "image", rows), images[rows])
+    for rows, shard in ((slice(11, 13), 0), (slice(0, 12), 0), (slice(35, 37), 3), (slice(12, 48), 3)):
+        with pytest.raises(StoreError, match=f"not complete: shard {shard} is missing"):
+            read(filled, "image", rows)
+
+
 @pytest.mark.parametrize("row", [-1, ROWS])
 def test_a_row_that_is_not_there_is_named(filled, row):
     with pytest.raises(ValueError, match=rf"row {row} of .*image is not allowed; allowed: 0 to 47"):

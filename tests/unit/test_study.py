@@ -14,6 +14,7 @@ from torchvision.models.vgg import make_layers
 from hessgeo.pipeline.derived import image_shape, latent_shape
 from hessgeo.pipeline.layout import Layout
 from hessgeo.pipeline.settings import SettingsError, merged, read_settings
+from hessgeo.pipeline.study_models import Model
 from hessgeo.systems.slices import random_latent
 
 PIXELS = {"kind": "pixels"}  # what every model's images can be embedded by
@@ -326,6 +327,11 @@ def test_what_samples_do_not_depend_on_leaves_their_jobs_alone(read, tmp_path):
 def test_jobs_ask_for_the_memory_of_their_weights(read, sd, tmp_path, small_checkpoint):
     study = Layout(read(sd), tmp_path).of("digits")
     assert study.system_memory_mb >= 4_000
+    # Twice the bytes of the files there are, in whole megabytes: 2.5 and 1.2 MB make 7.4.
+    for name, size in (("one", 2_500_000), ("two", 1_200_000)):
+        (tmp_path / name).write_bytes(bytes(size))
+    named = {name: str(tmp_path / name) for name in ("one", "two", "three")}
+    assert Model(named=named).size_mb == 7
     assert study.embedding_memory_mb == 4_000, "pixels have no weights"
 
 
