@@ -48,8 +48,8 @@ class AffineFunctions:
         gradients: ``[n, k, j]``, the derivative of column ``k`` by parameter ``j``.
     """
 
-    values: Float[np.ndarray, "n 3"]
-    gradients: Float[np.ndarray, "n 3 2"]
+    values: Float[np.ndarray, "n part"]
+    gradients: Float[np.ndarray, "n part axis"]
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,10 @@ class Aligned:
     scale: float
 
 
-def affine_in_parameters(t: Float[np.ndarray, "n 2"]) -> AffineFunctions:
+def affine_in_parameters(t: Float[np.ndarray, "n axis"]) -> AffineFunctions:
     """The affine functions of the parameters themselves."""
-    return _affine(t, np.broadcast_to(np.eye(2), (len(t), 2, 2)))
+    dims = t.shape[1]
+    return _affine(t, np.broadcast_to(np.eye(dims), (len(t), dims, dims)))
 
 
 def affine_in_natural(t: Float[np.ndarray, "n 2"], coordinates: Coordinates) -> AffineFunctions:
@@ -77,14 +78,20 @@ def affine_in_natural(t: Float[np.ndarray, "n 2"], coordinates: Coordinates) -> 
     return _affine(coordinates.natural(t), coordinates.jacobian(t))
 
 
-def _affine(coordinates: Float[np.ndarray, "n 2"], jacobian: Float[np.ndarray, "n 2 2"]) -> AffineFunctions:
+def _affine(
+    coordinates: Float[np.ndarray, "n axis"], jacobian: Float[np.ndarray, "n axis axis"]
+) -> AffineFunctions:
     frame = Frame.around(coordinates)
     values = np.column_stack([np.ones(len(coordinates)), frame.into(coordinates)])
     slopes = jacobian / np.array(frame.half)[:, None]
-    return AffineFunctions(values, np.concatenate([np.zeros((len(coordinates), 1, 2)), slopes], axis=1))
+    return AffineFunctions(
+        values, np.concatenate([np.zeros((len(coordinates), 1, jacobian.shape[2])), slopes], axis=1)
+    )
 
 
-def remove_affine_part(t: Float[np.ndarray, "n 2"], values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+def remove_affine_part(
+    t: Float[np.ndarray, "n axis"], values: Float[np.ndarray, "n"]
+) -> Float[np.ndarray, "n"]:
     """``values`` less their least-squares affine function of ``t``."""
     return _remove(affine_in_parameters(t), values)
 
@@ -166,7 +173,7 @@ def check_not_affine(functions: AffineFunctions, truth: Float[np.ndarray, "n"]) 
         )
 
 
-def _coefficients(functions: AffineFunctions, values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "3"]:
+def _coefficients(functions: AffineFunctions, values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "part"]:
     return np.linalg.lstsq(functions.values, values, rcond=None)[0]
 
 

@@ -55,7 +55,7 @@ def fitted_rows(
             nodes that of a cubic spline. The nodes of ``grid`` if None.
     """
     resolution = float(free_energy.attrs["resolution"])
-    slope = bilinear_weights(t[sources], grid) @ free_energy["gradient"].to_numpy().reshape(-1, 2)
+    slope = bilinear_weights(t[sources], grid) @ free_energy["gradient"].to_numpy().reshape(grid.size, -1)
     # In box units: what an offset adds to a row is a constant, but for its rounding.
     value, slope = free_energy["free_energy"].to_numpy(), slope * np.array(grid.frame.half)
     if carrier is not None:

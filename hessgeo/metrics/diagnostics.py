@@ -8,8 +8,10 @@ from jaxtyping import Bool, Float
 from hessgeo.grids import Grid
 
 
-def eigenvalues(g: Float[np.ndarray, "*batch 2 2"]) -> Float[np.ndarray, "*batch 2"]:
-    """Eigenvalues of symmetric 2 x 2 matrices, ascending."""
+def eigenvalues(g: Float[np.ndarray, "*batch axis axis"]) -> Float[np.ndarray, "*batch axis"]:
+    """Eigenvalues of symmetric 2 x 2 matrices, ascending; of one parameter the entry itself."""
+    if g.shape[-1] == 1:
+        return g[..., 0]
     half_trace = (g[..., 0, 0] + g[..., 1, 1]) / 2
     radius = np.hypot((g[..., 0, 0] - g[..., 1, 1]) / 2, g[..., 0, 1])
     # The one that is nearer to zero is the determinant over the other: a difference would lose its digits.
@@ -23,8 +25,10 @@ def eigenvalues(g: Float[np.ndarray, "*batch 2 2"]) -> Float[np.ndarray, "*batch
     )
 
 
-def positive_definite(g: Float[np.ndarray, "*batch 2 2"]) -> Bool[np.ndarray, "*batch"]:
+def positive_definite(g: Float[np.ndarray, "*batch axis axis"]) -> Bool[np.ndarray, "*batch"]:
     """Whether the smallest eigenvalue is above zero (False for NaN); the same in whatever units."""
+    if g.shape[-1] == 1:
+        return g[..., 0, 0] > 0
     aa, bb = g[..., 0, 0], g[..., 1, 1]
     good = (aa > 0) & (bb > 0)
     root = np.sqrt(np.where(good, aa, 1.0)) * np.sqrt(np.where(good, bb, 1.0))
@@ -32,8 +36,8 @@ def positive_definite(g: Float[np.ndarray, "*batch 2 2"]) -> Bool[np.ndarray, "*
 
 
 def in_units(
-    g: Float[np.ndarray, "*batch 2 2"], units: Float[np.ndarray, "2"] | tuple[float, float]
-) -> Float[np.ndarray, "*batch 2 2"]:
+    g: Float[np.ndarray, "*batch axis axis"], units: Float[np.ndarray, "axis"] | tuple[float, ...]
+) -> Float[np.ndarray, "*batch axis axis"]:
     """The metric in parameters that are counted in units ``w``: ``W g W``."""
     return g * np.outer(units, units)
 
@@ -65,10 +69,10 @@ def codazzi_residual(g: Float[np.ndarray, "na nb 2 2"], grid: Grid) -> float:
 
 
 def relative_difference(
-    g: Float[np.ndarray, "*batch 2 2"],
-    reference: Float[np.ndarray, "*batch 2 2"],
+    g: Float[np.ndarray, "*batch axis axis"],
+    reference: Float[np.ndarray, "*batch axis axis"],
     *,
-    units: Float[np.ndarray, "2"] | tuple[float, float] = (1.0, 1.0),
+    units: Float[np.ndarray, "axis"] | tuple[float, float] = (1.0, 1.0),
 ) -> Float[np.ndarray, "*batch"]:
     """Frobenius norm of ``g - reference``, relative to that of ``reference``, per point.
 

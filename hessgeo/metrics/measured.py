@@ -13,17 +13,17 @@ from hessgeo.posteriors.base import Posterior
 
 _LEAST_WIDTH = 1e-7  # of a posterior, share of that of all points: below, rounding
 
-# A function of i: the features of the nodes (i, 0) to (i, nb - 1), in any precision.
+# A function of i: the features of the nodes (i, 0) to (i, nb - 1), or of node i of a line, in any precision.
 FeatureRows = Callable[[int], Float[np.ndarray, "nb d"]]
 
 
 def embedding_metric(
-    embedding: Float[np.ndarray, "na nb d"] | FeatureRows,
+    embedding: Float[np.ndarray, "*nodes d"] | FeatureRows,
     grid: Grid,
     *,
     smoothing: float = 0.0,
     block: int = 256,
-) -> Float[np.ndarray, "na nb 2 2"]:
+) -> Float[np.ndarray, "*nodes axis axis"]:
     """Pull-back ``g_ij = <d_i E, d_j E>`` of the Euclidean metric of embeddings, per unit of ``N``.
 
     Under the feature posterior (Eq. 19) ``D_F(t, t') = |E(t) - E(t')|^2 / 2``, whose second-order part is this metric.
@@ -40,6 +40,10 @@ def embedding_metric(
         smoothing: width of a Gaussian filter over the embeddings first, in cells: the metric at that resolution.
         block: features at a time; another number rounds differently, no more.
     """
+    if len(grid.shape) == 1:
+        _, slope = _value_and_slope(grid.shape[0], grid.spacing[0], smoothing)
+        nodes = np.stack([embedding(i) for i in range(grid.size)]) if callable(embedding) else embedding
+        return np.square(slope @ nodes.astype(float)).sum(axis=1)[:, None, None]
     make = embedding if callable(embedding) else np.asarray(embedding).__getitem__
     along_a, along_b = (
         _value_and_slope(count, step, smoothing) for count, step in zip(grid.shape, grid.spacing, strict=True)
@@ -67,7 +71,7 @@ def _value_and_slope(count: int, step: float, smoothing: float) -> Float[np.ndar
     return np.stack([value, np.gradient(value, step, axis=0)])
 
 
-def posterior_metric(posterior: Posterior) -> Float[np.ndarray, "n 2 2"]:
+def posterior_metric(posterior: Posterior) -> Float[np.ndarray, "n axis axis"]:
     """``(N Cov_P[t | t_i])^-1``: the metric that the width of each source's posterior shows, per unit of ``N``.
 
     Equal to the Fisher metric where the posterior is Gaussian, narrow against the box and wide against a cell
@@ -75,9 +79,12 @@ def posterior_metric(posterior: Posterior) -> Float[np.ndarray, "n 2 2"]:
     judged by its correlation, and by its widths against those of all points, in whatever units.
     """
     covariance = posterior.covariance
+    least = (_LEAST_WIDTH * np.ptp(posterior.points, axis=0)) ** 2
+    if len(least) == 1:
+        usable = covariance > least
+        return np.where(usable, 1 / (np.where(usable, covariance, 1.0) * posterior.resolution), np.nan)
     aa, bb, ab = covariance[:, 0, 0], covariance[:, 1, 1], covariance[:, 0, 1]
     determinant = aa * bb - ab**2
-    least = (_LEAST_WIDTH * np.ptp(posterior.points, axis=0)) ** 2
     usable = (determinant > 1e-12 * aa * bb) & (aa > least[0]) & (bb > least[1])
     adjugate = np.stack([np.stack([bb, -ab], axis=-1), np.stack([-ab, aa], axis=-1)], axis=-2)
     safe = np.where(usable, determinant, 1.0)

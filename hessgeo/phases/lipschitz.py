@@ -8,8 +8,8 @@ from scipy.spatial import cKDTree
 
 from hessgeo.grids import Frame, Grid
 
-# Half of the eight neighbours of a node; each pair serves both of its ends.
-_OFFSETS = ((0, 1), (1, 0), (1, 1), (1, -1))
+# Half of the eight neighbours of a node, or of the two on a line; each pair serves both of its ends.
+_OFFSETS = {1: ((1,),), 2: ((0, 1), (1, 0), (1, 1), (1, -1))}
 
 
 def lipschitz_field(
@@ -29,15 +29,15 @@ def lipschitz_field(
     Args:
         embedding: embedding of each sample.
         t: its parameters, no two alike.
-        grid: if given, the samples are its nodes in order and the neighbours are the eight around each node
-            (fewer on the edge of the box).
+        grid: if given, the samples are its nodes in order and the neighbours are the eight around each node,
+            of a line the two (fewer on the edge of the box).
         neighbours: without a grid, the number of nearest samples in ``t`` to compare with.
 
     Raises:
         ValueError: if shapes do not match, ``t`` is not the grid's nodes, two samples have the same
             parameters, or there are not more than ``neighbours`` samples.
     """
-    if np.ndim(embedding) != 2 or np.shape(t) != (len(embedding), 2):
+    if np.ndim(embedding) != 2 or np.ndim(t) != 2 or len(t) != len(embedding) or t.shape[1] > 2:
         shapes = f"{np.shape(embedding)} and {np.shape(t)}"
         raise ValueError(f"embedding and t must be of shapes (n, d) and (n, 2), not {shapes}")
     return _nearest_field(embedding, t, neighbours) if grid is None else _grid_field(embedding, t, grid)
@@ -54,11 +54,12 @@ def _grid_field(embedding: np.ndarray, t: np.ndarray, grid: Grid) -> np.ndarray:
         raise ValueError(f"t of {len(t)} samples must be the nodes of the {grid.shape} grid, in their order")
     field = np.zeros(grid.shape)
     on_grid = embedding.reshape(*grid.shape, -1)
-    na, nb = grid.shape
-    for da, db in _OFFSETS:
-        here = (slice(0, na - da), slice(max(0, -db), nb - max(0, db)))
-        there = (slice(da, na), slice(max(0, db), nb - max(0, -db)))
-        slope = _length(on_grid[there] - on_grid[here]) / np.hypot(da * grid.spacing[0], db * grid.spacing[1])
+    for offset in _OFFSETS[len(grid.shape)]:
+        sides = list(zip(offset, grid.shape, strict=True))
+        here = tuple(slice(max(0, -step), nodes - max(0, step)) for step, nodes in sides)
+        there = tuple(slice(max(0, step), nodes - max(0, -step)) for step, nodes in sides)
+        apart = np.hypot.reduce(np.array(offset) * grid.spacing)
+        slope = _length(on_grid[there] - on_grid[here]) / apart
         field[here] = np.maximum(field[here], slope)
         field[there] = np.maximum(field[there], slope)
     return field.ravel()

@@ -82,7 +82,7 @@ def size_verdict(
 
 
 def boundary_growth(
-    phases: PhaseMap, heights: Sequence[Float[np.ndarray, "na nb"]], sizes: Sequence[float]
+    phases: PhaseMap, heights: Sequence[Float[np.ndarray, "*nodes"]], sizes: Sequence[float]
 ) -> list[dict[str, Any]]:
     """How each boundary of a map of phases grows with the size, or with the resolution number.
 

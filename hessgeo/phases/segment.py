@@ -14,7 +14,6 @@ from skimage.segmentation import watershed
 from hessgeo.grids import Grid
 from hessgeo.phases.significance import noise_level, noise_persistence
 
-_CROSS = ndimage.generate_binary_structure(2, 1)
 _SQUARE = ndimage.generate_binary_structure(2, 2)
 # Two passes of (1, 2, 1)/4 take the staircase out of a boundary and move no point by as much as one cell.
 _SMOOTHING_PASSES = 2
@@ -38,8 +37,8 @@ class PhaseMap:
         noise_persistence: rise that noise alone would show, nats; 0 where it is far below the persistence.
     """
 
-    label: Int32[np.ndarray, "na nb"]
-    ridge: Float64[np.ndarray, "na nb"]
+    label: Int32[np.ndarray, "*nodes"]
+    ridge: Float64[np.ndarray, "*nodes"]
     persistence: float = 0.0
     noise: float = 0.0
     noise_persistence: float = 0.0
@@ -52,10 +51,17 @@ class PhaseMap:
 
 @dataclass(frozen=True)
 class BoundaryLine:
-    """One unbroken line between two phases, in parameter units; closed if its ends coincide."""
+    """One unbroken line between two phases, in parameter units; closed if its ends coincide. On a line a point.
+
+    Attributes:
+        phases: the two.
+        points: of the line, or the one half-way between unlike nodes.
+        width: of the ridge at half of its strength, where a point is the boundary.
+    """
 
     phases: tuple[int, int]
-    points: Float64[np.ndarray, "m 2"]
+    points: Float64[np.ndarray, "m axis"]
+    width: float | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class TriplePoint:
 
 
 def segment_phases(
-    largest_eigenvalue: Float[np.ndarray, "na nb"],
+    largest_eigenvalue: Float[np.ndarray, "*nodes"],
     grid: Grid,
     *,
     persistence: float,
@@ -109,22 +115,23 @@ def segment_phases(
         by_noise = noise * noise_persistence(grid.shape, float(smoothing), confidence)
     persistence = max(persistence, by_noise)
     height = smoothed_height(largest_eigenvalue, smoothing)
-    filled = reconstruction(height + persistence, height, method="erosion", footprint=_CROSS)
-    markers, count = ndimage.label(local_minima(filled, footprint=_CROSS), structure=_CROSS)
+    cross = ndimage.generate_binary_structure(height.ndim, 1)
+    filled = reconstruction(height + persistence, height, method="erosion", footprint=cross)
+    markers, count = ndimage.label(local_minima(filled, footprint=cross), structure=cross)
     # A field without any minimum but itself, being flat, has no marker at all.
-    label = watershed(height, markers, connectivity=_CROSS) if count else np.ones(grid.shape, np.int32)
+    label = watershed(height, markers, connectivity=cross) if count else np.ones(grid.shape, np.int32)
     label = _by_area(_merge_small(label, height, minimum_area * label.size))
     return PhaseMap(label, ridge_strength(label, height), persistence, noise, by_noise)
 
 
 def smoothed_height(
-    largest_eigenvalue: Float[np.ndarray, "na nb"], smoothing: float
-) -> Float64[np.ndarray, "na nb"]:
+    largest_eigenvalue: Float[np.ndarray, "*nodes"], smoothing: float
+) -> Float64[np.ndarray, "*nodes"]:
     """``h``, the logarithm of the eigenvalue after a Gaussian filter so many grid steps wide."""
     return ndimage.gaussian_filter(np.log(largest_eigenvalue, dtype=float), smoothing, mode="nearest")
 
 
-def boundary_places(label: Int[np.ndarray, "na nb"], pair: tuple[int, int]) -> Bool[np.ndarray, "na nb"]:
+def boundary_places(label: Int[np.ndarray, "*nodes"], pair: tuple[int, int]) -> Bool[np.ndarray, "*nodes"]:
     """The nodes of two phases that have a neighbour of the other."""
     found = np.zeros(label.shape, dtype=bool)
     for (p, q), (fp, fq) in zip(_sides(label), _sides(found), strict=True):
@@ -145,7 +152,7 @@ def boundary_strengths(phases: PhaseMap) -> dict[tuple[int, int], tuple[float, f
     return {pair: (float(rise.min()), float(np.median(rise))) for pair, rise in rises.items()}
 
 
-def boundary_lines(label: Int[np.ndarray, "na nb"], grid: Grid) -> list[BoundaryLine]:
+def boundary_lines(label: Int[np.ndarray, "*nodes"], grid: Grid) -> list[BoundaryLine]:
     """Lines between each two neighbouring phases, ordered by the pair and by where they start.
 
     A line follows the edges half-way between unlike nodes, from corner to corner, until it ends on the box or
@@ -165,7 +172,42 @@ def boundary_lines(label: Int[np.ndarray, "na nb"], grid: Grid) -> list[Boundary
     return lines
 
 
-def triple_points(label: Int[np.ndarray, "na nb"], grid: Grid) -> list[TriplePoint]:
+def boundary_points(
+    label: Int[np.ndarray, "node"], height: Float[np.ndarray, "node"], grid: Grid
+) -> list[BoundaryLine]:
+    """Where phases on a line meet, from left to right.
+
+    Args:
+        label: phase of each node.
+        height: smoothed logarithm of the eigenvalue, see ``smoothed_height``.
+        grid: the nodes.
+
+    Raises:
+        ValueError: if ``label`` does not have the grid's shape.
+    """
+    _check_label(label, grid)
+    (side,), (step,) = grid.axes, grid.spacing
+    bottom = ndimage.minimum(height, label, index=np.arange(label.max() + 1))
+    found = []
+    for i in np.flatnonzero(np.diff(label)).tolist():
+        low, high = sorted((int(label[i]), int(label[i + 1])))
+        top = i + int(height[i + 1] > height[i])
+        level = (height[top] + max(bottom[low], bottom[high])) / 2
+        width = step * (_reach(height[top::-1], level) + _reach(height[top:], level))
+        found.append(BoundaryLine((low, high), np.array([[side[i] + step / 2]]), width))
+    return found
+
+
+def _reach(outwards: Float[np.ndarray, "node"], level: float) -> float:
+    """Steps from a top, the first of some heights, to where they fall to a level, or end."""
+    below = np.flatnonzero(outwards < level)
+    if not below.size:
+        return float(len(outwards) - 1)
+    before, after = outwards[below[0] - 1], outwards[below[0]]
+    return float(below[0] - 1 + (before - level) / (before - after))
+
+
+def triple_points(label: Int[np.ndarray, "*nodes"], grid: Grid) -> list[TriplePoint]:
     """Corners between four nodes of at least three phases; touching corners count as one, at their mean.
 
     Raises:
@@ -228,7 +270,8 @@ def _check_label(label: np.ndarray, grid: Grid) -> None:
 
 def _sides(values: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
     """Views of both nodes of every neighbouring pair, along one axis after the other."""
-    return ((values[:-1], values[1:]), (values[:, :-1], values[:, 1:]))
+    sides = ((values[:-1], values[1:]), (values[:, :-1], values[:, 1:]) if values.ndim == 2 else ())
+    return sides[: values.ndim]
 
 
 def _merge_small(label: np.ndarray, height: np.ndarray, least: float) -> np.ndarray:
@@ -249,7 +292,7 @@ def _merge_small(label: np.ndarray, height: np.ndarray, least: float) -> np.ndar
         label[label == small] = into
 
 
-def _by_area(label: np.ndarray) -> Int32[np.ndarray, "na nb"]:
+def _by_area(label: np.ndarray) -> Int32[np.ndarray, "*nodes"]:
     """Labels from 1 in order of falling area; of equals, the first on the grid comes first."""
     _, first, inverse, areas = np.unique(label, return_index=True, return_inverse=True, return_counts=True)
     rank = np.empty(len(areas), np.int32)
@@ -258,8 +301,8 @@ def _by_area(label: np.ndarray) -> Int32[np.ndarray, "na nb"]:
 
 
 def ridge_strength(
-    label: Int[np.ndarray, "na nb"], height: Float[np.ndarray, "na nb"]
-) -> Float64[np.ndarray, "na nb"]:
+    label: Int[np.ndarray, "*nodes"], height: Float[np.ndarray, "*nodes"]
+) -> Float64[np.ndarray, "*nodes"]:
     """Strength of the boundaries between phases at each node, as ``PhaseMap`` defines it, on any ``h``."""
     bottom = ndimage.minimum(height, label, index=np.arange(label.max() + 1))
     ridge = np.zeros(label.shape)
@@ -271,7 +314,7 @@ def ridge_strength(
     return ridge
 
 
-def _meeting(label: Int[np.ndarray, "na nb"]) -> Bool[np.ndarray, "na-1 nb-1"]:
+def _meeting(label: Int[np.ndarray, "*nodes"]) -> Bool[np.ndarray, "na-1 nb-1"]:
     """Corners whose four nodes hold at least three labels."""
     corners = [label[:-1, :-1], label[:-1, 1:], label[1:, :-1], label[1:, 1:]]
     block = np.sort(np.stack(corners), axis=0)

@@ -15,20 +15,24 @@ _SEED = 20
 _KERNEL = np.array([1.0, -2.0, 1.0])
 
 
-def noise_level(height: Float[np.ndarray, "na nb"]) -> float:
+def noise_level(height: Float[np.ndarray, "*nodes"]) -> float:
     """Standard deviation of what changes from node to node: the mixed second difference, by its median.
 
-    Of independent noise the difference ``[1, -2, 1] x [1, -2, 1]`` has 6 times the standard deviation; a smooth field
+    Of independent noise the difference ``[1, -2, 1] x [1, -2, 1]`` has 6 times the standard deviation, along one axis
+    ``[1, -2, 1]`` the root of that; a smooth field
     has next to none, and ridges, which are few, do not move a median (Immerkaer 1996).
     """
     if min(height.shape) < 3:
         return 0.0
-    rough = ndimage.convolve1d(ndimage.convolve1d(height, _KERNEL, axis=0), _KERNEL, axis=1)[1:-1, 1:-1]
-    return float(np.median(np.abs(rough))) / (6 * norm.ppf(0.75))
+    rough = height
+    for axis in range(height.ndim):
+        rough = ndimage.convolve1d(rough, _KERNEL, axis=axis)
+    rough = rough[(slice(1, -1),) * height.ndim]
+    return float(np.median(np.abs(rough))) / (6 ** (height.ndim / 2) * norm.ppf(0.75))
 
 
 @cache
-def noise_persistence(shape: tuple[int, int], smoothing: float, confidence: float) -> float:
+def noise_persistence(shape: tuple[int, ...], smoothing: float, confidence: float) -> float:
     """Persistence that a share ``confidence`` of fields of independent unit noise, smoothed, do not exceed.
 
     Of the second basin: below it a field of noise has one phase.
@@ -38,7 +42,8 @@ def noise_persistence(shape: tuple[int, int], smoothing: float, confidence: floa
         smoothing: standard deviation of the Gaussian filter, grid steps.
         confidence: in (0, 1).
     """
-    small = min(shape[0], _SIDE), min(shape[1], _SIDE)
+    # As many nodes of a line.
+    small = tuple(min(nodes, _SIDE if len(shape) == 2 else _SIDE**2) for nodes in shape)
     rng = np.random.default_rng(_SEED)
     found, deviations = [], []
     for _ in range(_FIELDS):
@@ -47,18 +52,18 @@ def noise_persistence(shape: tuple[int, int], smoothing: float, confidence: floa
         deviations.append(field.std())
     level = float(np.quantile(found, confidence))
     # The deepest of n independent minima lies sqrt(2 log n) deviations deep.
-    cell = max(1.0, 4 * np.pi * smoothing**2)
+    cell = max(1.0, (4 * np.pi * smoothing**2) ** (len(shape) / 2))
     depth = [np.sqrt(2 * np.log(max(n / cell, np.e))) for n in (np.prod(small), np.prod(shape))]
     return level + float(np.mean(deviations)) * (depth[1] - depth[0])
 
 
-def second_persistence(height: Float[np.ndarray, "na nb"]) -> float:
+def second_persistence(height: Float[np.ndarray, "*nodes"]) -> float:
     """Persistence of the second most persistent minimum of a field, zero if there is but one.
 
     Nodes join in the order of their height; where two basins meet, the one with the shallower bottom ends, after the
     rise from there to the pass. Nodes are neighbours along the axes.
     """
-    across = height.shape[1]
+    across = height.shape[-1]
     flat = height.ravel().tolist()
     order = np.argsort(height, axis=None, kind="stable").tolist()
     parent = [-1] * len(flat)

@@ -21,7 +21,7 @@ from hessgeo.posteriors import Posterior
 
 def to_grid(
     values: Float[np.ndarray, "n *item"], t: Float[np.ndarray, "n axis"], grid: Grid
-) -> Float[np.ndarray, "na nb *item"]:
+) -> Float[np.ndarray, "*nodes_and_item"]:
     """Mean of the samples' values around each node, by bilinear weights; NaN where a node has no sample.
 
     Samples with a NaN are left out. If the samples are the nodes, these are their values.
@@ -93,26 +93,29 @@ def metric_fields(free_energy: xr.Dataset) -> xr.Dataset:
     the units of the parameters.
 
     ``largest_eigenvalue``, ``smallest_eigenvalue``, ``positive_definite``, and where that holds (NaN where it
-    does not) ``log_determinant`` and ``curvature``.
+    does not) ``log_determinant`` and ``curvature``. A line has no curvature, and its two eigenvalues are one.
     """
     metric, third = free_energy["fisher_metric"].to_numpy(), free_energy["third"].to_numpy()
-    a, b = (free_energy[axis].to_numpy() for axis in ("a", "b"))
-    grid = Grid(((float(a[0]), float(a[-1])), (float(b[0]), float(b[-1]))), (len(a), len(b)))
-    low, high = np.moveaxis(eigenvalues(in_units(metric, grid.square)), -1, 0)
-    definite: Bool[np.ndarray, "a b"] = positive_definite(metric)
-    log_determinant, curvature = np.full(low.shape, np.nan), np.full(low.shape, np.nan)
-    log_determinant[definite] = np.log(low[definite]) + np.log(high[definite])
-    curvature[definite] = thermodynamic_curvature(from_numpy(metric[definite]), from_numpy(third[definite]))
+    dims = free_energy["free_energy"].dims
+    axes = [free_energy[name].to_numpy() for name in dims]
+    grid = Grid(tuple((float(axis[0]), float(axis[-1])) for axis in axes), tuple(map(len, axes)))
+    values = eigenvalues(in_units(metric, grid.square))
+    low, high = values[..., 0], values[..., -1]
+    definite: Bool[np.ndarray, "*nodes"] = positive_definite(metric)
+    log_determinant = np.full(low.shape, np.nan)
+    log_determinant[definite] = np.log(values[definite]).sum(axis=-1)
     fields = {
         "largest_eigenvalue": high,
         "smallest_eigenvalue": low,
         "log_determinant": log_determinant,
         "positive_definite": definite,
-        "curvature": curvature,
     }
-    coordinates = {axis: free_energy[axis] for axis in ("a", "b")}
+    if len(dims) == 2:
+        fields["curvature"] = np.full(low.shape, np.nan)
+        fields["curvature"][definite] = thermodynamic_curvature(
+            from_numpy(metric[definite]), from_numpy(third[definite])
+        )
+    coordinates = {name: free_energy[name] for name in dims}
     kept = ("resolution", "kernel", "fit", "verdict")
     attributes = {key: free_energy.attrs[key] for key in kept if key in free_energy.attrs}
-    return xr.Dataset(
-        {name: (("a", "b"), values) for name, values in fields.items()}, coordinates, attributes
-    )
+    return xr.Dataset({name: (dims, values) for name, values in fields.items()}, coordinates, attributes)

@@ -34,16 +34,18 @@ def derive_metric(
     if on_nodes is not None:
         measured["measured_metric"] = embedding_metric(on_nodes.reshape(*grid.shape, -1), grid)
     fields = metric_fields(free_energy)
-    fields = fields.assign({name: (("a", "b", "i", "j"), g) for name, g in measured.items()})
+    fields = fields.assign({name: ((*grid.dims, "i", "j"), g) for name, g in measured.items()})
     numbers = {
         "positive_definite_share": float(fields["positive_definite"].mean()),
         "largest_eigenvalue_median": float(fields["largest_eigenvalue"].median()),
         "largest_eigenvalue_99": float(fields["largest_eigenvalue"].quantile(0.99)),
-        "fisher_metric_codazzi_residual": codazzi_residual(fisher, grid),
     }
+    if len(grid.shape) == 2:  # every metric of a line is the Hessian of something
+        numbers["fisher_metric_codazzi_residual"] = codazzi_residual(fisher, grid)
     for name, g in measured.items():
         if np.isfinite(g).any():
-            numbers[f"{name}_codazzi_residual"] = codazzi_residual(g, grid)
+            if len(grid.shape) == 2:
+                numbers[f"{name}_codazzi_residual"] = codazzi_residual(g, grid)
             difference = relative_difference(fisher, g, units=grid.square)
             numbers[f"{name}_relative_difference_median"] = float(np.nanmedian(difference))
     return fields, numbers

@@ -15,6 +15,7 @@ from hessgeo.phases.lipschitz import lipschitz_field
 from hessgeo.phases.segment import (
     PhaseMap,
     boundary_lines,
+    boundary_points,
     boundary_strengths,
     medoids,
     segment_phases,
@@ -25,7 +26,7 @@ from hessgeo.pipeline.chain import to_grid
 
 
 def phase_map(
-    largest_eigenvalue: Float[np.ndarray, "na nb"], grid: Grid, settings: Mapping[str, Any]
+    largest_eigenvalue: Float[np.ndarray, "*nodes"], grid: Grid, settings: Mapping[str, Any]
 ) -> PhaseMap:
     """Phases as the settings ``phases`` of a study say.
 
@@ -40,13 +41,13 @@ def phase_map(
 
 
 def phase_height(
-    largest_eigenvalue: Float[np.ndarray, "na nb"], settings: Mapping[str, Any]
-) -> Float[np.ndarray, "na nb"]:
+    largest_eigenvalue: Float[np.ndarray, "*nodes"], settings: Mapping[str, Any]
+) -> Float[np.ndarray, "*nodes"]:
     """The smoothed logarithm of the eigenvalue in which ``phase_map`` finds ridges."""
     return smoothed_height(_positive(largest_eigenvalue), settings["smoothing"])
 
 
-def _positive(largest_eigenvalue: Float[np.ndarray, "na nb"]) -> Float[np.ndarray, "na nb"]:
+def _positive(largest_eigenvalue: Float[np.ndarray, "*nodes"]) -> Float[np.ndarray, "*nodes"]:
     positive = largest_eigenvalue[largest_eigenvalue > 0]
     if positive.size == 0:
         raise ValueError("the metric has no positive eigenvalue, so it has no ridges to part phases")
@@ -84,12 +85,13 @@ def describe_phases(
     )
     fields = {"label": phases.label, "ridge": phases.ridge, "lipschitz": to_grid(lipschitz, t, grid)}
     dataset = metric[["largest_eigenvalue"]].assign(
-        {key: (("a", "b"), field) for key, field in fields.items()}
+        {key: (grid.dims, field) for key, field in fields.items()}
     )
-    corners = triple_points(phases.label, grid)
+    corners = triple_points(phases.label, grid) if len(grid.shape) == 2 else []
+    height = phase_height(metric["largest_eigenvalue"].to_numpy(), settings)
     found = {
         "phases": list(_phases(phases.label, free_energy["gradient"].to_numpy(), embedding, t, grid)),
-        "boundaries": list(_boundaries(phases, grid)),
+        "boundaries": list(_boundaries(phases, height, grid)),
         "triple_points": [{"phases": corner.phases, "point": corner.point} for corner in corners],
     }
     noise = {name: getattr(phases, name) for name in ("persistence", "noise", "noise_persistence")}
@@ -100,8 +102,8 @@ def describe_phases(
 
 
 def _phases(
-    label: Int[np.ndarray, "na nb"],
-    gradient: Float[np.ndarray, "na nb 2"],
+    label: Int[np.ndarray, "*nodes"],
+    gradient: Float[np.ndarray, "*nodes axis"],
     embedding: Float[np.ndarray, "n d"],
     t: Float[np.ndarray, "n axis"],
     grid: Grid,
@@ -118,10 +120,24 @@ def _phases(
         yield {"label": phase, **counts, "mean_gradient": gradient[inside].mean(axis=0)}
 
 
-def _boundaries(phases: PhaseMap, grid: Grid) -> Iterator[dict[str, Any]]:
-    """Each line with the strength of its boundary, at the lowest place and the median, and that over noise's."""
-    strengths = boundary_strengths(phases)
-    for line in boundary_lines(phases.label, grid):
+def _boundaries(
+    phases: PhaseMap, height: Float[np.ndarray, "*nodes"], grid: Grid
+) -> Iterator[dict[str, Any]]:
+    """Each line with the strength of its boundary, at the lowest place and the median, and that over noise's.
+
+    On a line boundaries are points, with the width of their ridge.
+    """
+    strengths, on_line = boundary_strengths(phases), len(grid.shape) == 1
+    lines = boundary_points(phases.label, height, grid) if on_line else boundary_lines(phases.label, grid)
+    for line in lines:
         lowest, median = strengths[line.phases]
         over = {"over_noise": lowest / phases.noise_persistence} if phases.noise_persistence else {}
-        yield {"phases": line.phases, "points": line.points, "lowest": lowest, "strength": median, **over}
+        width = {} if line.width is None else {"width": line.width}
+        yield {
+            "phases": line.phases,
+            "points": line.points,
+            "lowest": lowest,
+            "strength": median,
+            **over,
+            **width,
+        }

@@ -74,7 +74,7 @@ def _scan_row(
     seed: int,
     threads: int,
     device: str,
-) -> tuple[dict[str, Any], Float[np.ndarray, "na nb"]]:
+) -> tuple[dict[str, Any], Float[np.ndarray, "*nodes"]]:
     """What is told of one resolution, and the largest eigenvalue of its metric."""
     kind = {key: settings["posterior"][key] for key in ("kernel", "exclude_self", "memory_mb")}
     data = posterior(embedding, t, **kind, resolution=resolution, threads=threads)
@@ -90,7 +90,9 @@ def _scan_row(
     row = {
         "N": resolution,
         "range_free_energy": np.ptp(remove_affine_part(grid.points, value.ravel())),
-        "rms_gradient": np.sqrt(((gradient - gradient.mean(axis=(0, 1))) ** 2).sum(axis=-1).mean()),
+        "rms_gradient": np.sqrt(
+            ((gradient - gradient.reshape(grid.size, -1).mean(axis=0)) ** 2).sum(axis=-1).mean()
+        ),
         "largest_eigenvalue_99": np.quantile(largest, 0.99),
         "largest_eigenvalue_median": np.median(largest),
         "effective_cells_median": np.median(data.effective_cells),

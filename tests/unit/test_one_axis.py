@@ -10,6 +10,12 @@ from scipy.special import softmax
 from hessgeo.free_energies.base import free_energy_dataset
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Frame, Grid, bilinear_weights, parameter_points
+from hessgeo.metrics.measured import posterior_metric
+from hessgeo.phases.segment import boundary_points, segment_phases
+from hessgeo.phases.significance import noise_level
+from hessgeo.pipeline.metric_chain import derive_metric
+from hessgeo.pipeline.phase_chain import describe_phases
+from hessgeo.pipeline.resolution_scan import scan_resolution
 from hessgeo.posteriors import Posterior, choose_resolution, posterior
 from hessgeo.posteriors.base import row_moments
 from hessgeo.systems.slices import LatentSlice, random_anchors
@@ -205,3 +211,104 @@ def test_fields_of_a_line_are_on_one_dim():
     assert fields["third"].shape == (13, 1, 1, 1)
     assert fields["i"].to_numpy().tolist() == ["a"]
     assert np.isfinite(fields["fisher_metric_error"]).all()
+
+
+def sheet(grid):
+    """Features that turn quickly at 0 and at 1, slowly elsewhere: three phases."""
+    t = grid.points[:, 0]
+    angle = 0.2 * t + 0.7 * np.tanh((t - 0.0) / 0.15) + 0.7 * np.tanh((t - 1.0) / 0.15)
+    return np.column_stack([np.cos(angle), np.sin(angle)])
+
+
+@pytest.fixture(scope="module")
+def steps():
+    """A line through three phases: its posterior, fields of ``F`` and of the metric."""
+    grid = Grid(((-1.0, 2.0),), (96,))
+    embedding = sheet(grid)
+    found = posterior(embedding, grid.points, resolution=150.0)
+    fit = fit_spline(found, grid, splines=(48,))
+    fields = free_energy_dataset(fit, grid, attributes={"verdict": fit.verdict})
+    metric, numbers = derive_metric(fields, found, embedding, grid)
+    return grid, embedding, fields, metric, numbers
+
+
+def test_the_metric_of_a_line_is_one_number_a_node(steps):
+    grid, embedding, fields, metric, numbers = steps
+    g = fields["fisher_metric"].to_numpy()[:, 0, 0]
+    np.testing.assert_array_equal(metric["smallest_eigenvalue"], metric["largest_eigenvalue"])
+    np.testing.assert_allclose(metric["largest_eigenvalue"], g)
+    np.testing.assert_array_equal(metric["positive_definite"], g > 0)
+    np.testing.assert_allclose(metric["log_determinant"].to_numpy()[g > 0], np.log(g[g > 0]))
+    assert "curvature" not in metric
+    assert not any("codazzi" in name for name in numbers)
+    slopes = np.gradient(embedding, grid.spacing[0], axis=0)
+    np.testing.assert_allclose(metric["measured_metric"].to_numpy()[:, 0, 0], (slopes**2).sum(axis=1))
+
+
+def test_the_width_of_a_narrow_posterior_is_the_metric():
+    grid = Grid(((-1.0, 1.5),), (401,))
+    known = exact_posterior(grid, 2000.0)
+    inside = slice(60, -60)
+    # Gaussian to first order in 1 / N, of which the next term is F'' times a few thousandths.
+    np.testing.assert_allclose(
+        posterior_metric(known)[inside, 0, 0], KnownLine.metric(grid.points[inside, 0]), rtol=0.03
+    )
+
+
+def test_phases_of_a_line_are_intervals_between_ridges(steps):
+    grid, embedding, fields, metric, _ = steps
+    settings = {"persistence": 0.5, "minimum_area": 0.02, "smoothing": 1.0, "neighbours": 8}
+    dataset, found, numbers = describe_phases(
+        metric, fields, embedding, grid.points, grid, settings, on_grid=True
+    )
+    assert dataset["label"].dims == ("a",)
+    assert (numbers["phases"], numbers["boundaries"], numbers["triple_points"]) == (3, 2, 0)
+    places = [np.asarray(line["points"]) for line in found["boundaries"]]
+    # Within a node of where the features turn, apart by steps of 0.03.
+    np.testing.assert_allclose(np.concatenate(places)[:, 0], [0.0, 1.0], atol=0.04)
+    for line in found["boundaries"]:
+        assert line["strength"] == line["lowest"] > 0.5
+        # At half of the height of log g above the shallower phase a turn of width 0.15 is some 0.3 to 1 wide.
+        assert 0.1 < line["width"] < 1.0
+    assert np.count_nonzero(np.diff(dataset["label"])) == 2
+    slopes = np.linalg.norm(np.diff(embedding, axis=0), axis=1) / grid.spacing[0]
+    np.testing.assert_allclose(dataset["lipschitz"][1:-1], np.maximum(slopes[:-1], slopes[1:]))
+
+
+def test_a_ridge_of_known_width():
+    grid = Grid(((0.0, 10.0),), (401,))
+    height = np.exp(-((grid.points[:, 0] - 4) ** 2) / 2)
+    label = np.where(grid.points[:, 0] < 4.01, 1, 2)
+    (place,) = boundary_points(label, height, grid)
+    assert place.points.shape == (1, 1)
+    assert place.points[0, 0] == pytest.approx(4.0125)
+    # Full width of a Gaussian at half of its height, 2 sqrt(2 log 2), by linear interpolation between nodes.
+    assert place.width == pytest.approx(2 * np.sqrt(2 * np.log(2)), rel=1e-3)
+
+
+def test_noise_along_a_line_has_one_phase():
+    rng = np.random.default_rng(0)
+    grid = Grid(((0.0, 1.0),), (256,))
+    counts = []
+    for _ in range(20):
+        field = np.exp(0.5 * rng.standard_normal(256))
+        assert noise_level(np.log(field)) == pytest.approx(0.5, rel=0.25)
+        counts.append(segment_phases(field, grid, persistence=0.01, minimum_area=0.0, smoothing=1.0).count)
+    # One field in a hundred of pure noise has more.
+    assert sorted(counts)[-2] == 1
+
+
+def test_a_line_is_scanned():
+    grid = Grid(((-1.0, 2.0),), (96,))
+    fit = {"fit": "spline", "splines": [32], "smoothness": "auto", "tolerance": 1e-9, "max_iterations": 100}
+    settings = {
+        "factors": [1, 2],
+        "posterior": {"kernel": "gaussian", "exclude_self": False, "memory_mb": 256},
+        "fit": fit,
+        "phases": {"persistence": 0.5, "minimum_area": 0.02, "smoothing": 1.0},
+    }
+    table, numbers = scan_resolution(sheet(grid), grid.points, grid, 100.0, settings, seed=0)
+    assert table["N"].tolist() == [100.0, 200.0]
+    assert table["phases"].tolist() == [3, 3]
+    assert (table["total_variation"] < 0.2).all()
+    assert len(numbers["boundaries"]) == 2
