@@ -396,5 +396,6 @@ def read_rows(store: str | Path, name: str, rows: Int[np.ndarray, "m"]) -> Shape
     # Chunk by chunk: Zarr's own selection of rows holds indices of every number, a hundred times the memory of images.
     for chunk in np.unique(rows // step):
         here = rows // step == chunk
-        found[here] = stored[chunk * step : (chunk + 1) * step][rows[here] - chunk * step]
+        block = np.asarray(stored[chunk * step : (chunk + 1) * step])
+        found[here] = block[rows[here] - chunk * step]
     return found
