@@ -385,11 +385,9 @@ def read_rows(store: str | Path, name: str, rows: Int[np.ndarray, "m"]) -> Shape
         StoreError: if the array, or a shard that holds one of the rows, is missing or not what its sidecar says.
     """
     array = describe_array(store, name)
-    outside = (rows < 0) | (rows >= array.shape[0])
-    if outside.any():
-        raise ValueError(
-            f"row {rows[outside][0]} of {store}/{name} is not allowed; allowed: 0 to {array.shape[0] - 1}"
-        )
+    if (wrong := rows[(rows < 0) | (rows >= array.shape[0])]).size:
+        allowed = f"0 to {array.shape[0] - 1}"
+        raise ValueError(f"row {wrong[0]} of {store}/{name} is not allowed; allowed: {allowed}")
     check_shards(array, np.unique(rows // array.shard).tolist())
     stored = open_strictly(f"{store}/{name}")
     step, found = stored.chunks[0], np.empty((len(rows), *array.shape[1:]), stored.dtype)
