@@ -3,7 +3,6 @@
 import subprocess
 import sys
 
-import pytest
 import yaml
 
 from hessgeo.figures import registry
