@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -268,10 +268,11 @@ def _check_label(label: np.ndarray, grid: Grid) -> None:
         raise ValueError(f"label has shape {label.shape}, the grid {grid.shape}")
 
 
-def _sides(values: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+def _sides(values: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Views of both nodes of every neighbouring pair, along one axis after the other."""
-    sides = ((values[:-1], values[1:]), (values[:, :-1], values[:, 1:]) if values.ndim == 2 else ())
-    return sides[: values.ndim]
+    yield values[:-1], values[1:]
+    if values.ndim == 2:
+        yield values[:, :-1], values[:, 1:]
 
 
 def _merge_small(label: np.ndarray, height: np.ndarray, least: float) -> np.ndarray:

@@ -208,7 +208,7 @@ def test_other_channel_counts_are_refused(checkpoint):
 def test_registry():
     for kind in EMBEDDINGS:
         assert isinstance(describe_embedding(kind, "somewhere"), FeatureCheckpoint)
-    with pytest.raises(ValueError, match="not one of open_clip, pixels, timm"):
+    with pytest.raises(ValueError, match="not one of file, network, open_clip, pixels, timm"):
         describe_embedding("lpips", "somewhere")
 
 
