@@ -10,7 +10,7 @@ import torch
 from hessgeo.pipeline.loading import load_system
 from hessgeo.systems import memory
 from hessgeo.systems.batches import MOST_WASTED, even_batch, padded_count
-from hessgeo.systems.generator import GeneratorSystem, load_generator
+from hessgeo.systems.generator import Generator, GeneratorSystem, load_generator
 from hessgeo.systems.slices import LatentSlice, random_anchors
 
 PLANE = LatentSlice(random_anchors(3, (4,)), ((0.0, 1.0), (0.0, 1.0)))
@@ -83,6 +83,10 @@ def settings(tmp_path, monkeypatch):
     return {
         "kind": "generator",
         "checkpoint": "wave.ts",
+        "latent": [4],
+        "inputs": {},
+        "output": None,
+        "layout": None,
         "size": [8, 8],
         "channels": 3,
         "output_range": [-1, 1],
@@ -101,9 +105,9 @@ def made(monkeypatch):
     """Sizes of the batches that a generator is asked for."""
     sizes, outputs = [], GeneratorSystem.outputs
 
-    def count(self, latents):
+    def count(self, latents, *conditions):
         sizes.append(len(latents))
-        return outputs(self, latents)
+        return outputs(self, latents, *conditions)
 
     monkeypatch.setattr(GeneratorSystem, "outputs", count)
     return sizes
@@ -145,8 +149,8 @@ def test_a_trial_is_small_whatever_the_batch(settings, made):
 
 
 def test_pixels_are_made_without_a_copy_of_all_values():
-    class Constant:
-        name, latent_shape, batch = "constant", (None,), None
+    class Constant(Generator):
+        name, latent_shape = "constant", (None,)
 
         def __call__(self, z):
             return np.zeros((len(z), 3, 128, 128), np.float32)
@@ -164,8 +168,8 @@ def test_pixels_are_made_without_a_copy_of_all_values():
 
 
 def test_pixels_are_those_of_double_precision():
-    class Noise:
-        name, latent_shape, batch = "noise", (None,), None
+    class Noise(Generator):
+        name, latent_shape = "noise", (None,)
 
         def __call__(self, z):
             return np.random.default_rng(0).normal(size=(len(z), 3, 8, 8)).astype(np.float32)
