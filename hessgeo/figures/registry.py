@@ -40,17 +40,19 @@ class Figure:
 
 # Of every study.
 STUDY = (
-    Figure("mosaic", "mosaic", ("phases", "points", "images"), ("grid", "tiles")),
-    Figure("free_energy", "free energy", ("free_energy",)),
-    Figure("first_derivatives", "first derivatives", ("free_energy", "phases")),
-    Figure("second_derivatives", "second derivatives", ("free_energy", "phases")),
-    Figure("metric", "metric", ("metric", "phases")),
-    Figure("phases", "phases", ("fields", "phases", "images")),
+    Figure("mosaic", "mosaic", ("phases", "points", "images"), ("grid", "tiles"), needs="is_plane"),
+    Figure("free_energy", "free energy", ("free_energy",), needs="is_plane"),
+    Figure("first_derivatives", "first derivatives", ("free_energy", "phases"), needs="is_plane"),
+    Figure("second_derivatives", "second derivatives", ("free_energy", "phases"), needs="is_plane"),
+    Figure("metric", "metric", ("metric", "phases"), needs="is_plane"),
+    Figure("phases", "phases", ("fields", "phases", "images"), needs="is_plane"),
     Figure("posteriors", "posteriors", ("free_energy", "posterior", "phases", "images", "embedding"),
-           ("grid", "sources")),
-    Figure("lipschitz", "lipschitz", ("fields", "phases")),
+           ("grid", "sources"), needs="is_plane"),
+    Figure("lipschitz", "lipschitz", ("fields", "phases"), needs="is_plane"),
     Figure("resolution_scan", "resolution scan", ("scan",), needs="is_scanned"),
-    Figure("error_bars", "error bars", ("free_energy",)),
+    Figure("error_bars", "error bars", ("free_energy",), needs="is_plane"),
+    Figure("profile", "profile", ("free_energy", "metric", "phases", "posterior", "points", "images"),
+           ("grid", "along"), needs="is_line"),
     Figure("inversion", "inversion", ("reconstructions", "anchor_numbers"), ("anchor_sources", "image_shape"),
            needs="inverts_images"),
 )  # fmt: skip

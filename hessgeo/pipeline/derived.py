@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def image_shape(system: Mapping[str, Any], models: Mapping[str, Any]) -> tuple[i
 
 def sample_count(sampling: Mapping[str, Any]) -> int:
     """Number of samples of a design; None while a scattered one has no count."""
-    return sampling["grid"][0] * sampling["grid"][1] if sampling["design"] == "grid" else sampling["count"]
+    return prod(sampling["grid"]) if sampling["design"] == "grid" else sampling["count"]
 
 
 def uses_classifier(study: Mapping[str, Any], models: Mapping[str, Any]) -> bool:
@@ -85,10 +86,11 @@ def methods_left_out(study: Mapping[str, Any], models: Mapping[str, Any]) -> dic
     return {name: need for name, need in needs.items() if name in study["geodesics"]["methods"]}
 
 
-def axis_names(plane: Mapping[str, Any]) -> tuple[str, str]:
-    """What the two parameters of a slice move, by name."""
-    a, b = (axis if isinstance(axis, str) else axis.get("input", next(iter(axis))) for axis in plane["axes"])
-    return a, b
+def axis_names(plane: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the parameters of a slice move, by name."""
+    return tuple(
+        axis if isinstance(axis, str) else axis.get("input", next(iter(axis))) for axis in plane["axes"]
+    )
 
 
 def conditions(plane: Mapping[str, Any]) -> dict[str, str | None]:

@@ -28,11 +28,9 @@ TRIED = 2  # images at once until it is known how many fit
 
 def latent_plane(anchors: Float[np.ndarray, "3 *latent"], settings: Mapping[str, Any]) -> LatentSlice:
     """The slice through anchors that the settings ``slice`` of a study describe."""
-    along_a, along_b = map(tuple, settings["extent"])
+    extent = tuple((low, high) for low, high in settings["extent"])
     names = axis_names(settings)
-    return LatentSlice(
-        anchors, (along_a, along_b), settings["normalisation"], settings["interpolation"], names
-    )
+    return LatentSlice(anchors, extent, settings["normalisation"], settings["interpolation"], names)
 
 
 def load_model(

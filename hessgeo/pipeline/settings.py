@@ -133,6 +133,8 @@ def _variant_errors(
             yield f"studies.{name}: {words}"
     for name, entries in complete["comparisons"].items():
         for place, study in enumerate(entries):
+            if study in run and len(dict(variants)[study]["sampling"]["grid"]) == 1:
+                yield refusal(f"comparisons.{name}[{place}]", study, "a study of two parameters")
             if study not in run:
                 allowed = f"a study that is built ({listed(run)})"
                 yield refusal(f"comparisons.{name}[{place}]", study, allowed)

@@ -7,7 +7,13 @@ from typing import Any
 
 from hessgeo.pipeline.checks.embedding import embedding_errors
 from hessgeo.pipeline.checks.geodesics import path_errors
-from hessgeo.pipeline.checks.sampling import resolution_errors, sampling_errors, slice_errors
+from hessgeo.pipeline.checks.sampling import (
+    SIDES,
+    parameter_errors,
+    resolution_errors,
+    sampling_errors,
+    slice_errors,
+)
 from hessgeo.pipeline.checks.system import system_errors
 from hessgeo.pipeline.derived import merged
 from hessgeo.pipeline.schema import defaults, fill_defaults, refusal, rules
@@ -37,6 +43,8 @@ class StudyCheck:
             base = merged(base, {key: value for key, value in shared.items() if value != {}})
         settings = merged(base, self.override)
         self.settings = fill_defaults(settings, rules("study"))
+        if len(self.settings["sampling"]["grid"]) == 1:
+            self._take_first_axis()
         self.config = config
         self.general: dict[str, str] = {}
         for part, key in (("system", "checkpoint"), ("embedding", "clip")):
@@ -50,11 +58,26 @@ class StudyCheck:
         if self.settings["embedding"]["kind"] == "file":
             file = self.settings["embedding"]["file"]
             self.settings["embedding"] = {**self.settings["embedding"], "checkpoint": file}
-        if self.settings["system"]["kind"] == "samples":
+        sides = [self.settings[part][key] for part, key in (("sampling", "grid"), ("slice", "extent"))]
+        if self.settings["system"]["kind"] == "samples" and min(map(len, sides)) == 1:
+            key = "sampling.grid" if len(sides[0]) == 1 else "slice.extent"
+            self.fault = (key, "that of two parameters, for the kind samples")
+        elif self.settings["system"]["kind"] == "samples":
             # Imported here: other studies need no reader of images.
             from hessgeo.pipeline.own import complete
 
             self.settings, self.fault = complete(self)
+
+    def _take_first_axis(self) -> None:
+        """Of a study of one parameter: what it does not say itself is the first of the defaults for two."""
+        for key in SIDES:
+            part, name = key.split(".")
+            if not self.sets(key) and self.settings[part][name] is not None:
+                self.settings[part] = {**self.settings[part], name: self.settings[part][name][:1]}
+        if not self.sets("posterior.cells"):
+            # The same deviation in grid steps.
+            cells = self.settings["posterior"]["cells"] ** 0.5
+            self.settings["posterior"] = {**self.settings["posterior"], "cells": cells}
 
     def states(self, key: str) -> bool:
         """Whether a key is set to anything but its default, or by the study itself."""
@@ -94,6 +117,9 @@ class StudyCheck:
             key, allowed = self.fault
             part, name = key.split(".")
             yield self.line(key, self.settings[part][name], allowed)
+            return
+        if lines := list(parameter_errors(self)):  # others go through them side by side
+            yield from lines
             return
         for check in CHECKS:
             yield from check(self)

@@ -7,7 +7,7 @@ from typing import Any
 
 from hessgeo.figures import registry
 from hessgeo.figures.registry import Figure
-from hessgeo.pipeline.derived import methods_left_out
+from hessgeo.pipeline.derived import axis_names, methods_left_out
 from hessgeo.pipeline.digest import digest
 from hessgeo.pipeline.folders import ANCHOR_FILES, NETWORK_FILES, StudyFolder
 from hessgeo.pipeline.study_models import StudyModels
@@ -16,6 +16,15 @@ from hessgeo.pipeline.study_models import StudyModels
 NETWORK_TRAINING = (
     "size", "grid", "bundle", "neighbours", "smoothing", "epochs", "batch_size", "learning_rate", "held_out",
 )  # fmt: skip
+
+
+# What a parameter is called that moves the latent or a condition.
+ALONG = {
+    "latent": "latent coordinate",
+    "guidance": "guidance scale",
+    "prompt": "share of the way to the other prompt,",
+    "lora": "weight of the LoRA,",
+}
 
 
 class StudyLayout(StudyModels):
@@ -46,7 +55,17 @@ class StudyLayout(StudyModels):
     def has_paths(self) -> bool:
         """Whether every node has a sample, as the metrics of features need, and paths can be drawn and embedded."""
         is_there = self.is_own or self._study["embedding"]["kind"] == "file"
-        return self._study["sampling"]["design"] == "grid" and not is_there
+        return self._study["sampling"]["design"] == "grid" and self.is_plane and not is_there
+
+    @property
+    def is_plane(self) -> bool:
+        """Whether it has two parameters, as maps and paths need."""
+        return len(self._study["sampling"]["grid"]) == 2
+
+    @property
+    def is_line(self) -> bool:
+        """Whether it has one parameter, whose results are curves."""
+        return not self.is_plane
 
     @property
     def uses_network(self) -> bool:
@@ -62,6 +81,12 @@ class StudyLayout(StudyModels):
     def has_density(self) -> bool:
         """Whether the posterior knows a density of the samples: that of the kernel of distances."""
         return not self.uses_network
+
+    @property
+    def along(self) -> str:
+        """What the first parameter moves, in words for a figure."""
+        name = axis_names(self._study["slice"])[0]
+        return ALONG.get(name, name)
 
     # Settings of steps.
 

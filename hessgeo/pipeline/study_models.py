@@ -127,7 +127,7 @@ class StudyModels:
     def design_grid(self) -> dict[str, tuple]:
         """The grid that the parameter points depend on: of a scattered design, its box alone."""
         scattered = self._study["sampling"]["design"] != "grid"
-        return {**self.grid, "shape": (2, 2)} if scattered else self.grid
+        return {**self.grid, "shape": (2,) * len(self.grid["extent"])} if scattered else self.grid
 
     @property
     def count(self) -> int:

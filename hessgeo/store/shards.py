@@ -71,7 +71,7 @@ def create_samples(
     """
     zarr.open_group(store, mode="a", zarr_format=3, attributes=dict(attributes))
     zarr.open_group(f"{store}/embedding", mode="a", zarr_format=3)
-    create_array(store, "t", samples=len(points), item=(2,), dtype="f8", shard=len(points))
+    create_array(store, "t", samples=len(points), item=points.shape[1:], dtype="f8", shard=len(points))
     write_shard(store, "t", 0, np.asarray(points, dtype=float), about={})
     for name, (item, dtype) in arrays.items():
         create_array(store, name, samples=len(points), item=item, dtype=dtype, shard=shard)

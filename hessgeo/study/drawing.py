@@ -30,7 +30,9 @@ def names(parts: Parts) -> list[str]:
     """The figures that there are of a study: of the workflow's those that show nothing but its parts."""
     from hessgeo.figures.registry import STUDY
 
-    found = [figure.name for figure in STUDY if set(figure.reads) <= set(_PARTS)]
+    found = [
+        figure.name for figure in STUDY if set(figure.reads) <= set(_PARTS) and figure.needs != "is_line"
+    ]
     return [name for name in found if name != "mosaic" or parts.images is not None]
 
 

@@ -52,6 +52,8 @@ class Stored(Parts):
     @cached_property
     def grid(self) -> Grid:
         """See ``Parts``."""
+        if "b" not in self.free_energy.dims:
+            raise ValueError(f"{self.folder} holds a study of one parameter, which opens as files alone")
         a, b = (self.free_energy[axis].to_numpy().tolist() for axis in ("a", "b"))
         return Grid(((a[0], a[-1]), (b[0], b[-1])), (len(a), len(b)))
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from hessgeo.grids import Grid
-from hessgeo.pipeline.checks.sampling import resolution_errors, slice_errors
+from hessgeo.pipeline.checks.sampling import parameter_errors, resolution_errors, slice_errors
 from hessgeo.pipeline.config_files import SettingsError
-from hessgeo.pipeline.schema import fill_defaults, rules, schema_errors
+from hessgeo.pipeline.schema import fill_defaults, refusal, rules, schema_errors
 from hessgeo.pipeline.study import StudyCheck
 
 _NAME = "study"  # of the one study of a configuration; what is refused is named without it
@@ -32,9 +32,14 @@ def study_settings(entries: Mapping[str, Any]) -> dict[str, Any]:
     complete = fill_defaults(config, rules("config"))
     splines = complete["defaults"]["free_energy"]["splines"]
     nodes = given.get("sampling", {}).get("grid", complete["defaults"]["sampling"]["grid"])
+    if len(nodes) != 2:
+        line = refusal(
+            "sampling.grid", nodes, "two node counts; studies of one parameter are built by the workflow"
+        )
+        raise SettingsError([line])
     complete["defaults"]["free_energy"]["splines"] = [min(pair) for pair in zip(splines, nodes, strict=True)]
     check = StudyCheck(_NAME, complete)
-    errors = [*slice_errors(check), *resolution_errors(check)]
+    errors = list(parameter_errors(check)) or [*slice_errors(check), *resolution_errors(check)]
     if check.settings["posterior"]["kind"] == "network":
         errors.append(
             check.line("posterior.kind", "network", "distance: a network is trained by the workflow")

@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.special import softmax
 
+from hessgeo.figures import profile
 from hessgeo.free_energies.base import free_energy_dataset
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Frame, Grid, bilinear_weights, parameter_points
@@ -273,6 +274,34 @@ def test_phases_of_a_line_are_intervals_between_ridges(steps):
     assert np.count_nonzero(np.diff(dataset["label"])) == 2
     slopes = np.linalg.norm(np.diff(embedding, axis=0), axis=1) / grid.spacing[0]
     np.testing.assert_allclose(dataset["lipschitz"][1:-1], np.maximum(slopes[:-1], slopes[1:]))
+
+
+def test_the_profile_shows_what_the_results_hold(steps):
+    grid, embedding, fields, metric, _ = steps
+    settings = {"persistence": 0.5, "minimum_area": 0.02, "smoothing": 1.0, "neighbours": 8}
+    dataset, found, _ = describe_phases(metric, fields, embedding, grid.points, grid, settings, on_grid=True)
+    known = posterior(embedding, grid.points, resolution=150.0)
+    images = np.arange(96, dtype=np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 1), np.uint8)
+    shown = profile.gather(
+        fields, metric, found, known, grid.points, images, grid=grid, along="latent coordinate"
+    )
+    np.testing.assert_array_equal(shown["pictures"][:, 0, 0, 0], shown["samples"])
+    # Sixteen tiles of six nodes; the middle of the first lies between the third and the fourth.
+    assert np.diff(shown["samples"]).min() >= 5
+    assert shown["samples"][0] in (2, 3)
+    figure, table = profile.draw(**shown)
+    assert table["phase"].tolist() == dataset["label"].to_numpy().tolist()
+    np.testing.assert_allclose(
+        table["sqrt_g"] ** 2, fields["fisher_metric"].to_numpy()[:, 0, 0].clip(0) + 0 * table["sqrt_g"]
+    )
+    np.testing.assert_allclose(table["posterior_deviation"], np.sqrt(known.central_moment[:, 0]))
+    np.testing.assert_allclose(table["posterior_entropy_nats"], known.entropy)
+    assert table["sample"].dropna().tolist() == shown["samples"].tolist()
+    labels = [axes.get_xlabel() for axes in figure.axes]
+    assert "latent coordinate $a$" in labels
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    for line in found["boundaries"]:
+        assert f"{line['strength']:.2g} nats" in texts
 
 
 def test_a_ridge_of_known_width():

@@ -243,7 +243,7 @@ def drawn_wide():
     return draw_all(make_study((20, 11), ((0.0, 3.0), (0.5, 2.0)), channels=3))
 
 
-FIGURES = tuple(figure.name for figure in registry.STUDY if figure.name != "inversion")
+FIGURES = tuple(figure.name for figure in registry.STUDY if figure.name not in ("inversion", "profile"))
 
 
 def every_axes(figure):

@@ -39,7 +39,8 @@ def test_a_run_is_planned_from_nothing(empty):
         "embed_samples": "4",
     }
     drawn = {f"draw_{figure.name}" for figure in registry.STUDY}
-    assert drawn - set(jobs) == {"draw_inversion"}, "the anchors of this study are no images"
+    # The anchors of this study are no images, and it has two parameters.
+    assert drawn - set(jobs) == {"draw_inversion", "draw_profile"}
     # The posterior of this study is read off distances, not off images; tables and densities have targets of their own.
     assert set(jobs) >= STUDY_STEPS
     assert not (TABLE_STEPS | DENSITY_STEPS) & set(jobs)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import hessgeo
 from hessgeo import store
 from hessgeo.posteriors import read_posterior
 
@@ -180,3 +181,40 @@ def test_a_scattered_study_of_local_folders_takes_the_same_path(finished, copied
     # A tile shows the sample nearest to its node, which is no farther than the next node but one.
     t = posterior.t[table["sample"].to_numpy()]
     assert np.abs(t - table[["a", "b"]].to_numpy()).max() < 2 * max(1 / 7, 2 / 11)
+
+
+def test_a_study_of_one_parameter_is_a_path_with_its_profile(copied):
+    line = {
+        "seed": 21,
+        "slice": {"anchors": 21, "extent": [[-1, 2]]},
+        "system": {"checkpoint": "tiny", "steps": 8, "batch_size": 64},
+        "sampling": {"grid": [64], "shard": 64},
+        "embedding": {"checkpoint": "tiny", "batch_size": 64},
+        "posterior": {"quantile": 0.5, "sources": 64},
+        "free_energy": {"splines": [24]},
+        "scan": {"factors": [1]},
+    }
+    workflow = copied(run=["line"], studies={"line": line})
+    study = workflow.study
+    # What two dimensions alone have is not drawn, and no path is solved.
+    assert [figure.name for figure in study.figures] == ["resolution_scan", "profile"]
+    assert not study.has_paths
+    workflow.run()
+    assert [path for path in study.targets if not workflow(path).exists()] == []
+    t = store.read_array(workflow(study.samples), "t")
+    np.testing.assert_array_equal(t, np.linspace(-1, 2, 64)[:, None])
+    fields = store.read_dataset(workflow("results/line/free_energy.nc"))
+    assert fields["fisher_metric"].dims == ("a", "i", "j")
+    assert fields["fisher_metric"].shape == (64, 1, 1)
+    assert "curvature" not in store.read_dataset(workflow("results/line/metric.nc"))
+    found = store.read_json(workflow("results/line/phases.json"))
+    assert len(found["boundaries"]) == len(found["phases"]) - 1
+    assert found["triple_points"] == []
+    table = pd.read_csv(workflow("results/line/figures/profile.csv"))
+    label = store.read_dataset(workflow("results/line/phases.nc"))["label"].to_numpy()
+    assert table["phase"].tolist() == label.tolist()
+    assert table["a"].to_numpy() == pytest.approx(t[:, 0])
+    # An image a tile.
+    assert table["sample"].notna().sum() == 16
+    with pytest.raises(ValueError, match="a study of one parameter"):
+        hessgeo.open(workflow("results/line")).grid  # noqa: B018 - read when it is asked for

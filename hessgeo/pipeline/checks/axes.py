@@ -20,7 +20,7 @@ def axis_errors(check: StudyCheck, checkpoint: Checkpoint | None) -> Iterator[st
     """A line for each axis that moves nothing, or nothing that the model has; an embedded one has no checkpoint."""
     plane, system = check.settings["slice"], check.settings["system"]
     names = axis_names(plane)
-    if names[0] == names[1] != LATENT:
+    if len(names) == 2 and names[0] == names[1] != LATENT:
         yield check.line("slice.axes", plane["axes"], "two axes that are not of one kind, or both latent")
     for place, name in enumerate(names):
         if name != LATENT and (allowed := _fault(name, conditions(plane)[name], system, checkpoint)):
@@ -33,7 +33,7 @@ def input_errors(check: StudyCheck) -> Iterator[str]:
     """A line for each axis that is no further input of a generator, or one that has a value already."""
     plane, given = check.settings["slice"], check.settings["system"]["inputs"]
     names = axis_names(plane)
-    if names[0] == names[1] != LATENT:
+    if len(names) == 2 and names[0] == names[1] != LATENT:
         yield check.line("slice.axes", plane["axes"], "two axes that are not of one kind, or both latent")
     for place, (axis, name) in enumerate(zip(plane["axes"], names, strict=True)):
         if axis != LATENT and "input" not in axis:

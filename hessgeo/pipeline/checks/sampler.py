@@ -64,7 +64,7 @@ def _noise_errors(system: Mapping[str, Any], checkpoint: Checkpoint | None) -> I
 
 
 def _prompt_errors(
-    system: Mapping[str, Any], checkpoint: Checkpoint | None, axes: tuple[str, str]
+    system: Mapping[str, Any], checkpoint: Checkpoint | None, axes: tuple[str, ...]
 ) -> Iterator[Refusal]:
     from hessgeo.systems.diffusion.guidance import guidance_errors, guidance_kind
 

@@ -12,6 +12,13 @@ from hessgeo.pipeline.schema import shown
 if TYPE_CHECKING:
     from hessgeo.pipeline.study import StudyCheck
 
+SIDES = (
+    "slice.extent",
+    "slice.axes",
+    "free_energy.splines",
+    "posterior.coarse",
+)  # an entry for each parameter
+PLANE_ALONE = {"posterior.kind": "distance", "free_energy.fit": "spline"}  # what there is of one parameter
 LEAST_STEP = 1e-9  # of the nodes of a box, share of its largest coordinate: points are known to 1e-16 of it
 MOST_SHARDS = 10_000  # of a study; the plan of 1,000 jobs takes Snakemake 8 s
 MOST_POINTS = 4_194_304  # of a study, each of whose posteriors is over all others
@@ -23,6 +30,22 @@ def has_nodes(bounds: Sequence[float], nodes: int) -> bool:
     """Whether nodes between two bounds are numbers of their own."""
     low, high = bounds
     return (high - low) / (nodes - 1) > LEAST_STEP * max(abs(low), abs(high))
+
+
+def parameter_errors(check: StudyCheck) -> Iterator[str]:
+    """A line for each setting that is not of as many parameters as the grid has, or not of a study of one."""
+    settings, count = check.settings, len(check.settings["sampling"]["grid"])
+    for key in SIDES:
+        part, name = key.split(".")
+        value = settings[part][name]
+        if value is not None and len(value) != count:
+            allowed = f"{count} of them, as many as sampling.grid has node counts"
+            yield check.line(key, value, allowed)
+    if count == 1:
+        for key, allowed in PLANE_ALONE.items():
+            part, name = key.split(".")
+            if settings[part][name] != allowed:
+                yield check.line(key, settings[part][name], f"{allowed} for a study of one parameter")
 
 
 def slice_errors(check: StudyCheck) -> Iterator[str]:

@@ -6,7 +6,7 @@ They hold JSON schema, with a few words of their own for what is said often:
 - ``type: NAME``: what stands under that name in any of the files;
 - ``section: {..}``: a mapping that may hold these entries and no others, by default an empty one;
 - ``whole: [1, 8]``, ``number: [0, 1]``: within these bounds, which are allowed;
-- ``pair: X``, ``distinct: X``: a list of two, or of different ones;
+- ``pair: X``, ``sides: X``, ``distinct: X``: a list of two, of one or two (an axis each), or of different ones;
 - ``or: null``, ``or: auto``: this, or what stands beside it;
 - ``x-partial: true``: of a mapping that is merged over another: what it lacks is not filled in;
 - ``x-words``: what a text must be, in words.
@@ -50,6 +50,7 @@ _WORDS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     "whole": lambda bounds: {"type": "integer", "minimum": bounds[0], "maximum": bounds[1]},
     "number": lambda bounds: {"type": "number", "minimum": bounds[0], "maximum": bounds[1]},
     "pair": lambda each: {"type": "array", "minItems": 2, "maxItems": 2, "items": each},
+    "sides": lambda each: {"type": "array", "minItems": 1, "maxItems": 2, "items": each},
     "distinct": lambda each: {"type": "array", "uniqueItems": True, "items": each},
 }
 # What is said of an entry and not of its values.
