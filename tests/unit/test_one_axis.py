@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.special import softmax
 
+import hessgeo
 from hessgeo.figures import profile
 from hessgeo.free_energies.base import free_energy_dataset
 from hessgeo.free_energies.spline import fit_spline
@@ -14,6 +15,7 @@ from hessgeo.grids import Frame, Grid, bilinear_weights, parameter_points
 from hessgeo.metrics.measured import posterior_metric
 from hessgeo.phases.segment import boundary_points, segment_phases
 from hessgeo.phases.significance import noise_level
+from hessgeo.pipeline.config_files import SettingsError
 from hessgeo.pipeline.metric_chain import derive_metric
 from hessgeo.pipeline.phase_chain import describe_phases
 from hessgeo.pipeline.resolution_scan import scan_resolution
@@ -341,3 +343,12 @@ def test_a_line_is_scanned():
     assert table["phases"].tolist() == [3, 3]
     assert (table["total_variation"] < 0.2).all()
     assert len(numbers["boundaries"]) == 2
+
+
+def test_the_front_door_refuses_one_parameter_in_a_line():
+    anchors = random_anchors(4, (5,))
+    with pytest.raises(SettingsError, match="two node counts; studies of one parameter") as caught:
+        hessgeo.map(np.square, anchors=anchors, grid=(64,))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(SettingsError, match=r"slice.extent: .* allowed: 2 of them"):
+        hessgeo.map(np.square, anchors=anchors, extent=((-1, 2),))
