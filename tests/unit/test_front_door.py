@@ -435,9 +435,9 @@ def test_ipython_is_told_how_to_show_figures(study, monkeypatch):
     formatter = Formatter()
     shell = type("Shell", (), {})()
     shell.display_formatter = type("Display", (), {"formatters": {"image/png": formatter}})()
-    monkeypatch.setitem(
-        sys.modules, "IPython", type("IPython", (), {"get_ipython": staticmethod(lambda: shell)})
-    )
+    # Matplotlib asks for the version, if it has not been imported before.
+    module = {"get_ipython": staticmethod(lambda: shell), "version_info": (9, 0, 0)}
+    monkeypatch.setitem(sys.modules, "IPython", type("IPython", (), module))
     figure = study.phases.plot()
     assert formatter[type(figure)](figure).startswith(b"\x89PNG")
 
