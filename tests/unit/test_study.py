@@ -359,8 +359,10 @@ def test_a_network_takes_the_place_of_distances(read, refused, tmp_path):
 
 def test_every_study_file_is_allowed(config, repository, small_checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    files = sorted((repository / "workflow" / "studies").glob("*.yaml"))
-    assert len(files) >= 7
+    # Those of the gallery need files of other packages, and have a test of their own.
+    studies = (repository / "workflow" / "studies").glob("*.yaml")
+    files = sorted(file for file in studies if file.stem not in ("faces", "terrain"))
+    assert len(files) >= 10
     np.save("images.npy", np.zeros((64, 8, 8), np.uint8))
     points = np.random.default_rng(0).random((64, 2))
     np.savetxt("points.csv", points, delimiter=",", header="a,b", comments="")
