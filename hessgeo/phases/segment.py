@@ -315,7 +315,7 @@ def ridge_strength(
     return ridge
 
 
-def _meeting(label: Int[np.ndarray, "*nodes"]) -> Bool[np.ndarray, "na-1 nb-1"]:
+def _meeting(label: Int[np.ndarray, "na nb"]) -> Bool[np.ndarray, "na-1 nb-1"]:
     """Corners whose four nodes hold at least three labels."""
     corners = [label[:-1, :-1], label[:-1, 1:], label[1:, :-1], label[1:, 1:]]
     block = np.sort(np.stack(corners), axis=0)
