@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
+
+from hessgeo.weights.files import check_file
 
 FLOATS = ("float32", "float16", "float64", "bfloat16")
+Read = TypeVar("Read")
+
+
+def read_or_refuse(path: Path, what: str, read: Callable[[Path, int, int], Read | str]) -> Read:
+    """What a reader finds in a file.
+
+    Args:
+        path: the file.
+        what: what it must be, in words.
+        read: the reader, of a path with size and time of change in ns, which a cache may know it by again; it returns
+            in words what is wrong with the file, if anything is, so that a refusal is found once, too.
+
+    Raises:
+        ValueError: one line, if something is.
+    """
+    status = check_file(path, what).stat()
+    found = read(path, status.st_size, status.st_mtime_ns)
+    if isinstance(found, str):
+        raise ValueError(f"{path} {found}")
+    return found
 
 
 @dataclass(frozen=True)

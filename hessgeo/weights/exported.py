@@ -17,8 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hessgeo.weights.declared import Declared, NetworkFile
-from hessgeo.weights.files import check_file, open_file
+from hessgeo.weights.declared import Declared, NetworkFile, read_or_refuse
+from hessgeo.weights.files import open_file
 from hessgeo.weights.torch_files import DAMAGE, Tensor, member_reader
 
 LARGEST_GRAPH = 256_000_000  # bytes of JSON; that of a network of a thousand operators has one
@@ -74,11 +74,7 @@ def read_exported(path: Path) -> Exported:
         ValueError: one line that says what is wrong: another version, an operator that reaches outside or that is not
             known, weights in a pickle, or damage.
     """
-    found = check_file(path, "an archive of torch.export").stat()
-    read = _read(path, found.st_size, found.st_mtime_ns)
-    if isinstance(read, str):
-        raise ValueError(f"{path} {read}")
-    return read
+    return read_or_refuse(path, "an archive of torch.export", _read)
 
 
 @lru_cache(maxsize=4)

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from hessgeo.weights.declared import Declared, NetworkFile
-from hessgeo.weights.files import check_file, open_file
+from hessgeo.weights.declared import Declared, NetworkFile, read_or_refuse
+from hessgeo.weights.files import open_file
 
 LARGEST_CODE = 4_000_000  # bytes of text; StyleGAN's has a tenth
 LARGEST_PICKLES = 64_000_000  # bytes
@@ -38,11 +38,7 @@ def read_torchscript(path: Path) -> NetworkFile:
     Raises:
         ValueError: one line that says what it does.
     """
-    found = check_file(path, "a TorchScript archive").stat()
-    read = _read(path, found.st_size, found.st_mtime_ns)
-    if isinstance(read, str):
-        raise ValueError(f"{path} {read}")
-    return read
+    return read_or_refuse(path, "a TorchScript archive", _read)
 
 
 @lru_cache(maxsize=16)
