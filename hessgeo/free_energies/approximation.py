@@ -21,7 +21,12 @@ _FEWEST = 7  # splines along an axis of which half as many, four, still make a f
 
 def other_count(splines: int) -> int:
     """Splines along an axis to compare with: half the knot intervals where there are four or more, else twice."""
-    return (splines - 3) // 2 + 3 if splines >= _FEWEST else 2 * (splines - 3) + 3
+    return (splines - 3) // 2 + 3 if splines >= _FEWEST else finer_count(splines)
+
+
+def finer_count(splines: int) -> int:
+    """Splines along an axis with twice the knot intervals, all knots kept."""
+    return 2 * (splines - 3) + 3
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,36 @@ def test_most_of_the_truth_lies_within_the_error_bars(fits):
     assert (np.abs(standardised) < 1.96).mean() > 0.8
 
 
+def ridge(t, sharpness):
+    """Gradient and Hessian of ``|t|^2 / 2`` and a rounded kink along a tilted line."""
+    across = np.array([1.0, 0.6])
+    share = 1 / (1 + np.exp(-sharpness * t @ across))
+    bend = sharpness * share * (1 - share)
+    return t + share[:, None] * across, np.eye(2) + bend[:, None, None] * np.outer(across, across)
+
+
+@pytest.mark.parametrize(("sharpness", "noise_alone"), [(10, 0.7), (3, 1.0)])
+def test_bars_hold_what_the_splines_cannot_follow(sharpness, noise_alone):
+    """Statistics with the moments of a family, Gaussian: the fit asks for no more."""
+    rng, box = np.random.default_rng(0), ((-1.0, 1.0), (-1.0, 1.0))
+    t = rng.uniform(-1, 1, (6_000, 2))
+    mean, covariance = ridge(t, sharpness)
+    f = mean + np.einsum("nij,nj->ni", np.linalg.cholesky(covariance), rng.standard_normal((6_000, 2)))
+    fit = fit_moments(f, t, box, splines=(8, 8))
+    side = np.linspace(-0.9, 0.9, 12)
+    nodes = np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1).reshape(-1, 2)
+    places, upper = torch.from_numpy(nodes), ([0, 0, 1], [0, 1, 1])
+    error = np.abs(fit.hessian(places).numpy() - ridge(nodes, sharpness)[1])[:, *upper]
+
+    def bar():
+        return fit.hessian_error(places).numpy()[:, *upper]
+
+    assert (error < 1.96 * bar()).mean() > 0.9
+    assert np.median(bar() / error) < 4  # and yet they say something
+    fit.approximation = None
+    assert (error < 1.96 * bar()).mean() <= noise_alone
+
+
 def test_the_gradient_is_the_mean_of_the_statistics(fits):
     t = interior()
     found = fits[16_000].gradient(torch.from_numpy(t)).numpy()
