@@ -19,8 +19,8 @@ from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid
 from hessgeo.learned.samples import Samples
 from hessgeo.posteriors.base import Posterior
-from hessgeo.posteriors.calibration import calibrate
 from hessgeo.posteriors.network import PosteriorNetwork, load_network, network_posterior, save_network
+from hessgeo.posteriors.network_calibration import calibrate
 from hessgeo.posteriors.network_training import train_posterior_network
 
 

@@ -15,8 +15,8 @@ from jaxtyping import Float, UInt8
 from hessgeo.grids import Extent, Grid
 from hessgeo.posteriors import Posterior, choose_resolution, posterior
 from hessgeo.posteriors.bundles import Images, resize_images
-from hessgeo.posteriors.calibration import calibrate
 from hessgeo.posteriors.network import load_network, network_posterior
+from hessgeo.posteriors.network_calibration import calibrate
 
 
 @contextmanager

@@ -21,6 +21,7 @@ RESULTS = {
     "phases": "phases.json",
     "posterior": "posterior.zarr",
     "scan": "resolution_scan.csv",
+    "calibration": "calibration.nc",
     "paths": "geodesics.nc",
     "scores": "path_scores.csv",
     "strips": "path_strips.nc",

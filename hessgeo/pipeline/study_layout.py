@@ -78,6 +78,11 @@ class StudyLayout(StudyModels):
         return not self.uses_network
 
     @property
+    def is_calibrated(self) -> bool:
+        """Whether its calibration is published: always of a network's posterior, of others where a setting asks."""
+        return self.uses_network or self._study["figures"]["calibration"]
+
+    @property
     def has_density(self) -> bool:
         """Whether the posterior knows a density of the samples: that of the kernel of distances."""
         return not self.uses_network
@@ -177,6 +182,7 @@ class StudyLayout(StudyModels):
         steps = ["samples"] if self.system_model.trained else []
         steps += ["posterior", "free_energy", "metric", "phases"]
         steps += ["resolution_scan"] if self.is_scanned else []
+        steps += ["calibration"] if self.is_calibrated else []
         anchors = [] if self.is_own else [self.anchor_file("numbers")]
         return [*anchors, *(self.path("numbers", f"{step}.json") for step in steps)]
 
@@ -207,6 +213,7 @@ class StudyLayout(StudyModels):
             "numbers.json",
         ]
         results += ["resolution_scan.csv"] if self.is_scanned else []
+        results += ["calibration.nc"] if self.is_calibrated else []
         steps = [*self.model_files, *self.model_numbers, *self.anchor_outputs, *shards, *self.network_files]
         made = [self.path(path) for path in results]
         return [*steps, *self.numbers, *made, *self.folder.figure_files(self.figures)]

@@ -16,7 +16,7 @@ from hessgeo.numerics.training import split_samples
 from hessgeo.pipeline import chain
 from hessgeo.posteriors import Posterior, bundles, posterior, read_posterior, write_posterior
 from hessgeo.posteriors.base import row_moments
-from hessgeo.posteriors.calibration import LEVELS, calibrate, region_mass
+from hessgeo.posteriors.calibration import LEVELS, judge_ranks, rank_names, region_mass
 from hessgeo.posteriors.network import (
     NetworkConfig,
     PosteriorNetwork,
@@ -24,6 +24,7 @@ from hessgeo.posteriors.network import (
     network_posterior,
     save_network,
 )
+from hessgeo.posteriors.network_calibration import calibrate, held_out_ranks
 from hessgeo.posteriors.network_training import cross_entropy, train_posterior_network
 from hessgeo.posteriors.u2net import U2Net
 
@@ -355,6 +356,8 @@ def test_calibration_knows_a_perfect_and_a_blind_network(monkeypatch):
     assert blind["bundles"] == 40
     assert blind["nll"] == pytest.approx(np.log(64))
     assert blind["skill"] == pytest.approx(0, abs=1e-12)
+    # The prior is a calibrated posterior, too.
+    assert judge_ranks(held_out_ranks(network, images, t)[1], rank_names(2)).calibrated
     # A network that knows the target: each image holds the row of its sample, and a bundle of one reads it.
     images[:] = 0
     images[:, 0, 0, 0] = np.arange(200)
@@ -376,6 +379,13 @@ def test_calibration_knows_a_perfect_and_a_blind_network(monkeypatch):
         assert part["calibration_error"] == pytest.approx(0, abs=1e-9)
         assert part["coverage_90_position"] > 0.9
         assert part["bundle_spread"] == 0
+    chosen, ranks = held_out_ranks(network, images, t, batch_size=16)
+    assert chosen.tolist() == sorted(test)
+    assert judge_ranks(ranks, rank_names(2)).calibrated
+    np.testing.assert_array_equal(held_out_ranks(network, images, t, batch_size=7)[1], ranks)
+    # A network that takes every position for its mirror image is far from calibrated.
+    monkeypatch.setattr(PosteriorNetwork, "log_posterior", lambda self, b: oracle(self, b).flip(1))
+    assert judge_ranks(held_out_ranks(network, images, t)[1], rank_names(2)).p_value < 1e-6
     with pytest.raises(ValueError, match="trained with 200 samples, not 60"):
         calibrate(network, images[:60], t[:60])
 

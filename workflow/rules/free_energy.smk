@@ -72,3 +72,27 @@ rule scan_resolution:
         "Repeat {wildcards.study} at other resolutions"
     script:
         "../scripts/scan_resolution.py"
+
+
+rule calibrate_posterior:
+    input:
+        posterior=rules.estimate_posterior.output.posterior,
+        free_energy=rules.fit_free_energy.output.free_energy,
+        points=of_study("complete", "t"),
+        images=of_study("posterior_images"),
+        embedding=of_study("complete", "embedding"),
+        network=of_study("network_files"),
+    output:
+        calibration=study("calibration.nc"),
+        numbers=study("numbers", "calibration.json"),
+    resources:
+        mem_mb=8_000,
+    params:
+        seed=setting("seed"),
+        grid=of_study("grid"),
+        store=of_study("samples"),
+        array=of_study("embedding_array"),
+    message:
+        "Calibrate the posteriors of {wildcards.study}, measured and fitted"
+    script:
+        "../scripts/calibrate_posterior.py"
