@@ -73,6 +73,7 @@ def minimise(
     armijo: float = _ARMIJO,
     rounding: float = 0.0,
     halvings: int = 30,
+    doublings: int = 0,
     prepare: Callable[[P], P] | None = None,
     bar: tqdm | None = None,
 ) -> Minimum[P]:
@@ -89,6 +90,8 @@ def minimise(
         armijo: share of the promised decrease that is asked for; with 0 any decrease will do.
         rounding: of the loss, relative: what a step near the end may seem to raise it by.
         halvings: lengths that are tried, 1, 1/2, 1/4, and so on.
+        doublings: longer ones, 2, 4, 8, and so on, that are tried while the loss falls. Towards a minimum at infinity,
+            or nearly there, the loss falls as an exponential does, and full steps are too short.
         prepare: a move without a test, made before each of Newton's, that never raises the loss.
         bar: shows the decrement, and counts the steps.
 
@@ -104,20 +107,32 @@ def minimise(
             bar.set_postfix(decrement=f"{decrement:.1e}")
         if decrement <= tolerance or iterations >= max_iterations:
             return Minimum(point, decrement <= tolerance, iterations, decrement)
-        point, iterations = _halve(point, step, decrement, what, armijo, rounding, halvings), iterations + 1
+        trial, length = _halve(point, step, decrement, what, armijo, rounding, halvings)
+        point = _extended(point, trial, step, doublings if length == 1 else 0)
+        iterations += 1
         if bar is not None:
             bar.update()
 
 
 def _halve(
     point: P, step: Any, decrement: float, what: str, armijo: float, rounding: float, halvings: int
-) -> P:
-    """The point after the longest halving of a step that lowers the loss enough."""
+) -> tuple[P, float]:
+    """The point after the longest halving of a step that lowers the loss enough, and its length."""
     before = point.loss
     for halving in range(halvings):
         length = 0.5**halving
         trial: P = point.moved(step, length)
         # Stated as what must hold, so that a loss that is not a number fails too.
         if trial.loss <= before - 2 * armijo * length * decrement + rounding * abs(before):
-            return trial
+            return trial, length
     raise NoDescentError(f"{what}: no step along Newton's direction lowers the loss of {before:.6g} nats")
+
+
+def _extended(point: P, trial: P, step: Any, doublings: int) -> P:
+    """The best of the points after a full step and its doublings, up to the first that raises the loss."""
+    for doubling in range(1, doublings + 1):
+        longer: P = point.moved(step, 2.0**doubling)
+        if not longer.loss < trial.loss:
+            break
+        trial = longer
+    return trial
