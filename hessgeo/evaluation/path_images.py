@@ -15,6 +15,7 @@ from hessgeo.evaluation.path_scores import (
     near_boundary,
     path_length,
     perceptual_path_length,
+    step_deviation,
     turning_by_place,
     within_one_phase,
 )
@@ -136,10 +137,10 @@ def score_paths(
     """Scores of each path, one row for each method and pair.
 
     Columns: ``method``, ``pair``, ``within_phase``, ``fisher`` (length in the Fisher metric), for each feature space
-    the sum of distances of consecutive way-points, ``curvature`` (mean turning angle per unit of length in the plane,
-    rad), ``bend`` (largest distance from the chord over the chord), ``curvature_inside`` and ``curvature_at_boundary``
-    (the turning away from and near boundaries), and what the dataset knows of the path: its certificate, and
-    ``perceptual_path_length`` if it was measured.
+    the sum of distances of consecutive way-points and, as ``<name>_istd``, their deviation, ``curvature`` (mean turning
+    angle per unit of length in the plane, rad), ``bend`` (largest distance from the chord over the chord),
+    ``curvature_inside`` and ``curvature_at_boundary`` (the turning away from and near boundaries), and what the dataset
+    knows of the path: its certificate, and ``perceptual_path_length`` if it was measured.
     """
     points = paths["points"].to_numpy()
     starts, ends = points[0, :, 0], points[0, :, -1]
@@ -155,6 +156,7 @@ def score_paths(
             "within_phase": within,
             "fisher": part["fisher_length"].to_numpy(),
             **{name: path_length(values[place]) for name, values in features.items()},
+            **{f"{name}_istd": step_deviation(values[place]) for name, values in features.items()},
             "curvature": curvature(torch.from_numpy(curves)).numpy(),
             "bend": bend(curves),
             "curvature_inside": turned[:, 0],

@@ -29,6 +29,23 @@ def path_length(features: Float[np.ndarray, "m n d"]) -> Float[np.ndarray, "m"]:
     return np.linalg.norm(np.diff(np.asarray(features, dtype=float), axis=1), axis=2).sum(axis=1)
 
 
+def step_deviation(features: Float[np.ndarray, "m n d"]) -> Float[np.ndarray, "m"]:
+    """Deviation of the steps ``|f_{k+1} - f_k|`` of each path from their mean; zero where all are as long.
+
+    Its mean over paths is the interpolation standard deviation (ISTD) of Guo et al. (2023, Smooth Diffusion), who take
+    it in pixels of straight ways between latents. Like them we divide by the number of steps. The unit is the
+    features' own, and more points of the same path have shorter steps: compare paths at equally many.
+
+    Raises:
+        ValueError: if a path has fewer than three points, whose one step deviates from nothing.
+    """
+    if features.ndim != 3 or features.shape[1] < 3:
+        raise ValueError(
+            f"features of paths have shape {features.shape}, must be (m, n, d) with n at least 3"
+        )
+    return np.linalg.norm(np.diff(np.asarray(features, dtype=float), axis=1), axis=2).std(axis=1)
+
+
 def perceptual_path_length(
     here: Float[np.ndarray, "m k d"],
     ahead: Float[np.ndarray, "m k d"],

@@ -17,7 +17,9 @@ from hessgeo.evaluation.path_scores import (
 )
 
 TABLES = ("table2", "table2_against_fisher", "table2_turning")
-SCORES = ("fisher", "embedding", "pixels", "perceptual", "perceptual_path_length", "curvature", "bend")
+SPACES = ("embedding", "pixels", "perceptual")
+STEADINESS = tuple(f"{space}_istd" for space in SPACES)
+SCORES = ("fisher", *SPACES, "perceptual_path_length", *STEADINESS, "curvature", "bend")
 SPLITS = ("all", "within a phase", "across a boundary")
 
 

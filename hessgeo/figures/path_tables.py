@@ -15,6 +15,9 @@ SCORES = {
     "pixels": "pixels",
     "perceptual": "perceptual",
     "perceptual_path_length": "perceptual path length",
+    "embedding_istd": "ISTD, embedding",
+    "pixels_istd": "ISTD, pixels",
+    "perceptual_istd": "ISTD, perceptual",
     "curvature": "curvature",
     "bend": "bend",
 }
@@ -47,7 +50,8 @@ def columns(name: str, table: pd.DataFrame, embeddings: Mapping[str, str]) -> li
         parts = {"boundary": "boundary", "inside": "inside", "difference": "boundary less inside"}
         return [Column("label", "path"), *(Column(part, title) for part, title in parts.items())]
     ending = "_difference" if name == "table2_against_fisher" else ""
-    titles = {**SCORES, "embedding": _shared(embeddings)}
+    shared = _shared(embeddings)
+    titles = {**SCORES, "embedding": shared, "embedding_istd": f"ISTD, {shared}"}
     scores = [
         Column(f"{score}{ending}", title) for score, title in titles.items() if f"{score}{ending}" in table
     ]
@@ -124,8 +128,10 @@ def _scores(settings: Mapping[str, Mapping[str, Any]], embeddings: Mapping[str, 
     return (
         f"Fisher: length in the Fisher metric. {head}, pixels, perceptual: sums of distances of the images at "
         f"neighbouring way-points, in unit embeddings{each}, pixel values in [0, 1], and the features of the "
-        "perceptual network. Curvature: mean turning angle per unit of length in the plane, rad. Bend: largest "
-        f"distance from the chord over the chord. {_path_length(settings)} {_spacing(settings)}"
+        "perceptual network. ISTD (Guo et al. 2023): standard deviation of those distances along a path, mean over "
+        "paths; zero where every step changes the image as much. Curvature: mean turning angle per unit of length in "
+        "the plane, rad. Bend: largest distance from the chord over the chord. "
+        f"{_path_length(settings)} {_spacing(settings)}"
     )
 
 

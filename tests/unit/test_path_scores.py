@@ -14,6 +14,7 @@ from hessgeo.evaluation.path_scores import (
     path_length,
     perceptual_path_length,
     points_at,
+    step_deviation,
     turning_by_place,
     within_one_phase,
 )
@@ -34,6 +35,20 @@ def test_length_of_a_polygon_tends_to_that_of_the_arc_from_below():
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.01)  # chords: second order
     with pytest.raises(ValueError, match="n at least 2"):
         path_length(arc(1, 2.0))
+
+
+def test_steps_of_an_arc_deviate_by_the_chords_of_their_angles():
+    even, uneven = np.linspace(0, 2, 9), 2 * np.linspace(0, 1, 9) ** 2
+    circle = lambda phi: np.stack([np.cos(phi), np.sin(phi), np.full_like(phi, 4.0)], axis=-1)  # noqa: E731
+    found = step_deviation(np.stack([circle(even), circle(uneven)]))
+    chords = 2 * np.sin(np.diff(uneven) / 2)
+    assert found[0] == pytest.approx(0, abs=1e-12)
+    assert found[1] == pytest.approx(np.sqrt(np.mean(chords**2) - np.mean(chords) ** 2), rel=1e-12)
+    # Of points a, 2 a, .. n a: over n steps the variance of 1 .. n is (n^2 - 1) / 12, and units go through.
+    triangular = np.cumsum(np.arange(8.0))[None, :, None] * np.array([0.3, 0.4])
+    assert step_deviation(triangular)[0] == pytest.approx(0.5 * np.sqrt((7**2 - 1) / 12))
+    with pytest.raises(ValueError, match="n at least 3"):
+        step_deviation(arc(2, 2.0))
 
 
 def test_perceptual_path_length_is_the_energy_of_the_features():

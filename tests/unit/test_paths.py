@@ -154,6 +154,9 @@ def test_scores_of_a_study_and_its_strips(study):
     assert len(scores) == 48
     line = scores[scores["method"] == "linear"]
     assert line["curvature"].max() < 1e-9
+    steps = np.linalg.norm(np.diff(features["pixels"][0].astype(float), axis=1), axis=2)
+    expected = np.sqrt((steps**2).mean(axis=1) - steps.mean(axis=1) ** 2)
+    np.testing.assert_allclose(line["pixels_istd"], expected, rtol=1e-9)
     expected = np.sign(paths["points"].sel({"method": "linear"}).to_numpy()[:, [0, -1], 0].T)
     expected = expected[0] == expected[1]
     assert line["within_phase"].tolist() == expected.tolist()
