@@ -24,7 +24,7 @@ from hessgeo.free_energies.convex import ConvexProblem, Reduction
 from hessgeo.free_energies.smoothness import SmoothnessPrior
 from hessgeo.free_energies.verdict import judge, narrow_share
 from hessgeo.grids import Frame, Grid
-from hessgeo.numerics.bsplines import SplineBasis, derivatives
+from hessgeo.numerics.bsplines import SplineBasis, derivatives, symmetric
 from hessgeo.numerics.factor import in_words
 from hessgeo.numerics.newton import Minimum, minimise
 from hessgeo.numerics.penalised import Penalised, balance
@@ -69,15 +69,15 @@ class SplineFreeEnergy(FreeEnergy):
 
     def gradient(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis"]:
         """``grad F(t)``."""
-        return torch.stack(self._derivatives(t, 1), dim=-1)
+        return self.basis.derivative_tensor(self.coefficients, t, 1)
 
     def hessian(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis"]:
         """``grad^2 F(t)``, the Fisher metric per ``N`` (Eq. 24). Continuous, piecewise quadratic."""
-        return _symmetric(self._derivatives(t, 2), t.shape, rank=2)
+        return self.basis.derivative_tensor(self.coefficients, t, 2)
 
     def third(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis axis"]:
         """Third derivatives. ``F_aaa`` and ``F_bbb`` are constant between knots and jump there."""
-        return _symmetric(self._derivatives(t, 3), t.shape, rank=3)
+        return self.basis.derivative_tensor(self.coefficients, t, 3)
 
     def value_error(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch"]:
         """See ``FreeEnergy``."""
@@ -117,12 +117,7 @@ class SplineFreeEnergy(FreeEnergy):
             if self.approximation is not None:
                 square = square + self.approximation.of_hessian(points, torch.stack(weights, dim=-1))
             errors.append(square.sqrt().reshape(t.shape[:-1]))
-        return _symmetric(errors, t.shape, rank=2)
-
-    def _derivatives(self, t: Float[Tensor, "*batch axis"], order: int) -> list[Float[Tensor, "*batch"]]:
-        """Each mixed derivative of one order once."""
-        orders = derivatives(order, t.shape[-1])
-        return [self.basis.evaluate(self.coefficients, t, mixed) for mixed in orders]
+        return symmetric(errors, t.shape, rank=2)
 
     def _variance(self, design: Float[Tensor, "point size"]) -> Float[Tensor, "point"]:
         return ((design @ self.covariance.to(design)) * design).sum(-1).clamp(min=0)
@@ -283,12 +278,3 @@ def _approximation(
     start = Penalised(other.reduce(c), prior.penalty, fit.weight, prior.factor)
     found = _newton(start, tolerance, max_iterations).point
     return ApproximationError.between(frame, (problem.basis, fit.c.cpu()), (other.basis, found.c.cpu()))
-
-
-def _symmetric(by_order: list[Tensor], shape: torch.Size, *, rank: int) -> Tensor:
-    """Totally symmetric tensor at points of a shape, whose entry with ``k`` indices ``b`` is ``by_order[k]``."""
-    dims = shape[-1]
-    order = torch.zeros((dims,) * rank, dtype=torch.long)
-    for axis in range(rank):
-        order = order + torch.arange(dims).reshape([dims if k == axis else 1 for k in range(rank)])
-    return torch.stack(by_order, dim=-1)[..., order.flatten()].reshape(*shape[:-1], *order.shape)

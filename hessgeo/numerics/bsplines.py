@@ -161,6 +161,13 @@ class SplineBasis:
         patch = coefficients.to(t)[rows_a[..., :, None], rows_b[..., None, :]]
         return torch.einsum("...k,...kl,...l->...", weight_a, patch, weight_b)
 
+    def derivative_tensor(
+        self, coefficients: Float[Tensor, "*counts"], t: Float[Tensor, "*batch axis"], rank: int
+    ) -> Float[Tensor, "*batch_and_axes"]:
+        """All derivatives of one order: gradient, Hessian, third derivatives, as a symmetric tensor of that rank."""
+        mixed = derivatives(rank, len(self.axes))
+        return symmetric([self.evaluate(coefficients, t, order) for order in mixed], t.shape, rank=rank)
+
     @property
     def affine(self) -> Float[Tensor, "size part"]:
         """Orthonormal basis of the coefficients of affine functions: the gauge directions of a free energy."""
@@ -190,6 +197,17 @@ class SplineBasis:
     def quadratics(self) -> int:
         """Dimension of the quadratic polynomials: six, of one axis three."""
         return comb(len(self.axes) + 2, 2)
+
+
+def symmetric(
+    by_order: list[Float[Tensor, "*batch"]], shape: torch.Size, *, rank: int
+) -> Float[Tensor, "*batch_and_axes"]:
+    """Totally symmetric tensor at points of a shape, whose entry with ``k`` indices ``b`` is ``by_order[k]``."""
+    dims = shape[-1]
+    order = torch.zeros((dims,) * rank, dtype=torch.long)
+    for axis in range(rank):
+        order = order + torch.arange(dims).reshape([dims if k == axis else 1 for k in range(rank)])
+    return torch.stack(by_order, dim=-1)[..., order.flatten()].reshape(*shape[:-1], *order.shape)
 
 
 def _difference(count: int, order: int) -> Float[Tensor, "rows count"]:
