@@ -14,6 +14,7 @@ from torch import Tensor
 from hessgeo.grids import Grid, bilinear_weights
 from hessgeo.numerics.bsplines import SplineAxis
 from hessgeo.numerics.conjugate_gradients import conjugate_gradients
+from hessgeo.numerics.factor import cholesky
 from hessgeo.posteriors.base import Posterior
 
 _FLOOR = (
@@ -24,6 +25,12 @@ _SEEN = 1e-7  # probabilities below are left out of Newton's matrix, not of the 
 _KEPT_ENTRIES = 2**27  # of that matrix; where more are seen, the least of them are left out
 _DENSE = 0.25  # share of entries from which a full matrix is faster than one of rows and columns
 _COARSE = 16  # splines along an axis, at most, in which Newton's system is solved exactly as a preconditioner
+_FIRM = (
+    1e-5,
+    1e-4,
+    1e-3,
+    1e-2,
+)  # shares of its diagonal that are tried, one after another, to make it definite
 _FORCING = 0.03  # relative accuracy of Newton's step
 _MOST_PRODUCTS = 400  # of conjugate gradients in one step
 
@@ -166,6 +173,17 @@ class DualPoint:
         total = q.sum(dim=1, keepdim=True)
         return q.div_(total), (top + total.log())[:, 0]
 
+    def mean_of(self, values: Float[Tensor, "node k"]) -> Float[Tensor, "source k"]:
+        """Mean of functions on the nodes under each ``q_i``."""
+        return torch.cat([self.rows(block)[0] @ values for block in self._blocks()])
+
+    def back(self, values: Float[Tensor, "source k"]) -> Float[Tensor, "node k"]:
+        """``sum_i q_ig v_i``."""
+        total = torch.zeros(len(self.phi), values.shape[1]).to(values)
+        for block in self._blocks():
+            total += self.rows(block)[0].T @ values[block]
+        return total
+
     @property
     def loss(self) -> float:
         """``J`` in nats, summed over sources."""
@@ -217,7 +235,7 @@ class _Eliminated:
         self.point, self.problem = point, p
         eye = torch.eye(p.nodes.shape[1], dtype=p.nodes.dtype, device=p.nodes.device)
         self.precision = torch.linalg.inv(point.covariance + p.ridge * eye)
-        self.rows, self.columns = _seen_rows(point)
+        self.rows, self.columns = seen_rows(point)
         ones = torch.ones_like(p.nodes[:, :1])
         self.plane = torch.cat([ones, p.nodes], dim=1).float()
         self._coarse = self._coarse_factor()
@@ -259,7 +277,7 @@ class _Eliminated:
         )
         products = torch.einsum("gk,gl->gkl", p.nodes, p.nodes).flatten(1)
         powers = torch.cat([torch.ones_like(p.nodes[:, :1]), p.nodes, products], dim=1)
-        leverage = ((_squared(self.columns) @ quadratic.float()).to(powers) * powers).sum(1)
+        leverage = ((squared(self.columns) @ quadratic.float()).to(powers) * powers).sum(1)
         return (self.point.columns - leverage).clamp(min=1e-6 * float(self.point.columns.max()))
 
     def _coarse_factor(self) -> Float[Tensor, "spline spline"]:
@@ -278,11 +296,10 @@ class _Eliminated:
             matrix = matrix - part.T @ part
         matrix = (matrix + matrix.T).double() / 2
         # Affine functions span its null space, and rounding in single precision is the size of its least values.
-        firm = 1e-5 * matrix.diagonal().mean()
-        return torch.linalg.cholesky(matrix + firm * torch.eye(len(matrix)).to(matrix))
+        return cholesky(matrix, "dual fit", firm=_FIRM)
 
 
-def _seen_rows(point: DualPoint) -> tuple[Tensor, Tensor]:
+def seen_rows(point: DualPoint) -> tuple[Tensor, Tensor]:
     """The rows ``q_i`` in single precision and their transpose, without what is too small to be seen."""
     shape = (len(point.theta), len(point.phi))
     share = min(1.0, _KEPT_ENTRIES / (shape[0] * shape[1]))
@@ -306,7 +323,8 @@ def _seen_rows(point: DualPoint) -> tuple[Tensor, Tensor]:
         return rows.to_sparse_csr(), rows.T.coalesce().to_sparse_csr()
 
 
-def _squared(matrix: Tensor) -> Tensor:
+def squared(matrix: Tensor) -> Tensor:
+    """A matrix with its entries squared, in its layout."""
     if matrix.layout == torch.strided:
         return matrix * matrix
     squares = matrix.values() ** 2

@@ -11,7 +11,7 @@ from hessgeo.grids import Grid
 from hessgeo.metrics.base import Metric, MetricJet, stack_jet
 from hessgeo.metrics.diagnostics import in_units, positive_definite
 from hessgeo.metrics.repair import repair
-from hessgeo.numerics.bsplines import SplineAxis, SplineBasis
+from hessgeo.numerics.interpolation import interpolate, interpolating_basis
 
 _SERIES = (
     0.5  # up to this square of the argument, series: the differences of hyperbolic functions cancel there
@@ -62,11 +62,8 @@ class GriddedMetric(Metric):
             ],
             axis=-1,
         )
-        axes = [
-            SplineAxis(*interval, nodes + 2) for interval, nodes in zip(grid.extent, grid.shape, strict=True)
-        ]
-        self.basis = SplineBasis(tuple(axes))
-        self.coefficients = torch.from_numpy(_interpolate(_interpolate(parts, 0), 1))
+        self.basis = interpolating_basis(grid.extent, grid.shape)
+        self.coefficients = torch.from_numpy(interpolate(interpolate(parts, 0), 1))
         self._on: dict[tuple[torch.device, torch.dtype], Tensor] = {}
 
     def __call__(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2"]:
@@ -148,25 +145,6 @@ def smooth_metric(metric: Metric, grid: Grid, *, floor: float | None = None) -> 
 def _matrix_logarithm(g: Float[np.ndarray, "*batch 2 2"]) -> Float[np.ndarray, "*batch 2 2"]:
     values, vectors = np.linalg.eigh(g)
     return (vectors * np.log(values)[..., None, :]) @ np.swapaxes(vectors, -1, -2)
-
-
-def _interpolate(values: Float[np.ndarray, "*nodes"], axis: int) -> Float[np.ndarray, "*coefficients"]:
-    """Coefficients of the cubic splines, knots at the nodes, that take these values along one axis.
-
-    Two more splines than nodes: the fourth differences at either end vanish (not-a-knot).
-    """
-    nodes = values.shape[axis]
-    system = np.zeros((nodes + 2, nodes + 2))
-    rows = np.arange(nodes)
-    for offset, weight in enumerate((1 / 6, 4 / 6, 1 / 6)):
-        system[rows + 1, rows + offset] = weight
-    ends = np.array([1.0, -4.0, 6.0, -4.0, 1.0])
-    system[0, :5], system[-1, -5:] = ends, ends
-    moved = np.moveaxis(values, axis, 0)
-    right = np.zeros((nodes + 2, *moved.shape[1:]))
-    right[1:-1] = moved
-    solved = np.linalg.solve(system, right.reshape(nodes + 2, -1)).reshape(right.shape)
-    return np.moveaxis(solved, 0, axis)
 
 
 def _hyperbolic(square: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

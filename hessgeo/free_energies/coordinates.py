@@ -1,0 +1,330 @@
+"""Hessian coordinates: the free energy in coordinates that are part of the fit.
+
+Every analytic metric of a surface is a Hessian in some local coordinates (Bryant, Amari and Armstrong), seldom in the
+parameters at hand: there a phase boundary of a convex ``F`` with kinks is straight. So let the coordinates bend.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from hessgeo.free_energies.base import Certificate, FitData, FreeEnergy
+from hessgeo.free_energies.coordinate_problem import CoordinatePoint, CoordinateProblem
+from hessgeo.free_energies.displacement import Displacement, bending
+from hessgeo.free_energies.dual_problem import DualPoint
+from hessgeo.free_energies.dual_solution import solve_dual
+from hessgeo.free_energies.verdict import judge, narrow_share
+from hessgeo.grids import Grid
+from hessgeo.numerics.bsplines import SplineBasis
+from hessgeo.numerics.factor import in_words
+from hessgeo.numerics.interpolation import interpolate, interpolating_basis
+from hessgeo.numerics.newton import Minimum, minimise
+
+_BLOCK = 256  # sources whose posteriors are held at once
+_BARRIER = 1e-3  # weight of the distortion at one node, nats
+_LATTICE = 4  # times as fine as the nodes: where the map is tested for folds
+_ROUGH = 1e-4  # decrement of the dual fit, nats a source, that is enough to go on from
+_SETTLING = 20  # steps of it at most
+_ROUNDING = 1e-12  # of the loss, relative
+
+
+class CoordinateFreeEnergy(FreeEnergy):
+    r"""A free energy ``A(t) = Phi(u(t))`` with slopes ``theta(t) = grad Phi(u(t))`` in coordinates ``u``.
+
+    The posterior is ``softmax N(<u(t), theta(t')> - A(t))``. ``hessian`` is the metric ``J_u' Phi''(u) J_u``, the
+    Hessian in ``u`` pulled back, which is not that of ``A`` in ``t``; as ``Phi'' J_u = J_theta``, it is the symmetric
+    part of ``J_u' J_theta``, from the response of the slopes. Between nodes ``A`` and ``theta`` are cubic splines
+    through what the fit found there. Coordinates count in box units, their metric in those of ``t``.
+
+    Attributes:
+        coordinates: the map ``u``.
+        basis: of value and slopes, over the unit box.
+        potential: coefficients of ``A`` and of each component of ``theta``.
+    """
+
+    def __init__(
+        self,
+        coordinates: Displacement,
+        basis: SplineBasis,
+        potential: Float[Tensor, "part *counts"],
+        *,
+        resolution: float,
+        certificate: Certificate,
+    ) -> None:
+        self.coordinates = coordinates
+        self.basis = basis
+        self.potential = potential
+        self.resolution = resolution
+        self.certificate = certificate
+
+    def value(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch"]:
+        """``A(t)`` in nats per ``N``."""
+        return self._parts(t, (0, 0))[..., 0]
+
+    def gradient(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis"]:
+        """``J_u' theta``: the slope of ``A`` if the posteriors are those of a potential."""
+        slopes = self._parts(t, (0, 0))[..., 1:]
+        return torch.einsum("...ci,...c->...i", self.coordinates.jacobian(t), slopes)
+
+    def hessian(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis"]:
+        """The metric, see above."""
+        response = self.response(t)
+        return (response + response.transpose(-1, -2)) / 2
+
+    def response(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis"]:
+        """``J_u' J_theta``; what of it is not symmetric measures how far from a potential the posteriors are."""
+        return torch.einsum("...ci,...cj->...ij", self.coordinates.jacobian(t), self._slope_jacobian(t))
+
+    def third(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis axis"]:
+        """``Phi'''`` pulled back, ``u_i theta_jk - u_jk theta_i``, its symmetric part.
+
+        With the metric it gives the curvature of a surface with two coordinates; of one that lies in more it says
+        nothing, and is NaN.
+        """
+        if self.coordinates.dimension > 2:
+            return torch.full((*t.shape, 2, 2), torch.nan).to(t)
+        jacobian, slope = self.coordinates.jacobian(t), self._slope_jacobian(t)
+        bent = torch.einsum("...ci,...cjk->...ijk", jacobian, self._slope_second(t))
+        bent = bent - torch.einsum("...cjk,...ci->...ijk", self.coordinates.second(t), slope)
+        return (bent + bent.transpose(-3, -2) + bent.transpose(-3, -1)) / 3
+
+    def _parts(self, t: Tensor, order: tuple[int, int]) -> Float[Tensor, "*batch part"]:
+        unit = self.coordinates.frame.into(t)
+        return torch.stack([self.basis.evaluate(c, unit, order) for c in self.potential], dim=-1)
+
+    def _slope_jacobian(self, t: Tensor) -> Float[Tensor, "*batch component axis"]:
+        along = torch.stack([self._parts(t, order)[..., 1:] for order in ((1, 0), (0, 1))], dim=-1)
+        return along / self.coordinates.frame.scale(t)
+
+    def _slope_second(self, t: Tensor) -> Float[Tensor, "*batch component axis axis"]:
+        aa, ab, bb = (self._parts(t, order)[..., 1:] for order in ((2, 0), (1, 1), (0, 2)))
+        scale = self.coordinates.frame.scale(t)
+        rows = [torch.stack([aa, ab], dim=-1), torch.stack([ab, bb], dim=-1)]
+        return torch.stack(rows, dim=-2) / torch.outer(scale, scale)
+
+
+@dataclass(frozen=True)
+class CoordinateOptions:
+    """How coordinates are learned.
+
+    Attributes:
+        splines: of each component of the displacement along both axes.
+        dimension: how many coordinates, at least two.
+        smoothness: weight of its squared third differences, nats a source.
+        steps: of Gauss and Newton for each dimension, at most; none leaves the given coordinates.
+        step_tolerance: decrement, nats a source, that ends them.
+        compared: other numbers of coordinates whose divergence is told.
+    """
+
+    splines: tuple[int, ...] = (16, 16)
+    dimension: int = 2
+    smoothness: float = 1e-6
+    steps: int = 60
+    step_tolerance: float = 1e-5
+    compared: tuple[int, ...] = ()
+
+
+@in_words("learned coordinates")
+def fit_coordinates(
+    data: FitData,
+    options: CoordinateOptions,
+    *,
+    tolerance: float = 1e-9,
+    max_iterations: int = 100,
+) -> CoordinateFreeEnergy:
+    r"""Fit coordinates, potential and slopes to a posterior.
+
+    Minimises ``sum_i KL(P(.|t_i), q_i)``, ``log q_i(t_g) = log w_g + N(<u(t_g), theta_i> - A_g) + const``, over
+    ``u(t) = t + d(t)`` (splines), ``A`` and ``theta``. Beside the marginal it needs of every posterior the means of the
+    splines, one pass. At ``d = 0`` it is the dual fit, the start. Then steps of Gauss and Newton in all three at once,
+    damped, each of which lowers the loss; last the dual fit again in the coordinates found, which is convex.
+
+    In two dimensions the posteriors are those of ``Phi`` on the image of ``u``; a third coordinate and more, without
+    a ``t`` of their own, start as the bend in which measured and fitted posteriors differ most.
+
+    Args:
+        data: a posterior whose sources are the nodes, and its rows.
+        options: of the coordinates.
+        tolerance: Newton decrement of the dual fit at the end, nats summed over sources.
+        max_iterations: of the dual fits.
+
+    Returns:
+        The fit. ``certificate`` has ``converged``, ``iterations`` and ``decrement`` of the dual fit at the end;
+        ``coordinates_converged``, ``coordinates_steps`` and ``coordinates_decrement`` of the coordinates;
+        ``mean_divergence`` (nats) and ``divergence_given``, ``divergence_2`` and so on, those of fewer and more
+        coordinates; ``displacement`` (root mean square of ``d``, box units), ``least_jacobian`` (of ``det J_u`` of the
+        first two components, on a lattice four times as fine as the nodes), ``antisymmetric_share`` of the response
+        at the nodes, ``definite_share`` of the metric there; and the verdict.
+
+    Raises:
+        ValueError: if the sources are not the nodes of a grid in the plane, or most posteriors lie on one node.
+    """
+    posterior, carrier = data.posterior, data.posterior.carrier(data.grid)
+    _check(data, carrier, options)
+    narrow = narrow_share(posterior, carrier)
+    entropy = float(posterior.entropy.mean())
+    n = len(posterior.t)
+    given = solve_dual(
+        posterior, data.grid, tolerance=tolerance, max_iterations=max_iterations, device=data.device,
+        progress=data.progress,
+    )[-1].point  # fmt: skip
+    divergences = {"given": given.loss / n - entropy}
+    problem, basis = coordinate_problem(data, carrier, given, options)
+    chosen = None
+    for dimension, found in _dimensions(problem, given, options, data.progress):
+        divergences[str(dimension)] = found.point.dual.loss / n - entropy
+        if dimension == options.dimension:
+            chosen = found
+    assert chosen is not None
+    last = minimise(
+        chosen.point.dual,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
+        what="dual fit",
+        rounding=_ROUNDING,
+    )
+    coordinates = _displacement(basis, chosen.point, data.grid)
+    found_potential = _potential(last.point, carrier, posterior.resolution)
+    fit = CoordinateFreeEnergy(
+        coordinates, *found_potential, resolution=posterior.resolution, certificate=last.certificate
+    )
+    divergence = last.point.loss / n - entropy
+    fit.certificate |= {
+        "coordinates_converged": chosen.converged,
+        "coordinates_steps": chosen.iterations,
+        "coordinates_decrement": chosen.decrement,
+        "mean_divergence": divergence,
+        "loss": last.point.loss,
+        **{f"divergence_{name}": value for name, value in divergences.items()},
+        **_shape(fit, carrier),
+        **judge(narrow, divergence, 0.0, math.exp(divergence + entropy)).numbers,
+        "gauge": "no affine part in the displacement",
+    }
+    return fit
+
+
+def coordinates_of_posterior(data: FitData, settings: Mapping[str, Any]) -> CoordinateFreeEnergy:
+    """``fit_coordinates`` with the settings ``free_energy`` of a study."""
+    learned = settings["learned"]
+    options = CoordinateOptions(
+        dimension=learned["dimension"],
+        splines=tuple(learned["splines"]),
+        smoothness=learned["smoothness"],
+        steps=learned["steps"],
+        step_tolerance=learned["tolerance"],
+        compared=tuple(learned["compared"]),
+    )
+    return fit_coordinates(
+        data, options, tolerance=settings["tolerance"], max_iterations=settings["max_iterations"]
+    )
+
+
+def _check(data: FitData, carrier: Grid, options: CoordinateOptions) -> None:
+    if options.dimension < 2 or any(dimension < 2 for dimension in options.compared):
+        raise ValueError("learned coordinates: at least 2 of them, one is given by order alone")
+    if len(carrier.shape) != 2:
+        raise ValueError("learned coordinates need two parameters: along one, every metric is a Hessian")
+    t, nodes = data.posterior.t, carrier.points
+    if t.shape != nodes.shape or not np.allclose(carrier.frame.into(t), carrier.unit.points, atol=1e-9):
+        raise ValueError(
+            f"learned coordinates need one source at each node of the grid {carrier.shape}, not {len(t)}"
+        )
+
+
+def coordinate_problem(
+    data: FitData, carrier: Grid, given: DualPoint, options: CoordinateOptions
+) -> tuple[CoordinateProblem, SplineBasis]:
+    """The problem about the given coordinates, and the splines of the displacement."""
+    counts = tuple(
+        max(4, min(count, nodes)) for count, nodes in zip(options.splines, carrier.shape, strict=True)
+    )
+    basis = SplineBasis.over(carrier.unit.extent, counts)
+    directions, nodes = bending(basis), torch.from_numpy(carrier.unit.points)
+    bends = basis.matrix(nodes) @ directions
+    blocks = np.split(np.arange(len(data.posterior.t)), range(_BLOCK, len(data.posterior.t), _BLOCK))
+    means = torch.cat([torch.from_numpy(np.asarray(data.rows(block), float)) @ bends for block in blocks])
+    slopes = torch.stack([basis.matrix(nodes, order) @ directions for order in ((1, 0), (0, 1))])
+    like = given.phi
+    problem = CoordinateProblem(
+        dual=given.problem,
+        bends=bends.to(like),
+        mean_bends=means.to(like),
+        slopes=slopes.to(like),
+        penalty=(directions.T @ basis.third_difference_penalty() @ directions).to(like),
+        smoothness=options.smoothness * len(data.posterior.t),
+        barrier=_BARRIER,
+    )
+    return problem, basis
+
+
+def _dimensions(
+    problem: CoordinateProblem, given: DualPoint, options: CoordinateOptions, progress: bool
+) -> Iterator[tuple[int, Minimum[CoordinatePoint]]]:
+    """The minimum in two coordinates, from it that in three, and so on to the most that are asked for."""
+    n = len(given.theta)
+    point = problem.at(torch.zeros(problem.bends.shape[1], 2).to(given.phi), given.phi, given.theta)
+    for dimension in range(2, max(options.dimension, *options.compared, 2) + 1):
+        if dimension > 2:
+            point = _settled(point.grown())
+        with tqdm(total=options.steps, desc=f"{dimension} coordinates", disable=not progress) as bar:
+            found = minimise(
+                point, tolerance=options.step_tolerance * n, max_iterations=options.steps, what="learned coordinates",
+                rounding=_ROUNDING, bar=bar,
+            )  # fmt: skip
+        point = found.point
+        yield dimension, found
+
+
+def _settled(point: CoordinatePoint) -> CoordinatePoint:
+    """The same coordinates with the potential and the slopes that they ask for, nearly."""
+    enough = _ROUGH * len(point.theta)
+    found = minimise(
+        point.dual, tolerance=enough, max_iterations=_SETTLING, what="dual fit", rounding=_ROUNDING
+    ).point
+    return point.problem.at(point.d, found.phi, found.theta)
+
+
+def _displacement(basis: SplineBasis, point: CoordinatePoint, grid: Grid) -> Displacement:
+    coefficients = (bending(basis) @ point.d.cpu()).T.reshape(-1, *basis.shape)
+    return Displacement(grid.frame, basis, coefficients)
+
+
+def _potential(
+    point: DualPoint, carrier: Grid, resolution: float
+) -> tuple[SplineBasis, Float[Tensor, "part *counts"]]:
+    """Splines through ``A`` and the slopes at the nodes, ``A`` without an affine function of ``u``."""
+    gauge = torch.cat([torch.ones_like(point.phi[:, None]), point.problem.nodes], dim=1)
+    affine = torch.linalg.lstsq(gauge, point.phi[:, None]).solution[:, 0]
+    parts = torch.cat([(point.phi - gauge @ affine)[:, None], point.theta - affine[1:]], dim=1) / resolution
+    values = parts.cpu().numpy().reshape(*carrier.shape, -1)
+    coefficients = interpolate(interpolate(values, 0), 1)
+    basis = interpolating_basis(carrier.unit.extent, carrier.shape)
+    return basis, torch.from_numpy(np.ascontiguousarray(np.moveaxis(coefficients, -1, 0)))
+
+
+def _shape(fit: CoordinateFreeEnergy, carrier: Grid) -> dict[str, float]:
+    """How far the coordinates went, and what the metric is like."""
+    frame, nodes = carrier.frame, torch.from_numpy(carrier.points)
+    moved = fit.coordinates(nodes)
+    moved[:, :2] -= frame.into(nodes)
+    fine = Grid(carrier.extent, tuple(_LATTICE * (count - 1) + 1 for count in carrier.shape))
+    scale = frame.scale(nodes)
+    jacobian = fit.coordinates.jacobian(torch.from_numpy(fine.points))[:, :2] * scale
+    response = fit.response(nodes) * torch.outer(scale, scale)
+    skew = (response - response.transpose(-1, -2)) / 2
+    least = torch.linalg.eigvalsh(response - skew)[:, 0]
+    return {
+        "displacement": float(moved.square().sum(-1).mean().sqrt()),
+        "least_jacobian": float(torch.linalg.det(jacobian).min()),
+        "antisymmetric_share": float(skew.square().sum().sqrt() / response.square().sum().sqrt()),
+        "definite_share": float((least > 0).double().mean()),
+    }
