@@ -138,6 +138,12 @@ class Grid:
         """All nodes, row by row."""
         return np.stack(np.meshgrid(*self.axes, indexing="ij"), axis=-1).reshape(-1, len(self.shape))
 
+    def are_nodes(self, t: Float[np.ndarray, "m d"]) -> bool:
+        """Whether points are the nodes, in their order, up to a rounding."""
+        if len(t) != self.size:
+            return False
+        return bool((np.abs(t - self.points) <= (1e-6 + self.rounding) * np.array(self.spacing)).all())
+
     def nearest(self, t: Float[np.ndarray, "m d"]) -> Int[np.ndarray, "m"]:
         """Row of the node nearest to each point; of one outside the grid, the nearest on its edge."""
         low = np.array(self.extent)[:, 0]

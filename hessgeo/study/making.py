@@ -182,13 +182,12 @@ def _complete(parts: Parts) -> Study:
 def _nodes(t: np.ndarray) -> tuple[int, int]:
     """Nodes along both axes: those of the points, or the workflow's, no more than there are points."""
     from hessgeo.grids import Grid
-    from hessgeo.study.parts import on_nodes
     from hessgeo.study.settings import study_settings
 
     shape = len(np.unique(t[:, 0])), len(np.unique(t[:, 1]))
     if shape[0] * shape[1] == len(t) and min(shape) > 1:
         (a0, b0), (a1, b1) = t.min(axis=0).tolist(), t.max(axis=0).tolist()
-        if on_nodes(t, Grid(((a0, a1), (b0, b1)), shape)):
+        if Grid(((a0, a1), (b0, b1)), shape).are_nodes(t):
             return shape
     na, nb = study_settings({})["sampling"]["grid"]
     most = max(isqrt(len(t)), 8)

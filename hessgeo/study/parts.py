@@ -176,11 +176,4 @@ class Parts:
     @property
     def on_grid(self) -> bool:
         """Whether the samples are the nodes, in their order."""
-        return on_nodes(self.t, self.grid)
-
-
-def on_nodes(t: Float[np.ndarray, "n 2"], grid: Grid) -> bool:
-    """Whether points are the nodes of a grid, in their order."""
-    if len(t) != grid.size:
-        return False
-    return bool((np.abs(t - grid.points) <= (1e-6 + grid.rounding) * np.array(grid.spacing)).all())
+        return self.grid.are_nodes(self.t)
