@@ -7,18 +7,16 @@ parameters at hand: there a phase boundary of a convex ``F`` with kinks is strai
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from tqdm import tqdm
 
 from hessgeo.free_energies.base import Certificate, FitData, FreeEnergy
-from hessgeo.free_energies.coordinate_problem import CoordinatePoint, CoordinateProblem
+from hessgeo.free_energies.coordinate_solution import CoordinateOptions, CoordinateSolution, solve_coordinates
 from hessgeo.free_energies.displacement import Displacement, bending
 from hessgeo.free_energies.dual_problem import DualPoint
 from hessgeo.free_energies.dual_solution import solve_dual
@@ -27,13 +25,9 @@ from hessgeo.grids import Grid
 from hessgeo.numerics.bsplines import SplineBasis
 from hessgeo.numerics.factor import in_words
 from hessgeo.numerics.interpolation import interpolate, interpolating_basis
-from hessgeo.numerics.newton import Minimum, minimise
+from hessgeo.numerics.newton import minimise
 
-_BLOCK = 256  # sources whose posteriors are held at once
-_BARRIER = 1e-3  # weight of the distortion at one node, nats
 _LATTICE = 4  # times as fine as the nodes: where the map is tested for folds
-_ROUGH = 1e-4  # decrement of the dual fit, nats a source, that is enough to go on from
-_SETTLING = 20  # steps of it at most
 _ROUNDING = 1e-12  # of the loss, relative
 
 
@@ -112,27 +106,6 @@ class CoordinateFreeEnergy(FreeEnergy):
         return torch.stack(rows, dim=-2) / torch.outer(scale, scale)
 
 
-@dataclass(frozen=True)
-class CoordinateOptions:
-    """How coordinates are learned.
-
-    Attributes:
-        splines: of each component of the displacement along both axes.
-        dimension: how many coordinates, at least two.
-        smoothness: weight of its squared third differences, nats a source.
-        steps: of Gauss and Newton for each dimension, at most; none leaves the given coordinates.
-        step_tolerance: decrement, nats a source, that ends them.
-        compared: other numbers of coordinates whose divergence is told.
-    """
-
-    splines: tuple[int, ...] = (16, 16)
-    dimension: int = 2
-    smoothness: float = 1e-6
-    steps: int = 60
-    step_tolerance: float = 1e-5
-    compared: tuple[int, ...] = ()
-
-
 @in_words("learned coordinates")
 def fit_coordinates(
     data: FitData,
@@ -176,15 +149,10 @@ def fit_coordinates(
     given = solve_dual(
         posterior, data.grid, tolerance=tolerance, max_iterations=max_iterations, device=data.device,
         progress=data.progress,
-    )[-1].point  # fmt: skip
-    divergences = {"given": given.loss / n - entropy}
-    problem, basis = coordinate_problem(data, carrier, given, options)
-    chosen = None
-    for dimension, found in _dimensions(problem, given, options, data.progress):
-        divergences[str(dimension)] = found.point.dual.loss / n - entropy
-        if dimension == options.dimension:
-            chosen = found
-    assert chosen is not None
+    )  # fmt: skip
+    found = solve_coordinates(data, given, options)
+    losses = {"given": given[-1].point.loss, **{str(k): each.point.dual.loss for k, each in found.items()}}
+    chosen = found[options.dimension]
     last = minimise(
         chosen.point.dual,
         tolerance=tolerance,
@@ -192,19 +160,19 @@ def fit_coordinates(
         what="dual fit",
         rounding=_ROUNDING,
     )
-    coordinates = _displacement(basis, chosen.point, data.grid)
+    coordinates = _displacement(chosen)
     found_potential = _potential(last.point, carrier, posterior.resolution)
     fit = CoordinateFreeEnergy(
         coordinates, *found_potential, resolution=posterior.resolution, certificate=last.certificate
     )
     divergence = last.point.loss / n - entropy
     fit.certificate |= {
-        "coordinates_converged": chosen.converged,
-        "coordinates_steps": chosen.iterations,
-        "coordinates_decrement": chosen.decrement,
+        "coordinates_converged": chosen.minimum.converged,
+        "coordinates_steps": chosen.minimum.iterations,
+        "coordinates_decrement": chosen.minimum.decrement,
         "mean_divergence": divergence,
         "loss": last.point.loss,
-        **{f"divergence_{name}": value for name, value in divergences.items()},
+        **{f"divergence_{name}": loss / n - entropy for name, loss in losses.items()},
         **_shape(fit, carrier),
         **judge(narrow, divergence, 0.0, math.exp(divergence + entropy)).numbers,
         "gauge": "no affine part in the displacement",
@@ -240,62 +208,9 @@ def _check(data: FitData, carrier: Grid, options: CoordinateOptions) -> None:
         )
 
 
-def coordinate_problem(
-    data: FitData, carrier: Grid, given: DualPoint, options: CoordinateOptions
-) -> tuple[CoordinateProblem, SplineBasis]:
-    """The problem about the given coordinates, and the splines of the displacement."""
-    counts = tuple(
-        max(4, min(count, nodes)) for count, nodes in zip(options.splines, carrier.shape, strict=True)
-    )
-    basis = SplineBasis.over(carrier.unit.extent, counts)
-    directions, nodes = bending(basis), torch.from_numpy(carrier.unit.points)
-    bends = basis.matrix(nodes) @ directions
-    blocks = np.split(np.arange(len(data.posterior.t)), range(_BLOCK, len(data.posterior.t), _BLOCK))
-    means = torch.cat([torch.from_numpy(np.asarray(data.rows(block), float)) @ bends for block in blocks])
-    slopes = torch.stack([basis.matrix(nodes, order) @ directions for order in ((1, 0), (0, 1))])
-    like = given.phi
-    problem = CoordinateProblem(
-        dual=given.problem,
-        bends=bends.to(like),
-        mean_bends=means.to(like),
-        slopes=slopes.to(like),
-        penalty=(directions.T @ basis.third_difference_penalty() @ directions).to(like),
-        smoothness=options.smoothness * len(data.posterior.t),
-        barrier=_BARRIER,
-    )
-    return problem, basis
-
-
-def _dimensions(
-    problem: CoordinateProblem, given: DualPoint, options: CoordinateOptions, progress: bool
-) -> Iterator[tuple[int, Minimum[CoordinatePoint]]]:
-    """The minimum in two coordinates, from it that in three, and so on to the most that are asked for."""
-    n = len(given.theta)
-    point = problem.at(torch.zeros(problem.bends.shape[1], 2).to(given.phi), given.phi, given.theta)
-    for dimension in range(2, max(options.dimension, *options.compared, 2) + 1):
-        if dimension > 2:
-            point = _settled(point.grown())
-        with tqdm(total=options.steps, desc=f"{dimension} coordinates", disable=not progress) as bar:
-            found = minimise(
-                point, tolerance=options.step_tolerance * n, max_iterations=options.steps, what="learned coordinates",
-                rounding=_ROUNDING, bar=bar,
-            )  # fmt: skip
-        point = found.point
-        yield dimension, found
-
-
-def _settled(point: CoordinatePoint) -> CoordinatePoint:
-    """The same coordinates with the potential and the slopes that they ask for, nearly."""
-    enough = _ROUGH * len(point.theta)
-    found = minimise(
-        point.dual, tolerance=enough, max_iterations=_SETTLING, what="dual fit", rounding=_ROUNDING
-    ).point
-    return point.problem.at(point.d, found.phi, found.theta)
-
-
-def _displacement(basis: SplineBasis, point: CoordinatePoint, grid: Grid) -> Displacement:
-    coefficients = (bending(basis) @ point.d.cpu()).T.reshape(-1, *basis.shape)
-    return Displacement(grid.frame, basis, coefficients)
+def _displacement(solution: CoordinateSolution) -> Displacement:
+    coefficients = (bending(solution.basis) @ solution.point.d.cpu()).T.reshape(-1, *solution.basis.shape)
+    return Displacement(solution.grid.frame, solution.basis, coefficients)
 
 
 def _potential(

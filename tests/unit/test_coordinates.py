@@ -9,8 +9,9 @@ from potentials import posterior_of_matrix
 from scipy.special import softmax
 
 from hessgeo.free_energies.base import FitData
+from hessgeo.free_energies.coordinate_solution import CoordinateOptions, coordinate_problem
 from hessgeo.free_energies.coordinate_step import CoordinateStep
-from hessgeo.free_energies.coordinates import CoordinateOptions, coordinate_problem, fit_coordinates
+from hessgeo.free_energies.coordinates import fit_coordinates
 from hessgeo.free_energies.dual_solution import solve_dual
 from hessgeo.grids import Grid
 from hessgeo.metrics.curvature import thermodynamic_curvature
@@ -183,14 +184,16 @@ def point():
     """A point of the problem, anywhere."""
     grid = Grid(BOX, (6, 6))
     data, _, _ = family(grid, resolution=10.0)
-    given = solve_dual(data.posterior, grid, tolerance=1e-3, max_iterations=100)[-1].point
-    problem, _ = coordinate_problem(data, grid, given, CoordinateOptions((5, 5), smoothness=1e-3))
+    given = solve_dual(data.posterior, grid, tolerance=1e-3, max_iterations=100)[-1]
+    problem, _ = coordinate_problem(data, given, CoordinateOptions((5, 5), smoothness=1e-3))
     noise = torch.Generator().manual_seed(0)
 
     def drawn(*shape):
         return 0.05 * torch.randn(*shape, generator=noise, dtype=torch.float64)
 
-    moved = problem.at(drawn(problem.bends.shape[1], 2), given.phi + drawn(36), given.theta + drawn(36, 2))
+    moved = problem.at(
+        drawn(problem.bends.shape[1], 2), given.point.phi + drawn(36), given.point.theta + drawn(36, 2)
+    )
     return moved, drawn
 
 
