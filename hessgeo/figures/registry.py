@@ -52,6 +52,7 @@ STUDY = (
     Figure("resolution_scan", "resolution scan", ("scan",), needs="is_scanned"),
     Figure("error_bars", "error bars", ("free_energy",), needs="is_plane"),
     Figure("calibration", "calibration", ("calibration",), needs="is_calibrated"),
+    Figure("coordinates", "coordinates", ("free_energy", "fields", "phases"), needs="learns_coordinates"),
     Figure("profile", "profile", ("free_energy", "metric", "phases", "posterior", "points", "images"),
            ("grid", "along"), needs="is_line"),
     Figure("inversion", "inversion", ("reconstructions", "anchor_numbers"), ("anchor_sources", "image_shape"),

@@ -114,7 +114,8 @@ def free_energy_dataset(free_energy: FreeEnergy, grid: Grid, *, attributes: Mapp
 
     Variables on dims ``(a, b)``, or ``(a)`` of one parameter: ``free_energy``, ``gradient (a, b, i)``,
     ``fisher_metric (a, b, i, j)`` and ``third (a, b, i, j, k)``; the first three have a ``<name>_error``, NaN if the
-    fit does not know it. A fit with coefficients adds ``coefficients``.
+    fit does not know it. A fit with coefficients adds ``coefficients``, one with coordinates of its own ``coordinates
+    (a, b, u)`` in box units and, if they are two, their ``connection (a, b, m, i, k)``.
     """
     t = torch.from_numpy(grid.points)
     fields: dict[str, Any] = {}
@@ -128,6 +129,12 @@ def free_energy_dataset(free_energy: FreeEnergy, grid: Grid, *, attributes: Mapp
             tuple(f"k{name}" for name in grid.dims),
             coefficients.detach().cpu().numpy(),
         )
+    coordinates = getattr(free_energy, "coordinates", None)
+    if coordinates is not None:  # box units
+        fields["coordinates"] = ((*grid.dims, "u"), coordinates(t).numpy().reshape(*grid.shape, -1))
+        if coordinates.dimension == 2:
+            connection = coordinates.connection(t).numpy()
+            fields["connection"] = ((*grid.dims, "m", "i", "k"), connection.reshape(*grid.shape, 2, 2, 2))
     about = {"resolution": free_energy.resolution, "certificate": dict(free_energy.certificate), **attributes}
-    coordinates = {**dict(zip(grid.dims, grid.axes, strict=True)), **{key: list(grid.dims) for key in "ijk"}}
-    return xr.Dataset(fields, coords=coordinates, attrs=about)
+    axes = {**dict(zip(grid.dims, grid.axes, strict=True)), **{key: list(grid.dims) for key in "ijk"}}
+    return xr.Dataset(fields, coords=axes, attrs=about)

@@ -54,6 +54,13 @@ class Displacement:
         scale = self.frame.scale(t)
         return _symmetric(lambda order: by_order[order]) / torch.outer(scale, scale)
 
+    def connection(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis axis"]:
+        """``[m, i, k]``: Christoffel symbols of the flat connection whose straight lines are those of ``u``.
+
+        ``Gamma^m_ik = (J^-1)^m_c d_i d_k u_c``, per parameter unit, of two coordinates.
+        """
+        return torch.einsum("...mc,...cik->...mik", torch.linalg.inv(self.jacobian(t)), self.second(t))
+
     def _each(self, t: Tensor, derivative: tuple[int, int]) -> Float[Tensor, "*batch component"]:
         unit = self.frame.into(t)
         return torch.stack([self.basis.evaluate(c, unit, derivative) for c in self.coefficients], dim=-1)

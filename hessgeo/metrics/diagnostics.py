@@ -42,7 +42,12 @@ def in_units(
     return g * np.outer(units, units)
 
 
-def codazzi_residual(g: Float[np.ndarray, "na nb 2 2"], grid: Grid) -> float:
+def codazzi_residual(
+    g: Float[np.ndarray, "na nb 2 2"],
+    grid: Grid,
+    *,
+    connection: Float[np.ndarray, "na nb 2 2 2"] | None = None,
+) -> float:
     """How far a gridded metric is from the Hessian of any potential in these coordinates, between 0 and 1.
 
     A metric is a Hessian in the coordinates given if and only if ``d_k g_ij`` is symmetric in all three indices. The
@@ -53,6 +58,8 @@ def codazzi_residual(g: Float[np.ndarray, "na nb 2 2"], grid: Grid) -> float:
     Args:
         g: metric at the nodes; nodes whose differences meet a NaN are left out.
         grid: the nodes.
+        connection: ``[m, i, k]``, Christoffel symbols of other coordinates' flat connection: the residual is then that
+            of ``D_k g_ij``, the derivative in these, and vanishes if the metric is a Hessian there.
 
     Raises:
         ValueError: if no node is left, or the metric is constant.
@@ -60,6 +67,11 @@ def codazzi_residual(g: Float[np.ndarray, "na nb 2 2"], grid: Grid) -> float:
     scaled = in_units(g, grid.square)
     along = [np.gradient(scaled, 1 / (nodes - 1), axis=k) for k, nodes in enumerate(grid.shape)]
     slopes = np.stack(along, axis=-1)
+    if connection is not None:
+        sides = np.ptp(np.array(grid.extent), axis=1)
+        turned = np.einsum("abmik,abmj->abijk", connection, g) * sides
+        turned = turned * np.outer(grid.square, grid.square)[:, :, None]
+        slopes = slopes - turned - np.swapaxes(turned, 2, 3)
     slopes = slopes[np.isfinite(slopes).all(axis=(-3, -2, -1))]
     total = float((slopes**2).sum())
     if total == 0:

@@ -12,6 +12,7 @@ from torch import from_numpy
 
 from hessgeo.evaluation.posterior_rows import measured_rows
 from hessgeo.free_energies.base import FitData, FreeEnergy
+from hessgeo.free_energies.coordinates import coordinates_of_posterior
 from hessgeo.free_energies.fits import FITS
 from hessgeo.grids import Grid, bilinear_weights
 from hessgeo.metrics.curvature import thermodynamic_curvature
@@ -58,7 +59,7 @@ def fit_free_energy(
         posterior: moments of every source.
         embedding: of every sample, from which a fit to whole rows takes them.
         grid: the nodes that carry the fitted posterior, unless the data posterior has its own.
-        settings: ``fit``, a name in ``FITS``, and its options.
+        settings: ``fit``, a name in ``FITS``, and its options; with ``coordinates`` learned, a fit of its own.
         seed: of what is random in a fit.
         device: where to fit.
         must_converge: whether a fit that stopped above its tolerance is an error; else its certificate says so.
@@ -75,7 +76,8 @@ def fit_free_energy(
         device=device,
         progress=progress,
     )
-    fit = FITS[settings["fit"]](data, settings)
+    learned = settings.get("coordinates") == "learned"
+    fit = coordinates_of_posterior(data, settings) if learned else FITS[settings["fit"]](data, settings)
     # A fit that does not know its decrement never says that it has converged.
     if must_converge and "decrement" in fit.certificate and not fit.certificate["converged"]:
         raise NotConvergedError(

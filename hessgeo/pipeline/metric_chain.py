@@ -42,10 +42,15 @@ def derive_metric(
     }
     if len(grid.shape) == 2:  # every metric of a line is the Hessian of something
         numbers["fisher_metric_codazzi_residual"] = codazzi_residual(fisher, grid)
+    # Of learned coordinates, in which what is no Hessian in the parameters may be one.
+    connection = free_energy["connection"].to_numpy() if "connection" in free_energy else None
     for name, g in measured.items():
         if np.isfinite(g).any():
             if len(grid.shape) == 2:
                 numbers[f"{name}_codazzi_residual"] = codazzi_residual(g, grid)
+            if connection is not None:
+                within = codazzi_residual(g, grid, connection=connection)
+                numbers[f"{name}_codazzi_residual_in_coordinates"] = within
             difference = relative_difference(fisher, g, units=grid.square)
             numbers[f"{name}_relative_difference_median"] = float(np.nanmedian(difference))
     return fields, numbers

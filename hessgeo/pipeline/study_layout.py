@@ -68,6 +68,11 @@ class StudyLayout(StudyModels):
         return not self.is_plane
 
     @property
+    def learns_coordinates(self) -> bool:
+        """Whether the coordinates in which the free energy is convex are part of its fit."""
+        return self._study["free_energy"]["coordinates"] == "learned"
+
+    @property
     def uses_network(self) -> bool:
         """Whether the posterior comes from a network that reads the images."""
         return self._study["posterior"]["kind"] == "network"

@@ -30,8 +30,10 @@ def names(parts: Parts) -> list[str]:
     """The figures that there are of a study: of the workflow's those that show nothing but its parts."""
     from hessgeo.figures.registry import STUDY
 
+    learned = parts.settings["free_energy"].get("coordinates") == "learned"
+    lacking = {"is_line"} if learned else {"is_line", "learns_coordinates"}
     found = [
-        figure.name for figure in STUDY if set(figure.reads) <= set(_PARTS) and figure.needs != "is_line"
+        figure.name for figure in STUDY if set(figure.reads) <= set(_PARTS) and figure.needs not in lacking
     ]
     return [name for name in found if name != "mosaic" or parts.images is not None]
 

@@ -5,17 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import xarray as xr
+from matplotlib.collections import LineCollection
 from potentials import posterior_of_matrix
 from scipy.special import softmax
 
-from hessgeo.free_energies.base import FitData
+from hessgeo.figures import coordinates as coordinates_figure
+from hessgeo.free_energies.base import FitData, free_energy_dataset
 from hessgeo.free_energies.coordinate_solution import CoordinateOptions, coordinate_problem
 from hessgeo.free_energies.coordinate_step import CoordinateStep
 from hessgeo.free_energies.coordinates import fit_coordinates
 from hessgeo.free_energies.dual_solution import solve_dual
 from hessgeo.grids import Grid
 from hessgeo.metrics.curvature import thermodynamic_curvature
-from hessgeo.metrics.diagnostics import relative_difference
+from hessgeo.metrics.diagnostics import codazzi_residual, relative_difference
 from hessgeo.numerics.newton import minimise
 
 BOX = ((1.0, 4.0), (-2.0, 0.0))  # of other units than the boxes that splines live in
@@ -42,13 +45,19 @@ def family(grid, *, resolution, coordinates=hidden, potential=bowl):
     slope = torch.vmap(torch.func.grad(potential))(u)
     logits = resolution * (slope @ u.T - potential(u))
     rows = softmax(logits.numpy(), axis=1)
-    jacobian = torch.vmap(torch.func.jacfwd(coordinates))(s) / torch.tensor(grid.frame.half)
-    bent = torch.vmap(torch.func.hessian(potential))(u)
+    jacobian, metric = pulled_back(grid, coordinates, potential)
     third = torch.vmap(torch.func.jacfwd(torch.func.hessian(potential)))(u)
-    metric = torch.einsum("gci,gcd,gdj->gij", jacobian, bent, jacobian)
     third = torch.einsum("gcde,gci,gdj,gek->gijk", third, jacobian, jacobian, jacobian)
     posterior = posterior_of_matrix(rows, grid, resolution=resolution)
     return FitData(posterior, grid, lambda sources: rows[sources]), metric.numpy(), third
+
+
+def pulled_back(grid, coordinates, potential):
+    """The Jacobian of coordinates at the nodes, and the metric ``J' Phi'' J``."""
+    s = torch.from_numpy(grid.unit.points)
+    jacobian = torch.vmap(torch.func.jacfwd(coordinates))(s) / torch.tensor(grid.frame.half)
+    bent = torch.vmap(torch.func.hessian(potential))(coordinates(s))
+    return jacobian, torch.einsum("gci,gcd,gdj->gij", jacobian, bent, jacobian)
 
 
 def inside(grid, share=0.17):
@@ -245,3 +254,49 @@ def test_sources_off_the_nodes_are_refused():
                 data, posterior=replace(data.posterior, t=data.posterior.t * 0.9 + 0.1, support=grid.points)
             )
         )
+
+
+def curved():
+    """A metric that is a Hessian in the hidden coordinates alone, on a grid, and their connection."""
+    grid = Grid(BOX, (60, 50))
+    jacobian, metric = pulled_back(grid, hidden, bowl)
+    half = torch.tensor(grid.frame.half)
+    second = torch.vmap(torch.func.hessian(hidden))(torch.from_numpy(grid.unit.points)) / torch.outer(
+        half, half
+    )
+    connection = torch.einsum("gmc,gcik->gmik", torch.linalg.inv(jacobian), second)
+    return grid, metric.numpy().reshape(60, 50, 2, 2), connection.numpy().reshape(60, 50, 2, 2, 2)
+
+
+def test_the_metric_is_a_hessian_in_the_hidden_coordinates(learned):
+    grid, metric, connection = curved()
+    before = codazzi_residual(metric, grid)
+    after = codazzi_residual(metric, grid, connection=connection)
+    assert before > 0.1
+    assert after < 0.1 * before  # central differences, a fiftieth of the box apart, one-sided at its edge
+    nothing = codazzi_residual(metric, grid, connection=np.zeros_like(connection))
+    assert nothing == pytest.approx(before, rel=1e-12)
+    # The coordinates that were learned do as well.
+    found = learned[2].coordinates.connection(torch.from_numpy(grid.points)).numpy().reshape(60, 50, 2, 2, 2)
+    assert codazzi_residual(metric, grid, connection=found) < 0.2 * before
+
+
+def test_the_dataset_and_the_figure_of_coordinates(learned):
+    grid, _, fit, _, _ = learned
+    dataset = free_energy_dataset(fit, grid, attributes={"verdict": fit.verdict})
+    u = dataset["coordinates"].to_numpy()
+    torch.testing.assert_close(
+        torch.from_numpy(u), fit.coordinates(torch.from_numpy(grid.points)).reshape(12, 12, 2)
+    )
+    label = (u[..., 0] > 0).astype(int) + 1
+    phases = {"phases": [{"label": k, "area": float((label == k).mean())} for k in (1, 2)]}
+    fields = xr.Dataset({"label": (("a", "b"), label)}, {"a": grid.axes[0], "b": grid.axes[1]})
+    figure, table = coordinates_figure.draw(dataset, fields, phases)
+    nodes, losses = table[table["a"].notna()], table[table["a"].isna()]
+    np.testing.assert_array_equal(nodes["u_2"], u[..., 1].ravel())
+    np.testing.assert_array_equal(losses["dimension"], [0, 2])
+    np.testing.assert_array_equal(
+        losses["divergence_nats"], [fit.certificate["divergence_given"], fit.certificate["divergence_2"]]
+    )
+    lines = next(part for part in figure.axes[0].collections if isinstance(part, LineCollection))
+    np.testing.assert_array_equal(lines.get_segments()[0], u[0])

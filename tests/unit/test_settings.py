@@ -103,6 +103,11 @@ def study(**entries):
             "at most the nodes of sampling.grid, [16, 64]",
         ),
         (
+            study(sampling={"design": "sobol", "count": 4096}, free_energy={"coordinates": "learned"}),
+            "studies.digits.free_energy.coordinates: 'learned' is not allowed; allowed: given, unless every node of "
+            "the design grid has a sample and the posterior.kind is distance",
+        ),
+        (
             study(posterior={"coarse": [65, 8]}),
             "studies.digits.posterior.coarse: [65, 8] is not allowed; allowed: "
             "at most the nodes of sampling.grid, [64, 64]",

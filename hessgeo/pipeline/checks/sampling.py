@@ -18,7 +18,11 @@ SIDES = (
     "free_energy.splines",
     "posterior.coarse",
 )  # an entry for each parameter
-PLANE_ALONE = {"posterior.kind": "distance", "free_energy.fit": "spline"}  # what there is of one parameter
+PLANE_ALONE = {
+    "posterior.kind": "distance",
+    "free_energy.fit": "spline",
+    "free_energy.coordinates": "given",
+}  # what there is of one parameter
 LEAST_STEP = 1e-9  # of the nodes of a box, share of its largest coordinate: points are known to 1e-16 of it
 MOST_SHARDS = 10_000  # of a study; the plan of 1,000 jobs takes Snakemake 8 s
 MOST_POINTS = 4_194_304  # of a study, each of whose posteriors is over all others
@@ -90,6 +94,11 @@ def resolution_errors(check: StudyCheck) -> Iterator[str]:
         knots > nodes for knots, nodes in zip(fit["splines"], grid, strict=True)
     ):
         yield check.line("free_energy.splines", fit["splines"], limit)
+    if fit["coordinates"] == "learned" and not _has_rows(check):
+        allowed = (
+            "given, unless every node of the design grid has a sample and the posterior.kind is distance"
+        )
+        yield check.line("free_energy.coordinates", fit["coordinates"], allowed)
     coarse = posterior["coarse"]
     if coarse and any(cells > nodes for cells, nodes in zip(coarse, grid, strict=True)):
         yield check.line("posterior.coarse", coarse, limit)
@@ -108,6 +117,12 @@ def resolution_errors(check: StudyCheck) -> Iterator[str]:
     if posterior["kind"] == "network" and network["bundle"] > network["neighbours"]:
         allowed = f"at most posterior.network.neighbours, {network['neighbours']}"
         yield check.line("posterior.network.bundle", network["bundle"], allowed)
+
+
+def _has_rows(check: StudyCheck) -> bool:
+    """Whether each node has a sample whose whole posterior can be had."""
+    settings = check.settings
+    return settings["sampling"]["design"] == "grid" and settings["posterior"]["kind"] == "distance"
 
 
 def _point_errors(check: StudyCheck, points: int) -> Iterator[str]:
