@@ -47,8 +47,8 @@ class Candidates:
         bend: residual of a straight line whose points rounding hides; NaN of all other curves.
     """
 
-    points: Float[Tensor, "m n 2"]
-    tangents: Float[Tensor, "m n 2"]
+    points: Float[Tensor, "m n d"]
+    tangents: Float[Tensor, "m n d"]
     length: Float[Tensor, "m"]
     error: Float[Tensor, "m"]
     energy: Float[Tensor, "m"]
@@ -211,7 +211,7 @@ def constant_speed(metric: Metric, curves: Curves, count: int, *, cells: int = C
 
 
 def resample(
-    points: Float[Tensor, "m n 2"], tangents: Float[Tensor, "m n 2"], count: int
+    points: Float[Tensor, "m n d"], tangents: Float[Tensor, "m n d"], count: int
 ) -> tuple[Tensor, Tensor]:
     """``count`` points at even steps of the parameter of the curves through points and tangents."""
     curves = Curves.hermite(points, tangents)

@@ -1,4 +1,4 @@
-"""Curves in the plane: length, energy, equidistant points and turning, in any metric."""
+"""Curves in any number of dimensions: length, energy, equidistant points and turning, in any metric."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hessgeo.metrics.base import Metric, as_metric
-from hessgeo.numerics.quadrature import MEASURED, TOLERANCE, Integrals, gauss_legendre, integrate
+from hessgeo.numerics.quadrature import BLOCK, MEASURED, TOLERANCE, Integrals, gauss_legendre, integrate
 
 MetricLike = Metric | Callable[[Tensor], Tensor]
 
@@ -44,21 +44,21 @@ class Curves:
         coefficients: of the powers ``r^0 ... r^p`` of the place ``r`` in [0, 1] within each segment.
     """
 
-    coefficients: Float[Tensor, "m segment power 2"]
+    coefficients: Float[Tensor, "m segment power d"]
 
     @classmethod
-    def polyline(cls, points: Float[Tensor, "m n 2"]) -> Curves:
+    def polyline(cls, points: Float[Tensor, "m n d"]) -> Curves:
         """Straight between the points.
 
         Raises:
             ValueError: if there are fewer than two.
         """
-        if points.ndim != 3 or points.shape[1] < 2 or points.shape[2] != 2:
-            raise ValueError(f"curves have shape {tuple(points.shape)}, must be (m, n, 2) with n at least 2")
+        if points.ndim != 3 or points.shape[1] < 2:
+            raise ValueError(f"curves have shape {tuple(points.shape)}, must be (m, n, d) with n at least 2")
         return cls(torch.stack([points[:, :-1], points.diff(dim=1)], dim=2))
 
     @classmethod
-    def hermite(cls, points: Float[Tensor, "m n 2"], tangents: Float[Tensor, "m n 2"]) -> Curves:
+    def hermite(cls, points: Float[Tensor, "m n d"], tangents: Float[Tensor, "m n d"]) -> Curves:
         """Cubic between the points, continuous with its first derivative.
 
         Args:
@@ -74,11 +74,11 @@ class Curves:
         """Number of segments of each curve."""
         return self.coefficients.shape[1]
 
-    def at(self, s: Float[Tensor, "*m k"]) -> Float[Tensor, "m k 2"]:
+    def at(self, s: Float[Tensor, "*m k"]) -> Float[Tensor, "m k d"]:
         """Points at ``s``, the same of all curves or ``(m, k)``."""
         return self._evaluate(*self._place(s), derivative=0)
 
-    def velocity(self, s: Float[Tensor, "*m k"]) -> Float[Tensor, "m k 2"]:
+    def velocity(self, s: Float[Tensor, "*m k"]) -> Float[Tensor, "m k d"]:
         """``dx / ds``."""
         return self.segments * self._evaluate(*self._place(s), derivative=1)
 
@@ -120,7 +120,13 @@ class Curves:
 
         curve = torch.arange(count, device=pieces.device).repeat_interleave(segments)
         found = integrate(
-            rate, curve, count, cells=-(-cells // segments), tolerance=tolerance, like=self.coefficients
+            rate,
+            curve,
+            count,
+            cells=-(-cells // segments),
+            tolerance=tolerance,
+            block=max(15, 4 * BLOCK // max(4, pieces.shape[-1] ** 2)),
+            like=self.coefficients,
         )
         return Lengths(found.value, found.error, found)
 
@@ -189,7 +195,7 @@ class Curves:
         segment = place.floor().long().clamp(0, self.segments - 1)
         return segment, place - segment
 
-    def _evaluate(self, segment: Tensor, r: Tensor, *, derivative: int) -> Float[Tensor, "m k 2"]:
+    def _evaluate(self, segment: Tensor, r: Tensor, *, derivative: int) -> Float[Tensor, "m k d"]:
         rows = torch.arange(len(segment), device=segment.device)[:, None]
         return _horner(self.coefficients[rows, segment], r, derivative)
 
@@ -202,7 +208,7 @@ class Curves:
         return torch.einsum("...i,...ij,...j->...", velocity, g, velocity), weights
 
 
-def subdivided(points: Float[Tensor, "m n 2"], step: float) -> Float[Tensor, "m k 2"]:
+def subdivided(points: Float[Tensor, "m n d"], step: float) -> Float[Tensor, "m k d"]:
     """The same polylines with vertices added, so that no segment is longer than ``step``.
 
     Quadrature along a segment sees no more of the metric than its nodes: what a long segment passes over between them
@@ -210,7 +216,7 @@ def subdivided(points: Float[Tensor, "m n 2"], step: float) -> Float[Tensor, "m 
 
     Args:
         points: vertices.
-        step: longest distance of neighbours in the plane; the scale on which the metric changes.
+        step: longest Euclidean distance of neighbours; the scale on which the metric changes.
 
     Raises:
         ValueError: if ``step`` is not positive.
@@ -235,7 +241,7 @@ def subdivided(points: Float[Tensor, "m n 2"], step: float) -> Float[Tensor, "m 
 
 
 def length(
-    points: Float[Tensor, "m n 2"],
+    points: Float[Tensor, "m n d"],
     metric: MetricLike,
     *,
     tolerance: float = TOLERANCE,
@@ -259,18 +265,24 @@ def length(
     return (squared.sqrt() * weights).sum(dim=(1, 2))
 
 
-def turning_angles(points: Float[Tensor, "m n 2"]) -> Float[Tensor, "m n-2"]:
-    """Angle in [0, pi] between neighbouring segments, in the Euclidean plane of the parameters.
+def turning_angles(points: Float[Tensor, "m n d"]) -> Float[Tensor, "m n-2"]:
+    """Angle in [0, pi] between neighbouring segments, in the Euclidean space of the parameters.
 
     A segment without length has no direction: the angles beside it are zero.
     """
     steps = points.diff(dim=1)
     before, after = steps[:, :-1], steps[:, 1:]
-    cross = before[..., 0] * after[..., 1] - before[..., 1] * after[..., 0]
-    return torch.atan2(cross.abs(), (before * after).sum(-1))
+    along = (before * after).sum(-1)
+    if points.shape[-1] == 2:
+        cross = (before[..., 0] * after[..., 1] - before[..., 1] * after[..., 0]).abs()
+    else:
+        square = before.square().sum(-1, keepdim=True)
+        across = after - before * (along[..., None] / torch.where(square > 0, square, 1.0))
+        cross = across.norm(dim=-1) * square[..., 0].sqrt()
+    return torch.atan2(cross, along)
 
 
-def curvature(points: Float[Tensor, "m n 2"]) -> Float[Tensor, "m"]:
+def curvature(points: Float[Tensor, "m n d"]) -> Float[Tensor, "m"]:
     """Mean turning angle per unit of Euclidean length, ``sum_k angle_k / sum_k |d_k|``: radians per unit of ``t``.
 
     For a smooth curve its absolute curvature, averaged over the length, with an error of second order in the step.
@@ -286,7 +298,7 @@ def curvature(points: Float[Tensor, "m n 2"]) -> Float[Tensor, "m"]:
 
 
 def _horner(
-    coefficients: Float[Tensor, "*batch power 2"], r: Float[Tensor, "*batch"], derivative: int
+    coefficients: Float[Tensor, "*batch power d"], r: Float[Tensor, "*batch"], derivative: int
 ) -> Tensor:
     powers = coefficients.shape[-2]
     factors = [p if derivative else 1 for p in range(derivative, powers)]
@@ -299,6 +311,13 @@ def _horner(
 def _speed(metric: Metric, position: Tensor, velocity: Tensor, definite: bool) -> Tensor:
     """``sqrt(<v, g v>)``; NaN where the metric is negative along ``v``, or in any direction if it must be definite."""
     g = metric(position)
+    if g.shape[-1] != 2:
+        terms = velocity[..., :, None] * g * velocity[..., None, :]
+        squared = terms.sum(dim=(-2, -1))
+        broken = squared < -_ROUNDING * terms.abs().sum(dim=(-2, -1))
+        if definite:
+            broken |= torch.linalg.cholesky_ex(g)[1] != 0
+        return squared.clamp(min=0).sqrt().masked_fill(broken, torch.nan)
     aa, ab, bb = g[..., 0, 0], g[..., 0, 1], g[..., 1, 1]
     a, b = velocity[..., 0], velocity[..., 1]
     straight, crossed = aa * a * a + bb * b * b, 2 * ab * a * b

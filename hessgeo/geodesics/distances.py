@@ -39,7 +39,7 @@ class Distances:
 
 
 def distance_matrix(
-    metric: Metric | Callable[[Tensor], Tensor], t: Float[Tensor, "n 2"], **options: Any
+    metric: Metric | Callable[[Tensor], Tensor], t: Float[Tensor, "n d"], **options: Any
 ) -> Distances:
     """Distances between all pairs of points, each the length of its geodesic.
 

@@ -14,7 +14,7 @@ from hessgeo.metrics.curvature import christoffel_of
 
 
 def geodesic_residual(
-    metric: Metric, points: Float[Tensor, "m n 2"], tangents: Float[Tensor, "m n 2"]
+    metric: Metric, points: Float[Tensor, "m n d"], tangents: Float[Tensor, "m n d"]
 ) -> Float[Tensor, "m n-2"]:
     """Residual of the geodesic equation at the inner points, ``L |x'' + Gamma(x', x')| / |x'|^2``, dimensionless.
 
@@ -26,7 +26,7 @@ def geodesic_residual(
     second = _second_difference(points, tangents)
     g, first = metric.slope(inner)
     regular = torch.isfinite(g).all(dim=-1).all(dim=-1) & (torch.linalg.cholesky_ex(g)[1] == 0)
-    whole = torch.where(regular[..., None, None], g, torch.eye(2).to(g))
+    whole = torch.where(regular[..., None, None], g, torch.eye(g.shape[-1]).to(g))
     second = second + torch.einsum("...kij,...i,...j->...k", christoffel_of(whole, first), tangent, tangent)
     norm, speed = (torch.einsum("...i,...ij,...j->...", v, g, v).clamp(min=0) for v in (second, tangent))
     segments = points.shape[1] - 1
@@ -35,8 +35,8 @@ def geodesic_residual(
 
 
 def _second_difference(
-    points: Float[Tensor, "m n 2"], tangents: Float[Tensor, "m n 2"]
-) -> Float[Tensor, "m n-2 2"]:
+    points: Float[Tensor, "m n d"], tangents: Float[Tensor, "m n d"]
+) -> Float[Tensor, "m n-2 d"]:
     """``d^2 x / dr^2`` at the inner points, ``r`` counting segments."""
     count = points.shape[1]
     result = torch.empty_like(points[:, 1:-1])

@@ -39,8 +39,8 @@ class Geodesics:
             that was known before, and that the method made no shorter.
         iterations: Newton steps, over all resolutions.
         residual: of the geodesic equation, ``max_k L |D_s x'| / |x'|^2`` over the points: how far the tangent turns, in
-            radians over the whole length, relative to one that is parallel. Points that the box holds, and their
-            neighbours, are left out.
+            radians over the whole length, relative to one that is parallel. Points that the box holds are left out, as
+            are those whose difference reads one: two neighbours on either side.
         minimal: whether the second variation is positive definite, so that no nearby curve is shorter (Jacobi).
         from_grid: whether the start from the shortest path on the grid won over the straight line at low resolution.
         held: number of points that the box holds on its edge; a curve that has some is a shortest path within the box.
@@ -52,8 +52,8 @@ class Geodesics:
         failures: why pairs failed, by their rows.
     """
 
-    points: Float[Tensor, "m n 2"]
-    tangents: Float[Tensor, "m n 2"]
+    points: Float[Tensor, "m n d"]
+    tangents: Float[Tensor, "m n d"]
     length: Float[Tensor, "m"]
     length_error: Float[Tensor, "m"]
     energy: Float[Tensor, "m"]
@@ -129,7 +129,7 @@ class Geodesics:
         """The curves between the points, too; for those that were refined see ``refined``."""
         return Curves.hermite(self.points, self.tangents)
 
-    def equidistant(self, count: int) -> Float[Tensor, "m count 2"]:
+    def equidistant(self, count: int) -> Float[Tensor, "m count d"]:
         """``count`` points along each curve, ends included, equidistant in the metric, and in its box.
 
         NaN for pairs that failed.

@@ -19,11 +19,11 @@ MetricLike = Metric | Callable[[Tensor], Tensor]
 
 def exponential_path(
     metric: MetricLike,
-    start: Float[Tensor, "*batch 2"],
-    velocity: Float[Tensor, "*batch 2"],
+    start: Float[Tensor, "*batch d"],
+    velocity: Float[Tensor, "*batch d"],
     *,
     steps: int = 100,
-) -> tuple[Float[Tensor, "step *batch 2"], Float[Tensor, "step *batch 2"]]:
+) -> tuple[Float[Tensor, "step *batch d"], Float[Tensor, "step *batch d"]]:
     """Points and velocities of the geodesics ``x'' = -Gamma(x', x')`` at ``s = 0, 1 / steps, ..., 1``.
 
     By the classical Runge-Kutta scheme: errors of fourth order in the step. The speed in the metric is constant along
@@ -60,11 +60,11 @@ def exponential_path(
 
 def exponential(
     metric: MetricLike,
-    start: Float[Tensor, "*batch 2"],
-    velocity: Float[Tensor, "*batch 2"],
+    start: Float[Tensor, "*batch d"],
+    velocity: Float[Tensor, "*batch d"],
     *,
     steps: int = 100,
-) -> Float[Tensor, "*batch 2"]:
+) -> Float[Tensor, "*batch d"]:
     """``exp_start(velocity)``: where the geodesic with that initial velocity ends, see ``exponential_path``."""
     return exponential_path(metric, start, velocity, steps=steps)[0][-1]
 
@@ -80,7 +80,7 @@ class Logarithm:
         iterations: of the shooting.
     """
 
-    velocity: Float[Tensor, "m 2"]
+    velocity: Float[Tensor, "m d"]
     residual: Float[Tensor, "m"]
     converged: Bool[Tensor, "m"]
     iterations: Int[Tensor, "m"]
@@ -88,8 +88,8 @@ class Logarithm:
 
 def logarithm(
     metric: MetricLike,
-    starts: Float[Tensor, "m 2"],
-    ends: Float[Tensor, "m 2"],
+    starts: Float[Tensor, "m d"],
+    ends: Float[Tensor, "m d"],
     *,
     steps: int = 100,
     tolerance: float = 1e-10,
@@ -124,7 +124,7 @@ def logarithm(
             break
         a, v = starts[open_rows].double(), velocity[open_rows]
         h = 1e-5 * v.norm(dim=-1).clamp(min=1e-12)
-        shifts = torch.eye(2).to(v)[:, None] * h[:, None]  # axis m 2
+        shifts = torch.eye(v.shape[-1]).to(v)[:, None] * h[:, None]  # axis m 2
         shifted = torch.cat([v + shifts, v - shifts])
         ahead, behind = exponential(metric, a.expand_as(shifted), shifted, steps=steps).chunk(2)
         jacobian = ((ahead - behind) / (2 * h[:, None])).movedim(0, -1)
@@ -144,7 +144,7 @@ def logarithm(
 
 def _miss(
     metric: Metric, starts: Tensor, velocity: Tensor, ends: Tensor, g: Tensor, length: Tensor, steps: int
-) -> tuple[Float[Tensor, "m 2"], Float[Tensor, "m"]]:
+) -> tuple[Float[Tensor, "m d"], Float[Tensor, "m"]]:
     miss = exponential(metric, starts, velocity, steps=steps) - ends
     norm = torch.einsum("mi,mij,mj->m", miss, g, miss).clamp(min=0).sqrt()
     relative = torch.where(length > 0, norm / torch.where(length > 0, length, 1.0), 0.0)

@@ -1,4 +1,4 @@
-"""Shortest paths between pairs of points under any metric of the plane."""
+"""Shortest paths between pairs of points under any metric, in any number of dimensions."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _MARGIN = 0.25  # of the grid around the pairs, where no box is given, as a shar
 
 def geodesics(
     metric: Metric | Callable[[Tensor], Tensor],
-    starts: Float[Tensor, "m 2"],
-    ends: Float[Tensor, "m 2"],
+    starts: Float[Tensor, "m d"],
+    ends: Float[Tensor, "m d"],
     *,
     points: int = 90,
     box: Box | Literal["metric"] | None = "metric",
@@ -50,9 +50,10 @@ def geodesics(
     """Shortest paths between pairs of points, many at once.
 
     Minimises the energy ``integral <x', g(x) x'> ds`` of piecewise cubics, gradient and Hessian of ``g`` included, by
-    Newton's method with a block-tridiagonal Hessian. Each pair starts from the straight line and from a shortest path
-    on a grid; both are solved at low resolution, the shorter is solved in full. For a smooth metric length and points
-    are exact to sixth order in the step.
+    Newton's method with a block-tridiagonal Hessian. Each pair starts from the straight line and, in the plane, from a
+    shortest path on a grid; both are solved at low resolution, the shorter is solved in full. In other dimensions the
+    straight line is the only start: the curve is a minimum among its neighbours, and nothing was tried beyond them.
+    For a smooth metric length and points are exact to sixth order in the step.
 
         paths = geodesics(metric, starts, ends)
         paths.length, paths.certified, paths.equidistant(10)
@@ -61,13 +62,13 @@ def geodesics(
     # detached, which does not end at a minimum of the energy (see ``reference.adam_geodesics``).
 
     Args:
-        metric: a ``Metric``, or any function ``(*batch, 2) -> (*batch, 2, 2)`` of torch, positive definite, with two
+        metric: a ``Metric``, or any function ``(*batch, d) -> (*batch, d, d)`` of torch, positive definite, with two
             derivatives that are continuous (else ``metrics.gridded.smooth_metric``).
         starts: first points; their device is that of the work, which is done in float64.
         ends: last points.
         points: of each curve, ends included.
-        box: that curves stay in; by default the metric's own, None for the whole plane.
-        grid_starts: whether to start from a shortest path on a grid, too.
+        box: that curves stay in; by default the metric's own, None for the whole space.
+        grid_starts: whether to start from a shortest path on a grid, too, in the plane.
         grid_nodes: of that grid along each side.
         neighbours: of each of its nodes: 8, 16 or 32.
         tolerance: Newton decrement relative to the energy to stop at; ``1e-14`` leaves the curve within about ``1e-7``
@@ -79,20 +80,24 @@ def geodesics(
         progress: show a bar.
 
     Raises:
-        ValueError: on points that are not pairs, or fewer than three points a curve. If all pairs fail, the first one's
-            reason: an end that is not finite or outside the box, a metric that is not symmetric, not finite or not
-            positive definite on the way. A pair that fails beside others is one of ``Geodesics.failures``.
+        ValueError: on points that are not pairs, a box of another dimension, or fewer than three points a curve. If all
+            pairs fail, the first one's reason: an end that is not finite or outside the box, a metric that is not
+            symmetric, not finite or not positive definite on the way. A pair that fails beside others is one of
+            ``Geodesics.failures``.
     """
     metric = as_metric(metric)
     box = metric.box if box == "metric" else box
     starts, ends = _checked(starts, ends, points)
+    if box is not None and len(box) != starts.shape[1]:
+        raise ValueError(f"box has {len(box)} intervals, points have {starts.shape[1]} coordinates")
     with torch.no_grad():
         count, refused = len(starts), _refusals(metric, starts, ends, box)
         if len(refused) == count:
             raise ValueError(refused[0])
         kept = [row for row in range(count) if row not in refused]
         starts, ends = starts[kept], ends[kept]
-        graph = _graph(metric, starts, ends, box, grid_nodes, neighbours) if grid_starts else None
+        on_grid = grid_starts and starts.shape[1] == 2
+        graph = _graph(metric, starts, ends, box, grid_nodes, neighbours) if on_grid else None
         options = Options(box, tolerance, max_iterations)
         parts = []
         batches = range(0, len(starts), batch_size)
@@ -110,9 +115,9 @@ def geodesics(
 
 def _checked(starts: Tensor, ends: Tensor, points: int) -> tuple[Tensor, Tensor]:
     starts, ends = torch.as_tensor(starts), torch.as_tensor(ends)
-    if starts.shape != ends.shape or starts.ndim != 2 or starts.shape[1] != 2:
+    if starts.shape != ends.shape or starts.ndim != 2 or starts.shape[1] < 1:
         raise ValueError(
-            f"starts and ends have shapes {tuple(starts.shape)}, {tuple(ends.shape)}, must both be (m, 2)"
+            f"starts and ends have shapes {tuple(starts.shape)}, {tuple(ends.shape)}, must both be (m, d)"
         )
     if points < 3:
         raise ValueError(f"points is {points}, must be at least 3")
@@ -124,7 +129,7 @@ def _checked(starts: Tensor, ends: Tensor, points: int) -> tuple[Tensor, Tensor]
 def _refusals(metric: Metric, starts: Tensor, ends: Tensor, box: Box | None) -> dict[int, str]:
     """Pairs that are not worth a try, by their rows, and why."""
     refused: dict[int, str] = {}
-    low, high = starts.new_tensor(box if box is not None else ((-torch.inf, torch.inf),) * 2).T
+    low, high = starts.new_tensor(box if box is not None else ((-torch.inf, torch.inf),) * starts.shape[1]).T
     for name, values in (("end", ends), ("start", starts)):
         outside = ((values < low) | (values > high)).any(dim=1)
         refused |= dict.fromkeys(

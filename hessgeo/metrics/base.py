@@ -1,10 +1,10 @@
-"""A Riemannian metric on the parameter plane, and its derivatives."""
+"""A Riemannian metric on the parameters, and its derivatives."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,8 @@ from torch import Tensor
 from hessgeo.grids import Extent
 
 Box = Extent
+_WHOLE_JETS = 3  # dimensions up to which all second derivatives of a metric are formed
+_ENTRIES = 2**22  # numbers that derivatives in many dimensions are worked out on at once
 _ASYMMETRY = (
     1e-6  # difference of the off-diagonal entries, share of the largest, that is rounding in single precision
 )
@@ -27,53 +29,110 @@ class MetricJet(NamedTuple):
         second: ``[..., i, j, k, l] = d_k d_l g_ij``.
     """
 
-    value: Float[Tensor, "*batch 2 2"]
-    first: Float[Tensor, "*batch 2 2 2"]
-    second: Float[Tensor, "*batch 2 2 2 2"]
+    value: Float[Tensor, "*batch d d"]
+    first: Float[Tensor, "*batch d d d"]
+    second: Float[Tensor, "*batch d d d d"]
+
+
+class SpeedJet(NamedTuple):
+    """A metric and what the squared speed ``<v, g(t) v>`` needs of its derivatives.
+
+    Attributes:
+        value: ``g_ij``.
+        along: ``[..., j, k] = v_i d_k g_ij``.
+        bend: ``[..., k, l] = v_i v_j d_k d_l g_ij``.
+    """
+
+    value: Float[Tensor, "*batch d d"]
+    along: Float[Tensor, "*batch d d"]
+    bend: Float[Tensor, "*batch d d"]
 
 
 class Metric(ABC):
-    """A map from points of the plane to symmetric 2 x 2 matrices.
+    """A map from points to symmetric matrices, in the plane or any other number ``d`` of dimensions.
 
     Attributes:
-        box: ``((a_min, a_max), (b_min, b_max))`` outside of which the metric means nothing; None for the whole plane.
+        box: ``((a_min, a_max), (b_min, b_max))``, an interval an axis, outside of which the metric means nothing; None
+            for the whole space.
     """
 
     box: Box | None = None
 
     @abstractmethod
-    def __call__(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2"]:
+    def __call__(self, t: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d d"]:
         """The metric tensor at each point, in the units of ``t`` to the power -2."""
 
-    def slope(self, t: Float[Tensor, "*batch 2"]) -> tuple[Tensor, Float[Tensor, "*batch 2 2 2"]]:
+    def slope(self, t: Float[Tensor, "*batch d"]) -> tuple[Tensor, Float[Tensor, "*batch d d d"]]:
         """The metric and ``[..., i, j, k] = d_k g_ij``, by forward differentiation of ``__call__``."""
-        t = t.contiguous()  # torch refuses to differentiate along views that share their memory
-        parts = [torch.func.jvp(self, (t,), (axis,)) for axis in _axes(t)]
-        return parts[0][0], torch.stack([slope for _, slope in parts], dim=-1)
+        d = t.shape[-1]
+        value, slope = torch.func.jvp(self, (_repeated(t, d),), (_along(t, range(d)),))
+        return value[0], torch.movedim(slope, 0, -1)
 
-    def jet(self, t: Float[Tensor, "*batch 2"]) -> MetricJet:
-        """The metric with its first and second derivatives, by nested forward differentiation of ``__call__``."""
-        t = t.contiguous()  # torch refuses to differentiate along views that share their memory
-        along = _axes(t)
+    def jet(self, t: Float[Tensor, "*batch d"]) -> MetricJet:
+        """The metric with its first and second derivatives, by nested forward differentiation of ``__call__``.
 
-        def derivative(k: int) -> Callable[[Tensor], Any]:
-            return lambda point: torch.func.jvp(self, (point,), (along[k],))
+        All pairs of axes at once, as ``d (d + 1) / 2`` copies of the points.
+        """
+        d = t.shape[-1]
+        pairs = [(k, m) for k in range(d) for m in range(k, d)]
+        inner, outer = (_along(t, axes) for axes in zip(*pairs, strict=True))
 
-        (value, in_a), (_, in_aa) = torch.func.jvp(derivative(0), (t,), (along[0],))
-        _, (in_b, in_ab) = torch.func.jvp(derivative(0), (t,), (along[1],))
-        _, (_, in_bb) = torch.func.jvp(derivative(1), (t,), (along[1],))
-        return stack_jet(value, (in_a, in_b), (in_aa, in_ab, in_bb))
+        def slope(point: Tensor) -> tuple[Tensor, Tensor]:
+            return torch.func.jvp(self, (point,), (inner,))
+
+        (value, first), (_, second) = torch.func.jvp(slope, (_repeated(t, len(pairs)),), (outer,))
+        own = [pairs.index((k, k)) for k in range(d)]
+        both = torch.tensor([[pairs.index((min(k, m), max(k, m))) for m in range(d)] for k in range(d)])
+        whole = second[both.to(t.device)]  # k m *batch i j
+        return MetricJet(value[0], torch.movedim(first[own], 0, -1), torch.movedim(whole, (0, 1), (-2, -1)))
+
+    def speed_jet(self, t: Float[Tensor, "*batch d"], v: Float[Tensor, "*batch d"]) -> SpeedJet:
+        """What ``<v, g(t) v>`` needs to second order in point and velocity.
+
+        In few dimensions by ``jet``; in many, where all second derivatives of ``g`` are too many, by forward over
+        reverse differentiation of the squared speed itself, as ``d`` copies of the points.
+        """
+        d = t.shape[-1]
+        if d <= _WHOLE_JETS:
+            g, first, second = self.jet(t)
+            along = (v[..., None, :] @ first.flatten(-2))[..., 0, :].unflatten(-1, (d, d))
+            squares = (v[..., :, None] * v[..., None, :]).flatten(-2)
+            bend = (squares[..., None, :] @ second.flatten(-4, -3).flatten(-2))[..., 0, :]
+            return SpeedJet(g, along, bend.unflatten(-1, (d, d)))
+        block = max(1, _ENTRIES // d**3)
+        parts = zip(t.reshape(-1, d).split(block), v.reshape(-1, d).split(block), strict=True)
+        whole = [torch.cat(one) for one in zip(*(_squared_speed(self, x, w) for x, w in parts), strict=True)]
+        return SpeedJet(*(values.reshape(*t.shape, d) for values in whole))
+
+
+def _squared_speed(metric: Metric, t: Float[Tensor, "n d"], v: Float[Tensor, "n d"]) -> tuple[Tensor, ...]:
+    """The parts of a ``SpeedJet``, by forward over reverse differentiation."""
+    d = t.shape[-1]
+    many = v.expand(d, *v.shape)
+
+    def squared(point: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        g = metric(point)
+        lowered = (g @ many[..., None])[..., 0]
+        return (many * lowered).sum(), (lowered, g)
+
+    def slope(point: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        rate, (lowered, g) = torch.func.grad(squared, has_aux=True)(point)
+        return (rate, lowered), g
+
+    axes = _along(t, range(d))
+    _, (bend, along), g = torch.func.jvp(slope, (_repeated(t, d),), (axes,), has_aux=True)
+    return g[0], torch.movedim(along, 0, -1), torch.movedim(bend, 0, -1)
 
 
 class FunctionMetric(Metric):
     """A metric given by a function of points, such as a user's own.
 
     Args:
-        function: ``(*batch, 2) -> (*batch, 2, 2)``, each point by itself.
+        function: ``(*batch, d) -> (*batch, d, d)``, each point by itself.
         step: of central differences, in units of ``t``, for a function that torch cannot differentiate (first
             derivatives to fourth order in it, second ones to second order, which costs steps, not accuracy);
             None to differentiate it.
-        box: where it is defined; None for the whole plane.
+        box: where it is defined; None for the whole space.
     """
 
     def __init__(
@@ -81,27 +140,35 @@ class FunctionMetric(Metric):
     ) -> None:
         self.function, self.step, self.box = function, step, box
 
-    def __call__(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2"]:
+    def __call__(self, t: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d d"]:
         """The function's value.
 
         Raises:
             ValueError: if it has not the shape of a metric.
         """
         g = self.function(t)
-        if g.shape != (*t.shape, 2):
+        if g.shape != (*t.shape, t.shape[-1]):
             raise ValueError(
                 f"the metric function gave shape {tuple(g.shape)} for points of shape {tuple(t.shape)}, "
-                f"must be {(*t.shape, 2)}"
+                f"must be {(*t.shape, t.shape[-1])}"
             )
         return g.to(t.dtype)
 
-    def slope(self, t: Float[Tensor, "*batch 2"]) -> tuple[Tensor, Float[Tensor, "*batch 2 2 2"]]:
+    def slope(self, t: Float[Tensor, "*batch d"]) -> tuple[Tensor, Float[Tensor, "*batch d d d"]]:
         """See ``Metric.slope``; by differences if there is a step."""
         return super().slope(t) if self.step is None else _difference_jet(self, t, self.step)[:2]
 
-    def jet(self, t: Float[Tensor, "*batch 2"]) -> MetricJet:
+    def jet(self, t: Float[Tensor, "*batch d"]) -> MetricJet:
         """See ``Metric.jet``; by differences if there is a step."""
         return super().jet(t) if self.step is None else _difference_jet(self, t, self.step)
+
+    def speed_jet(self, t: Float[Tensor, "*batch d"], v: Float[Tensor, "*batch d"]) -> SpeedJet:
+        """See ``Metric.speed_jet``; by differences along ``t`` if there is a step."""
+        if self.step is None:
+            return super().speed_jet(t, v)
+        g, first, second = self.jet(t)
+        along = torch.einsum("...i,...ijk->...jk", v, first)
+        return SpeedJet(g, along, torch.einsum("...i,...j,...ijkl->...kl", v, v, second))
 
 
 def as_metric(metric: Metric | Callable[[Tensor], Tensor]) -> Metric:
@@ -109,16 +176,21 @@ def as_metric(metric: Metric | Callable[[Tensor], Tensor]) -> Metric:
     return metric if isinstance(metric, Metric) else FunctionMetric(metric)
 
 
-def asymmetries(metric: Metric, t: Float[Tensor, "m k 2"]) -> dict[int, str]:
+def asymmetries(metric: Metric, t: Float[Tensor, "m k d"]) -> dict[int, str]:
     """Rows of points at one of which the metric is no symmetric matrix: a line that names point and entries."""
     g = metric(t)
-    wrong = (g[..., 0, 1] - g[..., 1, 0]).abs() > _ASYMMETRY * g.abs().amax(dim=(-2, -1))
+    apart = (g - g.mT).abs()
+    wrong = apart.amax(dim=(-2, -1)) > _ASYMMETRY * g.abs().amax(dim=(-2, -1))
     found = {}
-    for row, place in reversed(
-        torch.nonzero(wrong).tolist()
-    ):  # the first place of a row is the one that stays
-        (a, b), (upper, lower) = t[row, place].tolist(), g[row, place].flatten()[1:3].tolist()
-        found[row] = f"the metric at ({a:g}, {b:g}) is not symmetric: g_ab is {upper:g} and g_ba is {lower:g}"
+    # The first place of a row is the one that stays.
+    for row, place in reversed(torch.nonzero(wrong).tolist()):
+        where = ", ".join(f"{x:g}" for x in t[row, place].tolist())
+        i, j = sorted(divmod(int(apart[row, place].argmax()), t.shape[-1]))
+        upper, lower = float(g[row, place, i, j]), float(g[row, place, j, i])
+        names = (f"g_{i + 1},{j + 1}", f"g_{j + 1},{i + 1}") if t.shape[-1] > 2 else ("g_ab", "g_ba")
+        found[row] = (
+            f"the metric at ({where}) is not symmetric: {names[0]} is {upper:g} and {names[1]} is {lower:g}"
+        )
     return found
 
 
@@ -131,18 +203,27 @@ def stack_jet(
     return MetricJet(value, torch.stack(first, dim=-1), torch.stack(rows, dim=-2))
 
 
-def _axes(t: Tensor) -> tuple[Tensor, ...]:
-    return tuple(axis.expand_as(t).contiguous() for axis in torch.eye(t.shape[-1]).to(t))
+def _repeated(t: Tensor, count: int) -> Tensor:
+    # A copy: torch refuses to differentiate along views that share their memory.
+    return t.expand(count, *t.shape).contiguous()
+
+
+def _along(t: Tensor, axes: Iterable[int]) -> Tensor:
+    """For each axis, the unit vector along it at every point."""
+    unit = torch.eye(t.shape[-1]).to(t)[list(axes)]
+    return unit.reshape(-1, *[1] * (t.ndim - 1), t.shape[-1]).expand(-1, *t.shape).contiguous()
 
 
 def _difference_jet(metric: Metric, t: Tensor, h: float) -> MetricJet:
-    def at(i: int, j: int) -> Tensor:
-        return metric(t + t.new_tensor([i * h, j * h]))
-
-    value = at(0, 0)
-    in_a = (8 * (at(1, 0) - at(-1, 0)) - at(2, 0) + at(-2, 0)) / (12 * h)
-    in_b = (8 * (at(0, 1) - at(0, -1)) - at(0, 2) + at(0, -2)) / (12 * h)
-    in_aa = (at(1, 0) - 2 * value + at(-1, 0)) / h**2
-    in_bb = (at(0, 1) - 2 * value + at(0, -1)) / h**2
-    in_ab = (at(1, 1) - at(1, -1) - at(-1, 1) + at(-1, -1)) / (4 * h**2)
-    return stack_jet(value, (in_a, in_b), (in_aa, in_ab, in_bb))
+    axes = h * torch.eye(t.shape[-1]).to(t)
+    value, first, second = metric(t), [], {}
+    for k, step in enumerate(axes):
+        ahead, behind = metric(t + step), metric(t - step)
+        first.append((8 * (ahead - behind) - metric(t + 2 * step) + metric(t - 2 * step)) / (12 * h))
+        second[k, k] = (ahead - 2 * value + behind) / h**2
+        for m, other in enumerate(axes[:k]):
+            crossed = [metric(t + a * step + b * other) for a, b in ((1, 1), (1, -1), (-1, 1), (-1, -1))]
+            mixed = (crossed[0] - crossed[1] - crossed[2] + crossed[3]) / (4 * h**2)
+            second[k, m] = second[m, k] = mixed
+    rows = [torch.stack([second[k, m] for m in range(len(axes))], dim=-1) for k in range(len(axes))]
+    return MetricJet(value, torch.stack(first, dim=-1), torch.stack(rows, dim=-2))

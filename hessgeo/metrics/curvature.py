@@ -35,8 +35,8 @@ def volume_element(metric: Metric, t: Float[Tensor, "*batch 2"]) -> Float[Tensor
 
 
 def christoffel_of(
-    g: Float[Tensor, "*batch 2 2"], first: Float[Tensor, "*batch 2 2 2"]
-) -> Float[Tensor, "*batch 2 2 2"]:
+    g: Float[Tensor, "*batch d d"], first: Float[Tensor, "*batch d d d"]
+) -> Float[Tensor, "*batch d d d"]:
     """``[..., k, i, j] = Gamma^k_ij = g^kl (d_i g_jl + d_j g_il - d_l g_ij) / 2`` from ``g`` and its derivatives."""
     lowered = (
         torch.einsum("...jli->...lij", first) + torch.einsum("...ilj->...lij", first)
@@ -44,7 +44,7 @@ def christoffel_of(
     return torch.einsum("...kl,...lij->...kij", torch.linalg.inv(g), lowered)
 
 
-def christoffel(metric: Metric, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2 2"]:
+def christoffel(metric: Metric, t: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d d d"]:
     """Christoffel symbols ``[..., k, i, j] = Gamma^k_ij`` of the Levi-Civita connection, by differentiation."""
     return christoffel_of(*metric.slope(t))
 

@@ -94,6 +94,7 @@ def integrate(
     cells: int,
     tolerance: float = TOLERANCE,
     rule: int = 15,
+    block: int = BLOCK,
     like: Tensor,
 ) -> Integrals:
     """Integrals of a rate over curves, each to ``tolerance`` relative to itself.
@@ -109,6 +110,7 @@ def integrate(
         cells: that each piece starts with.
         tolerance: relative.
         rule: nodes of a cell, 15 or 7.
+        block: nodes evaluated at once, as memory allows.
         like: a tensor whose type and device are those of the work.
     """
     pieces = torch.bincount(curve, minlength=count)
@@ -119,7 +121,7 @@ def integrate(
     found: list[tuple[Tensor, ...]] = []
     eps = torch.finfo(like.dtype).eps
     for depth in range(DEEPEST + 1):
-        part, error, lost = _cells(rate, piece, start, width, gauss_kronrod(rule), like)
+        part, error, lost = _cells(rate, piece, start, width, gauss_kronrod(rule), block, like)
         owner = curve[piece]
         total = settled.index_add(0, owner, torch.where(torch.isfinite(part), part, 0.0))
         share = total[owner] * width / pieces[owner]
@@ -151,12 +153,18 @@ def integrate(
 
 
 def _cells(
-    rate: Rate, piece: Tensor, start: Tensor, width: Tensor, rule: tuple[Tensor, Tensor, Tensor], like: Tensor
+    rate: Rate,
+    piece: Tensor,
+    start: Tensor,
+    width: Tensor,
+    rule: tuple[Tensor, Tensor, Tensor],
+    block: int,
+    like: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Integral over each cell, its error, and whether the integrand is at none of its nodes a number."""
     nodes, kronrod, gauss = (v.to(like) for v in rule)
     parts, errors, lost = [], [], []
-    rows = max(1, BLOCK // len(nodes))
+    rows = max(1, block // len(nodes))
     for k, a, h in zip(piece.split(rows), start.split(rows), width.split(rows), strict=True):
         values = rate(k, a[:, None] + h[:, None] * nodes)
         parts.append(h * (values @ kronrod))
