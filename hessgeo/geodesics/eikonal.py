@@ -1,0 +1,195 @@
+"""Distances over a grid from one point to all, and with them between pairs, to an error that two grids tell.
+
+The front of ``numerics.eikonal`` goes through every valley at once. What it knows of a metric are its values at the
+nodes: a wall or a gap narrower than a grid step may lie between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hessgeo.grids import Grid
+from hessgeo.metrics.base import Metric
+from hessgeo.numerics.eikonal import Medium, distances, medium
+from hessgeo.numerics.eikonal_paths import around, arrival, way
+
+_LEAST_ERROR = 2e-3  # of a distance: what the difference between two grids may miss by chance
+_SMOOTHINGS = 2  # passes over the way of a front, whose steps are of half a grid step
+
+
+@dataclass(frozen=True)
+class DistanceMap:
+    """Distances from one point.
+
+    Attributes:
+        source: the point.
+        grid: the nodes.
+        values: distances to them, first order in the grid step; infinite where no way leads.
+    """
+
+    source: Float[np.ndarray, "2"]
+    grid: Grid
+    values: Float[np.ndarray, "na nb"]
+    medium: Medium = field(repr=False)
+
+    def at(self, t: Float[np.ndarray, "m 2"]) -> Float[np.ndarray, "m"]:
+        """Distances to points of the box."""
+        start = _steps(self.grid, self.source)
+        return np.array([arrival(self.medium, self.values, start, end) for end in _steps(self.grid, t)])
+
+    def path(self, t: Float[np.ndarray, "2"], *, count: int) -> Float[np.ndarray, "count 2"]:
+        """The way from the source to a point, traced back along the map; evenly spaced in grid steps.
+
+        Straight where none leads. Within first order of the shortest path: a start for ``solve.geodesics``, which it is
+        no substitute for.
+        """
+        found = way(self.medium, self.values, _steps(self.grid, self.source), _steps(self.grid, t))
+        run = np.concatenate([[0.0], np.linalg.norm(np.diff(found, axis=0), axis=1).cumsum()])
+        even = np.stack([np.interp(np.linspace(0, run[-1], count), run, x) for x in found.T], axis=1)
+        for _ in range(_SMOOTHINGS):
+            even[1:-1] = (even[:-2] + 2 * even[1:-1] + even[2:]) / 4
+        path = np.array(self.grid.extent)[:, 0] + even * np.array(self.grid.spacing)
+        path[0], path[-1] = self.source, t
+        return path
+
+
+@dataclass(frozen=True)
+class GriddedMedium:
+    """A metric at the nodes of a grid, ready for fronts from any point.
+
+    Attributes:
+        grid: the nodes.
+        medium: in grid steps.
+    """
+
+    grid: Grid
+    medium: Medium
+
+    @classmethod
+    def of(cls, metric: Metric | Callable[[Tensor], Tensor], grid: Grid) -> GriddedMedium:
+        """A metric read at the nodes; where it is not positive definite, no way leads.
+
+        Raises:
+            ValueError: if it is so nowhere, or the grid is not one of two parameters.
+        """
+        if len(grid.shape) != 2:
+            raise ValueError(f"distances need a grid of two parameters, not of {len(grid.shape)}")
+        with torch.no_grad():
+            values = metric(torch.from_numpy(grid.points)).double().cpu().numpy().reshape(*grid.shape, 2, 2)
+        return cls(grid, medium(values * np.outer(grid.spacing, grid.spacing)))
+
+    def distances(
+        self, source: Float[np.ndarray, "2"], *, only: Float[np.ndarray, "m 2"] | None = None
+    ) -> DistanceMap:
+        """Distances from a point of the box.
+
+        Args:
+            source: the point.
+            only: points that the front may stop at; None to reach all nodes.
+
+        Raises:
+            ValueError: if the source lies outside the box.
+        """
+        (low_a, high_a), (low_b, high_b) = self.grid.extent
+        if not (low_a <= source[0] <= high_a and low_b <= source[1] <= high_b):
+            raise ValueError(f"point ({source[0]:g}, {source[1]:g}) lies outside the box {self.grid.extent}")
+        until = None
+        if only is not None:
+            until = np.concatenate([around(self.medium, end) for end in _steps(self.grid, only)])
+        values = distances(self.medium, _steps(self.grid, np.asarray(source, float)), until=until)
+        return DistanceMap(np.asarray(source, float), self.grid, values, self.medium)
+
+
+def distance_map(
+    metric: Metric | Callable[[Tensor], Tensor], source: Float[np.ndarray, "2"], grid: Grid
+) -> DistanceMap:
+    """Distances in a metric from one point to all nodes of a grid.
+
+    Args:
+        metric: see ``solve.geodesics``; where it is not positive definite, no way leads.
+        source: a point of the grid's box, a node or not.
+        grid: the nodes. The error is of first order in their spacing, and of the metric they know its values alone.
+
+    Raises:
+        ValueError: on a source outside the box, or a metric that is positive definite at no node.
+    """
+    return GriddedMedium.of(metric, grid).distances(source)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Distances between pairs of points over a grid, and the ways that have them.
+
+    Attributes:
+        distance: extrapolated from two grids, one of twice the steps of the other; infinite where no way leads. An
+            estimate, not a bound.
+        error: of it: the difference between both, and ``_LEAST_ERROR``.
+        paths: on the finer grid, traced back.
+    """
+
+    distance: Float[np.ndarray, "m"]
+    error: Float[np.ndarray, "m"]
+    paths: Float[np.ndarray, "m count 2"]
+
+
+@dataclass(frozen=True)
+class Valleys:
+    """A metric on two grids over the same box, the finer with half the step.
+
+    Attributes:
+        metric: what is read.
+        coarse, fine: at the nodes of both.
+    """
+
+    metric: Metric
+    coarse: GriddedMedium
+    fine: GriddedMedium
+
+    @classmethod
+    def of(cls, metric: Metric, grid: Grid) -> Valleys:
+        """A metric on a grid and on that of half its steps."""
+        return cls(metric, *(GriddedMedium.of(metric, one) for one in (grid, _halved(grid))))
+
+    @property
+    def halved(self) -> Valleys:
+        """The same with half the steps."""
+        return replace(self, coarse=self.fine, fine=GriddedMedium.of(self.metric, _halved(self.fine.grid)))
+
+    def between(
+        self, starts: Float[np.ndarray, "m 2"], ends: Float[np.ndarray, "m 2"], *, count: int
+    ) -> Estimate:
+        """Distances and ways between pairs of points, the error of first order taken out by both grids.
+
+        Args:
+            starts: within the box; those that are the same share a front.
+            ends: the others.
+            count: points of each path.
+        """
+        sources, of_pair = np.unique(starts, axis=0, return_inverse=True)
+        found, paths = np.empty((2, len(starts))), np.empty((len(starts), count, 2))
+        for k, source in enumerate(sources):
+            rows = np.flatnonzero(of_pair.ravel() == k)
+            maps = [one.distances(source, only=ends[rows]) for one in (self.coarse, self.fine)]
+            found[:, rows] = [one.at(ends[rows]) for one in maps]
+            paths[rows] = [maps[1].path(end, count=count) for end in ends[rows]]
+        coarse, fine = found
+        known = np.isfinite(coarse) & np.isfinite(fine)
+        gap = np.where(known, fine, 0) - np.where(known, coarse, 0)
+        # A way that a coarse grid alone has lost says nothing of the error.
+        return Estimate(fine + gap, np.where(known, np.abs(gap) + _LEAST_ERROR * fine, np.inf), paths)
+
+
+def _halved(grid: Grid) -> Grid:
+    return Grid(grid.extent, tuple(2 * nodes - 1 for nodes in grid.shape))
+
+
+def _steps(grid: Grid, t: Float[np.ndarray, "*m 2"]) -> Float[np.ndarray, "*m 2"]:
+    """Points in grid steps from the first node, within the grid also where rounding is not."""
+    steps = (t - np.array(grid.extent)[:, 0]) / np.array(grid.spacing)
+    return np.clip(steps, 0, np.array(grid.shape) - 1)
