@@ -16,10 +16,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hessgeo.free_energies.base import Certificate, FitData, FreeEnergy
+from hessgeo.free_energies.coordinate_potential import convex_potential
 from hessgeo.free_energies.coordinate_solution import CoordinateOptions, CoordinateSolution, solve_coordinates
 from hessgeo.free_energies.displacement import Displacement, bending
 from hessgeo.free_energies.dual_problem import DualPoint
 from hessgeo.free_energies.dual_solution import solve_dual
+from hessgeo.free_energies.potential import Potential
 from hessgeo.free_energies.verdict import judge, narrow_share
 from hessgeo.grids import Grid
 from hessgeo.numerics.bsplines import SplineBasis
@@ -28,6 +30,7 @@ from hessgeo.numerics.interpolation import interpolate, interpolating_basis
 from hessgeo.numerics.newton import minimise
 
 _LATTICE = 4  # times as fine as the nodes: where the map is tested for folds
+_REPORTED = ("converged", "least_eigenvalue", "definite_everywhere", "value_error", "slope_error")  # of Phi
 _ROUNDING = 1e-12  # of the loss, relative
 
 
@@ -35,42 +38,57 @@ class CoordinateFreeEnergy(FreeEnergy):
     r"""A free energy ``A(t) = Phi(u(t))`` with slopes ``theta(t) = grad Phi(u(t))`` in coordinates ``u``.
 
     The posterior is ``softmax N(<u(t), theta(t')> - A(t))``. ``hessian`` is the metric ``J_u' Phi''(u) J_u``, the
-    Hessian in ``u`` pulled back, which is not that of ``A`` in ``t``; as ``Phi'' J_u = J_theta``, it is the symmetric
-    part of ``J_u' J_theta``, from the response of the slopes. Between nodes ``A`` and ``theta`` are cubic splines
-    through what the fit found there. Coordinates count in box units, their metric in those of ``t``.
+    Hessian in ``u`` pulled back, which is not that of ``A`` in ``t``.
+
+    Of two coordinates ``Phi`` is the convex potential nearest to what the fit found, so that value, slope and metric
+    are of one function and the metric is positive definite everywhere. Beside it stands the response of the slopes: as
+    ``Phi'' J_u = J_theta``, the same metric is ``J_u' J_theta``, if the posteriors are those of a potential. Of more
+    coordinates there is the response alone, and its symmetric part is the metric. Between nodes ``A`` and ``theta``
+    are cubic splines through what the fit found there. Coordinates count in box units, their metric in those of ``t``.
 
     Attributes:
         coordinates: the map ``u``.
         basis: of value and slopes, over the unit box.
-        potential: coefficients of ``A`` and of each component of ``theta``.
+        parts: coefficients of ``A`` and of each component of ``theta``.
+        potential: ``Phi``; None of more than two coordinates.
     """
 
     def __init__(
         self,
         coordinates: Displacement,
         basis: SplineBasis,
-        potential: Float[Tensor, "part *counts"],
+        parts: Float[Tensor, "part *counts"],
+        potential: Potential | None,
         *,
         resolution: float,
         certificate: Certificate,
     ) -> None:
         self.coordinates = coordinates
         self.basis = basis
+        self.parts = parts
         self.potential = potential
         self.resolution = resolution
         self.certificate = certificate
 
     def value(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch"]:
         """``A(t)`` in nats per ``N``."""
+        if self.potential is not None:
+            return self.potential.value(self.coordinates(t))
         return self._parts(t, (0, 0))[..., 0]
 
     def gradient(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis"]:
-        """``J_u' theta``: the slope of ``A`` if the posteriors are those of a potential."""
-        slopes = self._parts(t, (0, 0))[..., 1:]
+        """``J_u' theta``: the slope of ``A``; of more than two coordinates, if the posteriors have a potential."""
+        if self.potential is not None:
+            slopes = self.potential.gradient(self.coordinates(t))
+        else:
+            slopes = self._parts(t, (0, 0))[..., 1:]
         return torch.einsum("...ci,...c->...i", self.coordinates.jacobian(t), slopes)
 
     def hessian(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis"]:
         """The metric, see above."""
+        if self.potential is not None:
+            jacobian = self.coordinates.jacobian(t)
+            return jacobian.transpose(-1, -2) @ self.potential.hessian(self.coordinates(t)) @ jacobian
         response = self.response(t)
         return (response + response.transpose(-1, -2)) / 2
 
@@ -79,10 +97,10 @@ class CoordinateFreeEnergy(FreeEnergy):
         return torch.einsum("...ci,...cj->...ij", self.coordinates.jacobian(t), self._slope_jacobian(t))
 
     def third(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis axis"]:
-        """``Phi'''`` pulled back, ``u_i theta_jk - u_jk theta_i``, its symmetric part.
+        """``Phi'''`` pulled back, ``u_i theta_jk - u_jk theta_i`` by the response, its symmetric part.
 
-        With the metric it gives the curvature of a surface with two coordinates; of one that lies in more it says
-        nothing, and is NaN.
+        Second derivatives of the slopes know it better than the third ones of a cubic spline. With the metric it gives
+        the curvature of a surface with two coordinates; of one that lies in more it says nothing, and is NaN.
         """
         if self.coordinates.dimension > 2:
             return torch.full((*t.shape, 2, 2), torch.nan).to(t)
@@ -93,7 +111,7 @@ class CoordinateFreeEnergy(FreeEnergy):
 
     def _parts(self, t: Tensor, order: tuple[int, int]) -> Float[Tensor, "*batch part"]:
         unit = self.coordinates.frame.into(t)
-        return torch.stack([self.basis.evaluate(c, unit, order) for c in self.potential], dim=-1)
+        return torch.stack([self.basis.evaluate(c, unit, order) for c in self.parts], dim=-1)
 
     def _slope_jacobian(self, t: Tensor) -> Float[Tensor, "*batch component axis"]:
         along = torch.stack([self._parts(t, order)[..., 1:] for order in ((1, 0), (0, 1))], dim=-1)
@@ -136,7 +154,8 @@ def fit_coordinates(
         ``mean_divergence`` (nats) and ``divergence_given``, ``divergence_2`` and so on, those of fewer and more
         coordinates; ``displacement`` (root mean square of ``d``, box units), ``least_jacobian`` (of ``det J_u`` of the
         first two components, on a lattice four times as fine as the nodes), ``antisymmetric_share`` of the response
-        at the nodes, ``definite_share`` of the metric there; and the verdict.
+        at the nodes and ``response_definite_share`` of its symmetric part there; of two coordinates how near ``Phi``
+        comes to the fit (``potential_value_error`` and so on, see ``nearest_potential``); and the verdict.
 
     Raises:
         ValueError: if the sources are not the nodes of a grid in the plane, or most posteriors lie on one node.
@@ -160,11 +179,7 @@ def fit_coordinates(
         what="dual fit",
         rounding=_ROUNDING,
     )
-    coordinates = _displacement(chosen)
-    found_potential = _potential(last.point, carrier, posterior.resolution)
-    fit = CoordinateFreeEnergy(
-        coordinates, *found_potential, resolution=posterior.resolution, certificate=last.certificate
-    )
+    fit = _free_energy(chosen, last.point, posterior.resolution, last.certificate)
     divergence = last.point.loss / n - entropy
     fit.certificate |= {
         "coordinates_converged": chosen.minimum.converged,
@@ -208,25 +223,34 @@ def _check(data: FitData, carrier: Grid, options: CoordinateOptions) -> None:
         )
 
 
-def _displacement(solution: CoordinateSolution) -> Displacement:
+def _free_energy(
+    solution: CoordinateSolution, point: DualPoint, resolution: float, certificate: Certificate
+) -> CoordinateFreeEnergy:
+    """What lies between the nodes, ``A`` without an affine function of ``u``."""
     coefficients = (bending(solution.basis) @ solution.point.d.cpu()).T.reshape(-1, *solution.basis.shape)
-    return Displacement(solution.grid.frame, solution.basis, coefficients)
-
-
-def _potential(
-    point: DualPoint, carrier: Grid, resolution: float
-) -> tuple[SplineBasis, Float[Tensor, "part *counts"]]:
-    """Splines through ``A`` and the slopes at the nodes, ``A`` without an affine function of ``u``."""
+    coordinates = Displacement(solution.grid.frame, solution.basis, coefficients)
     gauge = torch.cat([torch.ones_like(point.phi[:, None]), point.problem.nodes], dim=1)
     affine = torch.linalg.lstsq(gauge, point.phi[:, None]).solution[:, 0]
     parts = torch.cat([(point.phi - gauge @ affine)[:, None], point.theta - affine[1:]], dim=1) / resolution
-    values = parts.cpu().numpy().reshape(*carrier.shape, -1)
-    coefficients = interpolate(interpolate(values, 0), 1)
-    basis = interpolating_basis(carrier.unit.extent, carrier.shape)
-    return basis, torch.from_numpy(np.ascontiguousarray(np.moveaxis(coefficients, -1, 0)))
+    grid, values = solution.grid, parts.cpu().numpy()
+    found = interpolate(interpolate(values.reshape(*grid.shape, -1), 0), 1)
+    basis = interpolating_basis(grid.unit.extent, grid.shape)
+    splines = torch.from_numpy(np.ascontiguousarray(np.moveaxis(found, -1, 0)))
+    potential = None
+    if coordinates.dimension == 2:
+        potential = convex_potential(
+            coordinates,
+            grid,
+            lambda t: basis.evaluate(splines[0], grid.frame.into(t)),
+            values[:, 1:],
+            point.covariance.cpu().numpy(),
+        )
+    return CoordinateFreeEnergy(
+        coordinates, basis, splines, potential, resolution=resolution, certificate=certificate
+    )
 
 
-def _shape(fit: CoordinateFreeEnergy, carrier: Grid) -> dict[str, float]:
+def _shape(fit: CoordinateFreeEnergy, carrier: Grid) -> Certificate:
     """How far the coordinates went, and what the metric is like."""
     frame, nodes = carrier.frame, torch.from_numpy(carrier.points)
     moved = fit.coordinates(nodes)
@@ -237,9 +261,11 @@ def _shape(fit: CoordinateFreeEnergy, carrier: Grid) -> dict[str, float]:
     response = fit.response(nodes) * torch.outer(scale, scale)
     skew = (response - response.transpose(-1, -2)) / 2
     least = torch.linalg.eigvalsh(response - skew)[:, 0]
+    of_potential = {} if fit.potential is None else fit.potential.certificate
     return {
         "displacement": float(moved.square().sum(-1).mean().sqrt()),
         "least_jacobian": float(torch.linalg.det(jacobian).min()),
         "antisymmetric_share": float(skew.square().sum().sqrt() / response.square().sum().sqrt()),
-        "definite_share": float((least > 0).double().mean()),
+        "response_definite_share": float((least > 0).double().mean()),
+        **{f"potential_{name}": of_potential[name] for name in _REPORTED if name in of_potential},
     }

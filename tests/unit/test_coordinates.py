@@ -12,6 +12,7 @@ from scipy.special import softmax
 
 from hessgeo.figures import coordinates as coordinates_figure
 from hessgeo.free_energies.base import FitData, free_energy_dataset
+from hessgeo.free_energies.coordinate_potential import preimages
 from hessgeo.free_energies.coordinate_solution import CoordinateOptions, coordinate_problem
 from hessgeo.free_energies.coordinate_step import CoordinateStep
 from hessgeo.free_energies.coordinates import fit_coordinates
@@ -91,9 +92,17 @@ def test_hidden_coordinates_are_found_where_the_given_ones_cannot_follow(learned
     assert about["divergence_given"] > 0.02
     # What is left is that 7 x 7 splines do not hold the sine, and the weight of the distortion.
     assert about["mean_divergence"] < 2e-5
-    assert about["definite_share"] == 1
+    assert about["response_definite_share"] == 1
+    assert about["potential_definite_everywhere"]
     assert about["antisymmetric_share"] < 0.01
     errors = metric_errors(fit, grid, metric)
+    # The convex spline has its knots a tenth of the box apart, and second derivatives of second order in that.
+    assert np.median(errors) < 0.02
+    assert errors.max() < 0.1
+    # The response of the slopes does not go through second derivatives of a spline.
+    response = fit.response(torch.from_numpy(grid.points)).numpy()
+    response = (response + np.swapaxes(response, 1, 2)) / 2
+    errors = relative_difference(response, metric, units=grid.square)[inside(grid)]
     assert np.median(errors) < 0.005
     assert errors.max() < 0.02
     # The given coordinates miss it: by the dual fit and by the splines alike.
@@ -125,9 +134,8 @@ def test_value_slope_and_metric_agree_with_one_another(learned):
         (fit.coordinates.jacobian(t + s) - fit.coordinates.jacobian(t - s)) / (2 * step) for s in shifts
     ]
     torch.testing.assert_close(torch.stack(second, dim=-1), fit.coordinates.second(t), rtol=1e-6, atol=1e-8)
-    # dA = <theta, du> holds for a potential; here up to the error of the fit between the nodes.
     slope = torch.stack([(fit.value(t + s) - fit.value(t - s)) / (2 * step) for s in shifts], dim=-1)
-    torch.testing.assert_close(slope, fit.gradient(t), rtol=0, atol=0.01 * float(slope.abs().max()))
+    torch.testing.assert_close(slope, fit.gradient(t), rtol=1e-7, atol=1e-8)
 
 
 def test_the_error_falls_with_the_nodes(learned):
@@ -151,7 +159,8 @@ def test_without_steps_it_is_the_dual_fit():
     design = np.column_stack([np.ones(grid.size), grid.unit.points])
     phi = solution.phi.numpy() / 25.0
     expected = phi - design @ np.linalg.lstsq(design, phi)[0]
-    np.testing.assert_allclose(fit.value(t).numpy(), expected, atol=1e-6 * np.ptp(expected))
+    found = fit.basis.evaluate(fit.parts[0], grid.frame.into(t)).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-6 * np.ptp(expected))
     torch.testing.assert_close(fit.coordinates(t), grid.frame.into(t), atol=1e-14, rtol=0)
 
 
@@ -167,7 +176,20 @@ def test_units_do_not_matter(learned):
     assert again.certificate["mean_divergence"] == pytest.approx(fit.certificate["mean_divergence"], rel=1e-3)
     here, there = torch.from_numpy(grid.points), torch.from_numpy(other.points)
     scaled = again.hessian(there) * torch.from_numpy(np.outer(units, units))
-    torch.testing.assert_close(scaled, fit.hessian(here), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        scaled, fit.hessian(here), rtol=3e-3, atol=1e-3
+    )  # the gap to the nearest convex one
+
+
+def test_preimages_of_points_in_the_image_and_none_of_others(learned):
+    grid, _, fit, _, _ = learned
+    box = np.array(grid.extent)
+    t = box[:, 0] + np.random.default_rng(0).random((50, 2)) * np.ptp(box, axis=1)
+    found, inside_image = preimages(fit.coordinates, grid, fit.coordinates(torch.from_numpy(t)).numpy())
+    assert inside_image.all()
+    np.testing.assert_allclose(found, t, atol=1e-8)
+    edge = torch.tensor([[box[0, 0] - 0.01, -1.0], [2.0, box[1, 1] + 0.01]], dtype=torch.float64)
+    assert not preimages(fit.coordinates, grid, fit.coordinates(edge).numpy())[1].any()
 
 
 def lifted(s):
