@@ -7,6 +7,7 @@ shrink with more nodes while the error stays. It is measured by what another num
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 import torch
 from jaxtyping import Float
@@ -14,7 +15,7 @@ from scipy.ndimage import uniform_filter
 from torch import Tensor
 
 from hessgeo.grids import Frame, Grid, bilinear_weights
-from hessgeo.numerics.bsplines import SplineBasis, derivatives
+from hessgeo.numerics.bsplines import SplineBasis, derivatives, symmetric
 
 _FEWEST = 7  # splines along an axis of which half as many, four, still make a fit
 
@@ -103,6 +104,18 @@ class ApproximationError:
         scaled = weights / (half[first] * half[second])
         return torch.einsum("pi,pij,pj->p", scaled, self._at(self.hessian, t), scaled)
 
+    def products(self, t: Float[Tensor, "point axis"]) -> Float[Tensor, "point pair pair"]:
+        """Mean products of the errors of ``(F_aa, F_ab, F_bb)`` in box units."""
+        return self._at(self.hessian, t)
+
+    def of_metric(
+        self, t: Float[Tensor, "*batch axis"], jacobian: Float[Tensor, "*batch axis axis"] | None
+    ) -> Float[Tensor, "*batch axis axis"]:
+        """Errors of the metric's entries, or of those of ``J' g J``."""
+        points = t.reshape(-1, t.shape[-1])
+        errors = [self.of_hessian(points, weights).sqrt() for weights in entry_weights(points, jacobian)]
+        return symmetric([error.reshape(t.shape[:-1]) for error in errors], t.shape, rank=2)
+
     def _at(self, values: Float[Tensor, "*places_and_item"], t: Float[Tensor, "point axis"]) -> Tensor:
         """Bilinear between the places of the lattice, constant outside of it."""
         dims = len(self.frame.half)
@@ -110,6 +123,29 @@ class ApproximationError:
         weights = bilinear_weights(self.frame.into(t.detach()).clamp(-1, 1).numpy(), lattice)
         flat = values.reshape(lattice.size, -1).numpy()
         return torch.from_numpy(weights @ flat).reshape(-1, *values.shape[dims:])
+
+
+def entry_weights(
+    t: Float[Tensor, "point axis"], jacobian: Float[Tensor, "*batch axis axis"] | None
+) -> list[Float[Tensor, "point pair"]]:
+    """Of each entry of ``J' g J``, each once, what it takes of ``(g_aa, g_ab, g_bb)``."""
+    dims = t.shape[1]
+    pairs = list(combinations_with_replacement(range(dims), 2))
+    j = (
+        torch.eye(dims).to(t).expand(len(t), dims, dims)
+        if jacobian is None
+        else jacobian.reshape(-1, dims, dims)
+    )
+    return [
+        torch.stack(
+            [
+                j[:, p, first] * j[:, q, second] + (j[:, q, first] * j[:, p, second] if p != q else 0.0)
+                for p, q in pairs
+            ],
+            dim=-1,
+        )
+        for first, second in pairs
+    ]
 
 
 def project(basis: SplineBasis, c: Float[Tensor, "size"], onto: SplineBasis) -> Float[Tensor, "other"]:

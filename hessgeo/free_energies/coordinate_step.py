@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hessgeo.free_energies.dual_problem import seen_rows, squared
+from hessgeo.free_energies.dual_problem import seen_rows
 from hessgeo.numerics.conjugate_gradients import conjugate_gradients
+from hessgeo.numerics.row_matrices import entries, with_entries
 
 if TYPE_CHECKING:
     from hessgeo.free_energies.coordinate_problem import CoordinatePoint
@@ -185,5 +186,7 @@ class CoordinateStep:
         )
         u = self.dual.problem.nodes
         powers = torch.cat([self.plane, torch.einsum("gc,gd->gcd", u, u).flatten(1)], dim=1)
-        leverage = ((squared(self.columns) @ quadratic.float()).double() * powers).sum(1)
+        leverage = (
+            (with_entries(self.columns, entries(self.columns) ** 2) @ quadratic.float()).double() * powers
+        ).sum(1)
         return (self.dual.columns - leverage).clamp(min=1e-6 * float(self.dual.columns.max()))

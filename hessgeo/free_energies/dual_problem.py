@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,9 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hessgeo.grids import Grid, bilinear_weights
-from hessgeo.numerics.bsplines import SplineAxis
+from hessgeo.numerics.bsplines import SplineBasis
 from hessgeo.numerics.conjugate_gradients import conjugate_gradients
 from hessgeo.numerics.factor import cholesky
+from hessgeo.numerics.row_matrices import entries, row_matrix, with_entries
 from hessgeo.posteriors.base import Posterior
 
 _FLOOR = (
@@ -23,8 +23,7 @@ _FLOOR = (
 _BLOCK_ENTRIES = 2**20  # entries of one block of the (source, node) matrix: 8 MiB, which the allocator keeps
 _SEEN = 1e-7  # probabilities below are left out of Newton's matrix, not of the loss nor of its gradient
 _KEPT_ENTRIES = 2**27  # of that matrix; where more are seen, the least of them are left out
-_DENSE = 0.25  # share of entries from which a full matrix is faster than one of rows and columns
-_COARSE = 16  # splines along an axis, at most, in which Newton's system is solved exactly as a preconditioner
+_COARSE = 12  # splines along an axis, at most, in which Newton's system is solved exactly as a preconditioner
 _FIRM = (
     1e-5,
     1e-4,
@@ -67,8 +66,10 @@ class DualProblem:
     reference: Float[Tensor, "source axis"]
 
     @classmethod
-    def of(cls, posterior: Posterior, carrier: Grid, grid: Grid, *, ridge: float, device: str) -> DualProblem:
-        """Spread a posterior over the nodes of a grid, in box units of another.
+    def on_grid(
+        cls, posterior: Posterior, carrier: Grid, grid: Grid, *, ridge: float, device: str
+    ) -> DualProblem:
+        """Spread a posterior over the nodes of a grid, in box units of another; mass and means are kept.
 
         Args:
             posterior: means and marginal of every source.
@@ -80,24 +81,47 @@ class DualProblem:
         Raises:
             ValueError: on values that are not finite or points outside the box.
         """
-        for name in ("t", "mean", "marginal", "points"):
-            if not np.isfinite(getattr(posterior, name)).all():
-                raise ValueError(f"posterior.{name} holds values that are not finite")
+        _refuse(posterior)
         spread = bilinear_weights(posterior.points, carrier)
         with np.errstate(divide="ignore"):  # a node without samples has weight zero: it carries no posterior
             log_weight = np.log(np.asarray(spread.sum(axis=0)).ravel())
+        marginal = spread.T @ posterior.marginal
+        return cls._made(posterior, carrier.unit.points, log_weight, marginal, carrier, grid, ridge, device)
 
+    @classmethod
+    def on_samples(
+        cls, posterior: Posterior, carrier: Grid, grid: Grid, *, ridge: float, device: str
+    ) -> DualProblem:
+        """With the points that carry the posterior as nodes: nothing is spread. Arguments as of ``on_grid``."""
+        _refuse(posterior)
+        nodes = grid.frame.into(posterior.points)
+        return cls._made(
+            posterior, nodes, np.zeros(len(nodes)), posterior.marginal, carrier, grid, ridge, device
+        )
+
+    @classmethod
+    def _made(
+        cls,
+        posterior: Posterior,
+        nodes: Float[np.ndarray, "node axis"],
+        log_weight: Float[np.ndarray, "node"],
+        marginal: Float[np.ndarray, "node"],
+        carrier: Grid,
+        grid: Grid,
+        ridge: float,
+        device: str,
+    ) -> DualProblem:
         def tensor(values: np.ndarray) -> Tensor:
             return torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float64, device=device)
 
         mean = tensor(grid.frame.into(posterior.mean))
-        cell = np.array(carrier.spacing) / np.array(grid.frame.half)
+        cell = np.array(carrier.unit.spacing)
         return cls(
-            nodes=tensor(carrier.unit.points),
+            nodes=tensor(nodes),
             log_weight=tensor(log_weight),
             mean=mean,
-            marginal=tensor(spread.T @ posterior.marginal),
-            coarse=tensor(coarse_splines(carrier)),
+            marginal=tensor(marginal),
+            coarse=tensor(coarse_splines(nodes, carrier.shape)),
             ridge=ridge * float(np.prod(cell) ** (2 / len(cell))),
             reference=torch.zeros_like(mean),
         )
@@ -108,7 +132,7 @@ class DualProblem:
         ones = torch.ones_like(self.nodes[:, :1])
         return torch.linalg.qr(torch.cat([ones, self.nodes], dim=1))[0]
 
-    def without_gauge(self, values: Float[Tensor, "node"]) -> Float[Tensor, "node"]:
+    def without_gauge(self, values: Float[Tensor, "node *column"]) -> Float[Tensor, "node *column"]:
         """The part that is no affine function."""
         return values - self.gauge @ (self.gauge.T @ values)
 
@@ -117,16 +141,19 @@ class DualProblem:
         return DualPoint(self, phi, theta)
 
 
-def coarse_splines(grid: Grid) -> Float[np.ndarray, "node spline"]:
-    """Values at the nodes of a tensor product of few cubic splines, which span the affine functions."""
-    sides = []
-    for axis in grid.unit.axes:
-        spline = SplineAxis(-1.0, 1.0, min(_COARSE, max(4, len(axis) // 2)))
-        sides.append(spline.matrix(torch.from_numpy(axis)).numpy())
-    whole, *others = sides
-    for other in others:
-        whole = np.kron(whole, other)
-    return whole
+def coarse_splines(
+    nodes: Float[np.ndarray, "node axis"], shape: tuple[int, ...]
+) -> Float[np.ndarray, "node spline"]:
+    """Values at nodes in box units of a tensor product of few cubic splines, which span the affine functions."""
+    counts = tuple(min(_COARSE, max(4, count // 2)) for count in shape)
+    basis = SplineBasis.over(((-1.0, 1.0),) * len(shape), counts)
+    return basis.design(nodes, (0,) * len(shape)).toarray()
+
+
+def _refuse(posterior: Posterior) -> None:
+    for name in ("t", "mean", "marginal", "points"):
+        if not np.isfinite(getattr(posterior, name)).all():
+            raise ValueError(f"posterior.{name} holds values that are not finite")
 
 
 class DualPoint:
@@ -147,7 +174,7 @@ class DualPoint:
         features = torch.cat([p.nodes, products], dim=1)
         columns = torch.zeros_like(self.phi)
         normalisers, moments = [], []
-        for block in self._blocks():
+        for block in self.blocks():
             q, log_normaliser = self.rows(block)
             normalisers.append(log_normaliser)
             moments.append(q @ features)
@@ -160,7 +187,8 @@ class DualPoint:
         loss = torch.cat(normalisers).sum() - (self.theta * p.mean).sum() + p.marginal @ self.phi
         return float(loss + p.ridge / 2 * (off**2).sum()), columns, mean, covariance
 
-    def _blocks(self) -> tuple[Tensor, ...]:
+    def blocks(self) -> tuple[Tensor, ...]:
+        """Sources whose rows are made at once."""
         count = max(1, _BLOCK_ENTRIES // len(self.phi))
         return torch.arange(len(self.theta), device=self.phi.device).split(count)
 
@@ -175,12 +203,12 @@ class DualPoint:
 
     def mean_of(self, values: Float[Tensor, "node k"]) -> Float[Tensor, "source k"]:
         """Mean of functions on the nodes under each ``q_i``."""
-        return torch.cat([self.rows(block)[0] @ values for block in self._blocks()])
+        return torch.cat([self.rows(block)[0] @ values for block in self.blocks()])
 
     def back(self, values: Float[Tensor, "source k"]) -> Float[Tensor, "node k"]:
         """``sum_i q_ig v_i``."""
         total = torch.zeros(len(self.phi), values.shape[1]).to(values)
-        for block in self._blocks():
+        for block in self.blocks():
             total += self.rows(block)[0].T @ values[block]
         return total
 
@@ -209,18 +237,39 @@ class DualPoint:
         return DualPoint(self.problem, self.phi + length * step[0], self.theta + length * step[1])
 
     def newton(self) -> tuple[tuple[Tensor, Tensor], float]:
-        """See ``newton.Point``: the slopes are eliminated, the rest solved by conjugate gradients."""
+        """See ``newton.Point``."""
         p = self.problem
-        system = _Eliminated(self)
         by_phi = p.marginal - self.columns
         by_theta = self.mean - p.mean + p.ridge * (self.theta - p.reference)
-        drift = torch.einsum("ikl,il->ik", system.precision, by_theta)
-        right = p.without_gauge(-by_phi - system.adjoint(-(drift * self.mean).sum(1), drift))
-        d_phi = conjugate_gradients(
-            system.product, right, system.preconditioned, relative=_FORCING, most=_MOST_PRODUCTS
-        )
-        d_theta = torch.einsum("ikl,il->ik", system.precision, system.moments(d_phi)[1] - by_theta)
+        d_phi, d_theta = (step[..., 0] for step in self.response(-by_phi[:, None], -by_theta[:, :, None]))
         return (d_phi, d_theta), -0.5 * float(by_phi @ d_phi + (by_theta * d_theta).sum())
+
+    def response(
+        self,
+        phi: Float[Tensor, "node column"],
+        theta: Float[Tensor, "source axis column"],
+        *,
+        relative: float = _FORCING,
+    ) -> tuple[Float[Tensor, "node column"], Float[Tensor, "source axis column"]]:
+        """What Newton's matrix takes to right sides: the slopes eliminated, the rest by conjugate gradients."""
+        system = self._eliminated
+        drift = torch.einsum("ikl,ilc->ikc", system.precision, theta)
+        mean = torch.einsum("ik,ikc->ic", self.mean, drift)
+        right = self.problem.without_gauge(phi + system.adjoint(-mean, drift))
+        d_phi = conjugate_gradients(
+            system.product, right, system.preconditioned, relative=relative, most=_MOST_PRODUCTS
+        )
+        d_theta = torch.einsum("ikl,ilc->ikc", system.precision, system.moments(d_phi)[1] + theta)
+        return d_phi, d_theta
+
+    @property
+    def seen(self) -> tuple[Tensor, Tensor]:
+        """The rows as Newton's matrix sees them, and their transpose, see ``seen_rows``."""
+        return self._eliminated.rows, self._eliminated.columns
+
+    @cached_property
+    def _eliminated(self) -> _Eliminated:
+        return _Eliminated(self)
 
 
 class _Eliminated:
@@ -241,31 +290,33 @@ class _Eliminated:
         self._coarse = self._coarse_factor()
 
     def moments(
-        self, v: Float[Tensor, "node"]
-    ) -> tuple[Float[Tensor, "source"], Float[Tensor, "source axis"]]:
-        """Mean of ``v`` under each ``q_i``, and its covariance with ``u``."""
-        moment = (self.rows @ (self.plane * v.float()[:, None])).to(v)
-        return moment[:, 0], moment[:, 1:] - self.point.mean * moment[:, :1]
+        self, v: Float[Tensor, "node column"]
+    ) -> tuple[Float[Tensor, "source column"], Float[Tensor, "source axis column"]]:
+        """Mean of each ``v`` under each ``q_i``, and its covariance with ``u``."""
+        weighted = (self.plane[:, :, None] * v.float()[:, None, :]).flatten(1)
+        moment = (self.rows @ weighted).to(v).reshape(len(self.rows), -1, v.shape[1])
+        return moment[:, 0], moment[:, 1:] - self.point.mean[:, :, None] * moment[:, :1]
 
     def adjoint(
-        self, alpha: Float[Tensor, "source"], beta: Float[Tensor, "source axis"]
-    ) -> Float[Tensor, "node"]:
+        self, alpha: Float[Tensor, "source column"], beta: Float[Tensor, "source axis column"]
+    ) -> Float[Tensor, "node column"]:
         """``sum_i q_i (alpha_i + <beta_i, u>)``."""
-        total = (self.columns @ torch.cat([alpha[:, None], beta], dim=1).float()).to(alpha)
-        return total[:, 0] + (self.problem.nodes * total[:, 1:]).sum(1)
+        parts = torch.cat([alpha[:, None], beta], dim=1)
+        total = (self.columns @ parts.flatten(1).float()).to(alpha).reshape(-1, *parts.shape[1:])
+        return total[:, 0] + torch.einsum("gk,gkc->gc", self.problem.nodes, total[:, 1:])
 
-    def product(self, v: Float[Tensor, "node"]) -> Float[Tensor, "node"]:
+    def product(self, v: Float[Tensor, "node column"]) -> Float[Tensor, "node column"]:
         """``H v``."""
         mean, covariance = self.moments(v)
-        beta = torch.einsum("ikl,il->ik", self.precision, covariance)
-        alpha = mean - (beta * self.point.mean).sum(1)
-        return self.problem.without_gauge(self.point.columns * v - self.adjoint(alpha, beta))
+        beta = torch.einsum("ikl,ilc->ikc", self.precision, covariance)
+        alpha = mean - torch.einsum("ik,ikc->ic", self.point.mean, beta)
+        return self.problem.without_gauge(self.point.columns[:, None] * v - self.adjoint(alpha, beta))
 
-    def preconditioned(self, r: Float[Tensor, "node"]) -> Float[Tensor, "node"]:
+    def preconditioned(self, r: Float[Tensor, "node column"]) -> Float[Tensor, "node column"]:
         """The inverse of the diagonal, and of ``H`` between few splines, added up."""
         coarse = self.problem.coarse
-        smooth = coarse @ torch.cholesky_solve((coarse.T @ r)[:, None], self._coarse)[:, 0]
-        return self.problem.without_gauge(r / self._diagonal + smooth)
+        smooth = coarse @ torch.cholesky_solve(coarse.T @ r, self._coarse)
+        return self.problem.without_gauge(r / self._diagonal[:, None] + smooth)
 
     @cached_property
     def _diagonal(self) -> Float[Tensor, "node"]:
@@ -277,7 +328,9 @@ class _Eliminated:
         )
         products = torch.einsum("gk,gl->gkl", p.nodes, p.nodes).flatten(1)
         powers = torch.cat([torch.ones_like(p.nodes[:, :1]), p.nodes, products], dim=1)
-        leverage = ((squared(self.columns) @ quadratic.float()).to(powers) * powers).sum(1)
+        leverage = (
+            (with_entries(self.columns, entries(self.columns) ** 2) @ quadratic.float()).to(powers) * powers
+        ).sum(1)
         return (self.point.columns - leverage).clamp(min=1e-6 * float(self.point.columns.max()))
 
     def _coarse_factor(self) -> Float[Tensor, "spline spline"]:
@@ -301,33 +354,14 @@ class _Eliminated:
 
 def seen_rows(point: DualPoint) -> tuple[Tensor, Tensor]:
     """The rows ``q_i`` in single precision and their transpose, without what is too small to be seen."""
-    shape = (len(point.theta), len(point.phi))
-    share = min(1.0, _KEPT_ENTRIES / (shape[0] * shape[1]))
-    blocks, entries = [], 0
-    for block in point._blocks():
+    share = min(1.0, _KEPT_ENTRIES / (len(point.theta) * len(point.phi)))
+    blocks = []
+    for block in point.blocks():
         q = point.rows(block)[0].float()
         least = _SEEN
         if share < 1:
-            least = max(
-                least, float(torch.quantile(q[:: max(1, len(q) // 16)].flatten()[: 2**23], 1 - share))
-            )
+            some = q[:: max(1, len(q) // 16)].flatten()[: 2**23]
+            least = max(least, float(torch.quantile(some, 1 - share)))
         q[q < least] = 0
         blocks.append(q.to_sparse())
-        entries += blocks[-1]._nnz()
-    rows = torch.cat(blocks)
-    if entries > _DENSE * shape[0] * shape[1]:
-        full = rows.to_dense()
-        return full, full.T
-    with warnings.catch_warnings():  # of this layout's beta state
-        warnings.filterwarnings("ignore", message="Sparse CSR")
-        return rows.to_sparse_csr(), rows.T.coalesce().to_sparse_csr()
-
-
-def squared(matrix: Tensor) -> Tensor:
-    """A matrix with its entries squared, in its layout."""
-    if matrix.layout == torch.strided:
-        return matrix * matrix
-    squares = matrix.values() ** 2
-    return torch.sparse_csr_tensor(
-        matrix.crow_indices(), matrix.col_indices(), squares, matrix.shape, check_invariants=False
-    )
+    return row_matrix(blocks)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hessgeo.free_energies.base import FitData, FreeEnergy
+from hessgeo.free_energies.dual import dual_of_posterior
 from hessgeo.free_energies.mlp import mlp_of_posterior
 from hessgeo.free_energies.spline import spline_of_posterior
 
@@ -13,6 +14,7 @@ from hessgeo.free_energies.spline import spline_of_posterior
 Fit = Callable[[FitData, Mapping[str, Any]], FreeEnergy]
 
 FITS: dict[str, Fit] = {
-    "spline": spline_of_posterior,  # convex, certified, with error bars: the default
+    "dual": dual_of_posterior,  # exact at kinks, without a basis: the default
+    "spline": spline_of_posterior,  # convex, certified, with error bars
     "mlp": mlp_of_posterior,  # the paper's
 }

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hessgeo.free_energies.base import Certificate
-from hessgeo.free_energies.potential_problem import Centre, Misfit, Observations, quadratic
+from hessgeo.free_energies.potential_problem import SMOOTH, Centre, Misfit, Observations, quadratic
 from hessgeo.grids import Frame, Grid
 from hessgeo.numerics.bsplines import SplineBasis, derivatives
 from hessgeo.numerics.convex_splines import HessianControl, least_eigenvalue
@@ -48,6 +48,13 @@ class Potential:
     coefficients: Float[Tensor, "*counts"]
     affine: tuple[float, ...]
     certificate: Certificate
+
+    @property
+    def coefficients_with_plane(self) -> Float[Tensor, "*counts"]:
+        """Weights of the splines that hold the affine part, too."""
+        sides = torch.meshgrid(*(torch.from_numpy(axis.greville) for axis in self.basis.axes), indexing="ij")
+        plane = sum(slope * side for slope, side in zip(self.affine[1:], sides, strict=True))
+        return self.coefficients + self.affine[0] + plane
 
     def value(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch"]:
         """``F(t)``, in the units and the gauge of the values it was made from."""
@@ -85,6 +92,8 @@ def nearest_potential(
     weights: Float[np.ndarray, "n axis axis"] | None = None,
     *,
     mass: Float[np.ndarray, "*nodes"] | None = None,
+    places: Float[np.ndarray, "place axis"] | None = None,
+    smoothness: float = SMOOTH,
     convex: bool = True,
     refinement: int = 1,
     parts: int = 2,
@@ -111,6 +120,8 @@ def nearest_potential(
         slopes: at each, in the gauge of the values.
         weights: of the slopes' errors, positive semi-definite, squared parameter units; by default a cell squared.
         mass: weight of each value, by default one.
+        places: of the values, if they are not nodes of the grid; there is one axis of them then.
+        smoothness: weight of the squared third differences of the coefficients.
         convex: whether to constrain it.
         refinement: cells of the splines per cell of the grid, along each axis.
         parts: of a cell, along each axis, that the condition of convexity knows.
@@ -126,10 +137,10 @@ def nearest_potential(
         ValueError: on shapes that do not match, or values that are not finite.
         DegenerateError: if the data do not determine the splines.
     """
-    data = Observations.of(grid, values, t, slopes, weights, mass)
+    data = Observations.of(grid, values, t, slopes, weights, mass, places)
     shape = tuple((nodes - 1) * refinement + 3 for nodes in grid.shape)
     basis = SplineBasis.over(grid.unit.extent, shape)
-    misfit, control = Misfit.of(basis, data), HessianControl(basis, parts)
+    misfit, control = Misfit.of(basis, data, smoothness), HessianControl(basis, parts)
     c, found = misfit.least(), {"converged": True, "iterations": 1, "decrement": 0.0, "gap": 0.0}
     if convex and least_eigenvalue(control.at(c)).min() < _FLOOR:
         start = quadratic(basis, data.curvature())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from math import factorial, prod
 from operator import add
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy.sparse import csr_matrix, diags_array, identity, kron, vstack
 
 from hessgeo.grids import Grid, bilinear_weights
@@ -16,7 +16,7 @@ from hessgeo.numerics.banded import band, solve
 from hessgeo.numerics.bsplines import SplineBasis, derivatives
 from hessgeo.numerics.convex_splines import HessianControl, barrier_derivatives, log_barrier
 
-_SMOOTH = 1e-8  # of squared third differences, beside squared misfits: decides where the data leave a choice
+SMOOTH = 1e-8  # of squared third differences, beside squared misfits: decides where the data leave a choice
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Observations:
     """Values and slopes in box units, ``F`` without its affine part and divided by its range.
 
     Attributes:
-        nodes: those with a value.
+        some: which nodes have a value.
+        nodes: those.
         values: there.
         mass: weight of each.
         t: sources.
@@ -34,6 +35,7 @@ class Observations:
         affine: constant, and slope in box units, of what was taken away.
     """
 
+    some: Bool[np.ndarray, "place"]
     nodes: Float[np.ndarray, "node axis"]
     values: Float[np.ndarray, "node"]
     mass: Float[np.ndarray, "node"]
@@ -52,6 +54,7 @@ class Observations:
         slopes: Float[np.ndarray, "n axis"],
         weights: Float[np.ndarray, "n axis axis"] | None,
         mass: Float[np.ndarray, "*nodes"] | None,
+        places: Float[np.ndarray, "place axis"] | None = None,
     ) -> Observations:
         """Checked, and in box units.
 
@@ -59,16 +62,18 @@ class Observations:
             ValueError: on shapes that do not match, or values that are not finite.
         """
         dims, half = len(grid.shape), np.array(grid.frame.half)
-        mass = np.ones(grid.shape) if mass is None else mass
+        mass = np.ones_like(values) if mass is None else mass
         if weights is None:
             weights = np.broadcast_to(np.diag(np.array(grid.spacing) ** 2), (len(t), dims, dims))
-        _check(grid, values, t, slopes, weights, mass)
+        _check(grid, values, t, slopes, weights, mass, places)
         some = mass.ravel() > 0
-        nodes, f = grid.unit.points[some], values.ravel()[some]
+        whole = grid.unit.points if places is None else grid.frame.into(places).clip(-1, 1)
+        nodes, f = whole[some], values.ravel()[some]
         affine = np.linalg.lstsq(np.column_stack([np.ones(len(nodes)), nodes]), f)[0]
         f = f - affine[0] - nodes @ affine[1:]
         scale = float(np.ptp(f)) or 1.0
         return cls(
+            some,
             nodes,
             f / scale,
             mass.ravel()[some] / mass.max(),
@@ -106,31 +111,40 @@ class Misfit:
     Attributes:
         basis: the splines, in box units.
         rows: ``R``.
+        mass_root: by which values are multiplied.
+        slope_roots: ``V`` with ``W = V V'``, by which slopes are: ``delta' W delta = |V' delta|^2``.
         right: ``y``.
     """
 
     basis: SplineBasis
     rows: csr_matrix
+    mass_root: Float[np.ndarray, "node"]
+    slope_roots: Float[np.ndarray, "n axis axis"]
     right: Float[np.ndarray, "row"]
 
     @classmethod
-    def of(cls, basis: SplineBasis, data: Observations) -> Misfit:
-        """Of what was observed."""
+    def of(cls, basis: SplineBasis, data: Observations, smoothness: float = SMOOTH) -> Misfit:
+        """Of what was observed; ``smoothness`` is the weight of squared third differences."""
         root = np.sqrt(data.mass)
         rows = [diags_array(root) @ basis.design(data.nodes, (0,) * len(basis.shape))]
-        right = [root * data.values]
-        # W = V V', so that delta' W delta = |V' delta|^2, whatever the rank of W.
         scales, vectors = np.linalg.eigh(data.weights)
         roots = vectors * np.sqrt(scales.clip(min=0))[:, None, :]
         designs = [basis.design(data.t, order) for order in derivatives(1, len(basis.shape))]
         for k in range(len(basis.shape)):
             parts = [diags_array(roots[:, axis, k]) @ design for axis, design in enumerate(designs)]
             rows.append(reduce(add, parts))
-            right.append((roots[:, :, k] * data.slopes).sum(axis=1))
-        smooth = _third_differences(basis.shape)
-        rows.append(np.sqrt(_SMOOTH) * smooth)
-        right.append(np.zeros(smooth.shape[0]))
-        return cls(basis, csr_matrix(vstack(rows)), np.concatenate(right))
+        rows.append(np.sqrt(smoothness) * _third_differences(basis.shape))
+        made = cls(basis, csr_matrix(vstack(rows)), root, roots, np.empty(0))
+        return replace(made, right=made.side(data.values, data.slopes))
+
+    def side(
+        self, values: Float[np.ndarray, "node *column"], slopes: Float[np.ndarray, "n axis *column"]
+    ) -> Float[np.ndarray, "row *column"]:
+        """``y`` of other values and slopes."""
+        turned = np.einsum("nak,na...->kn...", self.slope_roots, slopes)
+        parts = [(values.T * self.mass_root).T, *turned]
+        rest = self.rows.shape[0] - sum(map(len, parts))
+        return np.concatenate([*parts, np.zeros((rest, *values.shape[1:]))])
 
     def residual(self, c: Float[np.ndarray, "size"]) -> Float[np.ndarray, "row"]:
         """``R c - y``."""
@@ -142,11 +156,14 @@ class Misfit:
         width = sum(3 * prod(self.basis.shape[k + 1 :]) for k in range(len(self.basis.shape)))
         return band(self.rows.T @ self.rows, width)
 
-    def least(self) -> Float[np.ndarray, "size"]:
-        """The coefficients of least misfit."""
-        found = np.zeros(self.basis.size)
+    def least(
+        self, right: Float[np.ndarray, "row *column"] | None = None
+    ) -> Float[np.ndarray, "size *column"]:
+        """The coefficients of least misfit, to ``y`` or to other right sides."""
+        right = self.right if right is None else right
+        found = np.zeros((self.basis.size, *right.shape[1:]))
         for _ in range(2):  # the second time for the digits that the first has lost
-            found = found - solve(self.hessian, self.rows.T @ self.residual(found))
+            found = found - solve(self.hessian, self.rows.T @ (self.rows @ found - right))
         return found
 
 
@@ -225,12 +242,14 @@ def _check(
     slopes: Float[np.ndarray, "..."],
     weights: Float[np.ndarray, "..."],
     mass: Float[np.ndarray, "..."],
+    places: Float[np.ndarray, "..."] | None,
 ) -> None:
     """Refuse what does not belong together, or is not finite where it counts."""
     dims = len(grid.shape)
-    if values.shape != grid.shape or mass.shape != grid.shape:
+    shape = grid.shape if places is None else (len(places),)
+    if values.shape != shape or mass.shape != shape:
         raise ValueError(
-            f"potential: values {values.shape} and mass {mass.shape} must be of the grid {grid.shape}"
+            f"potential: values {values.shape} and mass {mass.shape} must have the shape {shape}"
         )
     if t.shape != slopes.shape or t.shape[1:] != (dims,) or weights.shape != (*t.shape, dims):
         raise ValueError(

@@ -11,9 +11,11 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from hessgeo.free_energies.convex import ConvexProblem, Reduction
+from hessgeo.numerics.bsplines import derivatives
 from hessgeo.numerics.factor import cholesky
 from hessgeo.numerics.penalised import Penalised, evidence_weight
 
+_NEIGHBOURS = {2: 16, 4: 36}  # of a polynomial of each degree: more than it has coefficients
 _LEAST_NOISE = 1e-12  # dispersion of a posterior computed in double precision and otherwise free of noise
 
 
@@ -57,22 +59,22 @@ class SmoothnessPrior:
 
 
 def local_scatter(
-    t: Float[np.ndarray, "n axis"], mean: Float[np.ndarray, "n axis"]
+    t: Float[np.ndarray, "n axis"], mean: Float[np.ndarray, "n axis"], degree: int = 2
 ) -> Float[Tensor, "n axis"]:
-    """What a quadratic through the 16 nearest sources does not explain of each mean, scaled to the variance of one.
+    """What a polynomial through the nearest sources does not explain of each mean, scaled to the variance of one.
 
-    Fewer than 32 sources have no neighbourhood to speak of: the scatter is then that of the means themselves. ``t`` in
-    box units.
+    A quadratic through 16 or a quartic through 36. Sources less than twice as many have no neighbourhood to speak of:
+    the scatter is then that of the means themselves. ``t`` in box units.
     """
-    if len(t) < 32:
+    count = _NEIGHBOURS[degree]
+    if len(t) < 2 * count:
         return torch.from_numpy(mean - mean.mean(axis=0))
-    neighbours = nearest_others(t, 16)
+    neighbours = nearest_others(t, count)
     offset = t[neighbours] - t[:, None]
     offset /= np.maximum(np.abs(offset).max(axis=(1, 2), keepdims=True), np.finfo(float).tiny)
-    first, second = np.triu_indices(t.shape[1])
-    products = offset[..., first] * offset[..., second]
-    design = np.concatenate([np.ones_like(offset[..., :1]), offset, products], axis=-1)
-    # The quadratic's value at the source is a weighted sum of its neighbours' means, with these weights.
+    powers = [one for total in range(degree + 1) for one in derivatives(total, t.shape[1])]
+    design = np.stack([np.prod(offset ** np.array(one), axis=-1) for one in powers], axis=-1)
+    # The polynomial's value at the source is a weighted sum of its neighbours' means, with these weights.
     weights = np.linalg.pinv(design)[:, 0]
     predicted = np.einsum("ik,ikd->id", weights, mean[neighbours])
     return torch.from_numpy((mean - predicted) / np.sqrt(1 + (weights**2).sum(axis=1))[:, None])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import combinations_with_replacement
 from typing import Any, Literal
 
 import torch
@@ -18,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from hessgeo.free_energies.approximation import ApproximationError, other_count, project
+from hessgeo.free_energies.approximation import ApproximationError, entry_weights, other_count, project
 from hessgeo.free_energies.base import Certificate, FitData, FreeEnergy
 from hessgeo.free_energies.convex import ConvexProblem, Reduction
 from hessgeo.free_energies.smoothness import SmoothnessPrior
@@ -101,21 +100,12 @@ class SplineFreeEnergy(FreeEnergy):
     ) -> Float[Tensor, "*batch axis axis"]:
         """See ``FreeEnergy``."""
         points = t.reshape(-1, t.shape[-1])
-        dims = t.shape[-1]
-        designs = [self.basis.matrix(points, order) for order in derivatives(2, dims)]
-        eye = torch.eye(dims).to(t)
-        j = eye.expand(len(points), dims, dims) if jacobian is None else jacobian.reshape(-1, dims, dims)
-        pairs = list(combinations_with_replacement(range(dims), 2))
+        designs = [self.basis.matrix(points, order) for order in derivatives(2, t.shape[-1])]
         errors = []
-        for first, second in pairs:
-            weights = [
-                j[:, p, first] * j[:, q, second] + (j[:, q, first] * j[:, p, second] if p != q else 0.0)
-                for p, q in pairs
-            ]
-            parts = [w[:, None] * d for w, d in zip(weights, designs, strict=True)]
-            square = self._variance(torch.stack(parts).sum(dim=0))
+        for weights in entry_weights(points, jacobian):
+            square = self._variance(torch.einsum("pk,kpc->pc", weights, torch.stack(designs)))
             if self.approximation is not None:
-                square = square + self.approximation.of_hessian(points, torch.stack(weights, dim=-1))
+                square = square + self.approximation.of_hessian(points, weights)
             errors.append(square.sqrt().reshape(t.shape[:-1]))
         return symmetric(errors, t.shape, rank=2)
 

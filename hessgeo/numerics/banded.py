@@ -62,8 +62,8 @@ class Blocks:
 
 
 def solve(
-    matrix: Float[np.ndarray, "diagonal size"], right: Float[np.ndarray, "size"]
-) -> Float[np.ndarray, "size"]:
+    matrix: Float[np.ndarray, "diagonal size"], right: Float[np.ndarray, "size *column"]
+) -> Float[np.ndarray, "size *column"]:
     """``A^-1 y`` by Cholesky's method, for a positive definite band; after scaling its diagonal to one.
 
     A matrix that rounding has made indefinite gets a hair more on its diagonal, which makes of a step of Newton's a
@@ -85,4 +85,5 @@ def solve(
                 raise
             continue
         break
+    root = root.reshape(-1, *(1,) * (right.ndim - 1))
     return cho_solve_banded((factor, True), right / root, check_finite=False) / root

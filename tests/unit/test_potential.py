@@ -223,7 +223,7 @@ def test_sources_may_lie_anywhere_and_nodes_may_be_empty():
 def test_what_does_not_belong_together_is_refused():
     grid = Grid(SQUARE, (5, 5))
     value, slopes = np.ones((5, 5)), np.zeros((25, 2))
-    with pytest.raises(ValueError, match="must be of the grid"):
+    with pytest.raises(ValueError, match="must have the shape"):
         nearest_potential(grid, np.ones((4, 5)), grid.points, slopes)
     with pytest.raises(ValueError, match="not finite"):
         nearest_potential(grid, value, grid.points, slopes * np.nan)
