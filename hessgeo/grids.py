@@ -54,6 +54,17 @@ class Frame:
         """Parameters in box units."""
         return (t - self._like(t, self.centre)) / self._like(t, self.half)
 
+    def out_of(self, u: Coordinates) -> Coordinates:
+        """Box units in parameters."""
+        return self._like(u, self.centre) + u * self._like(u, self.half)
+
+    def of_box(self, extent: Extent) -> Extent:
+        """A box in these units."""
+        return tuple(
+            ((low - centre) / half, (high - centre) / half)
+            for (low, high), centre, half in zip(extent, self.centre, self.half, strict=True)
+        )
+
     def scale(self, like: Coordinates) -> Coordinates:
         """Half sides as an array of the same kind: a derivative by box units is one by parameters times these."""
         return self._like(like, self.half)

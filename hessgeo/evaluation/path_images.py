@@ -139,16 +139,18 @@ def score_paths(
     Columns: ``method``, ``pair``, ``within_phase``, ``fisher`` (length in the Fisher metric), for each feature space
     the sum of distances of consecutive way-points and, as ``<name>_istd``, their deviation, ``curvature`` (mean turning
     angle per unit of length in the plane, rad), ``bend`` (largest distance from the chord over the chord),
-    ``curvature_inside`` and ``curvature_at_boundary`` (the turning away from and near boundaries), and what the dataset
-    knows of the path: its certificate, and ``perceptual_path_length`` if it was measured.
+    ``curvature_inside`` and ``curvature_at_boundary`` (the turning away from and near boundaries), all four with the
+    box made a square of the same area, and what the dataset knows of the path: its certificate, and
+    ``perceptual_path_length`` if it was measured.
     """
     points = paths["points"].to_numpy()
     starts, ends = points[0, :, 0], points[0, :, -1]
     within = within_one_phase(label, grid, starts, ends)
-    rows = []
+    # Angles depend on the units of either axis: they are those of the box made a square of the same area.
+    side, rows = float(np.exp(np.log(grid.frame.half).mean())), []
     for place, method in enumerate(paths["method"].to_numpy()):
-        curves = points[place]
-        turned = turning_by_place(curves, near_boundary(label, grid, curves))
+        curves = grid.frame.into(points[place]) * side
+        turned = turning_by_place(curves, near_boundary(label, grid, points[place]))
         part = paths.isel(method=place)
         columns = {
             "method": method,

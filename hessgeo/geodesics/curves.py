@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -208,7 +208,7 @@ class Curves:
         return torch.einsum("...i,...ij,...j->...", velocity, g, velocity), weights
 
 
-def subdivided(points: Float[Tensor, "m n d"], step: float) -> Float[Tensor, "m k d"]:
+def subdivided(points: Float[Tensor, "m n d"], step: float | Sequence[float]) -> Float[Tensor, "m k d"]:
     """The same polylines with vertices added, so that no segment is longer than ``step``.
 
     Quadrature along a segment sees no more of the metric than its nodes: what a long segment passes over between them
@@ -216,17 +216,19 @@ def subdivided(points: Float[Tensor, "m n d"], step: float) -> Float[Tensor, "m 
 
     Args:
         points: vertices.
-        step: longest Euclidean distance of neighbours; the scale on which the metric changes.
+        step: longest distance of neighbours, the scale on which the metric changes; or one for each axis, such as the
+            spacing of a grid, in which distances then count.
 
     Raises:
         ValueError: if ``step`` is not positive.
     """
-    if not step > 0:
+    steps = points.new_tensor(step)
+    if not bool((steps > 0).all()):
         raise ValueError(f"step is {step}, must be positive")
     apart = points.diff(dim=1)
-    lengths = apart.norm(dim=-1)
+    lengths = (apart / steps).norm(dim=-1)
     reached = torch.nn.functional.pad(lengths.cumsum(dim=1), (1, 0))
-    count = max(1, math.ceil(float(reached[:, -1].max()) / step))
+    count = max(1, math.ceil(float(reached[:, -1].max())))
     places = torch.linspace(0, 1, count + 1, dtype=points.dtype, device=points.device)[1:-1]
     added = places * reached[:, -1:]
     segment = torch.searchsorted(reached[:, 1:].contiguous(), added).clamp(max=points.shape[1] - 2)

@@ -123,11 +123,13 @@ def logarithm(
         if len(open_rows) == 0:
             break
         a, v = starts[open_rows].double(), velocity[open_rows]
-        h = 1e-5 * v.norm(dim=-1).clamp(min=1e-12)
-        shifts = torch.eye(v.shape[-1]).to(v)[:, None] * h[:, None]  # axis m 2
+        # A small share of the velocity, by the metric's own measure of either axis: units do not count.
+        speed = torch.einsum("mi,mij,mj->m", v, g[open_rows], v).clamp(min=torch.finfo(v.dtype).tiny).sqrt()
+        h = 1e-5 * speed[:, None] / g[open_rows].diagonal(dim1=1, dim2=2).sqrt()
+        shifts = torch.diag_embed(h).movedim(1, 0)  # axis m 2
         shifted = torch.cat([v + shifts, v - shifts])
         ahead, behind = exponential(metric, a.expand_as(shifted), shifted, steps=steps).chunk(2)
-        jacobian = ((ahead - behind) / (2 * h[:, None])).movedim(0, -1)
+        jacobian = ((ahead - behind) / (2 * h.T[..., None])).movedim(0, -1)
         move = torch.linalg.solve(jacobian, miss[open_rows])
         trial = velocity.clone()
         trial[open_rows] -= move

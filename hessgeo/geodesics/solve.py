@@ -18,16 +18,19 @@ from hessgeo.geodesics.candidates import (
     short_pairs,
     solve_from,
 )
+from hessgeo.geodesics.frames import far_frame, least_tolerance, out_of
 from hessgeo.geodesics.graphs import GridGraph, grid_graph
 from hessgeo.geodesics.refinement import certified, refine
 from hessgeo.geodesics.result import RESIDUAL_TOLERANCE, Geodesics, join
 from hessgeo.grids import Grid
 from hessgeo.metrics.base import Box, Metric, as_metric, asymmetries
+from hessgeo.metrics.framed import in_frame
 
 __all__ = ["RESIDUAL_TOLERANCE", "Geodesics", "geodesics"]
 
 _COARSE = 24  # segments of the curves on which starts compete; the winner alone is solved at full resolution
 _EDGES = 1e-3  # of the lengths of edges of a grid that starts are taken from
+_LEAST = 1e-6  # of the grid around pairs that are points, as a share of their coordinates
 _MARGIN = 0.25  # of the grid around the pairs, where no box is given, as a share of their extent
 
 
@@ -90,10 +93,19 @@ def geodesics(
     starts, ends = _checked(starts, ends, points)
     if box is not None and len(box) != starts.shape[1]:
         raise ValueError(f"box has {len(box)} intervals, points have {starts.shape[1]} coordinates")
+    refused = _refusals(metric, starts, ends, box)
+    if len(refused) == len(starts):
+        raise ValueError(refused[0])
+    if (frame := far_frame(box, starts, ends)) is not None:
+        paths = geodesics(
+            in_frame(metric, frame), frame.into(starts), frame.into(ends), points=points,
+            box=None if box is None else frame.of_box(box), grid_starts=grid_starts, grid_nodes=grid_nodes,
+            neighbours=neighbours, tolerance=max(tolerance, least_tolerance(metric, frame)),
+            max_iterations=max_iterations, doublings=doublings, batch_size=batch_size, progress=progress,
+        )  # fmt: skip
+        return out_of(paths, frame, metric, refused)
     with torch.no_grad():
-        count, refused = len(starts), _refusals(metric, starts, ends, box)
-        if len(refused) == count:
-            raise ValueError(refused[0])
+        count = len(starts)
         kept = [row for row in range(count) if row not in refused]
         starts, ends = starts[kept], ends[kept]
         on_grid = grid_starts and starts.shape[1] == 2
@@ -151,8 +163,14 @@ def _graph(
     if box is None:
         both = torch.cat([starts, ends])
         low, high = both.amin(dim=0), both.amax(dim=0)
-        # Paths may bend out of the rectangle of the pairs, also where that is a line.
-        margin = _MARGIN * torch.maximum(high - low, (high - low).amax()).clamp(min=1e-6)
+        # Paths may bend out of the rectangle of the pairs, also where that is a line: by as much along both axes, as
+        # the metric measures them at the pairs, whatever their units.
+        size = metric(both).diagonal(dim1=-2, dim2=-1)
+        size = torch.where((size > 0) & torch.isfinite(size), size, 1.0)
+        scale = size.sqrt().log().median(dim=0).values.exp()
+        largest = torch.maximum(low.abs(), high.abs())
+        margin = _MARGIN * torch.maximum(high - low, ((high - low) * scale).amax() / scale)
+        margin = torch.maximum(margin, _LEAST * torch.where(largest > 0, largest, 1.0))
         low, high = low - margin, high + margin
         box = ((float(low[0]), float(high[0])), (float(low[1]), float(high[1])))
     return grid_graph(

@@ -89,7 +89,8 @@ def train_exponential(
             f"not {steps}, {batch_size}, {passes} and {learning_rate}"
         )
     low, high = np.array(samples.grid.extent).T
-    if not np.all((samples.t >= low - 1e-9) & (samples.t <= high + 1e-9)):
+    near = (1e-9 + samples.grid.rounding) * np.array(samples.grid.spacing)
+    if not np.all((samples.t >= low - near) & (samples.t <= high + near)):
         raise ValueError(f"t must lie in the box {samples.grid.extent}")
     config = ExponentialConfig(
         state_shape=tuple(samples.states.shape[1:]), geometry=samples.geometry, extent=samples.grid.extent,

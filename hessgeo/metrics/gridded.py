@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hessgeo.grids import Grid
+from hessgeo.grids import Frame, Grid
 from hessgeo.metrics.base import Metric, MetricJet, stack_jet
 from hessgeo.metrics.diagnostics import in_units, positive_definite
 from hessgeo.metrics.repair import repair
@@ -65,6 +67,16 @@ class GriddedMetric(Metric):
         self.basis = interpolating_basis(grid.extent, grid.shape)
         self.coefficients = torch.from_numpy(interpolate(interpolate(parts, 0), 1))
         self._on: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def in_frame(self, frame: Frame) -> GriddedMetric:
+        """The same metric of parameters in the units of a frame: nothing is interpolated anew."""
+        other = copy(self)
+        other.grid = Grid(frame.of_box(self.grid.extent), self.grid.shape)
+        other.box, other._on = other.grid.extent, {}
+        half = torch.tensor(frame.half, dtype=torch.float64)
+        other._units = self._units / torch.outer(half, half)
+        other.basis = interpolating_basis(other.grid.extent, other.grid.shape)
+        return other
 
     def __call__(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2"]:
         """The metric at each point."""

@@ -43,6 +43,11 @@ class SplineAxis:
         return (self.high - self.low) / (self.count - 3)
 
     @property
+    def _near(self) -> float:
+        """How far a coordinate may be off a knot by rounding, in knot intervals."""
+        return 1e-9 + 4 * np.finfo(float).eps * max(abs(self.low), abs(self.high)) / self.spacing
+
+    @property
     def greville(self) -> Float[np.ndarray, "count"]:
         """Coefficients that represent the coordinate itself: ``sum_k xi_k B_k(x) = x``."""
         return self.low + self.spacing * (np.arange(self.count) - 1.0)
@@ -56,7 +61,7 @@ class SplineAxis:
         """
         u = (x - self.low) / self.spacing
         # A point on a knot belongs to the piece on its right, also where its coordinate is off by a rounding.
-        first = (u.detach() + 1e-9).floor().long().clamp(0, self.count - 4)
+        first = (u.detach() + self._near).floor().long().clamp(0, self.count - 4)
         r = u - first
         powers = []
         for p in range(4):

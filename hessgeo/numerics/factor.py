@@ -70,7 +70,7 @@ def check_samples(
         raise ValueError(f"{what} or t hold values that are not finite")
     if extent is not None:
         low, high = np.array(extent, dtype=float).T
-        near = 1e-9 * (high - low)
+        near = 1e-9 * (high - low) + 4 * np.finfo(float).eps * np.maximum(np.abs(low), np.abs(high))
         if (t < low - near).any() or (t > high + near).any():
             raise ValueError(f"samples lie outside the extent {extent}")
 

@@ -23,8 +23,8 @@ def lipschitz_field(
 
     A finite difference: a lower bound of the Lipschitz constant near ``t_i``, which it approaches from below
     as the spacing of the samples shrinks where ``E`` is smooth, and which grows as one over the spacing
-    across a jump. Units: embedding distance per parameter unit. Which samples are neighbours does not depend on the
-    units: nearness is relative to the sides of the box.
+    across a jump. Units: embedding distance per parameter unit, with the box made a square of the same area
+    (``Grid.square``): which samples are neighbours, and which is the steepest way, depends on no units.
 
     Args:
         embedding: embedding of each sample.
@@ -58,7 +58,7 @@ def _grid_field(embedding: np.ndarray, t: np.ndarray, grid: Grid) -> np.ndarray:
         sides = list(zip(offset, grid.shape, strict=True))
         here = tuple(slice(max(0, -step), nodes - max(0, step)) for step, nodes in sides)
         there = tuple(slice(max(0, step), nodes - max(0, -step)) for step, nodes in sides)
-        apart = np.hypot.reduce(np.array(offset) * grid.spacing)
+        apart = np.hypot.reduce(np.array(offset) * grid.spacing / grid.square)
         slope = _length(on_grid[there] - on_grid[here]) / apart
         field[here] = np.maximum(field[here], slope)
         field[there] = np.maximum(field[there], slope)
@@ -73,8 +73,9 @@ def _nearest_field(embedding: np.ndarray, t: np.ndarray, neighbours: int) -> np.
     if np.any(distance[:, 1] == 0):
         twins = int(np.count_nonzero(distance[:, 1] == 0))
         raise ValueError(f"t must hold distinct points, not {twins} samples that share theirs with another")
-    field = np.zeros(len(t))
+    sides, field = np.ptp(t, axis=0) / 2, np.zeros(len(t))
+    side = np.exp(np.log(sides[sides > 0]).mean())  # samples may fill a line
     for k in range(1, neighbours + 1):
-        slope = _length(embedding[index[:, k]] - embedding) / _length(t[index[:, k]] - t)
+        slope = _length(embedding[index[:, k]] - embedding) / (side * _length(scaled[index[:, k]] - scaled))
         field = np.maximum(field, slope)
     return field

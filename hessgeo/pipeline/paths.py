@@ -25,6 +25,7 @@ from hessgeo.geodesics.reference import adam_geodesics
 from hessgeo.geodesics.solve import RESIDUAL_TOLERANCE
 from hessgeo.grids import Grid
 from hessgeo.metrics.conformal import DensityMetric, quantile_constants
+from hessgeo.metrics.framed import in_frame
 from hessgeo.metrics.gridded import GriddedMetric
 from hessgeo.metrics.measured import FeatureRows
 from hessgeo.metrics.pullback import feature_metric
@@ -170,7 +171,7 @@ def _line(name: str, starts: np.ndarray, ends: np.ndarray, plane: LatentSlice) -
 
 def _even(curve: Curves, metric: GriddedMetric, grid: Grid) -> Along:
     """Points of curves at equal distances in a metric, within the box."""
-    low, high = torch.tensor(grid.extent).T
+    low, high = torch.tensor(grid.extent, dtype=torch.float64).T
     return lambda count: curve.at(curve.equidistant(metric, count)).clamp(low, high).numpy()
 
 
@@ -195,18 +196,24 @@ def _published(
 ) -> tuple[dict[str, np.ndarray], Along]:
     first, last = torch.from_numpy(starts), torch.from_numpy(ends)
     options = {"points": settings["points"], "steps": settings["published_steps"]}
-    rate = settings["published_learning_rate"]
-    paths = adam_geodesics(
-        metric, first, last, **options, learning_rate=rate, box=metric.box, progress=progress
-    )
-    curve = _polyline(paths.points, metric)
-    part = {"points": paths.points.numpy(), "own_length": curve.length(metric).numpy()}
+    # In box units: with one rate for both axes, and a share of the gradient that counts as none, units would choose the
+    # way.
+    frame = metric.grid.frame
+    inside = in_frame(metric, frame)
+    rate = settings["published_learning_rate"] / float(np.exp(np.log(frame.half).mean()))
+    found = adam_geodesics(
+        inside, frame.into(first), frame.into(last), **options, learning_rate=rate, box=inside.box,
+        progress=progress,
+    )  # fmt: skip
+    points = frame.out_of(found.points)
+    curve = _polyline(points, metric)
+    part = {"points": points.numpy(), "own_length": curve.length(metric).numpy()}
     return part, lambda count: curve.at(curve.equidistant(metric, count)).numpy()
 
 
 def _polyline(points: Float[torch.Tensor, "m n 2"], metric: GriddedMetric) -> Curves:
     """The polylines, in segments no longer than a grid step: those of the published scheme may cross a phase in one."""
-    return Curves.polyline(subdivided(points, min(metric.grid.spacing)))
+    return Curves.polyline(subdivided(points, metric.grid.spacing))
 
 
 def feature_maps(perceptual: Mapping[str, Any] | None, *, device: str = "cpu") -> dict[str, Features]:

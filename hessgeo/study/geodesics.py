@@ -45,7 +45,7 @@ class Geodesics(Shown, Solved):
     def straight_length(self) -> Float[torch.Tensor, "m"]:
         """Length of the straight line between the ends, in the same metric; NaN for a pair that failed."""
         kept, found = ~self.failed, self.length.clone()
-        lines = subdivided(self.points[kept][:, [0, -1]], min(self.parts.grid.spacing))
+        lines = subdivided(self.points[kept][:, [0, -1]], self.parts.grid.spacing)
         found[kept] = Curves.polyline(lines).length(self.metric)
         return found
 

@@ -10,8 +10,9 @@ GRID = Grid(((-1.0, 2.0), (0.0, 1.0)), (13, 9))
 A = np.array([[1.0, 2.0], [-0.5, 1.0], [0.3, -3.0]])
 
 
-def brute_force(embedding, t, neighbours):
-    """Largest slope to the given neighbours of each sample, by its definition."""
+def brute_force(embedding, t, neighbours, sides):
+    """Largest slope to the given neighbours of each sample, by its definition, the box made a square."""
+    t = t / (np.array(sides) / np.sqrt(np.prod(sides)))
     return np.array(
         [
             max(np.linalg.norm(embedding[i] - embedding[j]) / np.linalg.norm(t[i] - t[j]) for j in near)
@@ -24,9 +25,10 @@ def test_a_linear_map_has_its_largest_slope_over_the_eight_directions():
     field = lipschitz_field(GRID.points @ A.T, GRID.points, grid=GRID).reshape(GRID.shape)
     ha, hb = GRID.spacing
     steps = np.array([(ha, 0), (0, hb), (ha, hb), (ha, -hb)])
-    slopes = np.linalg.norm(steps @ A.T, axis=1) / np.linalg.norm(steps, axis=1)
+    # The box is 3 x 1: as a square, of sides sqrt(3).
+    slopes = np.linalg.norm(steps @ A.T, axis=1) / np.linalg.norm(steps / [3**0.5, 3**-0.5], axis=1)
     np.testing.assert_allclose(field[1:-1, 1:-1], slopes.max(), rtol=1e-12)
-    assert np.all(field <= np.linalg.norm(A, 2) * (1 + 1e-12))
+    assert np.all(field <= np.linalg.norm(A * [3**0.5, 3**-0.5], 2) * (1 + 1e-12))
     # On a corner three of the four directions remain: inwards, and one of the diagonals.
     np.testing.assert_allclose(field[0, 0], slopes[[0, 1, 2]].max(), rtol=1e-12)
     np.testing.assert_allclose(field[0, -1], slopes[[0, 1, 3]].max(), rtol=1e-12)
@@ -39,7 +41,7 @@ def test_random_values_equal_brute_force_over_grid_neighbours():
     neighbours = [np.flatnonzero(row == 1) for row in apart]
     field = lipschitz_field(embedding, GRID.points, grid=GRID)
     np.testing.assert_allclose(
-        field, brute_force(embedding, GRID.points, neighbours), rtol=1e-6
+        field, brute_force(embedding, GRID.points, neighbours, (3, 1)), rtol=1e-6
     )  # float32 input
 
 
@@ -51,7 +53,7 @@ def test_random_values_equal_brute_force_over_nearest_neighbours():
     )  # relative to the sides of the box
     neighbours = np.argsort(distance, axis=1)[:, 1:6]
     field = lipschitz_field(embedding, t, grid=None, neighbours=5)
-    np.testing.assert_allclose(field, brute_force(embedding, t, neighbours), rtol=1e-12)
+    np.testing.assert_allclose(field, brute_force(embedding, t, neighbours, np.ptp(t, axis=0)), rtol=1e-12)
 
 
 @pytest.mark.parametrize("grid", [GRID, None])
