@@ -71,11 +71,11 @@ class DualFreeEnergy(FreeEnergy):
 
     def value(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch"]:
         """``F(t)`` in nats per ``N``."""
-        return self.potential.value(t) + self._between(self.missed_value[..., None], t)[..., 0]
+        return self.potential.value(t) + between_nodes(self.grid, self.missed_value, t)
 
     def gradient(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis"]:
         """``grad F(t)``."""
-        return self.potential.gradient(t) + self._between(self.missed_gradient, t)
+        return self.potential.gradient(t) + between_nodes(self.grid, self.missed_gradient, t)
 
     def hessian(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis"]:
         """The potential's ``grad^2 F(t)``, positive definite."""
@@ -99,12 +99,15 @@ class DualFreeEnergy(FreeEnergy):
         """See ``FreeEnergy``."""
         return self.errors.of_metric(t, jacobian)
 
-    def _between(self, values: Float[Tensor, "*nodes_and_item"], t: Tensor) -> Tensor:
-        """Linear between nodes; what lies outside of the box is moved onto its edge."""
-        points = self.grid.frame.into(t.detach().reshape(-1, t.shape[-1])).clamp(-1, 1)
-        weights = bilinear_weights(points.cpu().double().numpy(), self.grid.unit)
-        found = weights @ values.reshape(self.grid.size, -1).numpy()
-        return torch.from_numpy(found).to(t).reshape(*t.shape[:-1], -1)
+
+def between_nodes(
+    grid: Grid, values: Float[Tensor, "*nodes_and_item"], t: Float[Tensor, "*batch axis"]
+) -> Float[Tensor, "*batch_and_item"]:
+    """Linear between nodes; what lies outside of the box is moved onto its edge."""
+    points = grid.frame.into(t.detach().reshape(-1, t.shape[-1])).clamp(-1, 1)
+    weights = bilinear_weights(points.cpu().double().numpy(), grid.unit)
+    found = weights @ values.reshape(grid.size, -1).numpy()
+    return torch.from_numpy(found).to(t).reshape(*t.shape[:-1], *values.shape[len(grid.shape) :])
 
 
 @in_words("dual fit")
@@ -272,7 +275,7 @@ class _Found:
         spacing = np.prod([b.spacing / a.spacing for a, b in zip(self.basis.axes, coarser.axes, strict=True)])
         weight = smoothed.weight / (ratio * spacing ** (6 / len(self.grid.shape)))
         first = torch.from_numpy(Misfit.of(self.basis, self.data, smoothed.weight).least())
-        second = torch.from_numpy(Misfit.of(coarser, self.data, weight).least())
+        second = torch.from_numpy(Misfit.of(coarser, self.data, float(weight)).least())
         unit_frame = Frame((0.0,) * len(self.grid.shape), (1.0,) * len(self.grid.shape))
         splines = ApproximationError.between(unit_frame, (self.basis, first), (coarser, second))
         convex = potential.coefficients.flatten() / self.data.scale - first

@@ -30,8 +30,8 @@ def row_matrix(blocks: list[Float[Tensor, "_ column"]]) -> tuple[Tensor, Tensor]
     turned = csr_matrix(
         (values.cpu().numpy(), columns.cpu().numpy(), starts.cpu().numpy()), shape=shape
     ).tocsc()
-    parts = (torch.from_numpy(part).to(columns) for part in (turned.indptr, turned.indices))
-    transposed = _csr(*parts, torch.from_numpy(turned.data).to(values), (shape[1], shape[0]))
+    starts_of, rows_of = (torch.from_numpy(part).to(columns) for part in (turned.indptr, turned.indices))
+    transposed = _csr(starts_of, rows_of, torch.from_numpy(turned.data).to(values), (shape[1], shape[0]))
     return _csr(starts, columns, values, shape), transposed
 
 

@@ -83,7 +83,7 @@ def fit_free_energy(
         raise NotConvergedError(
             f"free_energy: the fit stands at a decrement of {fit.certificate['decrement']:.2g} nats after "
             f"max_iterations {settings['max_iterations']}, above tolerance {settings['tolerance']:g}: raise "
-            "free_energy.max_iterations, or lower posterior.resolution or free_energy.splines"
+            "free_energy.max_iterations, or lower posterior.resolution or, of the fit spline, free_energy.splines"
         )
     return fit
 

@@ -1,4 +1,4 @@
-"""The free energy of a study: on its nodes as it was fitted, between them by its own splines."""
+"""The free energy of a study: on its nodes as it was fitted, between them by its splines."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 
 from hessgeo.free_energies.base import FreeEnergy as Fitted
+from hessgeo.free_energies.dual import between_nodes
 from hessgeo.free_energies.spline import SplineFreeEnergy
 from hessgeo.numerics.bsplines import SplineBasis
 from hessgeo.study.drawing import draw
@@ -46,13 +47,24 @@ class FreeEnergy(Shown, Fitted):
             basis, coefficients, unknown, resolution=self.resolution, certificate=self.certificate
         )
 
+    @cached_property
+    def _missed(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """What values and gradients at the nodes have beyond the splines: at kinks, of the dual fit."""
+        nodes = torch.from_numpy(self.grid.points)
+        found = self._splines.value(nodes), self._splines.gradient(nodes)
+        kept = (torch.from_numpy(self._dataset[name].to_numpy()) for name in ("free_energy", "gradient"))
+        value, gradient = (there - part.reshape(there.shape) for there, part in zip(kept, found, strict=True))
+        return value, gradient
+
     def value(self, t: Any) -> Any:
         """``F(t)`` at points ``(*batch, 2)``, nats per ``N``."""
-        return _like(t, self._splines.value(_tensor(t)))
+        points = _tensor(t)
+        return _like(t, self._splines.value(points) + between_nodes(self.grid, self._missed[0], points))
 
     def gradient(self, t: Any) -> Any:
         """``grad F(t)``."""
-        return _like(t, self._splines.gradient(_tensor(t)))
+        points = _tensor(t)
+        return _like(t, self._splines.gradient(points) + between_nodes(self.grid, self._missed[1], points))
 
     def hessian(self, t: Any) -> Any:
         """``grad^2 F(t)``, the Fisher metric per ``N`` as it was fitted, positive definite or not."""

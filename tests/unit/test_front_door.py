@@ -146,7 +146,10 @@ def test_without_an_embedding_the_pixels_are_the_features():
         ({"grid": (4, 12)}, "sampling.grid[0]: 4 is not allowed; allowed: a whole number >= 8"),
         ({"extent": ((1, 0), (0, 1))}, "slice.extent: [[1, 0], [0, 1]] is not allowed"),
         ({"normalisation": "cube"}, "slice.normalisation: 'cube' is not allowed; allowed: sphere"),
-        ({"free_energy": {"splines": (13, 8)}}, "free_energy.splines: [13, 8] is not allowed"),
+        (
+            {"free_energy": {"fit": "spline", "splines": (13, 8)}},
+            "free_energy.splines: [13, 8] is not allowed",
+        ),
         ({"posterior": {"kind": "network"}}, 'posterior.kind: "network" is not allowed'),
     ],
 )
@@ -368,7 +371,7 @@ def test_pairs_of_another_shape_are_refused(study):
 def test_a_study_and_its_parts_say_what_they_hold(study):
     said = [
         (study, ("study spots", "12 x 12 nodes", "samples 144", "8 x 8 x 1", "phases 4", "verdict resolved")),
-        (study.free_energy, ("12 x 12 nodes over [-1, 2] x [-1, 2]", "KL of the fit", "splines 12 x 12")),
+        (study.free_energy, ("12 x 12 nodes over [-1, 2] x [-1, 2]", "KL of the fit", "splines 14 x 14")),
         (study.metric, ("positive definite in 100 %", "largest eigenvalue")),
         (study.phases, ("number 4", "boundaries", "triple points")),
         (study.geodesic((-0.5, 1.5), (1.5, 0.2)), ("metric fisher", "length", "straight line")),

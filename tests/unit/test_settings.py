@@ -98,7 +98,7 @@ def study(**entries):
             "whose points are its nodes",
         ),
         (
-            study(sampling={"grid": [16, 64]}),
+            study(sampling={"grid": [16, 64]}, free_energy={"fit": "spline"}),
             "defaults.free_energy.splines: [32, 32] is not allowed; allowed: "
             "at most the nodes of sampling.grid, [16, 64]",
         ),

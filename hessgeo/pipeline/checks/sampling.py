@@ -19,9 +19,9 @@ SIDES = (
     "posterior.coarse",
 )  # an entry for each parameter
 PLANE_ALONE = {
-    "posterior.kind": "distance",
-    "free_energy.fit": "spline",
-    "free_energy.coordinates": "given",
+    "posterior.kind": ("distance",),
+    "free_energy.fit": ("dual", "spline"),
+    "free_energy.coordinates": ("given",),
 }  # what there is of one parameter
 LEAST_STEP = 1e-9  # of the nodes of a box, share of its largest coordinate: points are known to 1e-16 of it
 MOST_SHARDS = 10_000  # of a study; the plan of 1,000 jobs takes Snakemake 8 s
@@ -46,10 +46,11 @@ def parameter_errors(check: StudyCheck) -> Iterator[str]:
             allowed = f"{count} of them, as many as sampling.grid has node counts"
             yield check.line(key, value, allowed)
     if count == 1:
-        for key, allowed in PLANE_ALONE.items():
+        for key, some in PLANE_ALONE.items():
             part, name = key.split(".")
-            if settings[part][name] != allowed:
-                yield check.line(key, settings[part][name], f"{allowed} for a study of one parameter")
+            if settings[part][name] not in some:
+                allowed = f"{' or '.join(some)} for a study of one parameter"
+                yield check.line(key, settings[part][name], allowed)
 
 
 def slice_errors(check: StudyCheck) -> Iterator[str]:
