@@ -96,11 +96,16 @@ class Observations:
         """How far a spline misses them, root mean squares in units of their ranges."""
         value = basis.design(self.nodes, (0,) * len(basis.shape)) @ c - self.values
         slope = [basis.design(self.t, order) @ c for order in derivatives(1, len(basis.shape))]
-        miss = np.stack(slope, axis=-1) - self.slopes
+        return self.misses(value, np.stack(slope, axis=-1) - self.slopes)
+
+    def misses(
+        self, value: Float[np.ndarray, "node"], slope: Float[np.ndarray, "n axis"]
+    ) -> dict[str, float]:
+        """Root mean squares of errors in units of the ranges of ``F`` and of its slopes."""
         span = float(np.ptp(self.slopes, axis=0).max()) or 1.0
         return {
             "value_error": float(np.sqrt((value**2).mean())),
-            "slope_error": float(np.sqrt((miss**2).sum(axis=1).mean())) / span,
+            "slope_error": float(np.sqrt((slope**2).sum(axis=1).mean())) / span,
         }
 
 

@@ -103,6 +103,15 @@ def response(
     )
 
 
+def slopes_at_nodes(
+    grid: Grid, t: Float[np.ndarray, "n axis"], slopes: Float[np.ndarray, "n axis"]
+) -> Float[np.ndarray, "*nodes axis"]:
+    """The slopes at the nodes: their own, or of scattered sources those of local lines."""
+    if grid.are_nodes(t):
+        return slopes.reshape(*grid.shape, -1)
+    return _local_fit(grid, t, slopes, 1)[0]
+
+
 def _jacobian(
     field: Float[np.ndarray, "*nodes part"], grid: Grid, reach: int
 ) -> Float[np.ndarray, "*nodes part axis"]:
