@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hessgeo.estimators.base import Estimate, Run, pull_back
-from hessgeo.estimators.halves import cross_fitted
+from hessgeo.estimators.halves import cross_fitted, learned_scores
 from hessgeo.free_energies.moments import fit_moments
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid
@@ -81,13 +81,7 @@ def wide_scores(
         fit = fit_score_covariance(learned_scores(network, new), new.t, new.grid.extent, **settings)
         return estimate_from_scores(fit, new, network.config.calibration)
 
-    return cross_fitted(half, samples, trained)
-
-
-def learned_scores(network: ExponentialNetwork, samples: Samples) -> Float[np.ndarray, "n 2"]:
-    """``(d eta)' f(x)`` of each sample: ``grad log p(x|t)`` up to a function of ``t``."""
-    slope = network.eta_slope(samples.t, samples.coordinates.jacobian(samples.t))
-    return np.einsum("nkj,nk->nj", slope, network.statistics(samples.states))
+    return cross_fitted(half, samples, trained, attenuated=True)
 
 
 def estimate_from_scores(fit: ScoreCovariance, samples: Samples, numbers: Mapping[str, Any]) -> Estimate:

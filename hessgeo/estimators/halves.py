@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
@@ -11,7 +12,11 @@ from hessgeo.estimators.base import Estimate
 from hessgeo.learned.exponential import ExponentialNetwork
 from hessgeo.learned.exponential_halves import ExponentialHalves
 from hessgeo.learned.samples import Samples
+from hessgeo.metrics.reliability import Reliability
 from hessgeo.metrics.repair import relative_floor, repair
+
+# Of what a metric is raised by for the information that a network loses: networks alike may lose some of it alike.
+_UNSHOWN = 0.5
 
 
 def cross_fitted(
@@ -20,14 +25,19 @@ def cross_fitted(
     trained: ExponentialHalves,
     *,
     statistics: int | None = None,
+    attenuated: bool = False,
 ) -> Estimate:
     """The mean of the estimates of both networks, each from the samples that it was not trained on; see ``pooled``.
+
+    With ``attenuated`` the metric is raised by the information that a network loses, as the two tell it (see
+    ``metrics.reliability``), and half of that is in its error. Its value and gradient stay as they are.
 
     Args:
         estimate: what one network makes of samples that are new to it.
         samples: those that both were trained on.
         trained: the networks.
         statistics: the number of statistics that the networks must have, or None.
+        attenuated: whether the metric is that of the scores that a network sees.
 
     Raises:
         ValueError: if they have another.
@@ -35,8 +45,36 @@ def cross_fitted(
     count = trained.statistics_count
     if statistics not in (None, count):
         raise ValueError(f"statistics is {count}, this estimator needs {statistics}")
-    first, second = (estimate(half, network) for network, half in trained.unseen(samples))
-    return pooled(first, second)
+    parts = []
+    for (network, half), other in zip(trained.unseen(samples), reversed(trained.networks), strict=True):
+        found = estimate(half, network)
+        parts.append(_restored(found, half, network, other) if attenuated else found)
+    return pooled(*parts)
+
+
+def _restored(
+    estimate: Estimate, samples: Samples, network: ExponentialNetwork, other: ExponentialNetwork
+) -> Estimate:
+    """The estimate with what the network loses of the metric, as the other one of the same samples shows it."""
+    points, extent = samples.grid.points, samples.grid.extent
+    scores = learned_scores(network, samples), learned_scores(other, samples)
+    by, share = Reliability.of(*scores, samples.t, extent).corrected(points)
+    if estimate.metric is None or estimate.metric_error is None:
+        return estimate
+    metric = by @ estimate.metric @ np.swapaxes(by, 1, 2)
+    diagonal = np.einsum("nii->ni", metric).clip(min=0)
+    # A random symmetric matrix in units of the metric, as likely in all directions.
+    square = (diagonal[:, :, None] * diagonal[:, None] + metric**2) / 2
+    unshown = (_UNSHOWN * share[:, None, None]) ** 2 * square
+    noise = np.einsum("nia,nab,njb->nij", by**2, estimate.metric_error**2, by**2)
+    numbers = {**estimate.numbers, "reliability": float(np.median(1 / (1 + share)))}
+    return replace(estimate, metric=metric, metric_error=np.sqrt(noise + unshown), numbers=numbers)
+
+
+def learned_scores(network: ExponentialNetwork, samples: Samples) -> Float[np.ndarray, "n 2"]:
+    """``(d eta)' f(x)`` of each sample: ``grad log p(x|t)`` up to a function of ``t``."""
+    slope = network.eta_slope(samples.t, samples.coordinates.jacobian(samples.t))
+    return np.einsum("nkj,nk->nj", slope, network.statistics(samples.states))
 
 
 def pooled(first: Estimate, second: Estimate) -> Estimate:

@@ -49,7 +49,7 @@ def learned_statistics(
         numbers = {**fit.certificate, **network.config.calibration, "map": found.matrix.tolist()}
         return with_map_error(pull_back(fit, new, numbers), fit, new, found)
 
-    return cross_fitted(half, samples, trained, statistics=2)
+    return cross_fitted(half, samples, trained, statistics=2, attenuated=True)
 
 
 def with_map_error(
