@@ -13,10 +13,11 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from hessgeo.grids import Extent, Grid
-from hessgeo.posteriors import Posterior, choose_resolution, posterior
+from hessgeo.posteriors import Posterior, choose_resolution, neighbour_posterior, posterior
 from hessgeo.posteriors.bundles import Images, resize_images
 from hessgeo.posteriors.network import load_network, network_posterior
 from hessgeo.posteriors.network_calibration import calibrate
+from hessgeo.posteriors.tiles import Rows
 
 
 @contextmanager
@@ -36,24 +37,26 @@ def resized_images(images: Images, shape: tuple[int, ...]) -> Iterator[UInt8[np.
 
 
 def distance_posterior(
-    embedding: Float[np.ndarray, "n d"],
+    embedding: Rows,
     t: Float[np.ndarray, "n axis"],
     extent: Extent,
     settings: Mapping[str, Any],
     *,
     seed: int,
     threads: int = 1,
+    device: str = "cpu",
     progress: bool = True,
 ) -> tuple[Posterior, dict[str, Any]]:
     """The posterior of embedding distances (Eq. 19), at the resolution of the settings or one chosen from the data.
 
     Args:
-        embedding: of every sample.
+        embedding: of every sample, in memory; for the method ``neighbours`` it may be read in slices.
         t: their parameters.
         extent: the box, for a coarse posterior.
         settings: ``posterior`` of a study.
         seed: of the sources that the choice of the resolution looks at.
         threads: threads that work at once.
+        device: where to compute by ``neighbours``.
         progress: show a bar.
 
     Returns:
@@ -62,15 +65,36 @@ def distance_posterior(
     automatic = settings["resolution"] == "auto"
     if automatic:
         rule = {key: settings[key] for key in ("kernel", "cells", "quantile", "sources")}
-        resolution = choose_resolution(embedding, t, **rule, seed=seed)
+        resolution = choose_resolution(np.asarray(embedding), t, **rule, seed=seed)
     else:
         resolution = float(settings["resolution"])
     logging.getLogger(__name__).info("resolution N = %.6g", resolution)
     options = {key: settings[key] for key in ("kernel", "exclude_self", "neighbours", "memory_mb")}
     coarse = settings["coarse"]
     options["coarse"] = Grid(tuple((low, high) for low, high in extent), tuple(coarse)) if coarse else None
-    result = posterior(embedding, t, **options, resolution=resolution, threads=threads, progress=progress)
-    return result, {"chosen": automatic}
+    options |= {"resolution": resolution, "threads": threads, "progress": progress}
+    if settings["method"] == "blocks":
+        return posterior(np.asarray(embedding), t, **options), {"chosen": automatic}
+    with tempfile.TemporaryDirectory(prefix="hessgeo-") as scratch:
+        # What is read in slices does not fit into memory, and its sorted copy goes into a file.
+        file = None if isinstance(embedding, np.ndarray) else Path(scratch, "embedding.f4")
+        result = neighbour_posterior(
+            embedding, t, **options, missing=settings["missing"], file=file, device=device
+        )
+    return result, {"chosen": automatic, **_left_out(result)}
+
+
+def _left_out(result: Posterior) -> dict[str, float]:
+    """What is worth reporting of a posterior by neighbours: bounds of the mass left out, and samples summed."""
+    if result.missing is None or result.seen is None:
+        return {}
+    return {
+        "missing_largest": float(result.missing.max()),
+        "missing_99": float(np.quantile(result.missing, 0.99)),
+        "seen_share": float(result.seen.mean() / len(result.t)),
+        "seen_median": float(np.median(result.seen)),
+        "seen_largest": int(result.seen.max()),
+    }
 
 
 def trained_posterior(

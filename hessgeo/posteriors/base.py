@@ -68,6 +68,8 @@ class Posterior:
         support: the points that carry the probability, all nodes of a grid in order or scattered, or None: the samples.
         rows: whole rows of ``P`` that were kept, or None.
         row_sources: the samples whose rows these are, in increasing order, or None.
+        missing: most of each row's mass that was left out, relative to what was summed, or None: nothing was.
+        seen: samples that were summed of each row, or None: all.
     """
 
     t: Float64[np.ndarray, "n axis"]
@@ -85,6 +87,8 @@ class Posterior:
     support: Float64[np.ndarray, "point axis"] | None = None
     rows: Float32[np.ndarray, "r point"] | None = None
     row_sources: Int64[np.ndarray, "r"] | None = None
+    missing: Float64[np.ndarray, "n"] | None = None
+    seen: Int64[np.ndarray, "n"] | None = None
 
     @property
     def points(self) -> Float64[np.ndarray, "point axis"]:

@@ -16,6 +16,7 @@ from tqdm.dask import TqdmCallback
 
 from hessgeo.grids import Frame, Grid, bilinear_weights
 from hessgeo.posteriors.base import Posterior, central_moments, monomials
+from hessgeo.posteriors.checks import check_amounts, check_parameters, check_resolution
 from hessgeo.posteriors.kernels import LogKernel, check_embedding, log_kernel, squared_distances
 
 # A tile of ROWS x COLUMNS float32 (0.5 MiB), its exponential, and a float64 copy of STRIP of its rows stay in the
@@ -72,8 +73,9 @@ def posterior(
         ValueError: on shapes that do not match, values that are not finite, an unknown kernel, a number out
             of range, a ``coarse`` grid that does not cover ``t``, or ``memory_mb`` below one row a thread.
     """
-    _check_samples(embedding, t, resolution, exclude_self)
-    _check_amounts(len(t), neighbours, threads, exclude_self)
+    check_embedding(embedding)
+    check_parameters(len(embedding), t, resolution, exclude_self)
+    check_amounts(len(t), neighbours, threads, exclude_self)
     problem = _Problem.build(embedding, t, kernel, resolution, exclude_self, neighbours, coarse)
     rows = block_rows(len(t), threads=threads, memory_mb=memory_mb)
     bar = TqdmCallback(desc="posterior", unit="block") if progress else nullcontext()
@@ -109,7 +111,7 @@ def posterior_rows(
     Raises:
         ValueError: on an unknown kernel, a resolution that is not positive, or a source that is no sample.
     """
-    _check_resolution(resolution)
+    check_resolution(resolution)
     logit = log_kernel(kernel)(squared_distances(embedding, sources), resolution)
     if exclude_self:
         if len(embedding) < 2:
@@ -352,25 +354,3 @@ def _assemble(problem: _Problem, t: np.ndarray, blocks: tuple[_Block, ...], kern
         neighbours=joined("neighbours"), neighbour_weights=joined("neighbour_weights"),
         coarse=joined("coarse"),
     )  # fmt: skip
-
-
-def _check_resolution(resolution: float) -> None:
-    if not (np.isfinite(resolution) and resolution > 0):
-        raise ValueError(f"resolution must be a positive number, not {resolution}")
-
-
-def _check_samples(embedding: np.ndarray, t: np.ndarray, resolution: float, exclude_self: bool) -> None:
-    check_embedding(embedding)
-    if np.shape(t) not in ((len(embedding), 1), (len(embedding), 2)) or not np.isfinite(t).all():
-        raise ValueError(f"t must be finite of shape ({len(embedding)}, 2), or 1, not {np.shape(t)}")
-    _check_resolution(resolution)
-    if exclude_self and len(embedding) < 2:
-        raise ValueError("exclude_self needs at least two samples, not 1")
-
-
-def _check_amounts(n: int, neighbours: int, threads: int, exclude_self: bool) -> None:
-    most = n - bool(exclude_self)
-    if not 0 <= neighbours <= most:
-        raise ValueError(f"neighbours must lie in 0..{most}, not {neighbours}")
-    if threads < 1:
-        raise ValueError(f"threads must be at least 1, not {threads}")

@@ -21,7 +21,7 @@ NETWORK = {
 }  # fmt: skip
 DISTANCE = {
     "kernel": "gaussian", "resolution": 20.0, "cells": 5, "quantile": 0.1, "sources": 20, "exclude_self": False,
-    "neighbours": 0, "coarse": None, "memory_mb": 64,
+    "neighbours": 0, "coarse": None, "method": "blocks", "missing": 1e-6, "memory_mb": 64,
 }  # fmt: skip
 
 
@@ -83,3 +83,18 @@ def test_a_posterior_from_distances_is_the_one_of_the_library(samples):
     )
     assert numbers == {"chosen": True}
     assert chosen.coarse.shape == (48, 3, 4)
+
+
+def test_a_posterior_by_neighbours_reads_the_store_in_parts(samples):
+    _, t = samples
+    embedding = np.random.default_rng(1).normal(size=(48, 8)).astype("f4")
+    settings = DISTANCE | {"method": "neighbours", "resolution": 4.0}
+    whole, numbers = estimation.distance_posterior(embedding, t, GRID.extent, settings, seed=0)
+    lazy = da.from_array(embedding, chunks=(10, 8))
+    parts, _ = estimation.distance_posterior(lazy, t, GRID.extent, settings, seed=0)
+    assert parts.mean.tobytes() == whole.mean.tobytes()
+    assert parts.marginal.tobytes() == whole.marginal.tobytes()
+    assert set(numbers) == {
+        "chosen", "missing_largest", "missing_99", "seen_share", "seen_median", "seen_largest"
+    }  # fmt: skip
+    assert 0 <= numbers["missing_99"] <= numbers["missing_largest"] <= 1e-6

@@ -28,8 +28,10 @@ if __name__ == "__main__":
                 folder, images, t, settings["network"], seed=params.seed, device=pick_device()
             )
         else:
-            embedding = store.read_array(params.store, params.array)
+            near = settings["method"] == "neighbours"
+            embedding = (store.open_array if near else store.read_array)(params.store, params.array)
+            options = {"threads": step.threads, "device": pick_device() if near else "cpu"}
             result, numbers = distance_posterior(
-                embedding, t, params.extent, settings, seed=params.seed, threads=step.threads
+                embedding, t, params.extent, settings, seed=params.seed, **options
             )
         main(result, numbers, step.output)

@@ -111,7 +111,8 @@ def resolution_errors(check: StudyCheck) -> Iterator[str]:
         if (width := check.settings[part]["smoothing"]) > max(grid):
             yield check.line(f"{part}.smoothing", width, limit)
     network = posterior["network"]
-    for key, neutral in (("coarse", None), ("neighbours", 0), ("exclude_self", False)):
+    unused = (("coarse", None), ("neighbours", 0), ("exclude_self", False), ("method", "blocks"))
+    for key, neutral in unused:
         if posterior["kind"] == "network" and posterior[key] != neutral:
             allowed = f"{shown(neutral)} for the kind network, which does not keep or leave out samples"
             yield check.line(f"posterior.{key}", posterior[key], allowed)
@@ -148,6 +149,6 @@ def _point_errors(check: StudyCheck, points: int) -> Iterator[str]:
     if posterior["resolution"] == "auto" and posterior["cells"] >= points:
         yield check.line("posterior.cells", posterior["cells"], f"fewer than the {points} points")
     least = -(-THREADS * 4 * points // 2**20)
-    if posterior["memory_mb"] < least:
+    if posterior["memory_mb"] < least and posterior["method"] == "blocks":
         allowed = f"at least {least}, a row of the {points:,} points for each of {THREADS} threads"
         yield check.line("posterior.memory_mb", posterior["memory_mb"], allowed)
