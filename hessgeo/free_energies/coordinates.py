@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from hessgeo.free_energies.coordinate_solution import CoordinateOptions, Coordin
 from hessgeo.free_energies.displacement import Displacement, bending
 from hessgeo.free_energies.dual_problem import DualPoint
 from hessgeo.free_energies.dual_solution import solve_dual
+from hessgeo.free_energies.mixture_potential import MixturePotential
 from hessgeo.free_energies.potential import Potential
 from hessgeo.free_energies.verdict import judge, narrow_share
 from hessgeo.grids import Grid
@@ -31,6 +33,7 @@ from hessgeo.numerics.newton import minimise
 
 _LATTICE = 4  # times as fine as the nodes: where the map is tested for folds
 _REPORTED = ("converged", "least_eigenvalue", "definite_everywhere", "value_error", "slope_error")  # of Phi
+_ROUGH = 1e-4  # decrement of the dual fit in the given coordinates, nats a source
 _ROUNDING = 1e-12  # of the loss, relative
 
 
@@ -40,11 +43,14 @@ class CoordinateFreeEnergy(FreeEnergy):
     The posterior is ``softmax N(<u(t), theta(t')> - A(t))``. ``hessian`` is the metric ``J_u' Phi''(u) J_u``, the
     Hessian in ``u`` pulled back, which is not that of ``A`` in ``t``.
 
-    Of two coordinates ``Phi`` is the convex potential nearest to what the fit found, so that value, slope and metric
-    are of one function and the metric is positive definite everywhere. Beside it stands the response of the slopes: as
-    ``Phi'' J_u = J_theta``, the same metric is ``J_u' J_theta``, if the posteriors are those of a potential. Of more
-    coordinates there is the response alone, and its symmetric part is the metric. Between nodes ``A`` and ``theta``
-    are cubic splines through what the fit found there. Coordinates count in box units, their metric in those of ``t``.
+    Of two coordinates ``Phi`` is a convex potential, so that value, slope and metric are of one function and the metric
+    is positive definite everywhere: splines next to what the fit found, or the mixture of its sources, whichever's own
+    posteriors ``softmax N(<u(t), grad Phi(u(t'))> - Phi(u(t)))`` come nearer to the measured ones. Splines are the more
+    exact of what is smooth, kinks between two nodes only the mixture can follow. Beside it stands the response of the
+    slopes: as ``Phi'' J_u = J_theta``, the same metric is ``J_u' J_theta``, if the posteriors are those of a potential.
+    Of more coordinates there is the response alone, and its symmetric part is the metric. Between nodes ``A`` and
+    ``theta`` are cubic splines through what the fit found there. Coordinates count in box units, their metric in those
+    of ``t``.
 
     Attributes:
         coordinates: the map ``u``.
@@ -58,7 +64,7 @@ class CoordinateFreeEnergy(FreeEnergy):
         coordinates: Displacement,
         basis: SplineBasis,
         parts: Float[Tensor, "part *counts"],
-        potential: Potential | None,
+        potential: Potential | MixturePotential | None,
         *,
         resolution: float,
         certificate: Certificate,
@@ -78,10 +84,8 @@ class CoordinateFreeEnergy(FreeEnergy):
 
     def gradient(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis"]:
         """``J_u' theta``: the slope of ``A``; of more than two coordinates, if the posteriors have a potential."""
-        if self.potential is not None:
-            slopes = self.potential.gradient(self.coordinates(t))
-        else:
-            slopes = self._parts(t, (0, 0))[..., 1:]
+        potential = self.potential
+        slopes = self.slopes(t) if potential is None else potential.gradient(self.coordinates(t))
         return torch.einsum("...ci,...c->...i", self.coordinates.jacobian(t), slopes)
 
     def hessian(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis"]:
@@ -91,6 +95,10 @@ class CoordinateFreeEnergy(FreeEnergy):
             return jacobian.transpose(-1, -2) @ self.potential.hessian(self.coordinates(t)) @ jacobian
         response = self.response(t)
         return (response + response.transpose(-1, -2)) / 2
+
+    def slopes(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch component"]:
+        """``theta(t)`` as the fit found it, per ``N`` and box unit."""
+        return self._parts(t, (0, 0))[..., 1:]
 
     def response(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis"]:
         """``J_u' J_theta``; what of it is not symmetric measures how far from a potential the posteriors are."""
@@ -154,8 +162,9 @@ def fit_coordinates(
         ``mean_divergence`` (nats) and ``divergence_given``, ``divergence_2`` and so on, those of fewer and more
         coordinates; ``displacement`` (root mean square of ``d``, box units), ``least_jacobian`` (of ``det J_u`` of the
         first two components, on a lattice four times as fine as the nodes), ``antisymmetric_share`` of the response
-        at the nodes and ``response_definite_share`` of its symmetric part there; of two coordinates how near ``Phi``
-        comes to the fit (``potential_value_error`` and so on, see ``nearest_potential``); and the verdict.
+        at the nodes and ``response_definite_share`` of its symmetric part there; of two coordinates which
+        ``potential``, and ``potential_excess_divergence``, how much farther from the measured posteriors its own are
+        (nats); and the verdict.
 
     Raises:
         ValueError: if the sources are not the nodes of a grid in the plane, or most posteriors lie on one node.
@@ -165,8 +174,10 @@ def fit_coordinates(
     narrow = narrow_share(posterior, carrier)
     entropy = float(posterior.entropy.mean())
     n = len(posterior.t)
+    # Where the coordinates move it is the start alone.
+    enough = max(tolerance, _ROUGH * n) if options.steps else tolerance
     given = solve_dual(
-        posterior, data.grid, tolerance=tolerance, max_iterations=max_iterations, device=data.device,
+        posterior, data.grid, tolerance=enough, max_iterations=max_iterations, device=data.device,
         progress=data.progress,
     )  # fmt: skip
     found = solve_coordinates(data, given, options)
@@ -236,21 +247,42 @@ def _free_energy(
     found = interpolate(interpolate(values.reshape(*grid.shape, -1), 0), 1)
     basis = interpolating_basis(grid.unit.extent, grid.shape)
     splines = torch.from_numpy(np.ascontiguousarray(np.moveaxis(found, -1, 0)))
-    potential = None
-    if coordinates.dimension == 2:
-        potential = convex_potential(
-            coordinates,
-            grid,
-            lambda t: basis.evaluate(splines[0], grid.frame.into(t)),
-            values[:, 1:],
-            point.covariance.cpu().numpy(),
-        )
-    return CoordinateFreeEnergy(
-        coordinates, basis, splines, potential, resolution=resolution, certificate=certificate
+    fit = CoordinateFreeEnergy(
+        coordinates, basis, splines, None, resolution=resolution, certificate=certificate
     )
+    if coordinates.dimension == 2:
+        fit.potential = _nearer(fit, point, parts.cpu(), grid)
+    return fit
 
 
-def _shape(fit: CoordinateFreeEnergy, carrier: Grid) -> Certificate:
+def _nearer(
+    fit: CoordinateFreeEnergy, point: DualPoint, parts: Float[Tensor, "node part"], grid: Grid
+) -> Potential | MixturePotential:
+    """Of two convex potentials the one whose posteriors have the lower cross-entropy, as the certificate then says."""
+    dual, resolution = point.problem, fit.resolution
+    nodes, values, slopes = dual.nodes.cpu(), parts[:, 0], parts[:, 1:]
+    splines = convex_potential(
+        fit.coordinates, grid, fit.value, slopes.numpy(), point.covariance.cpu().numpy()
+    )
+    mixture = MixturePotential.of(nodes, dual.log_weight.cpu(), values, slopes, resolution=resolution)
+    losses = {}
+    for name, candidate in (("splines", splines), ("mixture", mixture)):
+        own = replace(dual, ridge=0.0).at(
+            resolution * candidate.value(nodes).to(point.phi),
+            resolution * candidate.gradient(nodes).to(point.phi),
+        )
+        losses[name] = own.loss
+    better = min(losses, key=lambda name: losses[name])
+    excess = (losses[better] - point.loss) / len(slopes)
+    fit.certificate |= {"potential": better, "potential_excess_divergence": excess}
+    if better == "splines":
+        kept = {f"potential_{name}": splines.certificate[name] for name in _REPORTED}
+        fit.certificate |= kept
+        return splines
+    return mixture
+
+
+def _shape(fit: CoordinateFreeEnergy, carrier: Grid) -> dict[str, float]:
     """How far the coordinates went, and what the metric is like."""
     frame, nodes = carrier.frame, torch.from_numpy(carrier.points)
     moved = fit.coordinates(nodes)
@@ -258,14 +290,17 @@ def _shape(fit: CoordinateFreeEnergy, carrier: Grid) -> Certificate:
     fine = Grid(carrier.extent, tuple(_LATTICE * (count - 1) + 1 for count in carrier.shape))
     scale = frame.scale(nodes)
     jacobian = fit.coordinates.jacobian(torch.from_numpy(fine.points))[:, :2] * scale
-    response = fit.response(nodes) * torch.outer(scale, scale)
+    # Central differences of second order: a spline through slopes that jump rings beside the jump.
+    slopes = fit.slopes(nodes).numpy().reshape(*carrier.shape, -1)
+    bent = np.stack(np.gradient(slopes, *carrier.unit.spacing, axis=(0, 1)), axis=-1).reshape(
+        len(nodes), -1, 2
+    )
+    response = torch.einsum("gci,gcj->gij", fit.coordinates.jacobian(nodes) * scale, torch.from_numpy(bent))
     skew = (response - response.transpose(-1, -2)) / 2
     least = torch.linalg.eigvalsh(response - skew)[:, 0]
-    of_potential = {} if fit.potential is None else fit.potential.certificate
     return {
         "displacement": float(moved.square().sum(-1).mean().sqrt()),
         "least_jacobian": float(torch.linalg.det(jacobian).min()),
         "antisymmetric_share": float(skew.square().sum().sqrt() / response.square().sum().sqrt()),
         "response_definite_share": float((least > 0).double().mean()),
-        **{f"potential_{name}": of_potential[name] for name in _REPORTED if name in of_potential},
     }

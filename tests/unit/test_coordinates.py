@@ -93,8 +93,9 @@ def test_hidden_coordinates_are_found_where_the_given_ones_cannot_follow(learned
     # What is left is that 7 x 7 splines do not hold the sine, and the weight of the distortion.
     assert about["mean_divergence"] < 2e-5
     assert about["response_definite_share"] == 1
+    assert about["potential"] == "splines"
     assert about["potential_definite_everywhere"]
-    assert about["antisymmetric_share"] < 0.01
+    assert about["antisymmetric_share"] < 0.03  # of differences over two cells
     errors = metric_errors(fit, grid, metric)
     # The convex spline has its knots a tenth of the box apart, and second derivatives of second order in that.
     assert np.median(errors) < 0.02
@@ -107,7 +108,7 @@ def test_hidden_coordinates_are_found_where_the_given_ones_cannot_follow(learned
     assert errors.max() < 0.02
     # The given coordinates miss it: by the dual fit and by the splines alike.
     given = fitted(data, steps=0)
-    assert given.certificate["antisymmetric_share"] > 10 * about["antisymmetric_share"]
+    assert given.certificate["antisymmetric_share"] > 3 * about["antisymmetric_share"]
     assert np.median(metric_errors(given, grid, metric)) > 10 * np.median(errors)
 
 
@@ -322,3 +323,18 @@ def test_the_dataset_and_the_figure_of_coordinates(learned):
     )
     lines = next(part for part in figure.axes[0].collections if isinstance(part, LineCollection))
     np.testing.assert_array_equal(lines.get_segments()[0], u[0])
+
+
+def test_kinks_are_left_to_the_mixture_of_sources():
+    def kinked(u):
+        return torch.logsumexp(300 * u @ PLANES.T, dim=-1) / 300
+
+    grid = Grid(BOX, (8, 8))
+    data, _, _ = family(grid, resolution=30.0, potential=kinked)
+    fit = fit_coordinates(data, CoordinateOptions((5, 5), step_tolerance=1e-4, steps=10))
+    about = fit.certificate
+    assert about["potential"] == "mixture"
+    assert about["mean_divergence"] < 0.5 * about["divergence_given"]
+    fine = torch.from_numpy(Grid(BOX, (29, 29)).points)
+    half = torch.tensor(grid.frame.half)
+    assert (torch.linalg.eigvalsh(fit.hessian(fine) * torch.outer(half, half))[:, 0] > 0).all()
