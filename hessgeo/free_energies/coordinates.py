@@ -20,6 +20,7 @@ from hessgeo.free_energies.base import Certificate, FitData, FreeEnergy
 from hessgeo.free_energies.coordinate_potential import convex_potential
 from hessgeo.free_energies.coordinate_solution import CoordinateOptions, CoordinateSolution, solve_coordinates
 from hessgeo.free_energies.displacement import Displacement, bending
+from hessgeo.free_energies.dual_noise import Dispersion
 from hessgeo.free_energies.dual_problem import DualPoint
 from hessgeo.free_energies.dual_solution import solve_dual
 from hessgeo.free_energies.mixture_potential import MixturePotential
@@ -192,6 +193,7 @@ def fit_coordinates(
     )
     fit = _free_energy(chosen, last.point, posterior.resolution, last.certificate)
     divergence = last.point.loss / n - entropy
+    dispersion = Dispersion.of(given[-1].point, data.grid.frame.into(posterior.t))
     fit.certificate |= {
         "coordinates_converged": chosen.minimum.converged,
         "coordinates_steps": chosen.minimum.iterations,
@@ -200,7 +202,7 @@ def fit_coordinates(
         "loss": last.point.loss,
         **{f"divergence_{name}": loss / n - entropy for name, loss in losses.items()},
         **_shape(fit, carrier),
-        **judge(narrow, divergence, 0.0, math.exp(divergence + entropy)).numbers,
+        **judge(narrow, divergence, dispersion.typical, math.exp(divergence + entropy)).numbers,
         "gauge": "no affine part in the displacement",
     }
     return fit

@@ -21,7 +21,8 @@ class MixturePotential:
     is analytic and convex; its gradient is the mean slope of the sources given the point, and its Hessian ``N`` times
     their covariance, positive definite wherever slopes of two directions are at hand. A kink is as wide as the
     posteriors there, whatever the cells. Its price is a bias of the order ``1/N``, and beside the edge of the box,
-    where sources are missing on one side, of a third and more.
+    where sources are missing on one side, of a third and more. Unlike ``nearest_log_partition``, whose weights are
+    fitted on a regular grid and continued beyond its edge, it asks for no grid: nodes lie where coordinates put them.
 
     Attributes:
         slopes: ``theta_i``, nats per ``N``.

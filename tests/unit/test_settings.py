@@ -108,6 +108,10 @@ def study(**entries):
             "the design grid has a sample and the posterior.kind is distance",
         ),
         (
+            study(free_energy={"coordinates": "learned", "fit": "spline"}),
+            "studies.digits.free_energy.coordinates: 'learned' is not allowed; allowed: given for the fit spline",
+        ),
+        (
             study(posterior={"coarse": [65, 8]}),
             "studies.digits.posterior.coarse: [65, 8] is not allowed; allowed: "
             "at most the nodes of sampling.grid, [64, 64]",

@@ -95,7 +95,9 @@ def resolution_errors(check: StudyCheck) -> Iterator[str]:
         knots > nodes for knots, nodes in zip(fit["splines"], grid, strict=True)
     ):
         yield check.line("free_energy.splines", fit["splines"], limit)
-    if fit["coordinates"] == "learned" and not _has_rows(check):
+    if fit["coordinates"] == "learned" and fit["fit"] != "dual":
+        yield check.line("free_energy.coordinates", fit["coordinates"], f"given for the fit {fit['fit']}")
+    elif fit["coordinates"] == "learned" and not _has_rows(check):
         allowed = (
             "given, unless every node of the design grid has a sample and the posterior.kind is distance"
         )
