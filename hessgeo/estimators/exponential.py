@@ -72,7 +72,8 @@ def wide_scores(
     """The covariance of the scores of more than two learned statistics, positive definite everywhere.
 
     ``g = (d eta)' Cov[f|t] d eta``, with the covariance smoothed over ``t`` (``fit_score_covariance``). It is that of
-    no potential in these parameters, so neither value nor gradient is given. The scale of the scores is that of the
+    no potential in these parameters, so neither value nor gradient is given. What a network loses of the metric, the
+    two together restore (``metrics.reliability``). The scale of the scores is that of the
     network alone: errors of both halves' estimates go against each other, and bars by their difference err on the
     large side for it.
     """

@@ -38,7 +38,8 @@ def learned_statistics(
 
     Where the network's ``f`` is right, its law is itself exponential in ``eta``, whatever was lost of ``x``: its
     density of states, seen through all samples, gives ``F`` and the metric. The linear map that ``f`` lacks is that of
-    ``fit_statistics_map``, whose error is in the bars.
+    ``fit_statistics_map``, whose error is in the bars. The metric, not ``F`` and its gradient, has back what a network
+    loses of it (``metrics.reliability``).
     """
     options: dict[str, Any] = {**settings, "device": run.device, "progress": run.progress}
 

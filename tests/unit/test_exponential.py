@@ -15,7 +15,7 @@ from hessgeo.estimators.exponential import (
     turn,
     wide_scores,
 )
-from hessgeo.estimators.halves import pooled
+from hessgeo.estimators.halves import degrees_of_freedom, pooled
 from hessgeo.estimators.reweighted import learned_statistics
 from hessgeo.grids import Grid, parameter_points
 from hessgeo.learned import exponential_convex
@@ -223,6 +223,31 @@ def test_the_difference_of_halves_is_their_error():
     sure = Estimate(metric=first.metric, metric_error=np.full((400, 2, 2), 3.0))
     np.testing.assert_allclose(pooled(sure, sure).metric_error, 3 / np.sqrt(2))
     assert pooled(Estimate(), Estimate()).metric_error is None
+
+
+@pytest.mark.parametrize(("width", "alone"), [(0.05, 0.98), (0.3, 0.93), (1.0, 0.86)])
+def test_a_difference_that_is_smooth_has_few_degrees_of_freedom(width, alone):
+    """Relative errors that are smooth over the nodes, as a network's are: of 60 pairs, the coverage of the mean."""
+    side, rng, truth = 9, np.random.default_rng(0), np.array([[4.0, 1.0], [1.0, 2.0]])
+    x = np.stack(np.meshgrid(*[np.linspace(0, 1, side)] * 2, indexing="ij"), axis=-1).reshape(-1, 2)
+    square = ((x[:, None] - x) ** 2).sum(axis=-1)
+    smooth = np.linalg.cholesky(np.exp(-square / (2 * width**2)) + 1e-8 * np.eye(len(x)))
+    root, upper, inside = np.linalg.cholesky(truth), ([0, 0, 1], [0, 1, 1]), []
+    for _ in range(60):
+        e = 0.02 * np.einsum("mn,hnij->hmij", smooth, rng.standard_normal((2, len(x), 2, 2)))
+        halves = [Estimate(metric=truth + root @ (own + own.mT) @ root.T) for own in e]
+        means = (pooled(*halves, shape=(side, side)), pooled(*halves))
+        inside.append([(np.abs(m.metric - truth) < 1.96 * m.metric_error)[:, *upper].mean() for m in means])
+    right, as_if_independent = np.mean(inside, axis=0)
+    assert 0.92 < right < 0.99
+    assert as_if_independent < alone
+
+
+def test_degrees_of_freedom_are_those_of_equal_and_of_independent_nodes():
+    assert degrees_of_freedom(np.full((7, 9, 1), 3.0)) == pytest.approx(1)
+    found = [degrees_of_freedom(np.random.default_rng(k).standard_normal((12, 12, 1))) for k in range(20)]
+    # A correlation of c pairs is one in c squared by chance, at four times as many lags as nodes: a fifth of these.
+    assert np.median(found) == pytest.approx(144 / 5, rel=0.2)
 
 
 def test_all_samples_are_dealt_once_and_neighbours_together():
