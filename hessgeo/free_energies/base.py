@@ -129,6 +129,9 @@ def free_energy_dataset(free_energy: FreeEnergy, grid: Grid, *, attributes: Mapp
             tuple(f"k{name}" for name in grid.dims),
             coefficients.detach().cpu().numpy(),
         )
+    states = getattr(free_energy, "states", None)
+    if states is not None:
+        fields |= states.fields
     coordinates = getattr(free_energy, "coordinates", None)
     if coordinates is not None:  # box units
         fields["coordinates"] = ((*grid.dims, "u"), coordinates(t).numpy().reshape(*grid.shape, -1))

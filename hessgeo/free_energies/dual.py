@@ -10,14 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.ndimage import uniform_filter
 from torch import Tensor
 
 from hessgeo.free_energies.approximation import ApproximationError, other_count
 from hessgeo.free_energies.base import Certificate, FitData, FreeEnergy
-from hessgeo.free_energies.dual_noise import Dispersion, Smoothed, redrawn, smooth
+from hessgeo.free_energies.cell_mean import CellMean
+from hessgeo.free_energies.dual_noise import Dispersion, Draws, Smoothed, redrawn, smooth
 from hessgeo.free_energies.dual_solution import DualSolution, solve_dual
+from hessgeo.free_energies.log_partition import LogPartition, nearest_log_partition
 from hessgeo.free_energies.potential import Potential, nearest_potential
 from hessgeo.free_energies.potential_problem import Misfit, Observations
+from hessgeo.free_energies.response import response
 from hessgeo.free_energies.verdict import judge, narrow_share
 from hessgeo.grids import Frame, Grid, bilinear_weights
 from hessgeo.numerics.bsplines import SplineBasis, derivatives
@@ -25,6 +29,8 @@ from hessgeo.numerics.factor import in_words
 from hessgeo.posteriors.base import Posterior
 
 _REPORTED = ("least_eigenvalue", "definite_share", "definite_everywhere", "value_error", "slope_error")
+_MISSED = 2e-3  # root mean square of the slopes, of their range, from which splines are not near enough
+_REACHED = 1e-6  # of the mean marginal
 _CERTAIN = 9.0  # squares of noise, above which what a potential misses is none
 
 
@@ -36,7 +42,7 @@ class DualFreeEnergy(FreeEnergy):
 
     Attributes:
         grid: the nodes.
-        potential: convex, in cubic splines.
+        potential: convex: in cubic splines, or where they do not reach the slopes a log-partition function.
         missed_value: what ``F`` at the nodes has beyond the potential.
         missed_gradient: what the slopes have beyond its gradient.
         errors: mean squares of the errors at the nodes.
@@ -49,7 +55,7 @@ class DualFreeEnergy(FreeEnergy):
     def __init__(
         self,
         grid: Grid,
-        potential: Potential,
+        potential: Potential | CellMean,
         *,
         missed_value: Float[Tensor, "*nodes"],
         missed_gradient: Float[Tensor, "*nodes axis"],
@@ -65,9 +71,14 @@ class DualFreeEnergy(FreeEnergy):
         self.resolution, self.certificate = resolution, certificate
 
     @property
-    def coefficients(self) -> Float[Tensor, "*counts"]:
-        """Of the potential's splines over the box."""
-        return self.potential.coefficients_with_plane
+    def coefficients(self) -> Float[Tensor, "*counts"] | None:
+        """Of the potential's splines over the box, if it has such."""
+        return self.potential.coefficients_with_plane if isinstance(self.potential, Potential) else None
+
+    @property
+    def states(self) -> LogPartition | None:
+        """What the potential is the log-partition function of, if it is one; its mean over cells is taken."""
+        return self.potential.potential if isinstance(self.potential, CellMean) else None
 
     def value(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch"]:
         """``F(t)`` in nats per ``N``."""
@@ -148,8 +159,8 @@ def fit_dual(
         The fit. ``certificate`` has ``converged``, ``iterations``, ``decrement``, ``ridge`` (see ``DualSolution``),
         ``smoothness``, ``noise``, ``mean_divergence`` (mean ``KL(P_i || q_i)``, nats), ``loss``, the verdict
         (``resolved``, ``verdict`` in words, ``narrow_share`` and ``explained_divergence``, see ``judge``), and of the
-        potential ``potential_converged``, ``least_eigenvalue``, ``definite_share``, ``definite_everywhere``,
-        ``value_error`` and ``slope_error``.
+        potential its kind (``potential``), ``potential_converged``, ``least_eigenvalue``, ``definite_share``,
+        ``definite_everywhere``, ``value_error`` and ``slope_error``.
 
     Raises:
         ValueError: if the posterior holds values that are not finite, a source lies outside the grid's box, or most
@@ -168,15 +179,21 @@ def fit_dual(
     divergence = loss / n - float(posterior.entropy.mean())
     verdict = judge(narrow, divergence, dispersion.typical, math.exp(loss / n))
     found = _Found.of(solution, posterior, grid)
-    smoothed = smooth(found.data, found.basis, carrier, redrawn(point, dispersion.noise, seed), found.unit)
-    potential = found.potential(smoothed.weight)
+    draws = redrawn(point, dispersion.noise, seed)
+    smoothed = smooth(found.data, found.basis, carrier, draws, found.unit)
+    splines = found.splines(smoothed.weight)
+    sharp = found.log_partition(splines, smoothed)
+    potential, reported = (
+        (splines, splines.certificate) if sharp is None else (sharp, sharp.potential.certificate)
+    )
     missed = found.missed(potential, smoothed)
+    errors = found.spline_errors(splines, smoothed) if sharp is None else found.slope_errors(sharp, draws)
     return DualFreeEnergy(
         carrier,
         potential,
         missed_value=missed[0],
         missed_gradient=missed[1],
-        errors=found.errors(potential, smoothed),
+        errors=errors,
         sources=posterior.t,
         slopes=found.slopes,
         resolution=posterior.resolution,
@@ -188,8 +205,9 @@ def fit_dual(
             "mean_divergence": divergence,
             "loss": loss,
             **verdict.numbers,
-            "potential_converged": potential.certificate["converged"],
-            **{key: potential.certificate[key] for key in _REPORTED},
+            "potential": "splines" if sharp is None else "log-partition",
+            "potential_converged": reported["converged"],
+            **{key: reported[key] for key in _REPORTED},
             "gauge": "values without affine part",
         },
     )
@@ -235,11 +253,13 @@ class _Found:
     def of(cls, solution: DualSolution, posterior: Posterior, grid: Grid) -> _Found:
         point, carrier, half = solution.point, solution.grid, np.array(grid.frame.half)
         problem, resolution = point.problem, posterior.resolution
-        seen = torch.isfinite(problem.log_weight).cpu().numpy()
+        marginal = problem.marginal.cpu().numpy()
+        # Of a node that no posterior reaches nothing is known, sample or not.
+        seen = torch.isfinite(problem.log_weight).cpu().numpy() & (marginal > _REACHED * marginal.mean())
         values = np.where(seen, point.phi.cpu().numpy() / resolution, np.nan)
         slopes = point.theta.cpu().numpy() / resolution / half
         weights = point.covariance.cpu().numpy() * np.outer(half, half)
-        mass = np.where(seen, problem.marginal.cpu().numpy(), 0.0)
+        mass = np.where(seen, marginal, 0.0)
         places = np.array(grid.frame.centre) + half * problem.nodes.cpu().numpy()
         data = Observations.of(carrier, values, posterior.t, slopes, weights, mass, places)
         basis = SplineBasis.over(carrier.unit.extent, tuple(count + 2 for count in carrier.shape))
@@ -247,26 +267,81 @@ class _Found:
             carrier, places, values, posterior.t, slopes, weights, mass, data, basis, data.scale * resolution
         )
 
-    def potential(self, smoothness: float) -> Potential:
-        """The convex potential that comes nearest."""
+    def log_partition(self, splines: Potential, smoothed: Smoothed) -> CellMean | None:
+        """The nearest log-partition function, where splines miss the slopes by more than noise, and it by less."""
+        miss = float(splines.certificate["slope_error"])
+        span = float(np.ptp(self.data.slopes, axis=0).max()) or 1.0
+        noise = float(np.sqrt(smoothed.raw_gradient.mean())) / span
+        full = np.isin(np.arange(self.grid.size), self.grid.nearest(self.places[self.data.some])).all()
+        if miss < _MISSED or _CERTAIN * noise > miss or len(self.grid.shape) == 1 or not full:
+            return None
+        on_nodes = _spread(self.values[:, None], self.places, self.grid)[..., 0].numpy()
+        found = nearest_log_partition(
+            self.grid,
+            on_nodes,
+            self.sources,
+            self.slopes,
+            resolution=self.unit / self.data.scale,
+            tolerance=1e-3,
+        )
+        return CellMean(found, self.grid.spacing) if float(found.certificate["slope_error"]) < miss else None
+
+    def splines(self, smoothness: float) -> Potential:
+        """The convex potential in splines that comes nearest."""
         return nearest_potential(
             self.grid, self.values, self.sources, self.slopes, self.weights,
             mass=self.mass, places=self.places, smoothness=smoothness,
         )  # fmt: skip
 
     def missed(
-        self, potential: Potential, smoothed: Smoothed
+        self, potential: Potential | CellMean, smoothed: Smoothed
     ) -> tuple[Float[Tensor, "*nodes"], Float[Tensor, "*nodes axis"]]:
         """What values and slopes have beyond the potential and beyond noise, at the nodes of the grid."""
         value = self.values - potential.value(torch.from_numpy(self.places)).numpy()
         gradient = self.slopes - potential.gradient(torch.from_numpy(self.sources)).numpy()
-        scale, half = self.data.scale, np.array(self.grid.frame.half)
-        value = _beyond(value[:, None], smoothed.raw_value * scale**2, np.ones(1))
-        gradient = _beyond(gradient, smoothed.raw_gradient * scale**2, half)
+        square = ((gradient * np.array(self.grid.frame.half)) ** 2).sum(axis=1)
+        noise, tiny = smoothed.raw_gradient * self.data.scale**2, np.finfo(float).tiny
+        # Where noise explains most of what the slopes have beyond it, the rest are its tails.
+        whole = float(np.clip(1 - 2 * noise.mean() / max(float(square.mean()), tiny), 0, None))
+        certain = np.clip(1 - _CERTAIN * noise / np.maximum(square, tiny), 0, None)
+        value, gradient = whole * np.nan_to_num(value)[:, None], whole * certain[:, None] * gradient
         on_nodes = _spread(value, self.places, self.grid), _spread(gradient, self.sources, self.grid)
         return on_nodes[0][..., 0], on_nodes[1]
 
-    def errors(self, potential: Potential, smoothed: Smoothed) -> ApproximationError:
+    def slope_errors(self, potential: CellMean, draws: Draws) -> ApproximationError:
+        """How far a metric is from the response of the slopes, what steps hide of it, and noise, at the nodes."""
+        grid = self.grid
+        measured = response(grid, self.sources, self.slopes)
+        t, shape, dims = torch.from_numpy(grid.points), grid.shape, len(grid.shape)
+        pairs = np.triu_indices(dims)
+        bias = (potential.hessian(t).numpy().reshape(measured.metric.shape) - measured.metric)[..., *pairs]
+        hidden = measured.metric_error[..., *pairs]
+        per_slope = 1 / (self.unit / self.data.scale * np.array(grid.frame.half))
+        noise = np.stack(
+            [
+                response(grid, self.sources, draws.theta[:, :, k] * per_slope).metric[..., *pairs]
+                for k in range(draws.theta.shape[2])
+            ],
+            axis=-1,
+        )
+        square = np.einsum("...id,...jd->...ij", noise, noise) / noise.shape[-1]
+        square = (
+            square + bias[..., :, None] * bias[..., None, :] + hidden[..., :, None] * hidden[..., None, :]
+        )
+        half = np.array(grid.frame.half)
+        units = (half[:, None] * half)[pairs]
+        square = uniform_filter(
+            square * np.outer(units, units), size=(*(min(3, nodes) for nodes in shape), 1, 1), mode="nearest"
+        )
+        slopes = _spread(
+            (draws.theta**2).mean(axis=-1) / (self.unit / self.data.scale) ** 2, self.sources, grid
+        )
+        values = _spread((draws.phi**2).mean(axis=-1)[:, None], self.places, grid)[..., 0]
+        return ApproximationError(
+            grid.frame, values / (self.unit / self.data.scale) ** 2, slopes, torch.from_numpy(square)
+        )
+
+    def spline_errors(self, potential: Potential, smoothed: Smoothed) -> ApproximationError:
         """Noise, smoothing, the splines' own error, and what convexity has changed, at the nodes."""
         t = torch.from_numpy(self.grid.unit.points)
         coarser = SplineBasis.over(self.grid.unit.extent, tuple(map(other_count, self.basis.shape)))
@@ -298,16 +373,6 @@ class _Found:
             self.grid.frame,
             *(torch.from_numpy(square * part.reshape(*shape, *part.shape[1:])) for part in parts),
         )
-
-
-def _beyond(
-    missed: Float[np.ndarray, "n part"], noise: Float[np.ndarray, "n"], half: Float[np.ndarray, "part"]
-) -> Float[np.ndarray, "n part"]:
-    """What noise does not explain of what is missed: nothing of a few deviations, nearly all of many."""
-    missed = np.nan_to_num(missed)
-    square = ((missed * half) ** 2).sum(axis=1)
-    share = np.clip(1 - _CERTAIN * noise / np.maximum(square, np.finfo(float).tiny), 0, None)
-    return missed * share[:, None]
 
 
 def _spread(

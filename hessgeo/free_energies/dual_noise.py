@@ -41,15 +41,13 @@ class Smoothed:
         value: of the errors of ``F``.
         gradient: of both components of its gradient.
         hessian: mean products of the errors of ``(F_aa, F_ab, F_bb)``, of one axis that of ``F_aa``.
-        raw_value: what the unsmoothed values have of noise.
-        raw_gradient: the same of the slopes at the sources.
+        raw_gradient: what the unsmoothed slopes have of noise, at the sources.
     """
 
     weight: float
     value: Float[np.ndarray, "*nodes"]
     gradient: Float[np.ndarray, "*nodes axis"]
     hessian: Float[np.ndarray, "*nodes pair pair"]
-    raw_value: Float[np.ndarray, "node"]
     raw_gradient: Float[np.ndarray, "source"]
 
 
@@ -130,7 +128,8 @@ def smooth(data: Observations, basis: SplineBasis, grid: Grid, draws: Draws, uni
     best = int(np.argmin(risks))
     kept, less = fields[best], fields[max(best - _BIAS_STEPS, 0)]
     square = _products(kept[..., 1:]) + _bias(kept, less)
-    return Smoothed(float(_WEIGHTS[best]), **_local(square, order, grid), **_raw(draws, unit))
+    raw = (draws.theta**2).sum(axis=1).mean(axis=1) / unit**2
+    return Smoothed(float(_WEIGHTS[best]), **_local(square, order, grid), raw_gradient=raw)
 
 
 def _with_draws(
@@ -171,11 +170,4 @@ def _local(square: Float[np.ndarray, "node order order"], order: list[tuple[int,
         "value": whole[..., 0, 0],
         "gradient": np.stack([whole[..., k, k] for k in first], axis=-1),
         "hessian": whole[..., second, :][..., second],
-    }
-
-
-def _raw(draws: Draws, unit: float) -> dict:
-    return {
-        "raw_value": (draws.phi**2).mean(axis=1) / unit**2,
-        "raw_gradient": (draws.theta**2).sum(axis=1).mean(axis=1) / unit**2,
     }

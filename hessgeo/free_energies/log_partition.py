@@ -7,7 +7,7 @@ kinks, which no polynomial spline follows while it stays convex, it is sharp to 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +54,23 @@ class LogPartition:
     scale: float
     affine: tuple[float, ...]
     certificate: Certificate
+
+    @property
+    def fields(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+        """What it is made of, as variables of a dataset; ``of_fields`` makes it again."""
+        scalars = np.array([self.sharpness, self.scale, *self.affine])
+        return {
+            "state_slope": (("state", "i"), self.slopes.numpy()),
+            "state_height": (("state",), self.heights.numpy()),
+            "state_units": (("unit",), scalars),
+        }
+
+    @classmethod
+    def of_fields(cls, frame: Frame, fields: Mapping[str, np.ndarray]) -> LogPartition:
+        """The same from the values of these variables."""
+        sharpness, scale, *affine = fields["state_units"].tolist()
+        slopes, heights = (torch.from_numpy(fields[name]) for name in ("state_slope", "state_height"))
+        return cls(frame, slopes, heights, sharpness, scale, tuple(affine), {})
 
     def value(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch"]:
         """``F(t)``, in the units and the gauge of the values it was made from."""

@@ -1,4 +1,4 @@
-"""The free energy of a study: on its nodes as it was fitted, between them by its splines."""
+"""The free energy of a study: on its nodes as it was fitted, between them by its potential."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import torch
 import xarray as xr
 
 from hessgeo.free_energies.base import FreeEnergy as Fitted
+from hessgeo.free_energies.cell_mean import CellMean
 from hessgeo.free_energies.dual import between_nodes
+from hessgeo.free_energies.log_partition import LogPartition
 from hessgeo.free_energies.spline import SplineFreeEnergy
 from hessgeo.numerics.bsplines import SplineBasis
 from hessgeo.study.drawing import draw
@@ -37,7 +39,11 @@ class FreeEnergy(Shown, Fitted):
         self.resolution, self.certificate = parts.resolution, parts.certificate
 
     @cached_property
-    def _splines(self) -> SplineFreeEnergy:
+    def _potential(self) -> SplineFreeEnergy | CellMean:
+        if "state_slope" in self._dataset:
+            names = ("state_slope", "state_height", "state_units")
+            fields = {name: self._dataset[name].to_numpy() for name in names}
+            return CellMean(LogPartition.of_fields(self.grid.frame, fields), self.grid.spacing)
         if "coefficients" not in self._dataset:
             raise ValueError("of an MLP the nodes alone are kept: see to_xarray()")
         coefficients = torch.from_numpy(self._dataset["coefficients"].to_numpy())
@@ -49,9 +55,9 @@ class FreeEnergy(Shown, Fitted):
 
     @cached_property
     def _missed(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """What values and gradients at the nodes have beyond the splines: at kinks, of the dual fit."""
+        """What values and gradients at the nodes have beyond the potential: at kinks, of the dual fit."""
         nodes = torch.from_numpy(self.grid.points)
-        found = self._splines.value(nodes), self._splines.gradient(nodes)
+        found = self._potential.value(nodes), self._potential.gradient(nodes)
         kept = (torch.from_numpy(self._dataset[name].to_numpy()) for name in ("free_energy", "gradient"))
         value, gradient = (there - part.reshape(there.shape) for there, part in zip(kept, found, strict=True))
         return value, gradient
@@ -59,20 +65,20 @@ class FreeEnergy(Shown, Fitted):
     def value(self, t: Any) -> Any:
         """``F(t)`` at points ``(*batch, 2)``, nats per ``N``."""
         points = _tensor(t)
-        return _like(t, self._splines.value(points) + between_nodes(self.grid, self._missed[0], points))
+        return _like(t, self._potential.value(points) + between_nodes(self.grid, self._missed[0], points))
 
     def gradient(self, t: Any) -> Any:
         """``grad F(t)``."""
         points = _tensor(t)
-        return _like(t, self._splines.gradient(points) + between_nodes(self.grid, self._missed[1], points))
+        return _like(t, self._potential.gradient(points) + between_nodes(self.grid, self._missed[1], points))
 
     def hessian(self, t: Any) -> Any:
         """``grad^2 F(t)``, the Fisher metric per ``N`` as it was fitted, positive definite or not."""
-        return _like(t, self._splines.hessian(_tensor(t)))
+        return _like(t, self._potential.hessian(_tensor(t)))
 
     def third(self, t: Any) -> Any:
         """Third derivatives."""
-        return _like(t, self._splines.third(_tensor(t)))
+        return _like(t, self._potential.third(_tensor(t)))
 
     @property
     def facts(self) -> dict[str, str]:
@@ -82,6 +88,8 @@ class FreeEnergy(Shown, Fitted):
             facts["KL of the fit"] = f"{self.certificate['mean_divergence']:.3g} nats"
         if "explained_divergence" in self.certificate:
             facts["by noise"] = f"{self.certificate['explained_divergence']:.3g} nats"
+        if "state_slope" in self._dataset:
+            facts["states"] = str(self._dataset.sizes["state"])
         if "coefficients" in self._dataset:
             facts["splines"] = " x ".join(map(str, self._dataset["coefficients"].shape))
         return {**facts, "verdict": judged(self.verdict)}

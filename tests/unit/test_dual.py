@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 import torch
 from dual_families import planes
-from potentials import POTENTIALS, exact_posterior, posterior_of_matrix
+from potentials import POTENTIALS, KnownPotential, exact_posterior, posterior_of_matrix
 
+from hessgeo.free_energies.base import free_energy_dataset
+from hessgeo.free_energies.cell_mean import CellMean
 from hessgeo.free_energies.dual import fit_dual
+from hessgeo.free_energies.log_partition import LogPartition
 from hessgeo.grids import Grid, parameter_points
 from hessgeo.posteriors import posterior
 from hessgeo.posteriors.base import Posterior, row_moments
@@ -172,3 +175,25 @@ def test_what_tells_no_slope_is_refused_in_one_line():
     thin = Grid(BOX, (2, 64))
     with pytest.raises(ValueError, match=r"\(2, 64\)"):
         fit_dual(posterior(thin.points, thin.points, resolution=5.0), thin)
+
+
+def test_a_sharp_potential_is_kept_with_its_states():
+    truth, grid = planes(5, 10.0), Grid(((0.0, 4.0), (-3.0, 5.0)), (20, 20))
+    shifted = KnownPotential(
+        "shifted", lambda t: truth.formula((t - torch.tensor([2.0, 1.0])) / torch.tensor([2.0, 4.0]))
+    )
+    fit = fit_dual(exact_posterior(shifted, grid, resolution=100.0)[0], grid)
+    assert fit.certificate["potential"] == "log-partition"
+    kept = free_energy_dataset(fit, grid, attributes={})
+    again = CellMean(
+        LogPartition.of_fields(grid.frame, {name: kept[name].to_numpy() for name in kept}), grid.spacing
+    )
+    t = torch.from_numpy(grid.points[::7])
+    for name in ("value", "gradient", "hessian", "third"):
+        assert torch.equal(getattr(again, name)(t), getattr(fit.potential, name)(t))
+    # Its derivatives are those of its value.
+    for point in t[5:8]:
+        slope = torch.func.grad(lambda u: again.value(u[None])[0])(point)
+        torch.testing.assert_close(slope, again.gradient(point))
+        bent = torch.func.hessian(lambda u: again.value(u[None])[0])(point)
+        torch.testing.assert_close(bent, again.hessian(point), rtol=1e-6, atol=1e-9)
