@@ -67,8 +67,6 @@ wildcard_constraints:
     seed="[0-9]+",
     samples="[0-9]+",
     digest="[0-9a-f]{8}",
-    network="[a-z0-9-]+",
-    estimator="[a-z0-9-]+",
 
 
 localrules:

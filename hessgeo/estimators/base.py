@@ -1,10 +1,10 @@
-"""What every estimator of a free energy or a Fisher metric takes and gives, so that one table holds them all."""
+"""What every estimator of a free energy or a Fisher metric takes, and the estimates that potentials imply."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.free_energies.base import FreeEnergy
 from hessgeo.learned.samples import Samples
 from hessgeo.metrics.curvature import thermodynamic_curvature
@@ -21,27 +22,6 @@ from hessgeo.store import load_network, write_network
 
 Part = TypeVar("Part", bound=nn.Module)
 Whole = TypeVar("Whole", bound="TrainedModule")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What an estimator says at every node of the grid, in the parameters of the study; None where it says nothing.
-
-    Attributes:
-        value: ``F``, in nats a sample, up to an affine function of the natural parameters.
-        gradient: ``dF / dt``.
-        metric: the Fisher metric.
-        metric_error: standard errors of its entries.
-        curvature: scalar (Ruppeiner) curvature of the metric, the same in all parameters; NaN where it is no metric.
-        numbers: what else is to be reported of it: calibration, convergence, weights.
-    """
-
-    value: Float[np.ndarray, "node"] | None = None
-    gradient: Float[np.ndarray, "node 2"] | None = None
-    metric: Float[np.ndarray, "node 2 2"] | None = None
-    metric_error: Float[np.ndarray, "node 2 2"] | None = None
-    curvature: Float[np.ndarray, "node"] | None = None
-    numbers: dict[str, Any] = field(default_factory=dict)
 
 
 class TrainedPart(Protocol):

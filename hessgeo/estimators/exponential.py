@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from hessgeo.estimators.base import Estimate, Run, pull_back
+from hessgeo.estimators.base import Run, pull_back
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.estimators.halves import cross_fitted, learned_scores
 from hessgeo.free_energies.moments import fit_moments
 from hessgeo.free_energies.spline import fit_spline

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from hessgeo.estimators.base import Estimate
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.learned.exponential import ExponentialNetwork
 from hessgeo.learned.exponential_halves import ExponentialHalves
 from hessgeo.learned.samples import Samples

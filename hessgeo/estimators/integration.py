@@ -16,7 +16,8 @@ from jaxtyping import Float
 from scipy.linalg import eigh
 from scipy.sparse import csr_matrix, vstack
 
-from hessgeo.estimators.base import Estimate, in_study
+from hessgeo.estimators.base import in_study
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.free_energies.spline import SplineFreeEnergy
 from hessgeo.grids import Extent
 from hessgeo.learned.samples import Samples

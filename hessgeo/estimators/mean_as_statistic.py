@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from hessgeo.estimators.base import Estimate, Run, TrainedModule
+from hessgeo.estimators.base import Run, TrainedModule
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.estimators.integration import integrated
 from hessgeo.learned.encoder import StateEncoder, as_input
 from hessgeo.learned.samples import Samples

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from hessgeo.estimators.base import Estimate, Run, in_study
+from hessgeo.estimators.base import Run, in_study
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.estimators.state_images import state_images
 from hessgeo.free_energies.base import FreeEnergy
 from hessgeo.free_energies.mlp import fit_mlp

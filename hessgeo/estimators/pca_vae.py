@@ -15,7 +15,8 @@ from sklearn.decomposition import PCA
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hessgeo.estimators.base import Estimate, Run, TrainedModule
+from hessgeo.estimators.base import Run, TrainedModule
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.estimators.integration import integrated
 from hessgeo.learned.encoder import as_input
 from hessgeo.learned.samples import Geometry, Samples

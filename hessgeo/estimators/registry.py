@@ -12,7 +12,8 @@ from hessgeo.estimators.names import ESTIMATORS, NETWORKS
 
 if TYPE_CHECKING:
     # Names are all that settings need: torch is not imported to check them.
-    from hessgeo.estimators.base import Estimate, Run, TrainedPart
+    from hessgeo.estimators.base import Run, TrainedPart
+    from hessgeo.estimators.estimate import Estimate
     from hessgeo.learned.samples import Samples
 
 

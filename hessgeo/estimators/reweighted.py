@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from hessgeo.estimators.base import Estimate, Run, pull_back
+from hessgeo.estimators.base import Run, pull_back
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.estimators.halves import cross_fitted
 from hessgeo.free_energies.reweighting import ReweightedFreeEnergy, fit_reweighted
 from hessgeo.free_energies.statistics_map import StatisticsMap, fit_statistics_map

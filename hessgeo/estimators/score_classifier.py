@@ -20,7 +20,8 @@ from scipy.special import expit
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hessgeo.estimators.base import Estimate, Run, TrainedModule
+from hessgeo.estimators.base import Run, TrainedModule
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.estimators.integration import Smoothness, conditional_mean
 from hessgeo.grids import Extent
 from hessgeo.learned.encoder import StateEncoder, as_input

@@ -7,15 +7,16 @@ number is unknown.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
-from hessgeo.free_energies.base import FreeEnergy
 from hessgeo.grids import Frame
 from hessgeo.systems.solvable.base import Coordinates
+
+if TYPE_CHECKING:
+    from hessgeo.free_energies.base import FreeEnergy  # torch is not imported for a name
 
 Gauge = Literal["shift+slope", "shift+slope+scale"]
 GAUGES: tuple[Gauge, ...] = ("shift+slope", "shift+slope+scale")
@@ -143,6 +144,8 @@ def compare(
     Raises:
         ValueError: if the truth is affine on ``t``, so that nothing is left to compare.
     """
+    import torch  # tables and figures of estimates do without it
+
     points = torch.from_numpy(np.ascontiguousarray(t))
     with torch.no_grad():
         true_value, value = truth.value(points).numpy(), estimate.value(points).numpy()

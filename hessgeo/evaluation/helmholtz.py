@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from hessgeo.estimators.base import Estimate
+from hessgeo.estimators.estimate import Estimate
 
 
 def helmholtz(potential: Estimate, t: Float[np.ndarray, "node 2"]) -> Estimate:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
-from hessgeo.estimators.base import Estimate
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.evaluation.divergences import divergence_loss
-from hessgeo.free_energies.base import FreeEnergy
+
+if TYPE_CHECKING:
+    from hessgeo.free_energies.base import FreeEnergy  # torch is not imported for a name
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class HessianErrors:
 
 def potential_at(free_energy: FreeEnergy, t: Float[np.ndarray, "n 2"]) -> Estimate:
     """Value, gradient and Hessian of a potential at points, in its own parameters."""
+    import torch  # tables and figures of estimates do without it
+
     points = torch.from_numpy(np.ascontiguousarray(t))
     return Estimate(
         value=free_energy.value(points).detach().numpy(),

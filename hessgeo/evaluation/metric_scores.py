@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.stats import kendalltau
 from scipy.stats import norm as normal
 
-from hessgeo.estimators.base import Estimate
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.grids import Grid
 from hessgeo.metrics.diagnostics import positive_definite, relative_difference
 

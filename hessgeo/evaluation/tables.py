@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hessgeo.estimators.base import Estimate
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.evaluation.gauge import GAUGES, AffineFunctions, Gauge, affine_in_parameters
 from hessgeo.evaluation.helmholtz import helmholtz
 from hessgeo.evaluation.metric_scores import constant_metric, metric_scores

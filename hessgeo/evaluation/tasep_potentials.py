@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import entr
 
-from hessgeo.estimators.base import Estimate
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.systems.solvable.tasep import limiting_current
 
 Points = Float[np.ndarray, "node 2"]

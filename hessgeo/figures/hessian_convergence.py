@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import Normal, Stroke
 
-from hessgeo.estimators.base import Estimate
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.estimators.names import ESTIMATORS
 from hessgeo.evaluation.hessian_convergence import hessian_errors
 from hessgeo.evaluation.tables import Case

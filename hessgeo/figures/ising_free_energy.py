@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from hessgeo.estimators.base import Estimate
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.estimators.names import ESTIMATORS
 from hessgeo.evaluation.gauge import AffineFunctions, Gauge
 from hessgeo.evaluation.table_scores import in_gauge_of, table_scores

@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 from mpl_toolkits.mplot3d import Axes3D
 from scipy.interpolate import RegularGridInterpolator
 
-from hessgeo.estimators.base import Estimate
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.evaluation.gauge import AffineFunctions, Gauge
 from hessgeo.evaluation.table_scores import in_gauge_of, table_scores
 from hessgeo.evaluation.tables import Case, per_site

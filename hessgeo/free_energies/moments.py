@@ -24,11 +24,12 @@ from hessgeo.grids import Extent, Frame
 from hessgeo.numerics.bsplines import SplineBasis
 from hessgeo.numerics.factor import check_independent, check_samples, in_words
 from hessgeo.numerics.newton import Minimum, minimise
-from hessgeo.numerics.penalised import Penalised, evidence_weight, pin_constant
+from hessgeo.numerics.penalised import Penalised, balance, evidence_weight, pin_constant
 
 ROWS = 16_384  # samples whose contributions are in memory at once
 _ROUGH = 1e-3  # decrement, in nats over all samples, that is enough before the weight changes
 _ROUNDS = 8  # of weight and fit
+_HEAVIEST = 1e6  # weight of the prior, over that at which it is as stiff as the likelihood
 _SOFTER = 30.0  # by which the weight falls at most from one round to the next
 
 
@@ -128,11 +129,19 @@ def _approximation(
     cost, whatever the number of splines.
     """
     other = SplineBasis.over(((-1.0, 1.0), (-1.0, 1.0)), tuple(map(finer_count, basis.shape)))
-    problem = _Problem.of(other, t, fit.data.problem.statistics.numpy())
-    # Splines of the coarser knots are splines of the finer: this is the same potential, convex at the samples.
-    start = _Expansion(problem, project(basis, fit.c, other))
+    problem, penalty = (
+        _Problem.of(other, t, fit.data.problem.statistics.numpy()),
+        other.third_difference_penalty(),
+    )
+    quadratic = _Expansion(problem, _convex_start(other, t, problem.statistics.numpy()))
+    # A prior that leaves quadratics alone does so at a lesser weight, whose rounding does not drown the likelihood.
+    weight = min(fit.weight, _HEAVIEST * balance(quadratic.hessian, penalty))
+    # Splines of the coarser knots are splines of the finer: this is the same potential, convex at the samples, if by
+    # more than rounding.
+    same = _Expansion(problem, project(basis, fit.c, other))
+    starts = (Penalised(start, penalty, weight, _factor) for start in (same, quadratic))
     found = _score(
-        Penalised(start, other.third_difference_penalty(), fit.weight, _factor),
+        min(starts, key=lambda start: start.loss),
         tolerance=_ROUGH,
         max_iterations=max_iterations,
     )

@@ -10,6 +10,7 @@ from typing import Any
 from hessgeo.figures import registry
 from hessgeo.figures.registry import Figure
 from hessgeo.pipeline.layout import Layout
+from hessgeo.pipeline.solvable_layout import SHOWN_NETWORK
 from hessgeo.pipeline.study_layout import StudyLayout
 
 # What figures read of a study, by the names of the registry: results, arrays of the sample store, and what was made
@@ -119,7 +120,9 @@ def _of_solvable(layout: Layout, figure: Figure) -> Drawing:
         stores = {name: solvable.store(name, seed) for name in names}
         counts = {name: solvable.systems[name]["samples"] for name in names}
         files["network"] = [
-            path for name in names for path in solvable.network_files(name, seed, counts[name], "exponential")
+            path
+            for name in names
+            for path in solvable.network(name, seed, counts[name], SHOWN_NETWORK).values()
         ]
     params = {
         "systems": {name: solvable.systems[name] for name in names},

@@ -81,7 +81,8 @@ class Layout:
         return read
 
     @cached_property
-    def _code(self) -> Code:
+    def codes(self) -> Code:
+        """The code of the steps."""
         return Code(self.root)
 
     def code(
@@ -93,7 +94,7 @@ class Layout:
             script: its file in ``workflow/scripts``.
             chosen: a function of wildcards, see ``Code.of``.
         """
-        return lambda wildcards: self._code.of(Path(script).name, chosen(wildcards) if chosen else None)
+        return lambda wildcards: self.codes.of(Path(script).name, chosen(wildcards) if chosen else None)
 
     # Parts of a run.
 

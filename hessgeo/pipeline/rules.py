@@ -52,6 +52,8 @@ def complete_rules(workflow: Any, layout: Layout) -> None:
     for name, blocks in layout.blocks.items():
         for block in blocks[1:]:
             _follow(workflow.get_rule(f"{name}{block.suffix}"), workflow.get_rule(name))
+    for group in layout.solvable.groups[1:]:
+        _follow(workflow.get_rule(f"estimate_geometry{group.suffix}"), workflow.get_rule("estimate_geometry"))
 
 
 def _follow(rule: Any, other: Any) -> None:
@@ -80,19 +82,20 @@ def bare(path: Any) -> str:
     return WILDCARD.sub(r"{\1}", str(path))
 
 
-def made_by(rules: Iterable[Any], results: str) -> dict[str, list[str]]:
+def made_by(rules: Iterable[Any], results: str, templates: Iterable[str] = ()) -> dict[str, list[str]]:
     """The arguments of ``store.audit.Made``: the paths of rules, for every study that there ever was.
 
     Args:
         rules: Snakemake's.
         results: folder of everything that is produced.
+        templates: paths with wildcards of what rules of other settings may have made.
     """
     outputs = [path for rule in rules for path in rule.output]
     # At any depth: rules of studies that these settings do not have may name their logs in other ways.
     depths = ["/{part}" * depth for depth in range(1, DEPTH)]
     unread = [f"{results}/{folder}{depth}" for folder in ("logs", "benchmarks") for depth in depths]
     return {
-        "files": sorted({bare(path) for path in outputs if not path.is_directory}),
+        "files": sorted({bare(path) for path in outputs if not path.is_directory} | set(templates)),
         "folders": sorted({bare(path) for path in outputs if path.is_directory}),
         "unread": [*unread, f"{results}/README.md", f"{results}/report.html"],
     }

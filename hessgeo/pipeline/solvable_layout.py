@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from hessgeo.estimators.names import ESTIMATORS, NETWORKS
+from hessgeo.estimators.names import ESTIMATORS
 from hessgeo.figures import registry
 from hessgeo.figures.registry import Figure
 from hessgeo.pipeline.derived import merged
 from hessgeo.pipeline.digest import digest
 from hessgeo.pipeline.folders import Folder, SampleStore
 from hessgeo.pipeline.solvable import LATTICES, SCORED
+from hessgeo.pipeline.solvable_groups import Group, Samples, groups_of
 
 # What is made of the estimates, with what the report calls it.
 TABLES = {
@@ -29,6 +31,7 @@ PARTS = {
     "truth": (*SYSTEM, "grid", "truth_samples"),
     "estimates": (*SYSTEM, "grid"),
 }
+SHOWN_NETWORK = "exponential"  # of the figures that show one
 TABLE_KINDS = ("csv", "tex", "html")
 
 
@@ -97,6 +100,27 @@ class SolvableLayout(Folder):
         """The estimate of one estimator from so many samples."""
         return self.path(system, f"seed-{seed}", str(samples), "estimates", f"{estimator}.nc")
 
+    def parts(self, system: str, seed: str | int, samples: str | int) -> str:
+        """The record of the networks and estimates that are made of so many samples, and of what each was made of."""
+        return self.path(system, f"seed-{seed}", str(samples), "parts.json")
+
+    def sidecars(self, system: str, seed: str | int) -> list[str]:
+        """The sidecars of all samples, which say what each shard holds."""
+        entry, store = self.systems[system], self.sample_store(system, seed)
+        states = (store.sidecar("state", shard) for shard in range(entry["samples"] // entry["shard"]))
+        return [store.sidecar("t", 0), *states]
+
+    @property
+    def templates(self) -> list[str]:
+        """The files of any network and estimator, with wildcards."""
+        place = ("{system}", "{seed}", "{samples}")
+        return [*self.network(*place, "{network}").values(), self.estimate(*place, "{estimator}")]
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """What one job makes each, a group a rule."""
+        return groups_of(self, [figure.name for figure in self.figures if "estimates" in figure.reads])
+
     # Settings of one system.
 
     def part(self, system: str, *, of: str) -> dict[str, Any]:
@@ -108,18 +132,6 @@ class SolvableLayout(Folder):
     def method(self, system: str, name: str, *, of: str) -> dict[str, Any]:
         """Settings of one of the ``networks`` or ``estimators`` for a system."""
         return merged(self.solvable[of][name], self.systems[system][of].get(name, {}))
-
-    # The code of what is chosen by name, see ``Code.of``.
-
-    def estimator_code(self, wildcards: Any) -> dict[str, list[str]]:
-        """The module of an estimator, and that of the network it reads."""
-        entry = ESTIMATORS[wildcards.estimator]
-        network = [] if entry.network is None else [NETWORKS[entry.network].module]
-        return {"hessgeo.estimators": [entry.module, *network]}
-
-    def network_code(self, wildcards: Any) -> dict[str, list[str]]:
-        """The module that trains a network."""
-        return {"hessgeo.estimators": [NETWORKS[wildcards.network].module]}
 
     # What tables and figures read.
 
@@ -238,6 +250,14 @@ class SolvableLayout(Folder):
             }
             for name in systems
         ]
+
+    @property
+    def shown_networks(self) -> list[tuple[Samples, str]]:
+        """The networks that figures show by themselves, with the samples that they are trained on."""
+        names = [
+            name for figure in self.figures if "network" in figure.reads for name in self.shown[figure.name]
+        ]
+        return [((name, self.seeds[0], self.systems[name]["samples"]), SHOWN_NETWORK) for name in names]
 
     @property
     def figures(self) -> list[Figure]:

@@ -172,7 +172,7 @@ def test_every_script_is_understood(repository, needs):
         ("sample_states", "hessgeo.systems.solvable.tasep", True),
         ("sample_states", "hessgeo.estimators.pca_vae", False),
         ("score_estimates", "hessgeo.estimators.pca_vae", False),
-        ("train_network", "hessgeo.estimators.pca_vae", True),  # by a name that is made
+        ("estimate_geometry", "hessgeo.estimators.pca_vae", True),  # by a name that is made
         ("draw_figure", "hessgeo.figures.generative_lambda", True),
     ],
 )

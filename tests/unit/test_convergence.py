@@ -6,7 +6,7 @@ import torch
 from potentials import POTENTIALS
 from truths import all_states
 
-from hessgeo.estimators.base import Estimate
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.evaluation.divergences import bregman, divergence_loss
 from hessgeo.evaluation.exact_curvature import exact_curvature, third_cumulants
 from hessgeo.evaluation.finite_size import (

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from hessgeo.estimators import registry
-from hessgeo.estimators.base import Estimate, Run
+from hessgeo.estimators.base import Run
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.estimators.exponential import (
     estimate_from_statistics,
     gaussian_likelihood,

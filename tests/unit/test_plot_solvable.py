@@ -6,7 +6,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from hessgeo.estimators.base import Estimate
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.evaluation.finite_size import heat_capacity, heat_capacity_peak
 from hessgeo.evaluation.gauge import affine_in_natural
 from hessgeo.evaluation.sharpening import sharpening

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from hessgeo.estimators.base import Estimate
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.evaluation.gauge import affine_in_natural
 from hessgeo.evaluation.helmholtz import helmholtz
 from hessgeo.evaluation.metric_scores import (

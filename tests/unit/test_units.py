@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hessgeo.estimators.base import Estimate
+from hessgeo.estimators.estimate import Estimate
 from hessgeo.evaluation.gauge import affine_in_parameters, align, remove_affine_part
 from hessgeo.evaluation.metric_scores import metric_scores
 from hessgeo.evaluation.posterior_rows import fitted_rows

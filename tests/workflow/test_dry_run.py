@@ -16,8 +16,7 @@ DENSITY_STEPS = {
     "interpolate_digits",
 }  # fmt: skip
 TABLE_STEPS = {
-    "sample_states", "solve_system", "train_network", "estimate_geometry", "score_estimates", "solve_geodesics",
-    "score_paths",
+    "sample_states", "solve_system", "estimate_geometry", "score_estimates", "solve_geodesics", "score_paths",
 }  # fmt: skip
 PROFILE = "Using workflow specific profile"
 

@@ -45,43 +45,32 @@ rule solve_system:
         "../scripts/solve_system.py"
 
 
-rule train_network:
-    input:
-        samples=solvable.of("samples", "system", "seed"),
-    output:
-        **solvable.network("{system}", "{seed}", "{samples}", "{network}"),
-    # One thread rounds the same way on every machine; what runs side by side are other networks.
-    threads: 1
-    resources:
-        runtime="4h",
-    params:
-        system=solvable.of("part", "system", of="estimates"),
-        network=solvable.of("method", "system", "network", of="networks"),
-        store=solvable.of("store", "system", "seed"),
-        code=layout.code("train_network.py", solvable.network_code),
-    message:
-        "Train {wildcards.network} on {wildcards.samples} samples of {wildcards.system}, seed {wildcards.seed}"
-    script:
-        "../scripts/train_network.py"
+# A job makes all that is scored of the same samples, and of that only what is due, see ``make_parts``: its outputs stay.
+for group in solvable.groups:
 
-
-rule estimate_geometry:
-    input:
-        samples=solvable.of("samples", "system", "seed"),
-        network=solvable.of("network_files", "system", "seed", "samples", "estimator"),
-    output:
-        estimate=solvable.estimate("{system}", "{seed}", "{samples}", "{estimator}"),
-    resources:
-        runtime="4h",
-    params:
-        system=solvable.of("part", "system", of="estimates"),
-        estimator=solvable.of("method", "system", "estimator", of="estimators"),
-        store=solvable.of("store", "system", "seed"),
-        code=layout.code("estimate_geometry.py", solvable.estimator_code),
-    message:
-        "Estimate by {wildcards.estimator} from {wildcards.samples} samples of {wildcards.system}, seed {wildcards.seed}"
-    script:
-        "../scripts/estimate_geometry.py"
+    rule:
+        name:
+            f"estimate_geometry{group.suffix}"
+        input:
+            samples=solvable.of("samples", "system", "seed"),
+            sidecars=solvable.of("sidecars", "system", "seed"),
+        output:
+            [update(path) for path in group.outputs],
+        wildcard_constraints:
+            system=group.systems,
+        # One thread rounds the same way on every machine; what runs side by side are other samples.
+        threads: 1
+        resources:
+            runtime="8h",
+        params:
+            system=solvable.of("part", "system", of="estimates"),
+            parts=group.parts,
+            store=solvable.of("store", "system", "seed"),
+            code=group.code(layout.codes),
+        message:
+            "Train networks and estimate from {wildcards.samples} samples of {wildcards.system}, seed {wildcards.seed}"
+        script:
+            "../scripts/estimate_geometry.py"
 
 
 rule score_estimates:
