@@ -88,6 +88,11 @@ class StudyLayout(StudyModels):
         return self.uses_network or self._study["figures"]["calibration"]
 
     @property
+    def maps_distances(self) -> bool:
+        """Whether distances in the plane of its two parameters are drawn, where a setting asks."""
+        return self.is_plane and self._study["figures"]["distances"]
+
+    @property
     def has_density(self) -> bool:
         """Whether the posterior knows a density of the samples: that of the kernel of distances."""
         return not self.uses_network

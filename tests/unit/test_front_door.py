@@ -226,7 +226,7 @@ def test_a_saved_study_comes_back(study, saved):
 def test_figures_are_those_of_the_workflow_and_saved_where_they_are_asked_for(study, tmp_path, monkeypatch):
     assert drawing.names(study.parts) == [
         *("mosaic", "free_energy", "first_derivatives", "second_derivatives", "metric", "phases"),
-        *("posteriors", "lipschitz", "error_bars"),
+        *("posteriors", "lipschitz", "distances", "voronoi", "error_bars"),
     ]
     monkeypatch.setattr(drawing, "names", lambda parts: ["posteriors", "mosaic"])
     study.save(tmp_path / "spots", figures=True)
