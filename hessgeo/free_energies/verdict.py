@@ -6,18 +6,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from hessgeo.grids import Grid
 from hessgeo.posteriors.base import Posterior
+from hessgeo.posteriors.widths import NARROW, least_variances
 
 FEWEST_NODES = 3  # along an axis: two hold no second derivative that a posterior between them could show
-NARROW = (
-    0.13  # least variance of a posterior, squared cells: below, its sums over nodes are no longer integrals
-)
 _NARROW_SHARE = 0.25  # of the sources, above which the whole is not resolved
 _ONE_NODE = 0.01  # least variance, squared cells: nothing between the nodes is seen
-_EDGE = 1.5  # cells from the edge within which posteriors are cut off
 DIVERGENCE = 0.05  # nats between measured and fitted posteriors beyond what noise explains
 
 
@@ -84,7 +80,7 @@ def narrow_share(posterior: Posterior, carrier: Grid) -> float:
         raise ValueError(
             f"grid {carrier.shape} has fewer than {FEWEST_NODES} nodes along an axis: it shows no second derivative"
         )
-    least = least_variances(posterior, carrier)
+    least = least_variances(posterior.t, posterior.covariance, carrier)
     lost = float(np.mean(least < _ONE_NODE))
     if not lost <= 0.5:
         raise ValueError(
@@ -93,12 +89,3 @@ def narrow_share(posterior: Posterior, carrier: Grid) -> float:
             "nodes or samples"
         )
     return float(np.mean(least < NARROW))
-
-
-def least_variances(posterior: Posterior, carrier: Grid) -> Float[np.ndarray, "source"]:
-    """Least variance of each posterior along any direction, squared cells; of sources off the edge if there are any."""
-    cell = np.array(carrier.spacing)
-    position = (posterior.t - np.array(carrier.extent)[:, 0]) / cell
-    inside = ((position > _EDGE) & (position < np.array(carrier.shape) - 1 - _EDGE)).all(axis=1)
-    covariance = posterior.covariance[inside if inside.any() else slice(None)] / np.outer(cell, cell)
-    return np.linalg.eigvalsh(covariance)[:, 0]

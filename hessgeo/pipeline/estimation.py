@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from hessgeo.grids import Extent, Grid
+from hessgeo.grids import Grid
 from hessgeo.posteriors import Posterior, choose_resolution, neighbour_posterior, posterior
 from hessgeo.posteriors.bundles import Images, resize_images
 from hessgeo.posteriors.network import load_network, network_posterior
@@ -39,7 +39,7 @@ def resized_images(images: Images, shape: tuple[int, ...]) -> Iterator[UInt8[np.
 def distance_posterior(
     embedding: Rows,
     t: Float[np.ndarray, "n axis"],
-    extent: Extent,
+    grid: Grid,
     settings: Mapping[str, Any],
     *,
     seed: int,
@@ -52,7 +52,7 @@ def distance_posterior(
     Args:
         embedding: of every sample, in memory; for the method ``neighbours`` it may be read in slices.
         t: their parameters.
-        extent: the box, for a coarse posterior.
+        grid: the nodes that are to carry it, which no chosen resolution makes it narrower than; and the box.
         settings: ``posterior`` of a study.
         seed: of the sources that the choice of the resolution looks at.
         threads: threads that work at once.
@@ -65,13 +65,13 @@ def distance_posterior(
     automatic = settings["resolution"] == "auto"
     if automatic:
         rule = {key: settings[key] for key in ("kernel", "cells", "quantile", "sources")}
-        resolution = choose_resolution(np.asarray(embedding), t, **rule, seed=seed)
+        resolution = choose_resolution(np.asarray(embedding), t, **rule, seed=seed, grid=grid)
     else:
         resolution = float(settings["resolution"])
     logging.getLogger(__name__).info("resolution N = %.6g", resolution)
     options = {key: settings[key] for key in ("kernel", "exclude_self", "neighbours", "memory_mb")}
     coarse = settings["coarse"]
-    options["coarse"] = Grid(tuple((low, high) for low, high in extent), tuple(coarse)) if coarse else None
+    options["coarse"] = Grid(grid.extent, tuple(coarse)) if coarse else None
     options |= {"resolution": resolution, "threads": threads, "progress": progress}
     if settings["method"] == "blocks":
         return posterior(np.asarray(embedding), t, **options), {"chosen": automatic}

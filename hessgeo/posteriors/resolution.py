@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
 from hessgeo.grids import Grid, parameter_points
+from hessgeo.posteriors.base import PAIRS, row_moments
 from hessgeo.posteriors.kernels import LogKernel, log_kernel, squared_distances
+from hessgeo.posteriors.widths import NARROW, least_variances
 
 # Bracket of the search. Embeddings have unit norm, so at the lower end the posterior is flat over everything,
 # and at the upper end it is narrower than the float32 rounding of the distances.
@@ -24,6 +28,7 @@ def choose_resolution(
     quantile: float,
     sources: int,
     seed: int,
+    grid: Grid | None = None,
 ) -> float:
     """The largest ``N`` at which all but a share ``quantile`` of sources still spread over ``cells`` samples.
 
@@ -35,6 +40,11 @@ def choose_resolution(
     samples shows the sampling and not the system; the rule goes as far as it can without that, for the given
     share of the sources. On a regular grid a Gaussian posterior of standard deviation ``s`` grid steps covers
     ``2 pi e s^2`` cells: 17 for one step; along one axis the root of that, 4.1.
+
+    Along a boundary a posterior may be long, and spread over many samples, though it is far narrower than a cell of
+    ``grid``: its sums over nodes are then no integrals, and nothing determines the metric across. So ``N`` is lowered
+    to where all but that share, the edge of the box apart, are at least ``sqrt(widths.NARROW)``, .36 cells, wide in
+    every direction. Fewer samples than nodes make cells as much larger.
 
     Every ``c_i`` falls with ``N`` (``dH/dN = -N Var(cost)`` for logits ``-N cost``), so the quantile does too
     and bisection in ``log N`` finds the answer, to 1e-4 relative, from below. The sources are spread evenly
@@ -49,13 +59,15 @@ def choose_resolution(
         quantile: quantile over sources that is held to it, 0 (the narrowest posterior) to 1.
         sources: number of sources; all samples if it is at least their number.
         seed: seed of the sequence that chooses the sources.
+        grid: the nodes that are to carry the posteriors; None for no condition on their width.
 
     Returns:
         ``N``, within ``BRACKET``.
 
     Raises:
         ValueError: on a number out of range, or if no ``N`` in the bracket is the answer: ``cells`` more than
-            the flattest posterior has, or still reached by the sharpest (samples with equal embeddings).
+            the flattest posterior has, or still reached by the sharpest (samples with equal embeddings), or samples
+            that fill no more than a line of the plane.
     """
     _check(len(embedding), cells, quantile, sources)
     chosen = _spread_sources(np.asarray(t, dtype=float), sources, seed)
@@ -65,16 +77,34 @@ def choose_resolution(
     def reaches(log_n: float) -> bool:
         return float(np.quantile(_effective_cells(squared, logarithm, np.exp(log_n)), quantile)) >= cells
 
+    def wide(log_n: float) -> bool:
+        if grid is None:
+            return True
+        least = _least_variances(squared, logarithm, np.exp(log_n), np.asarray(t, dtype=float), chosen, grid)
+        return float(np.quantile(least, quantile)) >= NARROW
+
     low, high = np.log(BRACKET)
-    if not reaches(low) or reaches(high):
-        fault = "is not reached even at the lowest" if not reaches(low) else "is still reached at the highest"
+    flat = reaches(high)
+    if not reaches(low) or (flat and wide(high)):
+        fault = "is still reached at the highest" if flat else "is not reached even at the lowest"
         raise ValueError(
             f"cells={cells} at quantile={quantile} {fault} resolution of {BRACKET}: no N to choose"
         )
+    if grid is not None and not wide(low):
+        raise ValueError(
+            f"posteriors are narrower than a third of a cell of the grid {grid.shape} even at the lowest resolution of "
+            f"{BRACKET}: the samples fill no more than a line, so there is no N to choose"
+        )
+    found = high if flat else _last(reaches, low, high)
+    return float(np.exp(found if wide(found) else _last(wide, low, found)))
+
+
+def _last(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """The last place, from below, at which a condition holds that holds at ``low`` and not at ``high``."""
     while high - low > RELATIVE_TOLERANCE:
         middle = (low + high) / 2
-        low, high = (middle, high) if reaches(middle) else (low, middle)
-    return float(np.exp(low))
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
 
 
 def _effective_cells(
@@ -85,6 +115,21 @@ def _effective_cells(
     weight = np.exp(logit)
     total = weight.sum(axis=1)
     return np.exp(np.log(total) - np.vecdot(weight, logit) / total)
+
+
+def _least_variances(
+    squared: Float[np.ndarray, "s n"],
+    logarithm: LogKernel,
+    resolution: float,
+    t: Float[np.ndarray, "n axis"],
+    chosen: Int[np.ndarray, "s"],
+    grid: Grid,
+) -> Float[np.ndarray, "source"]:
+    """Least variance of each source's row, see ``widths.least_variances``; its own sample has the largest weight."""
+    weight = np.exp(logarithm(squared, resolution))
+    _, central = row_moments(weight / weight.sum(axis=1, keepdims=True), t)
+    coarser = max(1.0, (grid.size / len(t)) ** (1 / t.shape[1]))
+    return least_variances(t[chosen], central[:, PAIRS[t.shape[1]]], grid, coarser=coarser)
 
 
 def _spread_sources(t: Float[np.ndarray, "n axis"], sources: int, seed: int) -> np.ndarray:

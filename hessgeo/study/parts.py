@@ -88,9 +88,7 @@ class Parts:
 
         threads = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1, MOST_THREADS)
         options = {"seed": self.settings["seed"], "threads": threads, "progress": sys.stderr.isatty()}
-        return distance_posterior(
-            self.embedding, self.t, self.grid.extent, self.settings["posterior"], **options
-        )[0]
+        return distance_posterior(self.embedding, self.t, self.grid, self.settings["posterior"], **options)[0]
 
     @cached_property
     def free_energy(self) -> xr.Dataset:

@@ -54,7 +54,7 @@ def study(change):
     grid, half, into = change.grid, change.half, change.frame.into
     features, g = embedding(grid.unit.points), np.outer(change.half, change.half)
     rule = {"kernel": "gaussian", "cells": 17.0, "quantile": 0.05, "sources": 100, "seed": 0}
-    resolution = choose_resolution(features, grid.points, **rule)
+    resolution = choose_resolution(features, grid.points, **rule, grid=grid)
     moments = posterior(features, grid.points, resolution=resolution)
     fit = chain.fit_free_energy(moments, features, grid, FIT, seed=0, progress=False)
     fields = free_energy_dataset(fit, grid, attributes={"fit": "spline", "verdict": fit.verdict})

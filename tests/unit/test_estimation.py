@@ -74,12 +74,12 @@ def test_a_network_is_trained_stored_and_judged(samples, repository, tmp_path):
 def test_a_posterior_from_distances_is_the_one_of_the_library(samples):
     images, t = samples
     embedding = images.reshape(48, -1)[:, :8].astype("f4") / 255
-    result, numbers = estimation.distance_posterior(embedding, t, GRID.extent, DISTANCE, seed=0)
+    result, numbers = estimation.distance_posterior(embedding, t, GRID, DISTANCE, seed=0)
     direct = posterior(embedding, t, resolution=20.0)
     np.testing.assert_array_equal(result.mean, direct.mean)
     assert numbers == {"chosen": False}
     chosen, numbers = estimation.distance_posterior(
-        embedding, t, GRID.extent, DISTANCE | {"resolution": "auto", "coarse": [3, 4]}, seed=0
+        embedding, t, GRID, DISTANCE | {"resolution": "auto", "coarse": [3, 4]}, seed=0
     )
     assert numbers == {"chosen": True}
     assert chosen.coarse.shape == (48, 3, 4)
@@ -89,9 +89,9 @@ def test_a_posterior_by_neighbours_reads_the_store_in_parts(samples):
     _, t = samples
     embedding = np.random.default_rng(1).normal(size=(48, 8)).astype("f4")
     settings = DISTANCE | {"method": "neighbours", "resolution": 4.0}
-    whole, numbers = estimation.distance_posterior(embedding, t, GRID.extent, settings, seed=0)
+    whole, numbers = estimation.distance_posterior(embedding, t, GRID, settings, seed=0)
     lazy = da.from_array(embedding, chunks=(10, 8))
-    parts, _ = estimation.distance_posterior(lazy, t, GRID.extent, settings, seed=0)
+    parts, _ = estimation.distance_posterior(lazy, t, GRID, settings, seed=0)
     assert parts.mean.tobytes() == whole.mean.tobytes()
     assert parts.marginal.tobytes() == whole.marginal.tobytes()
     assert set(numbers) == {

@@ -93,7 +93,7 @@ def test_a_map_has_the_numbers_that_the_workflow_has(study):
     features = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
     assert (study.images == np.round(255 * images)[..., None]).all()
     assert np.allclose(study.embedding, features, atol=1e-7)
-    given = (grid.points, grid.extent, settings["posterior"])
+    given = (grid.points, grid, settings["posterior"])
     posterior, _ = distance_posterior(features, *given, seed=settings["seed"], progress=False)
     fit = fit_free_energy(
         posterior, features, grid, settings["free_energy"], seed=settings["seed"], progress=False

@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
+from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid
 from hessgeo.posteriors import choose_resolution, posterior
+from hessgeo.posteriors.widths import NARROW
 
 GRID = Grid(((0.0, 1.0), (0.0, 1.0)), (33, 33))
 RULE = {"kernel": "gaussian", "cells": 40.0, "quantile": 0.25, "sources": 2000, "seed": 0}
@@ -92,3 +95,71 @@ def test_bad_input_is_named(name, value):
     embedding, t = curved(100)
     with pytest.raises(ValueError, match=name):
         choose_resolution(embedding, t, **{**RULE, name: value})
+
+
+def steep(grid):
+    """Flat along ``b``, so that a posterior may spread over many nodes and lie between two along ``a``."""
+    return grid.points * np.array([[10.0, 0.05]])[:, : grid.points.shape[1]]
+
+
+def least_number(grid):
+    """``N`` at which ``sum k^2 q^(k^2) / sum q^(k^2)``, ``q = exp(-50 N h^2)``, the variance along ``a``, is .13."""
+    k = np.arange(-20, 21) ** 2
+    decay = brentq(lambda x: k @ np.exp(-x * k) / np.exp(-x * k).sum() - NARROW, 1.0, 10.0)
+    return decay / (50 * grid.spacing[0] ** 2)
+
+
+@pytest.mark.parametrize(
+    "grid", [GRID, Grid(((0.0, 1.0), (-2.0, 5.0)), (12, 64)), Grid(((0.0, 1.0),), (256,))]
+)
+def test_no_posterior_is_narrower_than_a_cell(grid):
+    rule = {**RULE, "cells": 2.5, "quantile": 0.1}
+    embedding, t = steep(grid).astype(np.float32), grid.points
+    by_samples = choose_resolution(embedding, t, **rule)
+    number = choose_resolution(embedding, t, **rule, grid=grid)
+    if len(grid.shape) == 2:
+        assert number == pytest.approx(least_number(grid), rel=1e-3)
+        assert number < by_samples / 5
+    else:  # where 2.5 samples are wider than that
+        assert number == by_samples < least_number(grid)
+    fit = fit_spline(posterior(embedding, t, resolution=number), grid, splines=(12,) * t.shape[1])
+    assert fit.certificate["narrow_share"] <= 0.1
+    if by_samples > number:
+        with pytest.raises(ValueError, match="one node or one line"):
+            fit_spline(posterior(embedding, t, resolution=by_samples), grid)
+
+
+def test_posteriors_wide_enough_keep_the_number_of_the_rule_to_the_last_digit():
+    embedding, t = curved()
+    assert choose_resolution(embedding, t, **RULE) == choose_resolution(
+        embedding, t, **RULE, grid=Grid(((0.0, 1.0), (0.0, 1.0)), (64, 64))
+    )
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.3])
+def test_samples_on_a_line_of_the_plane_are_refused_in_one_line(slope):
+    a = np.linspace(0.1, 0.9, 80)
+    with pytest.raises(ValueError, match="fill no more than a line") as refused:
+        choose_resolution(a[:, None], np.stack([a, slope * a], axis=1), **{**RULE, "cells": 5.0}, grid=GRID)
+    assert "\n" not in str(refused.value)
+
+
+def test_few_samples_among_many_nodes_count_their_own_cells():
+    # 64 samples for 64 x 64 nodes: cells eight times as wide.
+    few, grid = Grid(((0.0, 1.0), (0.0, 1.0)), (8, 8)), Grid(((0.0, 1.0), (0.0, 1.0)), (64, 64))
+    rule = {**RULE, "cells": 2.5, "quantile": 0.1}
+    number = choose_resolution(steep(few), few.points, **rule, grid=grid)
+    one = NARROW * (8 * grid.spacing[0] / few.spacing[0]) ** 2  # in squared steps of the samples
+    k = np.arange(-20, 21) ** 2
+    decay = brentq(lambda x: k @ np.exp(-x * k) / np.exp(-x * k).sum() - one, 1.0, 10.0)
+    assert number == pytest.approx(decay / (50 * few.spacing[0] ** 2), rel=1e-3)
+
+
+def test_a_direction_that_is_never_narrow_does_not_matter():
+    # Along b all embeddings are equal: by samples alone there is no answer.
+    t = GRID.points
+    embedding = 10 * t[:, :1]
+    rule = {**RULE, "cells": 2.5, "quantile": 0.1}
+    with pytest.raises(ValueError, match="still reached"):
+        choose_resolution(embedding, t, **rule)
+    assert choose_resolution(embedding, t, **rule, grid=GRID) == pytest.approx(least_number(GRID), rel=1e-3)

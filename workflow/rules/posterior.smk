@@ -39,7 +39,7 @@ rule estimate_posterior:
     params:
         seed=setting("seed"),
         posterior=setting("posterior"),
-        extent=setting("slice", "extent"),
+        grid=of_study("grid"),
         store=of_study("samples"),
         array=of_study("embedding_array"),
     message:

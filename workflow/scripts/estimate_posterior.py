@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from hessgeo import store
+from hessgeo.grids import Grid
 from hessgeo.pipeline import pick_device, script_context
 from hessgeo.pipeline.estimation import distance_posterior, trained_posterior
 from hessgeo.posteriors import write_posterior
@@ -32,6 +33,6 @@ if __name__ == "__main__":
             embedding = (store.open_array if near else store.read_array)(params.store, params.array)
             options = {"threads": step.threads, "device": pick_device() if near else "cpu"}
             result, numbers = distance_posterior(
-                embedding, t, params.extent, settings, seed=params.seed, **options
+                embedding, t, Grid(**params.grid), settings, seed=params.seed, **options
             )
         main(result, numbers, step.output)
