@@ -14,7 +14,6 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 from hessgeo.figures import style
 from hessgeo.figures.phases import colours_of
@@ -84,10 +83,9 @@ def _draw_phases(
     order = sorted(colours)
     norm = BoundaryNorm(np.arange(len(order) + 1) - 0.5, len(order))
     shown = np.searchsorted(order, label[:-1, :-1])
-    cmap = ListedColormap([colours[name] for name in order])
-    axes.pcolormesh(
-        u[..., 0], u[..., 1], shown, cmap=cmap, norm=norm, alpha=0.55, linewidth=0, rasterized=True
-    )
+    # Paler, not transparent: where cells meet, transparent ones show a seam.
+    cmap = ListedColormap([tuple(0.55 * channel + 0.45 for channel in colours[name]) for name in order])
+    axes.pcolormesh(u[..., 0], u[..., 1], shown, cmap=cmap, norm=norm)
 
 
 def _draw_grid(axes: Axes, u: Float[np.ndarray, "na nb component"]) -> None:
@@ -99,15 +97,13 @@ def _draw_grid(axes: Axes, u: Float[np.ndarray, "na nb component"]) -> None:
 
 
 def _draw_losses(axes: Axes, divergences: Mapping[int, float]) -> None:
-    """A point a dimension, on a logarithmic scale."""
+    """A point a dimension."""
     axes.plot(list(divergences), list(divergences.values()), marker="o", markersize=4, color="#0173b2")
     for dimension, value in divergences.items():
         axes.annotate(
             f"{value:.2g}", (dimension, value), textcoords="offset points", xytext=(4, 4), fontsize=7
         )
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(ScalarFormatter())
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.margins(x=0.15, y=0.15)
+    axes.set_xticks(list(divergences))
+    axes.margins(x=0.22, y=0.15)
+    axes.set_ylim(bottom=0.0)
     axes.set(xlabel="learned coordinates (0: given)", ylabel="divergence (nats)")

@@ -115,7 +115,8 @@ def free_energy_dataset(free_energy: FreeEnergy, grid: Grid, *, attributes: Mapp
     Variables on dims ``(a, b)``, or ``(a)`` of one parameter: ``free_energy``, ``gradient (a, b, i)``,
     ``fisher_metric (a, b, i, j)`` and ``third (a, b, i, j, k)``; the first three have a ``<name>_error``, NaN if the
     fit does not know it. A fit with coefficients adds ``coefficients``, one with coordinates of its own ``coordinates
-    (a, b, u)`` in box units and, if they are two, their ``connection (a, b, m, i, k)``.
+    (a, b, u)`` in box units, the ``response (a, b, i, j)`` of the slopes in them, and, if they are two, their
+    ``connection (a, b, m, i, k)``.
     """
     t = torch.from_numpy(grid.points)
     fields: dict[str, Any] = {}
@@ -135,6 +136,8 @@ def free_energy_dataset(free_energy: FreeEnergy, grid: Grid, *, attributes: Mapp
     coordinates = getattr(free_energy, "coordinates", None)
     if coordinates is not None:  # box units
         fields["coordinates"] = ((*grid.dims, "u"), coordinates(t).numpy().reshape(*grid.shape, -1))
+        response = free_energy.response_at(grid).numpy()  # type: ignore[attr-defined]
+        fields["response"] = ((*grid.dims, "i", "j"), response.reshape(*grid.shape, 2, 2))
         if coordinates.dimension == 2:
             connection = coordinates.connection(t).numpy()
             fields["connection"] = ((*grid.dims, "m", "i", "k"), connection.reshape(*grid.shape, 2, 2, 2))

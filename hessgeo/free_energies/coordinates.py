@@ -86,7 +86,7 @@ class CoordinateFreeEnergy(FreeEnergy):
     def gradient(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis"]:
         """``J_u' theta``: the slope of ``A``; of more than two coordinates, if the posteriors have a potential."""
         potential = self.potential
-        slopes = self.slopes(t) if potential is None else potential.gradient(self.coordinates(t))
+        slopes = self.theta(t) if potential is None else potential.gradient(self.coordinates(t))
         return torch.einsum("...ci,...c->...i", self.coordinates.jacobian(t), slopes)
 
     def hessian(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis"]:
@@ -97,13 +97,23 @@ class CoordinateFreeEnergy(FreeEnergy):
         response = self.response(t)
         return (response + response.transpose(-1, -2)) / 2
 
-    def slopes(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch component"]:
+    def theta(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch component"]:
         """``theta(t)`` as the fit found it, per ``N`` and box unit."""
         return self._parts(t, (0, 0))[..., 1:]
 
     def response(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis"]:
         """``J_u' J_theta``; what of it is not symmetric measures how far from a potential the posteriors are."""
         return torch.einsum("...ci,...cj->...ij", self.coordinates.jacobian(t), self._slope_jacobian(t))
+
+    def response_at(self, grid: Grid) -> Float[Tensor, "node axis axis"]:
+        """The response at the nodes of a grid by central differences of the slopes, of second order.
+
+        The spline through slopes that jump rings beside the jump; where it matters the differences stand for it.
+        """
+        nodes = torch.from_numpy(grid.points)
+        theta = self.theta(nodes).numpy().reshape(*grid.shape, -1)
+        bent = np.stack(np.gradient(theta, *grid.spacing, axis=(0, 1)), axis=-1).reshape(grid.size, -1, 2)
+        return torch.einsum("gci,gcj->gij", self.coordinates.jacobian(nodes), torch.from_numpy(bent))
 
     def third(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis axis"]:
         """``Phi'''`` pulled back, ``u_i theta_jk - u_jk theta_i`` by the response, its symmetric part.
@@ -292,12 +302,7 @@ def _shape(fit: CoordinateFreeEnergy, carrier: Grid) -> dict[str, float]:
     fine = Grid(carrier.extent, tuple(_LATTICE * (count - 1) + 1 for count in carrier.shape))
     scale = frame.scale(nodes)
     jacobian = fit.coordinates.jacobian(torch.from_numpy(fine.points))[:, :2] * scale
-    # Central differences of second order: a spline through slopes that jump rings beside the jump.
-    slopes = fit.slopes(nodes).numpy().reshape(*carrier.shape, -1)
-    bent = np.stack(np.gradient(slopes, *carrier.unit.spacing, axis=(0, 1)), axis=-1).reshape(
-        len(nodes), -1, 2
-    )
-    response = torch.einsum("gci,gcj->gij", fit.coordinates.jacobian(nodes) * scale, torch.from_numpy(bent))
+    response = fit.response_at(carrier) * torch.outer(scale, scale)
     skew = (response - response.transpose(-1, -2)) / 2
     least = torch.linalg.eigvalsh(response - skew)[:, 0]
     return {
