@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hessgeo.geodesics.mesh import Mesh
 from hessgeo.metrics.base import Metric, as_metric
 from hessgeo.numerics.quadrature import BLOCK, MEASURED, TOLERANCE, Integrals, gauss_legendre, integrate
 
@@ -111,24 +112,9 @@ class Curves:
             cells: of a whole curve to start with, at least.
             definite: whether a metric that is negative in any direction counts as none, or along the curve only.
         """
-        count, segments = self.coefficients.shape[:2]
-        pieces, metric = self.coefficients.flatten(0, 1), as_metric(metric)
-
-        def rate(piece: Tensor, r: Tensor) -> Tensor:
-            own = pieces[piece][:, None]
-            return _speed(metric, _horner(own, r, 0), _horner(own, r, 1), definite)
-
-        curve = torch.arange(count, device=pieces.device).repeat_interleave(segments)
-        found = integrate(
-            rate,
-            curve,
-            count,
-            cells=-(-cells // segments),
-            tolerance=tolerance,
-            block=max(15, 4 * BLOCK // max(4, pieces.shape[-1] ** 2)),
-            like=self.coefficients,
-        )
-        return Lengths(found.value, found.error, found)
+        mesh = Mesh.even(len(self.coefficients), self.segments, self.coefficients)
+        pieces = self.coefficients.flatten(0, 1)
+        return measure_pieces(pieces, mesh, metric, tolerance=tolerance, cells=cells, definite=definite)
 
     def length(
         self, metric: MetricLike, *, tolerance: float = TOLERANCE, strict: bool = True
@@ -147,6 +133,11 @@ class Curves:
         if strict:
             _check_measured(found)
         return found.length.nan_to_num(torch.inf, torch.inf)
+
+    def quick_length(self, metric: MetricLike, *, nodes: int) -> Float[Tensor, "m"]:
+        """The length by so many fixed nodes in each segment, NaN where the metric is negative at one."""
+        squared, weights = self._speed_squared(metric, nodes)
+        return (squared.sqrt() * weights).sum(dim=(1, 2))
 
     def equidistant(
         self, metric: MetricLike, count: int, *, measured: Lengths | None = None
@@ -208,6 +199,43 @@ class Curves:
         return torch.einsum("...i,...ij,...j->...", velocity, g, velocity), weights
 
 
+def hermite_pieces(
+    points: Float[Tensor, "p d"], tangents: Float[Tensor, "s 2 d"], mesh: Mesh
+) -> Float[Tensor, "s 4 d"]:
+    """Coefficients of the powers of the cubics between the points of curves of any mesh."""
+    first, step = points[mesh.first], points[mesh.first + 1] - points[mesh.first]
+    before, after = tangents.unbind(1)
+    return torch.stack([first, before, 3 * step - 2 * before - after, before + after - 2 * step], dim=1)
+
+
+def measure_pieces(
+    pieces: Float[Tensor, "s power d"],
+    mesh: Mesh,
+    metric: MetricLike,
+    *,
+    tolerance: float = TOLERANCE,
+    cells: int = CELLS,
+    definite: bool = True,
+) -> Lengths:
+    """Lengths of curves of any mesh, see ``Curves.measure``."""
+    metric = as_metric(metric)
+
+    def rate(piece: Tensor, r: Tensor) -> Tensor:
+        own = pieces[piece][:, None]
+        return _speed(metric, _horner(own, r, 0), _horner(own, r, 1), definite)
+
+    found = integrate(
+        rate,
+        mesh.curve,
+        mesh.count,
+        cells=-(-cells // int(mesh.segments.min())),
+        tolerance=tolerance,
+        block=max(15, 4 * BLOCK // max(4, pieces.shape[-1] ** 2)),
+        like=pieces,
+    )
+    return Lengths(found.value, found.error, found)
+
+
 def subdivided(points: Float[Tensor, "m n d"], step: float | Sequence[float]) -> Float[Tensor, "m k d"]:
     """The same polylines with vertices added, so that no segment is longer than ``step``.
 
@@ -263,8 +291,7 @@ def length(
     curves = Curves.polyline(points)
     if nodes is None:
         return curves.length(metric, tolerance=tolerance)
-    squared, weights = curves._speed_squared(metric, nodes)
-    return (squared.sqrt() * weights).sum(dim=(1, 2))
+    return curves.quick_length(metric, nodes=nodes)
 
 
 def turning_angles(points: Float[Tensor, "m n d"]) -> Float[Tensor, "m n-2"]:

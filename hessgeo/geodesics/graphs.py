@@ -17,12 +17,14 @@ from torch import Tensor
 
 from hessgeo.geodesics.curves import Curves
 from hessgeo.grids import Grid
-from hessgeo.metrics.base import Metric
+from hessgeo.metrics.base import Metric, as_metric
 from hessgeo.metrics.conformal import DensityMetric
 from hessgeo.numerics.quadrature import MEASURED, TOLERANCE
 
 # Half of each stencil, the other half is its mirror image: steps to neighbours that no other step passes through.
 STENCILS = {8: 1, 16: 2, 32: 3}
+# What the speed in the middle of an edge may be off the mean of its ends, of its cost; nodes on one further off.
+_BENT, _BENT_NODES = 0.1, 24
 # Median distances of nearest neighbours that a cell of quadrature is not longer than to start with.
 _SCALE = 6.0
 
@@ -113,8 +115,9 @@ def _weights(
     edges: Int[np.ndarray, "m 2"], length: Float[np.ndarray, "m"], usable: Bool[np.ndarray, "m"], count: int
 ) -> csr_array:
     """The symmetric matrix of the lengths of usable edges."""
-    half = coo_array((length[usable], tuple(edges[usable].T)), shape=(count, count))
-    return csr_array(half + half.T)
+    one, other = edges[usable].T
+    both = (np.concatenate([one, other]), np.concatenate([other, one]))
+    return csr_array(coo_array((np.tile(length[usable], 2), both), shape=(count, count)))
 
 
 def epsilon_edges(points: Float[np.ndarray, "n d"], epsilon: float) -> Int[np.ndarray, "m 2"]:
@@ -240,6 +243,58 @@ def grid_graph(
     Raises:
         ValueError: for another number of neighbours.
     """
+    edges = _grid_edges(grid, neighbours)
+    cost, usable = _measured_edges(metric, torch.from_numpy(grid.points[edges]).to(device), tolerance)
+    weights = _weights(edges, cost, usable, grid.size)
+    return GridGraph(grid.points, weights, int((~usable).sum()), grid)
+
+
+def start_graph(
+    metric: Metric | Callable[[Tensor], Tensor],
+    grid: Grid,
+    *,
+    neighbours: int = 16,
+    device: str | torch.device = "cpu",
+) -> GridGraph:
+    """The same graph at less cost: edges along which the metric bends little cost Simpson's sum of three nodes.
+
+    These lie on a grid twice as fine, which the metric is read on once. Where the speed in the middle of an edge is off
+    the mean of those at its ends by more than a tenth, a sum of 24 nodes stands for it. What passes between all nodes
+    is not seen: for starts, not for distances.
+
+    Args:
+        metric: where it is not positive definite, edges are left out and counted.
+        grid: the nodes.
+        neighbours: of each node, 8, 16 or 32.
+        device: where the metric is evaluated.
+    """
+    edges, metric = _grid_edges(grid, neighbours), as_metric(metric)
+    fine = Grid(grid.extent, (2 * grid.shape[0] - 1, 2 * grid.shape[1] - 1))
+    with torch.no_grad():
+        g = metric(torch.from_numpy(fine.points).to(device)).cpu().numpy().astype(float)
+    aa, ab, bb = g[:, 0, 0], g[:, 0, 1], g[:, 1, 1]
+    with np.errstate(invalid="ignore"):
+        definite = (aa > 0) & (bb > 0) & (np.abs(ab) < np.sqrt(aa) * np.sqrt(bb))
+    entries = np.where(definite, np.stack([aa, 2 * ab, bb]), np.nan)
+    rows, columns = np.divmod(edges.T, grid.shape[1])
+    first, last = 2 * rows * fine.shape[1] + 2 * columns
+    a, b = (grid.points[edges[:, 1]] - grid.points[edges[:, 0]]).T
+    with np.errstate(invalid="ignore", over="ignore"):
+        start, middle, end = (
+            np.sqrt(entries[0, at] * a * a + entries[1, at] * a * b + entries[2, at] * b * b)
+            for at in (first, (first + last) // 2, last)
+        )
+        cost = (start + 4 * middle + end) / 6
+        bent = np.nonzero(np.abs(middle - (start + end) / 2) > _BENT * cost)[0]
+    if len(bent):
+        ends = torch.from_numpy(grid.points[edges[bent]]).to(device)
+        with torch.no_grad():
+            cost[bent] = Curves.polyline(ends).quick_length(metric, nodes=_BENT_NODES).cpu().numpy()
+    usable = np.isfinite(cost) & (cost > 0)
+    return GridGraph(grid.points, _weights(edges, cost, usable, grid.size), int((~usable).sum()), grid)
+
+
+def _grid_edges(grid: Grid, neighbours: int) -> Int[np.ndarray, "m 2"]:
     if neighbours not in STENCILS:
         raise ValueError(f"neighbours is {neighbours}, must be one of {', '.join(map(str, STENCILS))}")
     index, parts = np.arange(grid.size).reshape(grid.shape), []
@@ -249,14 +304,17 @@ def grid_graph(
                 continue
             first = index[: grid.shape[0] - i, max(0, -j) : grid.shape[1] - max(0, j)].ravel()
             parts.append(np.stack([first, first + i * grid.shape[1] + j], axis=1))
-    edges = np.concatenate(parts)
-    lines = Curves.polyline(torch.from_numpy(grid.points[edges]).to(device))
+    return np.concatenate(parts)
+
+
+def _measured_edges(
+    metric: Metric | Callable[[Tensor], Tensor], ends: Float[Tensor, "m 2 2"], tolerance: float
+) -> tuple[Float[np.ndarray, "m"], Bool[np.ndarray, "m"]]:
+    """Lengths of straight edges by adaptive quadrature, and whether each has one."""
     with torch.no_grad():
-        found = lines.measure(metric, tolerance=tolerance, cells=1, definite=True)
+        found = Curves.polyline(ends).measure(metric, tolerance=tolerance, cells=1, definite=True)
     cost, error = found.length.cpu().numpy(), found.error.cpu().numpy()
-    usable = (cost > 0) & (error <= max(tolerance, MEASURED) * cost)
-    weights = _weights(edges, cost, usable, grid.size)
-    return GridGraph(grid.points, weights, int((~usable).sum()), grid)
+    return cost, (cost > 0) & (error <= max(tolerance, MEASURED) * cost)
 
 
 def grid_paths(

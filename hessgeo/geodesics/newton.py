@@ -275,10 +275,12 @@ def _accept(
     noise = _ROUNDING * state.energy
     unresolved = (predicted.abs() <= noise) & (change <= noise)
     better = torch.isfinite(change) & ((change <= _ARMIJO * predicted.clamp(max=0)) | unresolved)
-    good = better & ((change <= 0.5 * predicted) | unresolved)
-    lowered = torch.where(damping / 10 < _DAMPING[0], 0.0, damping / 10)
-    raised = (4 * damping).clamp(min=0.1)
-    return state.replaced(better, trial), torch.where(good, lowered, torch.where(better, damping, raised))
+    # In a curved valley steps fail just below a damping that they succeed with: it is lowered with care there.
+    good, fair = ((change <= share * predicted) | unresolved for share in (0.8, 0.5))
+    lowered = damping / torch.where(good, 10.0, torch.where(fair, 2.0, 1.0))
+    lowered = torch.where(lowered < _DAMPING[0], 0.0, lowered)
+    raised = (3 * damping).clamp(min=0.01)
+    return state.replaced(better, trial), torch.where(better, lowered, raised)
 
 
 def _smooth(metric: Metric, state: Expansion, nodes: int) -> Float[Tensor, "p d"]:

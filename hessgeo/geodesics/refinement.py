@@ -8,13 +8,14 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from hessgeo.geodesics.adaptation import adapted
 from hessgeo.geodesics.candidates import Candidates, Options, constant_speed, shortest, solve_from
 from hessgeo.geodesics.curves import Curves
 from hessgeo.geodesics.residual import geodesic_residual
-from hessgeo.geodesics.result import OF_CURVES, RESIDUAL_TOLERANCE, Geodesics, join
+from hessgeo.geodesics.result import OF_CURVES, Geodesics, join
 from hessgeo.metrics.base import Metric
 
-_REFINING = 20  # Newton steps of a curve each time its segments are doubled
+_REFINING = 20  # Newton steps of a misjudged curve whose segments are doubled, from where it is
 _RESCUING = 30  # of one that the solver misjudged, which may be far from its minimum
 _RESCUES = 3  # doublings of such a curve, whatever was asked for
 _RESCUE_NODES = 6  # of the solver's quadrature in each of its segments
@@ -72,22 +73,25 @@ def _failures(metric: Metric, found: Candidates, failed: Bool[Tensor, "m"]) -> d
 
 
 def refine(paths: Geodesics, doublings: int, batch_size: int, options: Options) -> Geodesics:
-    """Solve curves again with twice the segments, up to so many times.
+    """Solve curves again with more segments, where they ask for it.
 
-    Those whose residual alone is above its tolerance, from where they are, as often as ``doublings`` says; and, asked
-    for or not, those whose length the solver misjudged, from the shortest curve known, gone through at constant speed.
-    What counts is the length as measured: a curve is kept if it is no longer than the one before.
+    Segments are halved so many times where the residual is above its tolerance or the solver misjudges them, see
+    ``adaptation``. What is misjudged then is, asked for or not, solved with twice the segments again and again, from
+    the shortest curve known, gone through at constant speed. What counts is the length as measured: a curve is kept if
+    it is no longer than the one before.
     """
-    rows, rough = torch.arange(len(paths), device=paths.points.device), paths
-    for doubling in range(1, max(doublings, _RESCUES) + 1):
-        misjudged = ~rough.measured & ~rough.failed
-        above = rough.converged & (rough.residual > RESIDUAL_TOLERANCE) & (doubling <= doublings)
-        todo = torch.nonzero(above | misjudged)[:, 0]
-        if len(todo) == 0:
-            break
+    paths = adapted(paths, doublings, options)
+    rows = torch.nonzero(~paths.measured & ~paths.failed)[:, 0]
+    if len(rows) == 0:
+        return paths
+    rough = paths.rows(rows)
+    for doubling in range(1, _RESCUES + 1):
         # A batch holds as many segments as before.
-        parts = [_doubled(rough.rows(some), options) for some in todo.split(max(1, batch_size >> doubling))]
-        rows, rough, misjudged = rows[todo], join(parts), misjudged[todo]
+        parts = [
+            _doubled(rough.rows(some), options)
+            for some in torch.arange(len(rows)).to(rows).split(max(1, batch_size >> doubling))
+        ]
+        rough = join(parts)
         known = paths.length[rows]
         better = torch.nonzero(rough.length <= (1 + _ROUNDING) * known)[:, 0]
         fine, every = rough.rows(better), 2**doubling
@@ -97,8 +101,10 @@ def refine(paths: Geodesics, doublings: int, batch_size: int, options: Options) 
         paths = replace(paths, **values, refined=(*paths.refined, (rows[better], fine.curves)))
         # A curve that two doublings in a row make no shorter is as short as it gets.
         fell = (rough.length < (1 - _ROUNDING) * known) | (doubling < 2)
-        going = torch.nonzero(torch.where(misjudged, fell, rough.length <= (1 + _ROUNDING) * known))[:, 0]
+        going = torch.nonzero(~rough.measured & ~rough.failed & fell)[:, 0]
         rows, rough = rows[going], rough.rows(going)
+        if len(rows) == 0:
+            break
     return paths
 
 

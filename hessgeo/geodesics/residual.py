@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hessgeo.geodesics.mesh import Mesh
 from hessgeo.metrics.base import Metric
-from hessgeo.metrics.curvature import christoffel_of
 
 
 def geodesic_residual(
@@ -24,13 +24,58 @@ def geodesic_residual(
     """
     inner, tangent = points[:, 1:-1], tangents[:, 1:-1]
     second = _second_difference(points, tangents)
-    g, first = metric.slope(inner)
+    return (points.shape[1] - 1) * _turning(metric, inner, tangent, second)
+
+
+def mesh_residual(
+    metric: Metric, mesh: Mesh, points: Float[Tensor, "p d"], velocity: Float[Tensor, "p d"]
+) -> Float[Tensor, "p"]:
+    """The same at every point of curves of any mesh, zero at their ends; ``velocity`` is ``dx / ds``."""
+    place = torch.cat([mesh.width.new_zeros(1), mesh.width.cumsum(0)])[mesh.first]
+    place = torch.zeros_like(points[:, 0]).index_copy(0, mesh.first, place)
+    place = place.index_copy(0, mesh.first + 1, place[mesh.first] + mesh.width)
+    after = (
+        mesh.segments.cumsum(0)[mesh.of_point] + mesh.of_point - torch.arange(len(points)).to(mesh.of_point)
+    )
+    before = mesh.segments[mesh.of_point] - after
+    second = torch.zeros_like(points)
+    for low in (1, 2):
+        for high in (1, 2):
+            chosen = (before.clamp(max=2) == low) & (after.clamp(max=2) == high)
+            rows = torch.nonzero(chosen)[:, 0]
+            if len(rows):
+                beside = rows[:, None] + torch.arange(-low, high + 1, device=rows.device)
+                of_points, of_slopes = _uneven_weights(place[beside] - place[rows, None])
+                parts = of_points[..., None] * points[beside] + of_slopes[..., None] * velocity[beside]
+                second[rows] = parts.sum(dim=1)
+    rate = _turning(metric, points, velocity, second)
+    return rate.masked_fill(mesh.edge, 0.0).nan_to_num(torch.inf)
+
+
+def _uneven_weights(x: Float[Tensor, "p k"]) -> tuple[Float[Tensor, "p k"], Float[Tensor, "p k"]]:
+    """``_hermite_weights`` for offsets of each point's own."""
+    scale = x.abs().amax(dim=1, keepdim=True)
+    powers = torch.arange(2 * x.shape[1]).to(x)
+    values = (x / scale)[..., None] ** powers
+    slopes = powers * (x / scale)[..., None] ** (powers - 1).clamp(min=0)
+    second = torch.where(powers == 2, 2.0, 0.0).to(x).expand(len(x), -1)
+    weights = torch.linalg.solve(torch.cat([values, slopes], dim=1).mT, second)
+    of_points, of_slopes = weights.split(x.shape[1], dim=1)
+    return of_points / scale**2, of_slopes / scale
+
+
+def _turning(
+    metric: Metric, inner: Float[Tensor, "*batch d"], tangent: Float[Tensor, "*batch d"], second: Tensor
+) -> Float[Tensor, "*batch"]:
+    """``|x'' + Gamma(x', x')| / |x'|``; zero where there is no speed, infinite where the metric is broken."""
+    g, along, _ = metric.speed_jet(inner, tangent)
     regular = torch.isfinite(g).all(dim=-1).all(dim=-1) & (torch.linalg.cholesky_ex(g)[1] == 0)
     whole = torch.where(regular[..., None, None], g, torch.eye(g.shape[-1]).to(g))
-    second = second + torch.einsum("...kij,...i,...j->...k", christoffel_of(whole, first), tangent, tangent)
+    # <Gamma(v, v), w> = (d_v g)(v, w) - (d_w g)(v, v) / 2.
+    lowered = (along @ tangent[..., None])[..., 0] - (tangent[..., None, :] @ along)[..., 0, :] / 2
+    second = second + torch.linalg.solve_ex(whole, lowered)[0]
     norm, speed = (torch.einsum("...i,...ij,...j->...", v, g, v).clamp(min=0) for v in (second, tangent))
-    segments = points.shape[1] - 1
-    residual = segments * (norm / torch.where(speed > 0, speed, 1.0)).sqrt()
+    residual = (norm / torch.where(speed > 0, speed, 1.0)).sqrt()
     return torch.where(regular, torch.where(speed > 0, residual, 0.0), torch.inf)
 
 

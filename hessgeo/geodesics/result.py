@@ -44,9 +44,9 @@ class Geodesics:
         minimal: whether the second variation is positive definite, so that no nearby curve is shorter (Jacobi).
         from_grid: whether the start from the shortest path on the grid won over the straight line at low resolution.
         held: number of points that the box holds on its edge; a curve that has some is a shortest path within the box.
-        segments: that each curve was solved with; a multiple of ``points - 1`` where it was refined.
-        refined: rows, and the curves of these rows in all their segments, of which ``points`` keeps the ends of every
-            second, fourth, and so on; a later entry stands for an earlier one of the same row.
+        segments: that each curve was solved with; more than ``points - 1`` where it was refined.
+        refined: rows, and the curves of these rows in all their segments, of which ``points`` keeps the ends of those
+            that they had before; a later entry stands for an earlier one of the same row.
         metric: in which they are.
         tolerance: of the decrement.
         failures: why pairs failed, by their rows.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -19,7 +20,7 @@ from hessgeo.geodesics.candidates import (
     solve_from,
 )
 from hessgeo.geodesics.frames import far_frame, least_tolerance, out_of
-from hessgeo.geodesics.graphs import GridGraph, grid_graph
+from hessgeo.geodesics.graphs import GridGraph, start_graph
 from hessgeo.geodesics.refinement import certified, refine
 from hessgeo.geodesics.result import RESIDUAL_TOLERANCE, Geodesics, join
 from hessgeo.grids import Grid
@@ -29,8 +30,9 @@ from hessgeo.metrics.framed import in_frame
 __all__ = ["RESIDUAL_TOLERANCE", "Geodesics", "geodesics"]
 
 _COARSE = 24  # segments of the curves on which starts compete; the winner alone is solved at full resolution
-_EDGES = 1e-3  # of the lengths of edges of a grid that starts are taken from
 _LEAST = 1e-6  # of the grid around pairs that are points, as a share of their coordinates
+_NEAR, _FEW_STEPS = 1e-9, 20  # decrement and Newton steps of those
+_STEPS = 30  # of Newton in full, of what more segments may still help
 _MARGIN = 0.25  # of the grid around the pairs, where no box is given, as a share of their extent
 
 
@@ -46,7 +48,7 @@ def geodesics(
     neighbours: int = 16,
     tolerance: float = 1e-14,
     max_iterations: int = 100,
-    doublings: int = 0,
+    doublings: int = 8,
     batch_size: int = 1024,
     progress: bool = False,
 ) -> Geodesics:
@@ -78,7 +80,7 @@ def geodesics(
             of the minimum before the last step, which is taken.
         max_iterations: of Newton's method at each resolution.
         doublings: of the segments, at most, of converged curves whose residual is above ``RESIDUAL_TOLERANCE``, as
-            where the metric changes within a segment. Others are left as they are.
+            where the metric changes within a segment: of those segments alone that it is above at, see ``adaptation``.
         batch_size: curves solved at once; changes no result beyond rounding.
         progress: show a bar.
 
@@ -115,7 +117,8 @@ def geodesics(
         batches = range(0, len(starts), batch_size)
         for k in tqdm(batches, desc="geodesics", disable=not progress):
             batch = slice(k, k + batch_size)
-            paths = _solve(metric, starts[batch], ends[batch], points, graph, options)
+            full = replace(options, max_iterations=min(max_iterations, _STEPS)) if doublings else options
+            paths = _solve(metric, starts[batch], ends[batch], points, graph, full)
             parts.append(refine(paths, doublings, batch_size, options))
     paths = join(parts)
     if refused:
@@ -173,16 +176,17 @@ def _graph(
         margin = torch.maximum(margin, _LEAST * torch.where(largest > 0, largest, 1.0))
         low, high = low - margin, high + margin
         box = ((float(low[0]), float(high[0])), (float(low[1]), float(high[1])))
-    return grid_graph(
-        metric, Grid(box, (nodes, nodes)), neighbours=neighbours, tolerance=_EDGES, device=starts.device
-    )
+    return start_graph(metric, Grid(box, (nodes, nodes)), neighbours=neighbours, device=starts.device)
 
 
 def _solve(
     metric: Metric, starts: Tensor, ends: Tensor, points: int, graph: GridGraph | None, options: Options
 ) -> Geodesics:
     coarse = min(points, _COARSE + 1)
-    found, best = best_start(metric, starts, ends, coarse, graph, options)
+    # What is solved in full afterwards need only be near its minimum before.
+    steps = min(options.max_iterations, _FEW_STEPS)
+    rough = replace(options, tolerance=max(options.tolerance, _NEAR), max_iterations=steps)
+    found, best = best_start(metric, starts, ends, coarse, graph, rough if points > coarse else options)
     found = solve_from(metric, found, points, options) if points > coarse else measured_again(metric, found)
     found = no_longer_than(metric, best, found, options)
     return certified(metric, short_pairs(metric, starts, ends, found), options)

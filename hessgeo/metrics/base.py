@@ -13,7 +13,6 @@ from torch import Tensor
 from hessgeo.grids import Extent
 
 Box = Extent
-_WHOLE_JETS = 3  # dimensions up to which all second derivatives of a metric are formed
 _ENTRIES = 2**22  # numbers that derivatives in many dimensions are worked out on at once
 _ASYMMETRY = (
     1e-6  # difference of the off-diagonal entries, share of the largest, that is rounding in single precision
@@ -89,39 +88,52 @@ class Metric(ABC):
     def speed_jet(self, t: Float[Tensor, "*batch d"], v: Float[Tensor, "*batch d"]) -> SpeedJet:
         """What ``<v, g(t) v>`` needs to second order in point and velocity.
 
-        In few dimensions by ``jet``; in many, where all second derivatives of ``g`` are too many, by forward over
-        reverse differentiation of the squared speed itself, as ``d`` copies of the points.
+        From ``jet`` where a metric has its own; else by differentiating the squared speed itself backward, twice, for
+        all second derivatives of ``g`` may be too many.
         """
-        d = t.shape[-1]
-        if d <= _WHOLE_JETS:
-            g, first, second = self.jet(t)
-            along = (v[..., None, :] @ first.flatten(-2))[..., 0, :].unflatten(-1, (d, d))
-            squares = (v[..., :, None] * v[..., None, :]).flatten(-2)
-            bend = (squares[..., None, :] @ second.flatten(-4, -3).flatten(-2))[..., 0, :]
-            return SpeedJet(g, along, bend.unflatten(-1, (d, d)))
-        block = max(1, _ENTRIES // d**3)
-        parts = zip(t.reshape(-1, d).split(block), v.reshape(-1, d).split(block), strict=True)
-        whole = [torch.cat(one) for one in zip(*(_squared_speed(self, x, w) for x, w in parts), strict=True)]
-        return SpeedJet(*(values.reshape(*t.shape, d) for values in whole))
+        if type(self).jet is not Metric.jet:
+            return contracted(self.jet(t), v)
+        return differentiated_speed(self, t, v)
+
+
+def contracted(jet: MetricJet, v: Float[Tensor, "*batch d"]) -> SpeedJet:
+    """What a squared speed needs of the derivatives of its metric."""
+    g, first, second = jet
+    d = v.shape[-1]
+    along = (v[..., None, :] @ first.flatten(-2))[..., 0, :].unflatten(-1, (d, d))
+    squares = (v[..., :, None] * v[..., None, :]).flatten(-2)
+    bend = (squares[..., None, :] @ second.flatten(-4, -3).flatten(-2))[..., 0, :]
+    return SpeedJet(g, along, bend.unflatten(-1, (d, d)))
+
+
+def differentiated_speed(
+    metric: Metric, t: Float[Tensor, "*batch d"], v: Float[Tensor, "*batch d"]
+) -> SpeedJet:
+    """The parts of a ``SpeedJet`` by reverse differentiation, as ``2 d`` copies of the points, in blocks."""
+    d = t.shape[-1]
+    block = max(1, _ENTRIES // d**3)
+    parts = zip(t.reshape(-1, d).split(block), v.reshape(-1, d).split(block), strict=True)
+    found = [_squared_speed(metric, x, w) for x, w in parts]
+    whole = [torch.cat(one) if len(found) > 1 else one[0] for one in zip(*found, strict=True)]
+    return SpeedJet(*(values.reshape(*t.shape, d) for values in whole))
 
 
 def _squared_speed(metric: Metric, t: Float[Tensor, "n d"], v: Float[Tensor, "n d"]) -> tuple[Tensor, ...]:
-    """The parts of a ``SpeedJet``, by forward over reverse differentiation."""
     d = t.shape[-1]
-    many = v.expand(d, *v.shape)
-
-    def squared(point: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    with torch.enable_grad():
+        point = t.detach().expand(2 * d, *t.shape).contiguous().requires_grad_()
         g = metric(point)
-        lowered = (g @ many[..., None])[..., 0]
-        return (many * lowered).sum(), (lowered, g)
-
-    def slope(point: Tensor) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        rate, (lowered, g) = torch.func.grad(squared, has_aux=True)(point)
-        return (rate, lowered), g
-
-    axes = _along(t, range(d))
-    _, (bend, along), g = torch.func.jvp(slope, (_repeated(t, d),), (axes,), has_aux=True)
-    return g[0], torch.movedim(along, 0, -1), torch.movedim(bend, 0, -1)
+        lowered = (g[d:] @ v[..., None])[..., 0]
+        if not g.requires_grad:  # the same everywhere
+            return g[0], torch.zeros_like(g[0]), torch.zeros_like(g[0])
+        squared = (v * (g[:d] @ v[..., None])[..., 0]).sum()
+        (rate,) = torch.autograd.grad(squared, point, create_graph=True)
+        axes = torch.arange(d, device=t.device)
+        # The first copies give the rows of one matrix, one each, the others those of the other.
+        each = rate[axes, :, axes].sum() + lowered[axes, :, axes].sum()
+        (rows,) = torch.autograd.grad(each, point)
+    bend, along = rows.movedim(0, -2).split(d, dim=-2)
+    return g[0].detach(), along, bend
 
 
 class FunctionMetric(Metric):
@@ -164,11 +176,7 @@ class FunctionMetric(Metric):
 
     def speed_jet(self, t: Float[Tensor, "*batch d"], v: Float[Tensor, "*batch d"]) -> SpeedJet:
         """See ``Metric.speed_jet``; by differences along ``t`` if there is a step."""
-        if self.step is None:
-            return super().speed_jet(t, v)
-        g, first, second = self.jet(t)
-        along = torch.einsum("...i,...ijk->...jk", v, first)
-        return SpeedJet(g, along, torch.einsum("...i,...j,...ijkl->...kl", v, v, second))
+        return differentiated_speed(self, t, v) if self.step is None else contracted(self.jet(t), v)
 
 
 def as_metric(metric: Metric | Callable[[Tensor], Tensor]) -> Metric:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from hessgeo.grids import Frame
-from hessgeo.metrics.base import Metric, MetricJet
+from hessgeo.metrics.base import Metric, MetricJet, SpeedJet
 from hessgeo.metrics.gridded import GriddedMetric
 
 
@@ -45,6 +45,11 @@ class FramedMetric(Metric):
         """See ``Metric.jet``."""
         g, first, second = self.metric.jet(self.frame.out_of(t))
         return MetricJet(self._scaled(g, 2), self._scaled(first, 3), self._scaled(second, 4))
+
+    def speed_jet(self, t: Float[Tensor, "*batch d"], v: Float[Tensor, "*batch d"]) -> SpeedJet:
+        """See ``Metric.speed_jet``."""
+        parts = self.metric.speed_jet(self.frame.out_of(t), v * self.frame.scale(v))
+        return SpeedJet(*(self._scaled(part, 2) for part in parts))
 
     def _scaled(self, values: Any, rank: int) -> Any:
         half = self.frame.scale(values)

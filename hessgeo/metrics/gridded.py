@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
 from hessgeo.grids import Frame, Grid
+from hessgeo.metrics import gridded_kernel
 from hessgeo.metrics.base import Metric, MetricJet, stack_jet
 from hessgeo.metrics.diagnostics import in_units, positive_definite
 from hessgeo.metrics.repair import repair
@@ -80,6 +82,8 @@ class GriddedMetric(Metric):
 
     def __call__(self, t: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2 2"]:
         """The metric at each point."""
+        if _plain(t):
+            return self._compiled(t, 0)[..., 0, :, :]
         mean, half, off = self._logarithm(t, 0)[..., 0, 0, :].unbind(-1)
         even, odd, *_ = _hyperbolic(half**2 + off**2)
         scale = mean.exp()
@@ -88,6 +92,11 @@ class GriddedMetric(Metric):
 
     def jet(self, t: Float[Tensor, "*batch 2"]) -> MetricJet:
         """See ``Metric.jet``; by the chain rule."""
+        if _plain(t):
+            whole = self._compiled(t, 2)
+            return stack_jet(
+                whole[..., 0, :, :], whole[..., 1:3, :, :].unbind(-3), whole[..., 3:, :, :].unbind(-3)
+            )
         mean, half, off = self._logarithm_jet(t)
         square = _add(_multiply(half, half), _multiply(off, off))
         even, odd, odd_1, odd_2 = _hyperbolic(square[0])
@@ -107,6 +116,17 @@ class GriddedMetric(Metric):
     def slope(self, t: Float[Tensor, "*batch 2"]) -> tuple[Tensor, Float[Tensor, "*batch 2 2 2"]]:
         """See ``Metric.slope``."""
         return self.jet(t)[:2]
+
+    def _compiled(self, t: Float[Tensor, "*batch 2"], order: int) -> Float[Tensor, "*batch part 2 2"]:
+        axes = [(axis.low, axis.high, float(axis.count)) for axis in self.basis.axes]
+        found = gridded_kernel.evaluate(
+            t.reshape(-1, 2).contiguous().numpy(),
+            self.coefficients.numpy(),
+            np.array(axes),
+            self._units.numpy(),
+            order,
+        )
+        return torch.from_numpy(found).reshape(*t.shape[:-1], *found.shape[1:])
 
     def _coefficients(self, t: Tensor) -> Tensor:
         key = (t.device, t.dtype)
@@ -152,6 +172,13 @@ def smooth_metric(metric: Metric, grid: Grid, *, floor: float | None = None) -> 
     return GriddedMetric(
         values if floor is None else repair(values, floor=floor, units=grid.square).metric, grid
     )
+
+
+def _plain(t: Tensor) -> bool:
+    """Whether points are numbers in double precision on the CPU, and nobody differentiates by them."""
+    if t.requires_grad and torch.is_grad_enabled():
+        return False
+    return t.device.type == "cpu" and t.dtype == torch.float64 and not is_functorch_wrapped_tensor(t)
 
 
 def _matrix_logarithm(g: Float[np.ndarray, "*batch 2 2"]) -> Float[np.ndarray, "*batch 2 2"]:

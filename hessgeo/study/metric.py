@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 
 from hessgeo.metrics.base import Metric as Smooth
-from hessgeo.metrics.base import MetricJet, as_metric
+from hessgeo.metrics.base import MetricJet, SpeedJet, as_metric
 from hessgeo.pipeline.paths import StudyMetric, feature_maps, rows_of, study_metrics
 from hessgeo.study.drawing import draw
 from hessgeo.study.parts import Parts
@@ -58,6 +58,10 @@ class Metric(Shown, Smooth):
     def jet(self, t: torch.Tensor) -> MetricJet:
         """See ``metrics.base.Metric``."""
         return self.solved.metric.jet(t)
+
+    def speed_jet(self, t: torch.Tensor, v: torch.Tensor) -> SpeedJet:
+        """See ``metrics.base.Metric``."""
+        return self.solved.metric.speed_jet(t, v)
 
     @property
     def facts(self) -> dict[str, str]:

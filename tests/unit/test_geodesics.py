@@ -108,7 +108,7 @@ def test_curves_of_too_few_segments_are_not_certified_and_are_refined_alone():
     # The first pair is joined by a wide half circle that starts steeply at y = 0.05, the other by a flat arc.
     metric, ends = HalfPlaneMetric(), torch.tensor([[1.0, 0.05], [0.6, 1.0]], dtype=torch.float64)
     starts = ends * torch.tensor([-1.0, 1.0], dtype=torch.float64)
-    rough = geodesics(metric, starts, ends, points=8)
+    rough = geodesics(metric, starts, ends, points=8, doublings=0)
     assert rough.converged.tolist() == [True, True]
     assert rough.certified.tolist() == [False, True]
     assert float(rough.residual[0]) > RESIDUAL_TOLERANCE
@@ -119,7 +119,7 @@ def test_curves_of_too_few_segments_are_not_certified_and_are_refined_alone():
     assert none is None
     fine = geodesics(metric, starts, ends, points=8, doublings=6)
     assert fine.certified.tolist() == [True, True]
-    assert fine.segments[0] in (14, 28, 56, 112)
+    assert 7 < fine.segments[0] <= 56
     assert fine.segments[1] == 7
     torch.testing.assert_close(fine.points[1], rough.points[1], rtol=0, atol=0)
     distance, share = metric.distance(starts, ends), torch.linspace(0, 1, 8, dtype=torch.float64)
