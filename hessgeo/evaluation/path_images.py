@@ -204,4 +204,7 @@ def strips_of(
         "steps": (("pair", "way", "step"), steps),
     }
     fields = {name: (dims, np.swapaxes(values, 0, 1)) for name, (dims, values) in arrays.items()}
-    return xr.Dataset(fields, coords={"pair": pairs, "way": ["fisher", "linear"], "i": ["a", "b"]})
+    coordinates = {"pair": pairs, "way": ["fisher", "linear"], "i": ["a", "b"]}
+    # What is to be known of the fit that the geodesics are of.
+    kept = {key: paths.attrs[key] for key in ("verdict",) if key in paths.attrs}
+    return xr.Dataset(fields, coords=coordinates, attrs=kept)

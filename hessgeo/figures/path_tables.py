@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from hessgeo.figures.saving import RESOLVED
 from hessgeo.figures.tables import Column, number_with_interval
 
 SCORES = {
@@ -92,8 +93,24 @@ def _counted(row: Mapping[str, Any], part: str) -> str:
     return f"{number_with_interval(*numbers)} ({row[f'{part}_count']})"
 
 
-def caption(name: str, settings: Mapping[str, Mapping[str, Any]], embeddings: Mapping[str, str]) -> str:
-    """What a table shows, with the settings ``geodesics`` and the embedding of each study that a number depends on."""
+def caption(
+    name: str,
+    settings: Mapping[str, Mapping[str, Any]],
+    embeddings: Mapping[str, str],
+    verdicts: Mapping[str, str] | None = None,
+) -> str:
+    """What a table shows, with the settings ``geodesics`` and the embedding of each study that a number depends on.
+
+    Before it stands the verdict on the fit of each study that is not resolved.
+    """
+    poor = {study: words for study, words in (verdicts or {}).items() if words != RESOLVED}
+    mark = (
+        f"NOT RESOLVED: {'; '.join(f'{study}: {words}' for study, words in poor.items())}. " if poor else ""
+    )
+    return mark + _shown(name, settings, embeddings)
+
+
+def _shown(name: str, settings: Mapping[str, Mapping[str, Any]], embeddings: Mapping[str, str]) -> str:
     split = "over pairs of points of the slice, all of them and split by whether both ends lie in one phase"
     if name == "table2_against_fisher":
         return (

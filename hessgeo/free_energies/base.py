@@ -13,6 +13,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from hessgeo.free_energies.response import slopes_at_nodes
 from hessgeo.grids import Grid
 from hessgeo.posteriors.base import Posterior
 
@@ -83,6 +84,8 @@ class FreeEnergy(ABC):
     def verdict(self) -> str:
         """What keeps the fit from being trusted, in words, or ``resolved``."""
         reasons = [] if self.certificate["converged"] else ["the fit has not converged"]
+        if not self.certificate.get("potential_converged", True):
+            reasons.append("the potential between the nodes has not converged")
         if not self.certificate.get("resolved", True):
             reasons.append(str(self.certificate["verdict"]))
         return "; ".join(reasons) or "resolved"
@@ -114,7 +117,8 @@ def free_energy_dataset(free_energy: FreeEnergy, grid: Grid, *, attributes: Mapp
 
     Variables on dims ``(a, b)``, or ``(a)`` of one parameter: ``free_energy``, ``gradient (a, b, i)``,
     ``fisher_metric (a, b, i, j)`` and ``third (a, b, i, j, k)``; the first three have a ``<name>_error``, NaN if the
-    fit does not know it. A fit with coefficients adds ``coefficients``, one with coordinates of its own ``coordinates
+    fit does not know it. A fit with slopes of its own at sources adds ``slope (a, b, i)``: these at the nodes, which
+    need not be a gradient; a fit with coefficients ``coefficients``; one with coordinates of its own ``coordinates
     (a, b, u)`` in box units, the ``response (a, b, i, j)`` of the slopes in them, and, if they are two, their
     ``connection (a, b, m, i, k)``.
     """
@@ -133,6 +137,9 @@ def free_energy_dataset(free_energy: FreeEnergy, grid: Grid, *, attributes: Mapp
     states = getattr(free_energy, "states", None)
     if states is not None:
         fields |= states.fields
+    sources, slopes = (getattr(free_energy, name, None) for name in ("sources", "slopes"))
+    if sources is not None and slopes is not None:
+        fields["slope"] = ((*grid.dims, "i"), slopes_at_nodes(grid, sources, slopes))
     coordinates = getattr(free_energy, "coordinates", None)
     if coordinates is not None:  # box units
         fields["coordinates"] = ((*grid.dims, "u"), coordinates(t).numpy().reshape(*grid.shape, -1))

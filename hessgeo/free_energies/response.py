@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 
 from hessgeo.grids import Grid
 
+FEWEST = 5  # nodes along an axis, for differences of fourth order
 _CENTRAL = {
     1: (-0.5, 0.0, 0.5),
     2: (1 / 12, -2 / 3, 0.0, 2 / 3, -1 / 12),
@@ -70,9 +71,9 @@ def response(
     Raises:
         ValueError: if there are fewer than five nodes along an axis, or too few sources for a local polynomial.
     """
-    if min(grid.shape) < 5:
+    if min(grid.shape) < FEWEST:
         raise ValueError(
-            f"response: a grid of {grid.shape} has an axis of fewer than 5 nodes: nothing to difference"
+            f"response: a grid of {grid.shape} has an axis of fewer than {FEWEST} nodes: nothing to difference"
         )
     half = np.array(grid.frame.half)
     eta = slopes * half  # box units from here
@@ -82,7 +83,7 @@ def response(
     else:
         on_nodes, rough = _local_fit(grid, t, eta, 1)
         fine = _local_fit(grid, t, eta, 2)[1]
-    share, field = _antisymmetric_share(rough, weights)
+    share, field = antisymmetric_share(rough, weights)
     hidden = fine - rough
     share_error = _norm(hidden - np.swapaxes(hidden, -1, -2), weights) / _norm(
         rough + np.swapaxes(rough, -1, -2), weights
@@ -168,9 +169,15 @@ def _local_fit(
     return found[:, 0].reshape(*grid.shape, dims), jacobian.reshape(*grid.shape, dims, dims)
 
 
-def _antisymmetric_share(
-    jacobian: Float[np.ndarray, "*nodes axis axis"], weights: Float[np.ndarray, "*nodes"] | None
+def antisymmetric_share(
+    jacobian: Float[np.ndarray, "*nodes axis axis"], weights: Float[np.ndarray, "*nodes"] | None = None
 ) -> tuple[float, Float[np.ndarray, "*nodes"]]:
+    """Norm of the antisymmetric part over that of the symmetric one: of all nodes together, and of each.
+
+    Args:
+        jacobian: ``d eta_i / d t_j`` in box units.
+        weights: of the nodes, by default alike.
+    """
     turned = np.swapaxes(jacobian, -1, -2)
     symmetric, antisymmetric = jacobian + turned, jacobian - turned
     norms = np.linalg.norm(symmetric, axis=(-2, -1))

@@ -27,6 +27,7 @@ from hessgeo.evaluation.path_table import (
 )
 from hessgeo.evaluation.path_table import path_tables as tables_of
 from hessgeo.figures import path_tables
+from hessgeo.figures.saving import verdict_of
 from hessgeo.figures.tables import number_with_interval, save_table
 from hessgeo.geodesics.curves import length
 from hessgeo.geodesics.lines import spherical_lines, straight_lines
@@ -165,7 +166,8 @@ def test_scores_of_a_study_and_its_strips(study):
     shown = shown_paths(paths, label, GRID, 3)
     short, kept = path_features(paths["waypoints"].to_numpy(), Waves(), feature_maps(None), shown, seed=0)
     assert shown_pairs(scores, 3) == [pair for _, pair in shown[:3]]
-    strips = strips_of(paths, kept, short["pixels"])
+    strips = strips_of(paths.assign_attrs(verdict="too narrow"), kept, short["pixels"])
+    assert verdict_of(strips) == "too narrow"
     assert strips["images"].shape == (3, 2, 6, 4, 4, 1)
     pairs = shown_pairs(scores, 3)
     assert not line.set_index("pair").loc[pairs[0], "within_phase"]

@@ -98,6 +98,8 @@ def make_metric(grid, hessian):
             "smallest_eigenvalue": small,
             "log_determinant": np.log(determinant, where=determinant > 0, out=np.full(grid.size, np.nan)),
             "positive_definite": ~corner,
+            "response_difference": 0.1 * np.sqrt(large / large.max()),
+            "antisymmetric_share": 0.02 + 0.1 * (large / large.max()) ** 2,
         },
     )
 
@@ -390,6 +392,8 @@ def expected_columns(study):
             "log_determinant": study.metric["log_determinant"].to_numpy().ravel(),
             "log10_largest_eigenvalue": np.log10(study.metric["largest_eigenvalue"].to_numpy().ravel()),
             "positive_definite": study.metric["positive_definite"].to_numpy().ravel(),
+            "response_difference": study.metric["response_difference"].to_numpy().ravel(),
+            "antisymmetric_share": study.metric["antisymmetric_share"].to_numpy().ravel(),
         },
         "phases": {
             "label": [phase["label"] for phase in by_area],

@@ -69,6 +69,7 @@ rule score_paths:
 rule tabulate_paths:
     input:
         scores=[entry.path("path_scores.csv") for entry in layout.path_studies],
+        paths=[entry.path("geodesics.nc") for entry in layout.path_studies],
     output:
         **{
             f"{name}_{kind}": layout.path("tables", f"{name}.{kind}")

@@ -13,8 +13,9 @@ from hessgeo.pipeline.paths import certificates, feature_maps, rows_of, solve_pa
 from hessgeo.posteriors import read_posterior
 
 
-def main(fisher, images, embedding, log_density, maps, left_out, plane, grid, settings, seed, output):
+def main(free_energy, images, embedding, log_density, maps, left_out, plane, grid, settings, seed, output):
     """Write the paths; ``images`` and ``embedding`` read a slice of the nodes, ``log_density`` may be None."""
+    fisher, verdict = free_energy["fisher_metric"].to_numpy(), free_energy.attrs["verdict"]
     for name, need in left_out.items():
         logging.warning("without the method %s, which needs %s", name, need)
     rows = {name: rows_of(features, images, grid) for name, features in maps.items()}
@@ -22,14 +23,15 @@ def main(fisher, images, embedding, log_density, maps, left_out, plane, grid, se
     listed = {name: make for name, make in rows.items() if name in settings["methods"]}
     metrics = study_metrics(fisher, listed, log_density, grid, settings)
     paths = solve_paths(metrics, plane, grid, settings, seed=seed, progress=True)
-    store.write_dataset(output.paths, paths)
-    store.write_json(output.numbers, {**certificates(paths, metrics), "left_out": left_out})
+    store.write_dataset(output.paths, paths.assign_attrs(verdict=verdict))
+    about = {"left_out": left_out, "verdict": verdict}
+    store.write_json(output.numbers, {**certificates(paths, metrics), **about})
 
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
         params, grid = step.params, Grid(**step.params.grid)
-        fisher = store.read_dataset(step.input.free_energy)["fisher_metric"].to_numpy()
+        free_energy = store.read_dataset(step.input.free_energy)
         images, embedding = (
             partial(store.read_array, params.store, name) for name in ("image", params.array)
         )
@@ -42,4 +44,4 @@ if __name__ == "__main__":
         with params.perceiver.reading():
             maps = feature_maps(params.perceiver.settings or None, device=pick_device() if lpips else "cpu")
         about = (maps, params.left_out, plane, grid, params.geodesics, params.seed, step.output)
-        main(fisher, images, embedding, log_density, *about)
+        main(free_energy, images, embedding, log_density, *about)
