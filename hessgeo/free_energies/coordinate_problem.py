@@ -128,8 +128,8 @@ class CoordinatePoint:
         """See ``newton.Point``; a step that had to be halved tightens the damping."""
         low, high = _DAMPING_RANGE
         damping = self.damping * (_EASED if length >= 1 else _TIGHTENED)
-        moved = (x + length * s for x, s in zip((self.d, self.phi, self.theta), step, strict=True))
-        return CoordinatePoint(self.problem, *moved, damping=min(max(damping, low), high))
+        d, phi, theta = self.d + length * step[0], self.phi + length * step[1], self.theta + length * step[2]
+        return CoordinatePoint(self.problem, d, phi, theta, damping=min(max(damping, low), high))
 
     def grown(self, reach: float = 0.3) -> CoordinatePoint:
         """The same fit with one component more, from which the loss can fall.

@@ -45,7 +45,9 @@ class FreeEnergy(Shown, Fitted):
             fields = {name: self._dataset[name].to_numpy() for name in names}
             return CellMean(LogPartition.of_fields(self.grid.frame, fields), self.grid.spacing)
         if "coefficients" not in self._dataset:
-            raise ValueError("of an MLP the nodes alone are kept: see to_xarray()")
+            raise ValueError(
+                "of an MLP, and of learned coordinates, the nodes alone are kept: see to_xarray()"
+            )
         coefficients = torch.from_numpy(self._dataset["coefficients"].to_numpy())
         basis = SplineBasis.over(self.grid.extent, (coefficients.shape[0], coefficients.shape[1]))
         unknown = torch.full((1, 1), torch.nan, dtype=torch.float64)

@@ -10,6 +10,7 @@ from matplotlib.collections import LineCollection
 from potentials import posterior_of_matrix
 from scipy.special import softmax
 
+import hessgeo as hg
 from hessgeo.figures import coordinates as coordinates_figure
 from hessgeo.free_energies.base import FitData, free_energy_dataset
 from hessgeo.free_energies.coordinate_potential import preimages
@@ -343,3 +344,20 @@ def test_kinks_are_left_to_the_mixture_of_sources():
     fine = torch.from_numpy(Grid(BOX, (29, 29)).points)
     half = torch.tensor(grid.frame.half)
     assert (torch.linalg.eigvalsh(fit.hessian(fine) * torch.outer(half, half))[:, 0] > 0).all()
+
+
+def test_a_study_learns_its_coordinates():
+    grid = Grid(((0.0, 1.0), (0.0, 1.0)), (12, 12))
+    a, b = grid.points.T
+    bend = 8 * (a - 0.3 - 0.8 * (b - 0.5) ** 2)  # a boundary that is no straight line
+    embedding = np.column_stack([np.tanh(bend), 1 / np.cosh(bend), 0.4 * b, 0.4 * a])
+    learned = {"splines": [6, 6], "steps": 8, "compared": [3]}
+    study = hg.fit(embedding, grid.points, free_energy={"coordinates": "learned", "learned": learned})
+    about = study.free_energy.to_xarray().attrs["certificate"]
+    assert about["divergence_3"] < about["divergence_2"] < about["divergence_given"]
+    assert study.metric.positive_definite_share == 1
+    figure, table = study.draw("coordinates")
+    assert len(figure.axes) == 2
+    assert table["dimension"].dropna().tolist() == [0, 2, 3]
+    with pytest.raises(ValueError, match="figure 'coordinates' is not allowed"):
+        hg.fit(embedding, grid.points).draw("coordinates")
