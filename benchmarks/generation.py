@@ -37,6 +37,7 @@ import transformers
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.utils import logging
 from PIL import Image
+from record import record_table
 from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -310,6 +311,9 @@ def main(arguments=None):
             print(f"{other} / shard, {clock}: {ratio.median():.2f} ({ratio.min():.2f} to {ratio.max():.2f})")
     peaks = ", ".join(f"{peak / 2**20:.0f} MiB for {images} images" for images, peak in memory.items())
     print(f"memory above that of the loaded model, in shards of {options.batch}: {peaks}")
+    some = f"generation, {options.images} images, {options.steps} steps, {options.threads} threads"
+    ways = table.groupby("way")[["seconds", "outside"]].median().reset_index()
+    record_table(some, ways, labels=["way"], units={"seconds": "s"})
     return table
 
 

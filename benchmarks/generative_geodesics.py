@@ -17,6 +17,7 @@ import sys
 import time
 
 import numpy as np
+from record import Row, record
 
 DENSITIES = ("exact", "kernel", "flow")
 
@@ -57,6 +58,8 @@ def measure(kind, args):
         f"(before {base:.2f}); unreachable {np.isinf(distances).sum()}"
     )
     print(f"{kind:7s} {'meets' if end - start <= 60 and peak <= 2 else 'MISSES'} 60 s and 2 GB")
+    about = f"generative geodesics, {kind}, {args.points} points, {args.sources} sources"
+    record([Row(f"{about}: processor", cpu, "s"), Row(f"{about}: peak memory", peak, "GB")])
 
 
 def main():

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 from potentials import POTENTIALS, exact_posterior
+from record import record_table
 
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.geodesics import geodesics
@@ -142,6 +143,8 @@ def main():
     for name in args.what or parts:
         table = parts[name](args)
         print(f"\n{name}\n" + table.to_string(index=False, float_format=lambda x: f"{x:.3g}"), flush=True)
+        labels = {"accuracy": ["metric", "points"], "scheme": ["potential", "solver"]}[name]
+        record_table(f"geodesics {name}", table, labels=labels, units={"seconds": "s"})
         if args.csv:
             Path(args.csv).mkdir(parents=True, exist_ok=True)
             table.to_csv(Path(args.csv, f"geodesics_{name}.csv"), index=False)

@@ -30,6 +30,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from potentials import POTENTIALS, exact_posterior
+from record import Row, record
 
 from hessgeo.free_energies.base import FitData
 from hessgeo.free_energies.fits import FITS
@@ -46,12 +47,14 @@ BOX, EXTENT = ((-1.0, 1.0), (-1.0, 1.0)), ((-1.0, 2.0), (-1.0, 2.0))
 PROMPT, GUIDANCE = "a photograph of a cat", 5.0
 PARTS = ("posterior", "fits", "geodesics", "sampling", "size")
 FAILED = []
+ROWS = []  # of the table of all benchmarks
 
 
 def report(what, difference, tolerance):
     """Print a check, and remember it if it failed; what is no number fails."""
     good = bool(difference <= tolerance)
     print(f"{'ok    ' if good else 'FAILED'} {what}: {difference:.2e} (at most {tolerance:.0e})", flush=True)
+    ROWS.append(Row(f"gpu, {what}", difference))
     if not good:
         FAILED.append(what)
 
@@ -300,6 +303,7 @@ def main(arguments=None):
                 check_sampling(Path(place), device, options.small)
             if "size" in parts and device.startswith("cuda"):
                 measure_paper_size(Path(place), options.steps)
+    record(ROWS)
     if FAILED:
         sys.exit(f"{len(FAILED)} checks failed: {'; '.join(FAILED)}")
 

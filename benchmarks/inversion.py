@@ -23,6 +23,7 @@ import pandas as pd
 import torch
 import yaml
 from diffusers.utils import logging
+from record import record_table
 
 from hessgeo.models.digit_diffusion import train_diffusion
 from hessgeo.models.digits import load_digits
@@ -97,6 +98,9 @@ def main(arguments=None):
     )
     print(f"{options.images} images of each set, {options.steps} steps, {options.threads} threads")
     print(table.to_string(index=False, float_format=lambda value: f"{value:.2g}"))
+    record_table(
+        f"inversion at {options.steps} steps", table, labels=["images", "iterations"], units={"seconds": "s"}
+    )
     return table
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 import dask
 import numpy as np
 import pandas as pd
+from record import record_table
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -145,6 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> pd.DataFrame:
         exponent, offset = np.polyfit(np.log(table["n"]), np.log(table["moments_s"]), 1)
         projected = np.exp(offset + exponent * np.log(options.project))
         print(f"seconds ~ n^{exponent:.2f}; {projected:.0f} s projected at n = {options.project}")
+    units = {"bare_s": "s", "moments_s": "s", "peak_extra_mib": "MiB"}
+    record_table("posterior moments by blocks", table, labels=["n", "dimension", "threads"], units=units)
     if options.csv:
         table.to_csv(options.csv, index=False)
     return table

@@ -18,6 +18,7 @@ import time
 
 import numpy as np
 import pandas as pd
+from record import record_table
 from threadpoolctl import threadpool_limits
 
 from hessgeo.systems.solvable.curie_weiss import CurieWeiss
@@ -29,11 +30,24 @@ from hessgeo.systems.solvable.kaufman import kaufman
 from hessgeo.systems.solvable.tasep import Tasep
 
 REPEATS = 3
+LABELS = {
+    "ising": ["side", "K", "h"],
+    "sweeps": ["side", "sweeps"],
+    "exclusion": ["sites"],
+    "exact": ["system"],
+}
+UNITS = {
+    "updates a second": "1/s",
+    "ms a sample": "ms",
+    "ms a score": "ms",
+    "ms a solution": "ms",
+    "MB": "MB",
+}
 # Peak memory of drawing one sample, above that of drawing four sites; Linux alone tells it.
 MEMORY = """
 import numpy as np
 from pathlib import Path
-from hessgeo.systems.tasep import Tasep
+from hessgeo.systems.solvable.tasep import Tasep
 
 def draw(sites):
     Tasep(sites).sample(np.array([[.3, .6]]), np.arange(1), 0)
@@ -146,7 +160,9 @@ def main():
     with threadpool_limits(1):
         for name, measure in measurements.items():
             if chosen in (None, name):
-                print(measure().to_string(index=False, float_format="{:.3g}".format), "\n")
+                table = measure()
+                print(table.to_string(index=False, float_format="{:.3g}".format), "\n")
+                record_table(f"samplers {name}", table, labels=LABELS[name], units=UNITS)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from potentials import POTENTIALS, exact_posterior, posterior_of_matrix
+from record import record_table
 
 from hessgeo.evaluation.gauge import compare
 from hessgeo.free_energies.mlp import fit_mlp
@@ -26,6 +27,12 @@ from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Grid
 
 BOX = ((-1.0, 1.0), (-1.0, 1.0))
+LABELS = {
+    "accuracy": ["potential", "nodes", "splines", "N"],
+    "slopes": ["against", "potential", "nodes", "splines", "N"],
+    "coverage": ["potential", "draws"],
+    "mlp": ["fit"],
+}  # what tells the cases of a table apart
 
 
 def square(nodes):
@@ -165,6 +172,7 @@ def main():
     for name in args.what or parts:
         table = parts[name](args)
         print(f"\n{name}\n" + table.to_string(index=False, float_format=lambda x: f"{x:.3g}"), flush=True)
+        record_table(f"spline_fit {name}", table, labels=LABELS[name], units={"seconds": "s"})
         if args.csv:
             Path(args.csv).mkdir(parents=True, exist_ok=True)
             table.to_csv(Path(args.csv, f"spline_fit_{name}.csv"), index=False)

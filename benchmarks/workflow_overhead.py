@@ -27,6 +27,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+from record import Row, record
 
 ROOT = Path(__file__).parent.parent
 
@@ -76,6 +77,8 @@ def main() -> None:
     print(f"idle     {wall - busy:8.1f} s  {100 * (wall - busy) / wall:5.1f} % of wall")
     print(f"start-up {(jobs['seconds'] - jobs['work']).sum():8.1f} s, summed over jobs")
     print(f"work     {jobs['work'].sum():8.1f} s, summed over jobs")
+    about = f"workflow overhead, {options.study} on {options.cores} cores"
+    record([Row(f"{about}: idle share of wall", (wall - busy) / wall), Row(f"{about}: wall", wall, "s")])
 
 
 if __name__ == "__main__":

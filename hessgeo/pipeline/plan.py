@@ -19,6 +19,7 @@ from hessgeo.features import load_embedding
 from hessgeo.features.base import Embedding
 from hessgeo.grids import Grid, parameter_points
 from hessgeo.pipeline.loading import load_system
+from hessgeo.pipeline.plan_posterior import PosteriorCost, posterior_cost
 from hessgeo.pipeline.study_layout import StudyLayout
 from hessgeo.store import compressed_share, read_npy
 from hessgeo.systems.base import System
@@ -80,6 +81,7 @@ class Plan:
         embedded: shards of the embedding that are there.
         probe: what its models took for a few images, or None.
         note: why there was no probe.
+        posterior: what the posterior of embedding distances takes, or None of another.
     """
 
     study: str
@@ -94,6 +96,7 @@ class Plan:
     embedded: int
     probe: Probe | None = None
     note: str = ""
+    posterior: PosteriorCost | None = None
 
     @property
     def images(self) -> int:
@@ -289,6 +292,7 @@ def plan_study(
         shard=study["sampling"]["shard"],
         sampled=_count_there(entry.sidecars("image")),
         embedded=_count_there(entry.sidecars("embedding")),
+        posterior=posterior_cost(study["posterior"], entry.count, None),
     )
     if entry.is_own or study["embedding"]["kind"] == "file":
         return replace(plan, note="images or features are there already, no model is probed")
@@ -305,7 +309,8 @@ def plan_study(
         embedding_batch=study["embedding"]["batch_size"],
         budget=budget,
     )
-    return replace(plan, dimension=embedding.dimension, probe=probe)
+    cost = posterior_cost(study["posterior"], entry.count, embedding.dimension)
+    return replace(plan, dimension=embedding.dimension, probe=probe, posterior=cost)
 
 
 def _untrained(entry: StudyLayout) -> list[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from hessgeo.pipeline.checks.sampling import THREADS
 from hessgeo.pipeline.plan import Plan, Timing
+from hessgeo.pipeline.plan_posterior import PosteriorCost
 
 
 def format_plans(plans: Sequence[Plan]) -> str:
@@ -19,6 +21,8 @@ def _study_lines(plan: Plan) -> Iterator[str]:
     yield _line("images", f"{plan.images:,} of {shape} in {plan.shards:,} shards of {plan.shard:,}")
     yield _line("shards", f"{plan.sampled:,} sampled, {plan.shards - plan.sampled:,} to do")
     yield _line("", f"{plan.embedded:,} embedded, {plan.shards - plan.embedded:,} to do")
+    if plan.posterior is not None:
+        yield _line("posterior", _pairs(plan.posterior))
     probe = plan.probe
     packed = "" if probe is None else f", about {size(plan.compressed_bytes)} compressed as the probe's are"
     yield _line("disk", f"images {size(plan.raw_bytes)} raw{packed}")
@@ -38,6 +42,16 @@ def _study_lines(plan: Plan) -> Iterator[str]:
             f"{drawn:,} images are made for {plan.shard:,} of a shard, {share}: batches of {probe.batch_size}",
         )
     yield _line("embedding", _rate(probe.embedding, plan.shard, plan.embedding_seconds))
+
+
+def _pairs(cost: PosteriorCost) -> str:
+    """A posterior by its method: time on the threads of its job, and memory."""
+    pairs = f"{cost.samples**2:.3g} pairs"
+    if cost.method == "neighbours":
+        pairs = f"at most {pairs}, fewer as far as embeddings lie apart"
+    most = "at most " if cost.method == "neighbours" and cost.seconds is not None else ""
+    taken = f"{most}{duration(cost.seconds)} on {THREADS} threads, {size(cost.memory_bytes)} of memory"
+    return f"by {cost.method}: {pairs}, time {taken}"
 
 
 def _rate(timing: Timing, shard: int, left: float | None, batch_size: int | None = None) -> str:

@@ -81,6 +81,12 @@ def test_every_dependency_is_pinned_direct_or_not(pinned, project):
     assert {name for name in names if not PLATFORM.match(name)} - set(pinned) == set()
 
 
+def test_peers_are_pinned_and_needed_by_nothing(pinned, project):
+    peers = {canonicalize_name(Requirement(line).name) for line in project["optional-dependencies"]["peers"]}
+    assert peers <= set(pinned)
+    assert peers & needed(project["dependencies"] + project["optional-dependencies"]["dev"]) == set()
+
+
 def test_what_is_installed_is_what_is_pinned(pinned, project):
     for name in needed(project["dependencies"] + project["optional-dependencies"]["dev"]):
         if not PLATFORM.match(name):

@@ -11,6 +11,7 @@ from hessgeo import store
 from hessgeo.features import Embedding
 from hessgeo.pipeline.layout import Layout
 from hessgeo.pipeline.plan import Plan, Probe, Timing, parameter_bytes, plan_study, probe_models, time_batches
+from hessgeo.pipeline.plan_posterior import posterior_cost
 from hessgeo.pipeline.plan_text import duration, format_plans, size
 from hessgeo.pipeline.settings import read_settings
 from hessgeo.systems.base import System
@@ -70,6 +71,26 @@ def test_the_text_says_all_of_it():
         "1.15 device-hours to do",
     ):
         assert part in text
+
+
+def test_the_cost_of_a_posterior_is_that_of_its_pairs():
+    ticks = iter((0.0, 1024**2 * 1e-8))
+    settings = {"kind": "distance", "method": "blocks", "memory_mb": 256}
+    cost = posterior_cost(settings, 10**6, 8, clock=lambda: next(ticks))
+    assert cost.seconds == pytest.approx(1e12 * 1e-8 / 8)
+    # A row of a million doubles for each of the blocks of 256 rows is what blocks cannot do without.
+    assert cost.memory_bytes > 8e6 * 10**6 // 256
+    text = format_plans([make_plan(posterior=cost)])
+    assert "posterior" in text
+    assert "by blocks: 1e+12 pairs, time 20.8 min on 8 threads, 31.6 GB of memory" in text
+    near = replace(cost, method="neighbours")
+    assert near.memory_bytes < 4e8 + 16 * 10**6
+    text = format_plans([make_plan(posterior=near)])
+    assert "by neighbours: at most 1e+12 pairs, fewer as far as embeddings lie apart" in text
+    assert "time at most 20.8 min on 8 threads" in text
+    unknown = posterior_cost(settings, 4096, None)
+    assert "time not known on 8 threads" in format_plans([make_plan(posterior=unknown)])
+    assert posterior_cost({"kind": "network"}, 4096, 8) is None
 
 
 def test_shared_samples_count_once_in_the_total():

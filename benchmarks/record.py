@@ -1,0 +1,135 @@
+"""One table of all that benchmarks measure, ``benchmarks/results.csv``: a row a number, with a peer's if there is one.
+
+A row has the name of what was measured, its value and unit; of a peer measured in the same run its name, its value in
+the same unit, and ``ratio``, the peer's value over ours; and machine, versions and date. A row that is measured again
+replaces the one of its name. Each benchmark records its own::
+
+    record_table("spline_fit accuracy", table, labels=["potential", "nodes"], units={"seconds": "s"})
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from numbers import Number
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd  # what measures GPUs needs none
+
+FILE = Path(__file__).with_name("results.csv")
+COLUMNS = ("name", "value", "unit", "peer", "peer_value", "ratio", "machine", "versions", "date")
+PACKAGES = ("numpy", "scipy", "torch")  # whose versions stand in every row
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number.
+
+    Attributes:
+        name: what was measured, unique in the table.
+        value: ours.
+        unit: of the value and of the peer's; empty for a number without one.
+        peer: who else was measured in the same run.
+        peer_value: theirs.
+        packages: whose versions the row names, too.
+    """
+
+    name: str
+    value: float
+    unit: str = ""
+    peer: str = ""
+    peer_value: float | None = None
+    packages: tuple[str, ...] = ()
+
+
+def record(rows: Iterable[Row], *, file: Path = FILE) -> None:
+    """Write rows into the table, in the place of those of the same names; rows are in order of their names."""
+    table = {}
+    if file.exists():
+        with file.open(newline="", encoding="utf-8") as lines:
+            table = {row["name"]: row for row in csv.DictReader(lines)}
+    about = {"machine": machine(), "date": date.today().isoformat()}
+    for row in rows:
+        theirs = row.peer_value
+        ratio = "" if theirs is None or not row.value else f"{theirs / row.value:.4g}"
+        table[row.name] = {
+            "name": row.name, "value": f"{row.value:.6g}", "unit": row.unit, "peer": row.peer,
+            "peer_value": "" if theirs is None else f"{theirs:.6g}", "ratio": ratio,
+            "versions": versions(row.packages), **about,
+        }  # fmt: skip
+    partial = file.with_suffix(".partial")
+    with partial.open("w", newline="", encoding="utf-8") as lines:
+        writer = csv.DictWriter(lines, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table[name] for name in sorted(table))
+    partial.replace(file)
+
+
+def record_table(
+    benchmark: str,
+    table: pd.DataFrame,
+    *,
+    labels: Sequence[str],
+    units: Mapping[str, str] | None = None,
+    file: Path = FILE,
+) -> None:
+    """Record every number of a table: ``benchmark, label value ..: column`` of each of its rows.
+
+    Args:
+        benchmark: what begins the names.
+        table: one row a case.
+        labels: the columns that tell cases apart; all others that hold numbers are recorded.
+        units: of columns; those that are not named have none.
+        file: the table to write to.
+    """
+    rows = []
+    for case in table.to_dict("records"):
+        told = ", ".join(f"{label} {case[label]}" for label in labels if not _is_none(case[label]))
+        numbers = {
+            column: value
+            for column, value in case.items()
+            if column not in labels and isinstance(value, Number) and not _is_none(value)
+        }
+        start = f"{benchmark}, {told}" if told else benchmark
+        rows += [
+            Row(f"{start}: {column}", float(value), (units or {}).get(column, ""))
+            for column, value in numbers.items()
+        ]
+    record(rows, file=file)
+
+
+def _is_none(value: Any) -> bool:
+    """Whether a cell of a table is empty, which NaN says, too."""
+    return value is None or value != value
+
+
+def machine() -> str:
+    """Processor, cores this process may use, and the graphics card torch finds."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        named = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+        model = named[0] if named else model
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    import torch
+
+    card = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{model}, {cores} cores{card}"
+
+
+def versions(packages: Iterable[str] = ()) -> str:
+    """Versions of Python and of packages that are installed."""
+    found = [f"python {platform.python_version()}"]
+    for name in (*PACKAGES, *packages):
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return "; ".join(found)
