@@ -2,6 +2,7 @@
 
     python benchmarks/geodesics.py accuracy    # error of length and points, residual, against the number of points
     python benchmarks/geodesics.py scheme      # time and length of 500 geodesics beside 5,000 steps of Adam
+    python benchmarks/geodesics.py speed       # one pair, four across a narrow curved ridge, 500, beside GEORCE
 
 The scheme's time is that of a few steps, scaled; its lengths are of a few curves run to the end. ``alone`` solves one
 pair after the other, as published; ``batched`` gives it all pairs at once, as ours has them.
@@ -22,7 +23,7 @@ from record import record_table
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.geodesics import geodesics
 from hessgeo.geodesics.curves import length, subdivided
-from hessgeo.geodesics.reference import adam_geodesics
+from hessgeo.geodesics.reference import adam_geodesics, georce_geodesics
 from hessgeo.grids import Grid
 from hessgeo.metrics import known
 from hessgeo.metrics.gridded import GriddedMetric
@@ -120,11 +121,71 @@ def scheme(args):
     return pd.DataFrame(rows)
 
 
+def ridge(t, width=0.02, height=10.0):
+    """Costs rise elevenfold in a narrow band along a wave."""
+    off = t[..., 1] - 0.3 * torch.sin(3 * t[..., 0])
+    cost = 1 + height * torch.exp(-((off / width) ** 2) / 2)
+    return cost[..., None, None] ** 2 * torch.eye(2, dtype=t.dtype)
+
+
+def fastest(call, repeats):
+    """The result of a call, and the least seconds of some, after one for imports and compilation."""
+    result, least = call(), float("inf")
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = call()
+        least = min(least, time.perf_counter() - start)
+    return result, least
+
+
+def speed(args):
+    """Lines ``name,value,unit,peer,peer_value,versions`` on the output, and the lengths behind them."""
+    torch.set_num_threads(1)
+    smooth = GriddedMetric(
+        np.einsum("n,ij->nij", *bump(Grid(((-1.0, 1.0), (-1.0, 1.0)), (64, 64)))).reshape(64, 64, 2, 2),
+        Grid(((-1.0, 1.0), (-1.0, 1.0)), (64, 64)),
+    )
+    one = (torch.tensor([[-0.8, -0.7]]).double(), torch.tensor([[0.7, 0.8]]).double())
+    four = (
+        torch.tensor([[-0.8, -0.7], [-0.5, -0.8], [0.0, -0.6], [0.3, -0.5]]).double(),
+        torch.tensor([[0.7, 0.8], [0.6, 0.7], [-0.4, 0.6], [0.8, 0.9]]).double(),
+    )
+    cases = {
+        "geodesic_smooth_pair": (smooth, one, 1),
+        "geodesic_half_plane_pair": (known.HalfPlaneMetric(), tuple(t + 1.5 for t in one), 1),
+        "geodesic_ridge_pair": (ridge, four, 4),
+        "geodesics_500_pairs": (smooth, tuple(pairs(500, -0.8, 0.8, seed=1)), 1),
+    }
+    rows, versions = [], f"torch {torch.__version__}; numpy {np.__version__}"
+    print("name,value,unit,peer,peer_value,versions")
+    for name, (metric, (starts, ends), count) in cases.items():
+        ours, seconds = fastest(lambda m=metric, a=starts, b=ends: geodesics(m, a, b), 3)
+        theirs, peer = fastest(lambda m=metric, a=starts, b=ends: georce_geodesics(m, a, b), 1)
+        ratio = theirs.length / ours.length
+        print(f"{name},{seconds / count:.4g},s,GEORCE,{peer / count:.4g},{versions}")
+        print(f"{name}_certified,{float(ours.certified.double().mean()):.4g},share,,,{versions}")
+        print(f"{name}_length,1,ratio,GEORCE,{float(ratio.mean()):.9g},{versions}", flush=True)
+        rows.append(
+            {"case": name, "seconds": seconds, "georce_seconds": peer, "certified": int(ours.certified.sum())}
+            | {"georce_converged": int(theirs.converged.sum()), "georce_steps": int(theirs.iterations.max())}
+            | {
+                "georce_shortest_over_ours": float(ratio.min()),
+                "georce_longest_over_ours": float(ratio.max()),
+            }
+            | {"segments": int(ours.segments.max()), "steps": int(ours.iterations.max())}
+        )
+    return pd.DataFrame(rows)
+
+
+def bump(grid):
+    return 1 + np.exp(-(grid.points[:, 1] ** 2) / (2 * 0.2**2)), np.eye(2)
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="*", help="accuracy, scheme; both if none is named")
+    parser.add_argument("what", nargs="*", help="accuracy, scheme, speed; all if none is named")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     parser.add_argument("--pairs", type=int, default=500, help="geodesics (scheme)")
     parser.add_argument("--steps", type=int, default=20, help="of Adam that are timed (scheme)")
@@ -137,7 +198,7 @@ def main():
     parser.add_argument("--csv", help="folder to write the tables to, too")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    parts = {"accuracy": accuracy, "scheme": scheme}
+    parts = {"accuracy": accuracy, "scheme": scheme, "speed": speed}
     if unknown := set(args.what) - set(parts):
         parser.error(f"{', '.join(sorted(unknown))} is not one of {', '.join(parts)}")
     for name in args.what or parts:
