@@ -22,7 +22,7 @@ from hessgeo.free_energies.coordinate_solution import CoordinateOptions, Coordin
 from hessgeo.free_energies.displacement import Displacement, bending
 from hessgeo.free_energies.dual_noise import Dispersion
 from hessgeo.free_energies.dual_problem import DualPoint
-from hessgeo.free_energies.dual_solution import solve_dual
+from hessgeo.free_energies.dual_solution import DualSolution, solve_dual
 from hessgeo.free_energies.mixture_potential import MixturePotential
 from hessgeo.free_energies.potential import Potential
 from hessgeo.free_energies.verdict import judge, narrow_share
@@ -30,11 +30,13 @@ from hessgeo.grids import Grid
 from hessgeo.numerics.bsplines import SplineBasis
 from hessgeo.numerics.factor import in_words
 from hessgeo.numerics.interpolation import interpolate, interpolating_basis
-from hessgeo.numerics.newton import minimise
+from hessgeo.numerics.newton import Minimum, minimise
 
 _LATTICE = 4  # times as fine as the nodes: where the map is tested for folds
 _REPORTED = ("converged", "least_eigenvalue", "definite_everywhere", "value_error", "slope_error")  # of Phi
 _ROUGH = 1e-4  # decrement of the dual fit in the given coordinates, nats a source
+_RIDGE = 1e-5  # squared cells, of the dual fit at the end
+_DOUBLINGS = 3  # of a step of Newton's, see ``minimise``
 _ROUNDING = 1e-12  # of the loss, relative
 
 
@@ -194,13 +196,7 @@ def fit_coordinates(
     found = solve_coordinates(data, given, options)
     losses = {"given": given[-1].point.loss, **{str(k): each.point.dual.loss for k, each in found.items()}}
     chosen = found[options.dimension]
-    last = minimise(
-        chosen.point.dual,
-        tolerance=tolerance,
-        max_iterations=max_iterations,
-        what="dual fit",
-        rounding=_ROUNDING,
-    )
+    last = _polished(chosen, given[-1], tolerance, max_iterations)
     fit = _free_energy(chosen, last.point, posterior.resolution, last.certificate)
     divergence = last.point.loss / n - entropy
     dispersion = Dispersion.of(given[-1].point, data.grid.frame.into(posterior.t))
@@ -244,6 +240,22 @@ def _check(data: FitData, carrier: Grid, options: CoordinateOptions) -> None:
         raise ValueError(
             f"learned coordinates need one source at each node of the grid {carrier.shape}, not {len(t)}"
         )
+
+
+def _polished(
+    solution: CoordinateSolution, given: DualSolution, tolerance: float, max_iterations: int
+) -> Minimum[DualPoint]:
+    """The dual fit in the coordinates found: convex, and to its tolerance.
+
+    The ridge is that of the first stage of a dual fit, about the slopes reached, from which those that the data leave
+    open hardly move; with a weaker one they would be followed towards infinity.
+    """
+    point = solution.point.dual
+    problem = replace(point.problem, ridge=_RIDGE * point.problem.ridge / given.ridge, reference=point.theta)
+    return minimise(
+        problem.at(point.phi, point.theta), tolerance=tolerance, max_iterations=max_iterations, what="dual fit",
+        rounding=_ROUNDING, doublings=_DOUBLINGS,
+    )  # fmt: skip
 
 
 def _free_energy(
