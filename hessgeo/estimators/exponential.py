@@ -73,8 +73,9 @@ def wide_scores(
     """The covariance of the scores of more than two learned statistics, positive definite everywhere.
 
     ``g = (d eta)' Cov[f|t] d eta``, with the covariance smoothed over ``t`` (``fit_score_covariance``). It is that of
-    no potential in these parameters, so neither value nor gradient is given. What a network loses of the metric, the
-    two together restore (``metrics.reliability``). The scale of the scores is that of the
+    no potential in these parameters, so neither value nor gradient is given. What the two
+    networks see differently is in the bars (``metrics.reliability``): of scores that no likelihood fits to the samples
+    at hand it may as well add to the metric as take from it. The scale of the scores is that of the
     network alone: errors of both halves' estimates go against each other, and bars by their difference err on the
     large side for it.
     """
@@ -83,7 +84,7 @@ def wide_scores(
         fit = fit_score_covariance(learned_scores(network, new), new.t, new.grid.extent, **settings)
         return estimate_from_scores(fit, new, network.config.calibration)
 
-    return cross_fitted(half, samples, trained, attenuated=True)
+    return cross_fitted(half, samples, trained, noise="stated")
 
 
 def estimate_from_scores(fit: ScoreCovariance, samples: Samples, numbers: Mapping[str, Any]) -> Estimate:

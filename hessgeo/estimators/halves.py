@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -29,19 +30,21 @@ def cross_fitted(
     trained: ExponentialHalves,
     *,
     statistics: int | None = None,
-    attenuated: bool = False,
+    noise: Literal["restored", "stated"] | None = None,
 ) -> Estimate:
     """The mean of the estimates of both networks, each from the samples that it was not trained on; see ``pooled``.
 
-    With ``attenuated`` the metric is raised by the information that a network loses, as the two tell it (see
-    ``metrics.reliability``), and half of that is in its error. Its value and gradient stay as they are.
+    What the two networks see differently of the same states is noise (see ``metrics.reliability``). Where the metric is
+    that of the best use of what a network sees, ``restored`` raises it by what the noise takes of it, and half of that
+    is in its error; value and gradient stay as they are. Scores that nothing fits to the samples at hand may hold
+    the noise on top of the metric instead: ``stated`` leaves the metric, and has the noise's whole share in its error.
 
     Args:
         estimate: what one network makes of samples that are new to it.
         samples: those that both were trained on.
         trained: the networks.
         statistics: the number of statistics that the networks must have, or None.
-        attenuated: whether the metric is that of the scores that a network sees.
+        noise: what is made of it, or None: nothing.
 
     Raises:
         ValueError: if they have another.
@@ -52,27 +55,36 @@ def cross_fitted(
     parts = []
     for (network, half), other in zip(trained.unseen(samples), reversed(trained.networks), strict=True):
         found = estimate(half, network)
-        parts.append(_restored(found, half, network, other) if attenuated else found)
+        parts.append(
+            found if noise is None else _allowing(found, half, network, other, restore=noise == "restored")
+        )
     return pooled(*parts, shape=samples.grid.shape)
 
 
-def _restored(
-    estimate: Estimate, samples: Samples, network: ExponentialNetwork, other: ExponentialNetwork
+def _allowing(
+    estimate: Estimate,
+    samples: Samples,
+    network: ExponentialNetwork,
+    other: ExponentialNetwork,
+    *,
+    restore: bool,
 ) -> Estimate:
-    """The estimate with what the network loses of the metric, as the other one of the same samples shows it."""
+    """The estimate with allowance for the noise of its network, as the other one of the same samples shows it."""
     if estimate.metric is None or estimate.metric_error is None:
         return estimate
     few = samples.first(min(_SHOWN, len(samples.t)))
     scores = learned_scores(network, few), learned_scores(other, few)
     by, share = Reliability.of(*scores, few.t, few.grid.extent).corrected(few.grid.points)
+    by = by if restore else np.broadcast_to(np.eye(2), by.shape)
     metric = by @ estimate.metric @ np.swapaxes(by, 1, 2)
     diagonal = np.einsum("nii->ni", metric).clip(min=0)
     # A random symmetric matrix in units of the metric, as likely in all directions.
     square = (diagonal[:, :, None] * diagonal[:, None] + metric**2) / 2
-    unshown = (_UNSHOWN * share[:, None, None]) ** 2 * square
-    noise = np.einsum("nia,nab,njb->nij", by**2, estimate.metric_error**2, by**2)
+    allowed = _UNSHOWN * share if restore else share / (1 + share)
+    unshown = allowed[:, None, None] ** 2 * square
+    own = np.einsum("nia,nab,njb->nij", by**2, estimate.metric_error**2, by**2)
     numbers = {**estimate.numbers, "reliability": float(np.median(1 / (1 + share)))}
-    return replace(estimate, metric=metric, metric_error=np.sqrt(noise + unshown), numbers=numbers)
+    return replace(estimate, metric=metric, metric_error=np.sqrt(own + unshown), numbers=numbers)
 
 
 def learned_scores(network: ExponentialNetwork, samples: Samples) -> Float[np.ndarray, "n 2"]:

@@ -51,7 +51,7 @@ def learned_statistics(
         numbers = {**fit.certificate, **network.config.calibration, "map": found.matrix.tolist()}
         return with_map_error(pull_back(fit, new, numbers), fit, new, found)
 
-    return cross_fitted(half, samples, trained, statistics=2, attenuated=True)
+    return cross_fitted(half, samples, trained, statistics=2, noise="restored")
 
 
 def with_map_error(
