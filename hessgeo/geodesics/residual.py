@@ -31,9 +31,9 @@ def mesh_residual(
     metric: Metric, mesh: Mesh, points: Float[Tensor, "p d"], velocity: Float[Tensor, "p d"]
 ) -> Float[Tensor, "p"]:
     """The same at every point of curves of any mesh, zero at their ends; ``velocity`` is ``dx / ds``."""
-    place = torch.cat([mesh.width.new_zeros(1), mesh.width.cumsum(0)])[mesh.first]
-    place = torch.zeros_like(points[:, 0]).index_copy(0, mesh.first, place)
-    place = place.index_copy(0, mesh.first + 1, place[mesh.first] + mesh.width)
+    end = mesh.width.cumsum(0)
+    place = torch.zeros_like(points[:, 0]).index_copy(0, mesh.first, end - mesh.width)
+    place = place.index_copy(0, mesh.first + 1, end)
     after = (
         mesh.segments.cumsum(0)[mesh.of_point] + mesh.of_point - torch.arange(len(points)).to(mesh.of_point)
     )

@@ -48,14 +48,19 @@ def test_a_curve_across_a_narrow_curved_ridge_is_certified_with_few_segments_mor
 
 
 def test_pairs_that_need_no_more_segments_keep_theirs():
-    starts = torch.tensor([[-0.8, -0.7], [-0.8, -0.7]], dtype=torch.float64)
-    ends = torch.tensor([[0.7, 0.8], [-0.5, -0.7]], dtype=torch.float64)
+    starts = torch.tensor([[-0.8, -0.7], [-0.8, -0.7], [0.0, -0.6]], dtype=torch.float64)
+    ends = torch.tensor([[0.7, 0.8], [-0.5, -0.7], [-0.4, 0.6]], dtype=torch.float64)
     found = geodesics(ridge(0.05, 10.0), starts, ends)
-    assert found.certified.tolist() == [True, True]
+    assert found.certified.tolist() == [True, True, True]
     assert int(found.segments[0]) > 89
     assert int(found.segments[1]) == 89
-    alone = geodesics(ridge(0.05, 10.0), starts[:1], ends[:1])
-    torch.testing.assert_close(found.length[:1], alone.length, rtol=1e-9, atol=0)
+    assert int(found.segments[2]) > 89
+    for row in (0, 2):
+        alone = geodesics(ridge(0.05, 10.0), starts[row : row + 1], ends[row : row + 1])
+        assert int(alone.segments) == int(found.segments[row])
+        torch.testing.assert_close(found.length[row : row + 1], alone.length, rtol=1e-9, atol=0)
+        even = found.equidistant(5)[row], alone.equidistant(5)[0]
+        torch.testing.assert_close(*even, rtol=0, atol=1e-6)
 
 
 def test_lengths_and_residuals_on_an_uneven_mesh_are_those_of_the_curve():
@@ -78,6 +83,10 @@ def test_lengths_and_residuals_on_an_uneven_mesh_are_those_of_the_curve():
     bent = points.clone()
     bent[5, 1] += 1e-3
     assert float(mesh_residual(metric, mesh, bent, velocity)[4:7].max()) > 0.1
+    two = Mesh(torch.cat([mesh.curve, mesh.curve + 1]), torch.cat([mesh.width, mesh.width]), 2)
+    twice = mesh_residual(metric, two, torch.cat([points, bent]), torch.cat([velocity, velocity]))
+    torch.testing.assert_close(twice[:14], residual, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(twice[14:], mesh_residual(metric, mesh, bent, velocity), rtol=1e-6, atol=1e-9)
     even = Mesh.even(1, 12, points)
     curve = Curves.hermite(points[None, :13], velocity[None, :13] / 12)
     both = (
