@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import reduce
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -82,9 +83,17 @@ class Candidates:
 
 
 def best_start(
-    metric: Metric, starts: Tensor, ends: Tensor, count: int, graph: GridGraph | None, options: Options
+    metric: Metric,
+    starts: Tensor,
+    ends: Tensor,
+    count: int,
+    graph: GridGraph | None,
+    options: Options,
+    ways: Float[Tensor, "m count 2"] | None = None,
 ) -> tuple[Candidates, Candidates]:
-    """Solve from the straight lines and, where they go another way, from paths on the grid.
+    """Solve from the straight lines and, where one goes another way, from the shorter of two paths on the grid.
+
+    Those along the edges of the graph, and ``ways`` of a front over it.
 
     Returns:
         The shortest solved curves; and the shortest of all, solved or not: where the points are too few for the metric,
@@ -98,11 +107,15 @@ def best_start(
     route = torch.from_numpy(grid_paths(graph, starts.cpu().numpy(), ends.cpu().numpy(), count=count)).to(
         starts
     )
-    steps = (route - found.points) / route.new_tensor(graph.grid.spacing)
-    other = (steps.norm(dim=-1).amax(dim=1) > _SAME_VALLEY) | ~found.converged | ~found.judged
+    routes = [route] if ways is None else [route, ways]
+    off = [((one - found.points) / one.new_tensor(graph.grid.spacing)).norm(dim=-1) for one in routes]
+    other = (torch.stack(off).amax(dim=(0, 2)) > _SAME_VALLEY) | ~found.converged | ~found.judged
     rows = torch.nonzero(other)[:, 0]
     if len(rows):
-        start = constant_speed(metric, Curves.polyline(route[rows]), count, cells=_FEW)
+        start = reduce(
+            shortest,
+            (constant_speed(metric, Curves.polyline(one[rows]), count, cells=_FEW) for one in routes),
+        )
         start = replace(start, from_grid=torch.ones_like(start.from_grid))
         rival = solve_from(metric, start, count, options, cells=_FEW)
         iterations = found.iterations.index_add(0, rows, rival.iterations)

@@ -53,6 +53,8 @@ def certified(metric: Metric, found: Candidates, options: Options) -> Geodesics:
         from_grid=found.from_grid,
         held=held.sum(dim=1),
         segments=torch.full_like(found.iterations, found.points.shape[1] - 1),
+        distance=torch.full_like(found.length, torch.nan),
+        distance_error=torch.full_like(found.length, torch.nan),
         metric=metric,
         tolerance=options.tolerance,
         failures=_failures(metric, found, failed),

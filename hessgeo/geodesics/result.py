@@ -47,6 +47,9 @@ class Geodesics:
         segments: that each curve was solved with; more than ``points - 1`` where it was refined.
         refined: rows, and the curves of these rows in all their segments, of which ``points`` keeps the ends of those
             that they had before; a later entry stands for an earlier one of the same row.
+        distance: between the ends over a grid, of the shortest way through any of its valleys (``eikonal.Valleys``):
+            an estimate. NaN where none was made (``valleys`` of ``solve.geodesics``).
+        distance_error: of it, as two grids tell, and what the finer one misses of this curve's own length.
         metric: in which they are.
         tolerance: of the decrement.
         failures: why pairs failed, by their rows.
@@ -65,6 +68,8 @@ class Geodesics:
     from_grid: Bool[Tensor, "m"]
     held: Int[Tensor, "m"]
     segments: Int[Tensor, "m"]
+    distance: Float[Tensor, "m"]
+    distance_error: Float[Tensor, "m"]
     metric: Metric
     tolerance: float
     refined: tuple[tuple[Int[Tensor, "k"], Curves], ...] = ()
@@ -90,14 +95,27 @@ class Geodesics:
         return (self.length_error <= MEASURED * self.length) & (missed <= JUDGED * self.length)
 
     @property
-    def certified(self) -> Bool[Tensor, "m"]:
-        """Whether a curve is a geodesic, its length is measured, and no nearby one is shorter, each to its tolerance.
+    def undercut(self) -> Bool[Tensor, "m"]:
+        """Whether the distance over the grid is shorter than the curve by more than its error."""
+        return self.length > self.distance + self.distance_error
 
-        It converged, is minimal, its residual is at most ``RESIDUAL_TOLERANCE``, and it is ``measured``. That no curve
-        through another valley is shorter is not certified, nor what is too narrow for the quadrature to see (see
-        ``Curves.measure``).
+    @property
+    def certified(self) -> Bool[Tensor, "m"]:
+        """Whether a curve is a geodesic, its length is measured, and no other is shorter, each to its tolerance.
+
+        It converged, is minimal, its residual is at most ``RESIDUAL_TOLERANCE``, it is ``measured``, and not
+        ``undercut``: no valley of the metric as the nodes of a grid have it is shorter by more than ``distance_error``.
+        Not certified is that none is shorter by less, nor that there is none too narrow for the grid, nor what is too
+        narrow for the quadrature to see (see ``Curves.measure``). Where there is no ``distance``, other valleys were
+        not judged.
         """
-        return self.converged & self.minimal & (self.residual <= RESIDUAL_TOLERANCE) & self.measured
+        return (
+            self.converged
+            & self.minimal
+            & (self.residual <= RESIDUAL_TOLERANCE)
+            & self.measured
+            & ~self.undercut
+        )
 
     def reasons(self) -> list[str | None]:
         """Of each curve why it is not ``certified``, in words; None of one that is."""
@@ -121,8 +139,13 @@ class Geodesics:
             ),
             (error <= MEASURED * length, f"its length {length:.6g} is known to {error:.1e} only"),
             (missed <= JUDGED * length, f"the solver misjudges its length {length:.6g} by {missed:.1e}"),
+            (not bool(self.undercut[row]), self._shorter(row)),
         )
         return "; ".join(words for good, words in judged if not good)
+
+    def _shorter(self, row: int) -> str:
+        distance, error = float(self.distance[row]), float(self.distance_error[row])
+        return f"over the grid the distance is {distance:.6g}, known to {error:.1e}: another valley may be shorter"
 
     @property
     def curves(self) -> Curves:

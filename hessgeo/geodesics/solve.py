@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -19,6 +20,7 @@ from hessgeo.geodesics.candidates import (
     short_pairs,
     solve_from,
 )
+from hessgeo.geodesics.eikonal import Estimate, Valleys
 from hessgeo.geodesics.frames import far_frame, least_tolerance, out_of
 from hessgeo.geodesics.graphs import GridGraph, start_graph
 from hessgeo.geodesics.refinement import certified, refine
@@ -33,6 +35,10 @@ _COARSE = 24  # segments of the curves on which starts compete; the winner alone
 _LEAST = 1e-6  # of the grid around pairs that are points, as a share of their coordinates
 _NEAR, _FEW_STEPS = 1e-9, 20  # decrement and Newton steps of those
 _STEPS = 30  # of Newton in full, of what more segments may still help
+_SEEN = (
+    4  # points of a curve, to a node along a side of the grid, that its length over the grid is taken from
+)
+_HALVINGS = 2  # of the steps of the grid, where the distance over it is shorter than a curve
 _MARGIN = 0.25  # of the grid around the pairs, where no box is given, as a share of their extent
 
 
@@ -44,6 +50,7 @@ def geodesics(
     points: int = 90,
     box: Box | Literal["metric"] | None = "metric",
     grid_starts: bool = True,
+    valleys: bool = False,
     grid_nodes: int = 48,
     neighbours: int = 16,
     tolerance: float = 1e-14,
@@ -74,6 +81,8 @@ def geodesics(
         points: of each curve, ends included.
         box: that curves stay in; by default the metric's own, None for the whole space.
         grid_starts: whether to start from a shortest path on a grid, too, in the plane.
+        valleys: whether to hold the curves against the distance over the grid through whatever valley
+            (``Geodesics.undercut``), and to start from its ways, too; in the plane, some 10 ms for each start.
         grid_nodes: of that grid along each side.
         neighbours: of each of its nodes: 8, 16 or 32.
         tolerance: Newton decrement relative to the energy to stop at; ``1e-14`` leaves the curve within about ``1e-7``
@@ -101,8 +110,8 @@ def geodesics(
     if (frame := far_frame(box, starts, ends)) is not None:
         paths = geodesics(
             in_frame(metric, frame), frame.into(starts), frame.into(ends), points=points,
-            box=None if box is None else frame.of_box(box), grid_starts=grid_starts, grid_nodes=grid_nodes,
-            neighbours=neighbours, tolerance=max(tolerance, least_tolerance(metric, frame)),
+            box=None if box is None else frame.of_box(box), grid_starts=grid_starts, valleys=valleys,
+            grid_nodes=grid_nodes, neighbours=neighbours, tolerance=max(tolerance, least_tolerance(metric, frame)),
             max_iterations=max_iterations, doublings=doublings, batch_size=batch_size, progress=progress,
         )  # fmt: skip
         return out_of(paths, frame, metric, refused)
@@ -110,16 +119,29 @@ def geodesics(
         count = len(starts)
         kept = [row for row in range(count) if row not in refused]
         starts, ends = starts[kept], ends[kept]
-        on_grid = grid_starts and starts.shape[1] == 2
-        graph = _graph(metric, starts, ends, box, grid_nodes, neighbours) if on_grid else None
+        grid = _grid(metric, starts, ends, box, grid_nodes) if starts.shape[1] == 2 else None
+        graph = (
+            start_graph(metric, grid, neighbours=neighbours, device=starts.device)
+            if grid is not None and grid_starts
+            else None
+        )
+        media = Valleys.of(metric, grid) if grid is not None and valleys else None
         options = Options(box, tolerance, max_iterations)
         parts = []
         batches = range(0, len(starts), batch_size)
         for k in tqdm(batches, desc="geodesics", disable=not progress):
             batch = slice(k, k + batch_size)
+            few = min(points, _COARSE + 1)
+            estimate = (
+                None if media is None else media.between(*_arrays(starts[batch], ends[batch]), count=few)
+            )
+            ways = None if estimate is None else torch.from_numpy(estimate.paths).to(starts)
             full = replace(options, max_iterations=min(max_iterations, _STEPS)) if doublings else options
-            paths = _solve(metric, starts[batch], ends[batch], points, graph, full)
-            parts.append(refine(paths, doublings, batch_size, options))
+            paths = _solve(metric, starts[batch], ends[batch], points, graph, full, ways)
+            paths = refine(paths, doublings, batch_size, options)
+            if media is not None and estimate is not None:
+                paths = _held_against(paths, estimate, media, starts[batch], ends[batch])
+            parts.append(paths)
     paths = join(parts)
     if refused:
         paths = paths.among(count, refused)
@@ -160,9 +182,7 @@ def _refusals(metric: Metric, starts: Tensor, ends: Tensor, box: Box | None) -> 
     )
 
 
-def _graph(
-    metric: Metric, starts: Tensor, ends: Tensor, box: Box | None, nodes: int, neighbours: int
-) -> GridGraph:
+def _grid(metric: Metric, starts: Tensor, ends: Tensor, box: Box | None, nodes: int) -> Grid:
     if box is None:
         both = torch.cat([starts, ends])
         low, high = both.amin(dim=0), both.amax(dim=0)
@@ -176,17 +196,55 @@ def _graph(
         margin = torch.maximum(margin, _LEAST * torch.where(largest > 0, largest, 1.0))
         low, high = low - margin, high + margin
         box = ((float(low[0]), float(high[0])), (float(low[1]), float(high[1])))
-    return start_graph(metric, Grid(box, (nodes, nodes)), neighbours=neighbours, device=starts.device)
+    return Grid(box, (nodes, nodes))
 
 
 def _solve(
-    metric: Metric, starts: Tensor, ends: Tensor, points: int, graph: GridGraph | None, options: Options
+    metric: Metric,
+    starts: Tensor,
+    ends: Tensor,
+    points: int,
+    graph: GridGraph | None,
+    options: Options,
+    ways: Tensor | None,
 ) -> Geodesics:
     coarse = min(points, _COARSE + 1)
     # What is solved in full afterwards need only be near its minimum before.
     steps = min(options.max_iterations, _FEW_STEPS)
     rough = replace(options, tolerance=max(options.tolerance, _NEAR), max_iterations=steps)
-    found, best = best_start(metric, starts, ends, coarse, graph, rough if points > coarse else options)
+    found, best = best_start(metric, starts, ends, coarse, graph, rough if points > coarse else options, ways)
     found = solve_from(metric, found, points, options) if points > coarse else measured_again(metric, found)
     found = no_longer_than(metric, best, found, options)
     return certified(metric, short_pairs(metric, starts, ends, found), options)
+
+
+def _held_against(
+    paths: Geodesics, estimate: Estimate, valleys: Valleys, starts: Tensor, ends: Tensor
+) -> Geodesics:
+    """The curves with the distances over the grid; where these are shorter, over finer grids."""
+    rows = torch.arange(len(paths), device=paths.length.device)
+    for halving in range(_HALVINGS + 1):
+        if halving:
+            rows = torch.nonzero(paths.undercut)[:, 0]
+            if len(rows) == 0:
+                break
+            valleys = valleys.halved
+            estimate = valleys.between(*_arrays(starts[rows], ends[rows]), count=3)
+        some = paths.rows(rows)
+        s = torch.linspace(0, 1, _SEEN * max(valleys.fine.grid.shape)).to(some.length)
+        seen = torch.from_numpy(valleys.fine.along(some.curves.at(s).cpu().numpy())).to(some.length)
+        # A grid that does not see all of a curve's length may miss as much of the way it offers instead.
+        missed = (some.length - seen).clamp(min=0.0)
+        distance, error = (
+            torch.from_numpy(part).to(some.length) for part in (estimate.distance, estimate.error)
+        )
+        paths = replace(
+            paths,
+            distance=paths.distance.index_copy(0, rows, distance),
+            distance_error=paths.distance_error.index_copy(0, rows, error + missed),
+        )
+    return paths
+
+
+def _arrays(*points: Tensor) -> tuple[np.ndarray, ...]:
+    return tuple(one.cpu().numpy() for one in points)

@@ -1,0 +1,215 @@
+"""Distances over a grid: their speed beside peers, and whether any certified path is longer than they say.
+
+    python benchmarks/eikonal.py speed                # one point to all nodes of 400 x 400, beside peers
+    python benchmarks/eikonal.py error                # rate of the error on closed forms
+    python benchmarks/eikonal.py paths --count 10000  # random metrics: certified, undercut, and judged on a finer grid
+
+Each prints lines ``name,value,unit,peer,peer_value,versions``. Peers are run where they are installed: scikit-fmm
+(isotropic alone) and agd (its solver of HamiltonFastMarching). Random metrics are products of bumps, walls with gaps
+and canyons in directions that turn. A path that is certified is judged by a distance over a grid four times as fine
+as the first one of its certificate: the ``longer`` count should be 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import time
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import torch
+
+from hessgeo.geodesics import geodesics
+from hessgeo.geodesics.eikonal import Valleys, distance_map
+from hessgeo.grids import Grid
+from hessgeo.metrics.base import FunctionMetric
+from hessgeo.metrics.known import ConstantMetric, HalfPlaneMetric, PoissonMetric
+from hessgeo.numerics.eikonal import distances, medium
+
+BOX = ((0.0, 1.0), (0.0, 1.0))
+JUDGE = 385  # nodes a side of the grid that paths are judged on
+PEERS = {"scikit-fmm": "skfmm", "agd": "agd"}
+
+
+def line(name, value, unit, peer="", peer_value="", *packages):
+    versions = " ".join(f"{package} {version(package)}" for package in ("numpy", "numba", *packages))
+    shown = peer_value if peer_value == "" else f"{peer_value:.6g}"
+    print(f"{name},{value:.6g},{unit},{peer},{shown},{versions}", flush=True)
+
+
+def installed(package):
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return None
+    return importlib.import_module(PEERS[package])
+
+
+def best_of(function, repeats):
+    """The least time of some runs, seconds of this process."""
+    function()
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        function()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def turning(x, ratio):
+    """A metric whose cheap direction turns from place to place."""
+    angle = 2 * x[..., 0] + np.sin(3 * x[..., 1])
+    along = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    return ratio * np.eye(2) - (ratio - 1) * along[..., :, None] * along[..., None, :]
+
+
+def speed(args):
+    nodes = np.stack(np.meshgrid(*[np.linspace(0, 1, args.nodes)] * 2, indexing="ij"), axis=-1)
+    step, source = 1 / (args.nodes - 1), np.array([0.31, 0.47])
+    for name, ratio in (
+        ("isotropic", 1.0),
+        ("anisotropic, ratio 10", 10.0),
+        ("anisotropic, ratio 1000", 1e3),
+    ):
+        matrix = turning(nodes, ratio) * step**2
+
+        def ours(matrix=matrix):
+            return distances(medium(matrix), source / step)
+
+        seconds, peers = best_of(ours, args.repeats), {}
+        skfmm = installed("scikit-fmm") if ratio == 1 else None
+        if skfmm is not None:
+            level = np.linalg.norm(nodes - source, axis=-1) - 1.5 * step
+            peers["scikit-fmm"] = best_of(partial(skfmm.distance, level, dx=step), args.repeats)
+        if installed("agd") is not None:
+            peers["agd"] = agd_seconds(turning(nodes, ratio), step, source, args.repeats)
+        if not peers:
+            line(f"one to all of {args.nodes}^2, {name}", seconds, "s")
+        for peer, value in peers.items():
+            line(f"one to all of {args.nodes}^2, {name}", seconds, "s", peer, value, peer)
+
+
+def agd_seconds(metric, step, source, repeats):
+    from agd import Eikonal
+    from agd.Metrics import Riemann
+
+    problem = Eikonal.dictIn(
+        {
+            "model": "Riemann2",
+            "metric": Riemann(np.moveaxis(metric, (2, 3), (0, 1))),
+            "seed": source,
+            "exportValues": True,
+            "verbosity": 0,
+        }
+    )
+    problem.SetRect([[0, 1], [0, 1]], dimx=len(metric), sampleBoundary=True)
+    return best_of(problem.Run, repeats)
+
+
+def error(args):
+    metrics = {
+        "constant of ratio 1000": ConstantMetric(torch.from_numpy(turning(np.array([0.2, 0.0]), 1e3))),
+        "half-plane": HalfPlaneMetric(),
+        "Poisson": PoissonMetric(),
+    }
+    grids = [Grid(((0.0, 2.0), (0.4, 2.4)), (n, n)) for n in (25, 49, 97, 193)]
+    for name, metric in metrics.items():
+        source, before = np.array([0.83, 1.37]), None
+        for grid in grids:
+            found = distance_map(metric, source, grid).values
+            exact = metric.distance(torch.from_numpy(source), torch.from_numpy(grid.points)).numpy()
+            # Shortest ways to nodes near the edge may leave the box.
+            inner = tuple(slice(n // 6, -(n // 6)) for n in grid.shape)
+            exact = exact.reshape(grid.shape)[inner]
+            share = float(np.abs(found[inner] - exact).mean() / exact.mean())
+            line(f"mean error at {grid.shape[0]}^2, {name}", share, "of the mean distance")
+            if before is not None and share > 0:
+                line(f"its order, {name}", np.log2(before / share), "of the grid step")
+            before = share
+
+
+def random_metric(rng):
+    """Bumps, a wall with a gap, a canyon, in a direction that turns; smooth on the scale of 1/60 of the box."""
+    bumps = [
+        (rng.uniform(0, 1, 2), rng.uniform(0.05, 0.25), rng.uniform(-2, 2)) for _ in range(rng.integers(1, 6))
+    ]
+    walls = [
+        (rng.uniform(0, np.pi), rng.uniform(0.3, 0.7), rng.uniform(-0.5, 0.5), rng.uniform(0, 4))
+        for _ in range(rng.integers(0, 3))
+    ]
+    ratio, turn, phase = rng.uniform(0, 2.5), rng.uniform(-3, 3), rng.uniform(0, np.pi)
+    wide = rng.uniform(0.02, 0.05)
+
+    def metric(t):
+        x, y = t[..., 0], t[..., 1]
+        log = torch.zeros_like(x)
+        for (a, b), width, height in bumps:
+            log = log + height * torch.exp(-((x - a) ** 2 + (y - b) ** 2) / (2 * width**2))
+        for angle, off, gap, height in walls:
+            c, s = np.cos(angle), np.sin(angle)
+            across, along = c * (x - 0.5) + s * (y - 0.5) - (off - 0.5), -s * (x - 0.5) + c * (y - 0.5)
+            hole = 1 - torch.exp(-((along - gap) ** 2) / (2 * 0.06**2))
+            log = log + height * torch.exp(-(across**2) / (2 * wide**2)) * hole
+        angle = phase + turn * x
+        u = torch.stack([angle.cos(), angle.sin()], dim=-1)
+        eye = torch.eye(2, dtype=t.dtype)
+        shape = eye + (10**ratio - 1) * u[..., :, None] * u[..., None, :]
+        return (2 * log).exp()[..., None, None] * shape
+
+    return FunctionMetric(metric, box=BOX)
+
+
+def paths(args):
+    counts = dict.fromkeys(("certified", "undercut", "longer", "failed"), 0)
+    tolerances, excess = [], []
+    for number in range(args.first, args.first + args.count):
+        rng = np.random.default_rng((args.seed, number))
+        metric = random_metric(rng)
+        ends = torch.from_numpy(rng.uniform(0.05, 0.95, (2, 1, 2)))
+        found = geodesics(metric, ends[0], ends[1], points=60, doublings=2, valleys=True)
+        if bool(found.failed.any()):
+            counts["failed"] += 1
+            continue
+        counts["undercut"] += int(found.undercut)
+        tolerances.append(float(found.distance_error / found.length))
+        if not bool(found.certified):
+            continue
+        counts["certified"] += 1
+        judge = Valleys.of(metric, Grid(BOX, ((JUDGE + 1) // 2,) * 2)).between(*ends.numpy(), count=3)
+        excess.append(float(found.length) / judge.distance[0] - 1)
+        longer = float(found.length) > judge.distance[0] + judge.error[0] + float(found.distance_error)
+        counts["longer"] += longer
+        if longer:
+            print(f"# metric {number}: {float(found.length):.6g} against {judge.distance[0]:.6g}", flush=True)
+    name = f"of {args.count} random paths"
+    for what, count in counts.items():
+        line(f"{what} {name}", count, "paths")
+    line(f"median tolerance {name}", np.median(tolerances), "of the length")
+    line(f"ninth decile of the tolerance {name}", np.quantile(tolerances, 0.9), "of the length")
+    line(f"largest excess over the fine grid {name}", max(excess), "of the distance")
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", nargs="*", help="speed, error, paths; the first two if none is named")
+    parser.add_argument("--nodes", type=int, default=400, help="a side (speed)")
+    parser.add_argument("--repeats", type=int, default=9, help="of which the fastest counts (speed)")
+    parser.add_argument("--count", type=int, default=10_000, help="random metrics (paths)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first of them (paths)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random metrics (paths)")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    parts = {"speed": speed, "error": error, "paths": paths}
+    if unknown := set(args.what) - set(parts):
+        parser.error(f"{', '.join(sorted(unknown))} is not one of {', '.join(parts)}")
+    print("name,value,unit,peer,peer_value,versions")
+    for name in args.what or ("speed", "error"):
+        parts[name](args)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Geodesics held against the distance over a grid: closed forms, and a path through the wrong valley."""
+
+import numpy as np
+import pytest
+import torch
+
+from hessgeo.geodesics import geodesics
+from hessgeo.geodesics.eikonal import Valleys, distance_map
+from hessgeo.grids import Grid
+from hessgeo.metrics.base import FunctionMetric
+from hessgeo.metrics.known import HalfPlaneMetric
+
+BOX = ((0.0, 1.0), (0.0, 1.0))
+OPTIONS = {"points": 25, "grid_nodes": 16, "valleys": True}
+
+
+def walled(t):
+    """A wall at a = 1/2 with a gap near b = 0.85: the straight line stays in it, the shortest way goes round."""
+    across = torch.exp(-((t[..., 0] - 0.5) ** 2) / (2 * 0.06**2))
+    gap = 1 - torch.exp(-((t[..., 1] - 0.85) ** 2) / (2 * 0.1**2))
+    return (1 + 20 * across * gap)[..., None, None] ** 2 * torch.eye(2, dtype=t.dtype)
+
+
+def points(*pair):
+    return (torch.tensor([one], dtype=torch.float64) for one in pair)
+
+
+def test_distance_over_two_grids_holds_the_closed_form():
+    metric, rng = HalfPlaneMetric(), np.random.default_rng(0)
+    starts, ends = rng.uniform(0.7, 1.7, (2, 6, 2))
+    estimate = Valleys.of(metric, Grid(((0.2, 2.2), (0.4, 2.2)), (13, 13))).between(starts, ends, count=9)
+    exact = metric.distance(torch.from_numpy(starts), torch.from_numpy(ends)).numpy()
+    assert (np.abs(estimate.distance - exact) <= estimate.error).all()
+    assert (estimate.error <= 0.1 * exact).all()
+    np.testing.assert_array_equal(estimate.paths[:, 0], starts)
+    np.testing.assert_array_equal(estimate.paths[:, -1], ends)
+
+
+def test_path_is_certified_through_the_valley_that_is_shortest():
+    metric = FunctionMetric(walled, box=BOX)
+    stuck = geodesics(metric, *points((0.1, 0.15), (0.9, 0.15)), grid_starts=False, **OPTIONS)
+    assert bool(stuck.undercut)
+    assert not bool(stuck.certified)
+    assert "another valley may be shorter" in stuck.reasons()[0]
+    found = geodesics(metric, *points((0.1, 0.15), (0.9, 0.15)), **OPTIONS)
+    assert bool((found.length < stuck.distance + stuck.distance_error).all())
+    assert not bool(found.undercut)
+    assert float(found.length) < 0.8 * float(stuck.length)
+
+
+def test_nothing_is_said_of_valleys_where_none_were_asked_for():
+    found = geodesics(HalfPlaneMetric(), *points((0.2, 0.9), (0.9, 1.1)), points=9, grid_starts=False)
+    assert bool(found.distance.isnan())
+    assert not bool(found.undercut)
+
+
+def test_distance_map_is_in_the_units_of_its_parameters():
+    grid = Grid(((0.0, 1e6), (5.0, 5.1)), (11, 9))
+    metric = FunctionMetric(
+        lambda t: torch.diag(torch.tensor([1e-12, 1e2], dtype=t.dtype)) + 0 * t[..., None]
+    )
+    source = np.array([3e5, 5.06])
+    found, step = distance_map(metric, source, grid), (grid.points - source) * np.array([1e-6, 1e1])
+    np.testing.assert_allclose(found.values.ravel(), np.linalg.norm(step, axis=1), atol=2e-3)
+    with pytest.raises(ValueError, match="outside the box"):
+        distance_map(metric, np.array([0.0, 6.0]), grid)
