@@ -73,7 +73,8 @@ def on_both(what, run, device):
     """Results of ``run(device)`` on the CPU and on the device; prints how much faster this is, and its peak memory."""
     results, seconds = [], []
     for place in ("cpu", device):
-        run(place)  # kernels are chosen in the first call
+        if place.startswith("cuda"):
+            run(place)  # kernels are chosen in the first call
         with peak_memory(place) as peak:
             result, took = timed(lambda place=place: run(place), place)
         results.append(result)

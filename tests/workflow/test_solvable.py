@@ -75,7 +75,7 @@ def test_a_lost_estimate_is_made_again_alone_and_the_same(built, layout, workflo
     again = built.run("table1")
     done = again.stdout + again.stderr
     assert done.count("Train networks and estimate from ") == 1
-    # Weights, seconds and all, but vouchers: nothing was trained or estimated again.
+    # Weights, seconds, vouchers: nothing else was trained or estimated again.
     assert len(others) > 20
     assert {other for other, text in others.items() if other.read_bytes() != text} == set()
     columns = [
