@@ -244,14 +244,20 @@ class _Problem:
 
     def _group(self, own: int, some: tuple[int, ...]) -> _Group:
         """Weights of some tiles, and their sums."""
-        weight = self._logits(own, some)
-        peak = weight.amax(1)
-        weight -= peak[:, None]
+        peak, logit = self._below_peak(own, some)
+        weight = logit.exp()
         # Of the sample itself, if it is left out, 0 times -inf.
-        logit = weight.clamp(min=-200.0)
-        weight.exp_()
+        logit = logit.clamp(min=-200.0)
         moments = weight.double() @ torch.cat([self.monomials[self.tiles.places(tile)] for tile in some])
         return _Group(some, _Sums(peak, moments, torch.linalg.vecdot(weight, logit).double()), weight)
+
+    def _below_peak(
+        self, own: int, some: tuple[int, ...]
+    ) -> tuple[Float32[Tensor, "rows"], Float32[Tensor, "rows m"]]:
+        """The largest logit of each row among some tiles, and logits relative to it."""
+        logit = self._logits(own, some)
+        peak = logit.amax(1)
+        return peak, logit.sub_(peak[:, None])
 
     def _logits(self, own: int, some: tuple[int, ...]) -> Float32[Tensor, "rows m"]:
         """Log-kernel of the rows of a tile and the samples of some, with the distance of a sample to itself exact."""
@@ -282,14 +288,15 @@ class _Problem:
         if share <= np.log(self.missing / self.tiles.count):
             return []
         held = sum(one.weight.shape[1] for one in before if one.weight is not None)
-        return [group if held + group.weight.shape[1] <= self.kept else replace(group, weight=None)]
+        width = 0 if group.weight is None else group.weight.shape[1]
+        return [group if held + width <= self.kept else replace(group, weight=None)]
 
     def _spread(self, own: int, groups: list[_Group], found: _Rows) -> _Rows:
         """The second pass: what needs the weights once their sums are known."""
         nearest: tuple[Tensor, Tensor] | None = None
         coarse = None
         for group in groups:
-            weight = self._group(own, group.tiles).weight if group.weight is None else group.weight
+            weight = self._below_peak(own, group.tiles)[1].exp() if group.weight is None else group.weight
             scale = (group.sums.peak - found.sums.peak).double().exp() / found.sums.moments[:, 0]
             places = torch.cat([self.places[self.tiles.places(tile)] for tile in group.tiles])
             found.marginal.append((places.numpy(), (scale.float() @ weight).double().cpu().numpy()))
@@ -304,12 +311,12 @@ class _Problem:
                     self._itself(own, group.tiles, probability).fill_(-1.0)
                 nearest = _most_probable(nearest, probability, places, self.neighbours)
         if nearest is not None:
-            sample, weight = self.tiles.order[nearest[1].numpy()], nearest[0].numpy()
-            order = np.lexsort((sample, -weight), axis=-1)
+            sample, chosen = self.tiles.order[nearest[1].numpy()], nearest[0].numpy()
+            order = np.lexsort((sample, -chosen), axis=-1)
             found = replace(
                 found,
                 neighbours=np.take_along_axis(sample, order, axis=1),
-                neighbour_weights=np.take_along_axis(weight, order, axis=1),
+                neighbour_weights=np.take_along_axis(chosen, order, axis=1),
             )
         return replace(found, coarse=coarse)
 
