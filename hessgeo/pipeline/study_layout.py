@@ -84,8 +84,8 @@ class StudyLayout(StudyModels):
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether its calibration is published: always of a network's posterior, of others where a setting asks."""
-        return self.uses_network or self._study["figures"]["calibration"]
+        """Whether its calibration is published."""
+        return bool(self._study["figures"]["calibration"])
 
     @property
     def maps_distances(self) -> bool:

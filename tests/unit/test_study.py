@@ -343,7 +343,7 @@ def test_comparisons_name_studies_that_are_built(read, refused, tmp_path):
     assert line == "comparisons.kernels[1]: 'other' is not allowed; allowed: a study that is built (digits)"
 
 
-def test_the_calibration_of_distances_is_published_where_it_is_asked_for(read, tmp_path):
+def test_a_calibration_is_published_where_it_is_asked_for(read, tmp_path):
     published = [
         [
             path
@@ -364,8 +364,6 @@ def test_a_network_takes_the_place_of_distances(read, refused, tmp_path):
     assert study.network_files[0] == "results/digits/posterior_network/config.json"
     assert "resolution_scan" not in [figure.name for figure in study.figures]
     assert not any("resolution_scan" in path for path in study.targets)
-    assert "results/digits/calibration.nc" in study.targets, "what a network says of unseen samples is tested"
-    assert "results/digits/numbers/calibration.json" in study.numbers
     line = refused(digits(posterior={"kind": "network", "coarse": [8, 8]}))
     assert line.startswith(
         "studies.digits.posterior.coarse: [8, 8] is not allowed; allowed: null for the kind network"
