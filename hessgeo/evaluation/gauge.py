@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from hessgeo.free_energies.base import FreeEnergy  # torch is not imported for a name
 
 Gauge = Literal["shift+slope", "shift+slope+scale"]
+_ROUNDING = (
+    64 * np.finfo(float).eps
+)  # of a potential: what is left of it, less than that, is none of its shape
 GAUGES: tuple[Gauge, ...] = ("shift+slope", "shift+slope+scale")
 
 
@@ -123,7 +126,7 @@ def align(
     factor = 1.0
     if scale:
         # Up to rounding there is nothing left to scale: a factor would blow the rounding up.
-        flat = np.abs(shape).max() <= 1e-12 * max(np.abs(value).max(), np.finfo(float).tiny)
+        flat = np.abs(shape).max() <= _ROUNDING * max(np.abs(value).max(), np.finfo(float).tiny)
         factor = 0.0 if flat else max(0.0, float(shape @ _remove(functions, truth) / (shape @ shape)))
     c = _coefficients(functions, truth - factor * value)
     moved = None if gradient is None else factor * gradient + np.einsum("k,nkj->nj", c, functions.gradients)
@@ -170,7 +173,7 @@ def check_not_affine(functions: AffineFunctions, truth: Float[np.ndarray, "n"]) 
     Raises:
         ValueError: if nothing is left of it to compare with.
     """
-    if not np.ptp(_remove(functions, truth)) > 1e-12 * np.abs(truth).max():
+    if not np.ptp(_remove(functions, truth)) > _ROUNDING * np.abs(truth).max():
         raise ValueError(
             "the true potential is affine on these points: nothing is left once its gauge is removed"
         )

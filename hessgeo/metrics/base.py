@@ -14,7 +14,7 @@ from hessgeo.grids import Extent
 
 Box = Extent
 _ENTRIES = 2**22  # numbers that derivatives in many dimensions are worked out on at once
-_ASYMMETRY = (
+ASYMMETRY = (
     1e-6  # difference of the off-diagonal entries, share of the largest, that is rounding in single precision
 )
 
@@ -188,7 +188,7 @@ def asymmetries(metric: Metric, t: Float[Tensor, "m k d"]) -> dict[int, str]:
     """Rows of points at one of which the metric is no symmetric matrix: a line that names point and entries."""
     g = metric(t)
     apart = (g - g.mT).abs()
-    wrong = apart.amax(dim=(-2, -1)) > _ASYMMETRY * g.abs().amax(dim=(-2, -1))
+    wrong = apart.amax(dim=(-2, -1)) > ASYMMETRY * g.abs().amax(dim=(-2, -1))
     found = {}
     # The first place of a row is the one that stays.
     for row, place in reversed(torch.nonzero(wrong).tolist()):

@@ -7,6 +7,10 @@ from jaxtyping import Bool, Float
 
 from hessgeo.grids import Grid
 
+_ROUNDING = (
+    64 * np.finfo(float).eps
+)  # of an entry of a metric: what changes by less from node to node is constant
+
 
 def eigenvalues(g: Float[np.ndarray, "*batch axis axis"]) -> Float[np.ndarray, "*batch axis"]:
     """Eigenvalues of symmetric 2 x 2 matrices, ascending; of one parameter the entry itself."""
@@ -53,7 +57,7 @@ def codazzi_residual(
     A metric is a Hessian in the coordinates given if and only if ``d_k g_ij`` is symmetric in all three indices. The
     residual is the share of ``sum_ijk (d_k g_ij)^2`` outside the totally symmetric part, as a root: 0 for a Hessian
     metric; a field with independent random components scores about ``sqrt(1/3) = 0.58``. The sides of the box are the
-    units, so that those of the parameters do not count.
+    units, so that those of the parameters do not count. A metric that is constant up to rounding is Hessian: 0.
 
     Args:
         g: metric at the nodes; nodes whose differences meet a NaN are left out.
@@ -62,7 +66,7 @@ def codazzi_residual(
             of ``D_k g_ij``, the derivative in these, and vanishes if the metric is a Hessian there.
 
     Raises:
-        ValueError: if no node is left, or the metric is constant.
+        ValueError: if no node is left.
     """
     scaled = in_units(g, grid.square)
     along = [np.gradient(scaled, 1 / (nodes - 1), axis=k) for k, nodes in enumerate(grid.shape)]
@@ -73,9 +77,11 @@ def codazzi_residual(
         turned = turned * np.outer(grid.square, grid.square)[:, :, None]
         slopes = slopes - turned - np.swapaxes(turned, 2, 3)
     slopes = slopes[np.isfinite(slopes).all(axis=(-3, -2, -1))]
-    total = float((slopes**2).sum())
-    if total == 0:
-        raise ValueError("the Codazzi residual needs a metric that varies over at least one finite node")
+    if not slopes.size:
+        raise ValueError("the Codazzi residual needs a node whose differences are finite")
+    total, size = float((slopes**2).sum()), np.nanmax(np.abs(scaled)) * max(grid.shape)
+    if total <= (_ROUNDING * size) ** 2 * slopes.size:
+        return 0.0
     symmetric = (slopes + np.moveaxis(slopes, -1, -2) + np.moveaxis(slopes, -1, -3)) / 3
     return float(np.sqrt(((slopes - symmetric) ** 2).sum() / total))
 

@@ -12,7 +12,7 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 
 from hessgeo.grids import Frame, Grid
 from hessgeo.metrics import gridded_kernel
-from hessgeo.metrics.base import Metric, MetricJet, stack_jet
+from hessgeo.metrics.base import ASYMMETRY, Metric, MetricJet, stack_jet
 from hessgeo.metrics.diagnostics import in_units, positive_definite
 from hessgeo.metrics.repair import repair
 from hessgeo.numerics.interpolation import interpolate, interpolating_basis
@@ -40,7 +40,7 @@ class GriddedMetric(Metric):
         grid: the nodes, at least four along both axes.
 
     Raises:
-        ValueError: if a matrix is not positive definite (or not finite), or shapes do not fit.
+        ValueError: if a matrix is not symmetric or not positive definite (or not finite), or shapes do not fit.
     """
 
     def __init__(self, values: Float[np.ndarray, "na nb 2 2"], grid: Grid) -> None:
@@ -55,6 +55,9 @@ class GriddedMetric(Metric):
                 f"the metric is not positive definite at {int((~definite).sum())} of {definite.size} nodes: "
                 "repair it first"
             )
+        off = np.abs(values[..., 0, 1] - values[..., 1, 0])
+        if (off > ASYMMETRY * np.abs(values).max(axis=(-2, -1))).any():
+            raise ValueError(f"the metric is not symmetric: g_ab and g_ba differ by up to {off.max():g}")
         self.grid, self.box = grid, grid.extent
         self._units = torch.from_numpy(np.outer(grid.square, grid.square))
         logarithm = _matrix_logarithm(in_units(values, grid.square))

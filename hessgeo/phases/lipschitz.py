@@ -40,6 +40,10 @@ def lipschitz_field(
     if np.ndim(embedding) != 2 or np.ndim(t) != 2 or len(t) != len(embedding) or t.shape[1] > 2:
         shapes = f"{np.shape(embedding)} and {np.shape(t)}"
         raise ValueError(f"embedding and t must be of shapes (n, d) and (n, 2), not {shapes}")
+    if not np.isfinite(embedding).all():
+        raise ValueError(f"embedding holds values that are not finite, of {len(embedding)} samples")
+    if not np.issubdtype(embedding.dtype, np.floating):
+        embedding = np.asarray(embedding, dtype=float)  # differences of whole numbers without sign would wrap
     return _nearest_field(embedding, t, neighbours) if grid is None else _grid_field(embedding, t, grid)
 
 

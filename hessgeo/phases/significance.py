@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from jaxtyping import Float
 from scipy import ndimage
-from scipy.stats import norm
+from scipy.stats import gumbel_r, norm
 
 _FIELDS = 120  # of pure noise that the level is taken from
 _SIDE = 64  # of these at most; a larger field has more extremes, of which the level of Gaussian ones is known
@@ -35,7 +35,9 @@ def noise_level(height: Float[np.ndarray, "*nodes"]) -> float:
 def noise_persistence(shape: tuple[int, ...], smoothing: float, confidence: float) -> float:
     """Persistence that a share ``confidence`` of fields of independent unit noise, smoothed, do not exceed.
 
-    Of the second basin: below it a field of noise has one phase.
+    Of the second basin: below it a field of noise has one phase. In units of the noise as ``noise_level`` finds it in
+    the field, whose own error counts. The quantile is that of a Gumbel distribution with the mean and the deviation of
+    the fields drawn: one of a hundred is the first or second of these alone.
 
     Args:
         shape: of the field.
@@ -47,14 +49,21 @@ def noise_persistence(shape: tuple[int, ...], smoothing: float, confidence: floa
     rng = np.random.default_rng(_SEED)
     found, deviations = [], []
     for _ in range(_FIELDS):
-        field = ndimage.gaussian_filter(rng.standard_normal(small), smoothing, mode="nearest")
-        found.append(second_persistence(field))
+        rough = rng.standard_normal(small)
+        field = ndimage.gaussian_filter(rough, smoothing, mode="nearest")
+        found.append(second_persistence(field) / noise_level(rough))
         deviations.append(field.std())
-    level = float(np.quantile(found, confidence))
+    level = float(gumbel_r.ppf(confidence, *_gumbel(np.mean(found), np.std(found))))
     # The deepest of n independent minima lies sqrt(2 log n) deviations deep.
     cell = max(1.0, (4 * np.pi * smoothing**2) ** (len(shape) / 2))
     depth = [np.sqrt(2 * np.log(max(n / cell, np.e))) for n in (np.prod(small), np.prod(shape))]
     return level + float(np.mean(deviations)) * (depth[1] - depth[0])
+
+
+def _gumbel(mean: float, deviation: float) -> tuple[float, float]:
+    """Place and scale of a Gumbel distribution of some mean and deviation."""
+    scale = np.sqrt(6) / np.pi * deviation
+    return mean - np.euler_gamma * scale, max(scale, np.finfo(float).tiny)
 
 
 def second_persistence(height: Float[np.ndarray, "*nodes"]) -> float:

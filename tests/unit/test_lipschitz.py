@@ -114,9 +114,26 @@ def test_it_converges_to_the_slope_of_a_smooth_map():
         ({"t": np.zeros((117, 2)), "grid": None}, "distinct"),
         ({"t": GRID.points[::-1]}, "nodes of the"),
         ({"t": GRID.points[:-1]}, "shapes"),
+        ({"embedding": np.full((117, 2), np.nan)}, "not finite"),
     ],
 )
 def test_bad_input_is_named(changes, named):
-    arguments = {"t": GRID.points, "grid": GRID, **changes}
+    arguments = {"embedding": np.zeros((GRID.size, 2)), "t": GRID.points, "grid": GRID, **changes}
     with pytest.raises(ValueError, match=named):
-        lipschitz_field(np.zeros((GRID.size, 2)), arguments.pop("t"), **arguments)
+        lipschitz_field(arguments.pop("embedding"), arguments.pop("t"), **arguments)
+
+
+@pytest.mark.parametrize("grid", [GRID, None])
+def test_whole_numbers_that_fall_do_not_wrap(grid):
+    falling = np.rint(165 - 60 * GRID.points[:, :1] - 30 * GRID.points[:, 1:])
+    field = lipschitz_field(falling.astype(np.uint8), GRID.points, grid=grid)
+    np.testing.assert_array_equal(field, lipschitz_field(falling, GRID.points, grid=grid))
+
+
+def test_samples_along_an_axis_scale_with_it_alone():
+    t = np.stack([np.linspace(0, 1, 40), np.full(40, 0.3)], axis=1)
+    field = lipschitz_field(np.sin(t[:, :1]), t, grid=None)
+    np.testing.assert_allclose(
+        lipschitz_field(np.sin(t[:, :1]), t * [1e3, 1], grid=None), field / 1e3, rtol=1e-9
+    )
+    assert field.max() == pytest.approx(1, abs=1e-3)  # cos 0

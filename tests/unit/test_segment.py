@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 from scipy.spatial import Voronoi
 from scipy.special import gammaln, softmax
 from sklearn.metrics import adjusted_rand_score
@@ -15,7 +16,7 @@ from hessgeo.phases import (
     size_verdict,
     triple_points,
 )
-from hessgeo.phases.significance import second_persistence
+from hessgeo.phases.significance import noise_level, noise_persistence, second_persistence
 
 GRID = Grid(((-1.0, 2.0), (0.0, 2.0)), (73, 49))
 SETTINGS = {"persistence": 1.0, "minimum_area": 0.02, "smoothing": 1.0}
@@ -391,3 +392,21 @@ def test_errors_leave_a_verdict_open():
     assert list(size_verdict(sizes, strengths, errors=np.full((3, 2), 0.3))) == ["undecided", "undecided"]
     with pytest.raises(ValueError, match="increasing"):
         size_verdict([2, 1], strengths[:2])
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (16, 60), (300,)])
+def test_one_field_of_noise_in_a_hundred_shows_a_second_phase(shape):
+    """On seeds that no level was made with; by the level of the noise as it is found in each field."""
+    level, more = noise_persistence(shape, 1.0, 0.99), 0
+    for seed in range(60):
+        rough = np.random.default_rng(7000 + seed).standard_normal(shape)
+        more += second_persistence(gaussian_filter(rough, 1.0, mode="nearest")) > level * noise_level(rough)
+    assert more <= 3  # of 60, at a rate of 1/100: more than three in one of 3,000 trials
+
+
+def test_a_long_boundary_in_noise_parts_two_phases_and_no_more():
+    grid = Grid(((0.0, 1.0), (0.0, 1.0)), (24, 60))
+    ridge = 5 * np.exp(-((grid.points[:, 0] - 0.5) ** 2) / (2 * 0.05**2)).reshape(grid.shape)
+    for seed in range(6):
+        noise = 0.6 * np.random.default_rng(200 + seed).standard_normal(grid.shape)
+        assert segment_phases(np.exp(ridge + noise), grid, **SETTINGS | {"smoothing": 1.0}).count == 2

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hessgeo.estimators.estimate import Estimate
-from hessgeo.evaluation.gauge import affine_in_parameters, align, remove_affine_part
+from hessgeo.evaluation.gauge import affine_in_parameters, align, check_not_affine, remove_affine_part
 from hessgeo.evaluation.metric_scores import metric_scores
 from hessgeo.evaluation.posterior_rows import fitted_rows
 from hessgeo.free_energies.base import free_energy_dataset
@@ -270,6 +270,27 @@ def test_the_gauge_comes_off_in_all_units(name):
     assert np.sqrt(np.mean(found**2)) == pytest.approx(
         np.sqrt(np.mean(expected**2)), rel=1e-9 + 10 * change.rounding
     )
+
+
+def test_a_large_constant_leaves_the_shape_of_a_potential():
+    u = UNIT.points
+    shape = 1e-5 * np.sin(3 * u[:, 0])
+    functions = affine_in_parameters(u)
+    check_not_affine(functions, 1e8 + shape)
+    # 1e8 is known to 1.5e-8, a part in 700 of the shape.
+    assert align(1e8 + shape / 2, None, 1e8 + shape, functions, scale=True).scale == pytest.approx(
+        2, rel=1e-2
+    )
+    for offset in (0.0, 1e6):
+        with pytest.raises(ValueError, match="affine"):
+            check_not_affine(affine_in_parameters(u + offset), 1e8 + 3 * u[:, 0])
+
+
+def test_a_gridded_metric_that_is_not_symmetric_is_refused():
+    g = np.broadcast_to(np.eye(2), (*SHAPE, 2, 2)).copy()
+    g[3, 4, 0, 1] = 0.5
+    with pytest.raises(ValueError, match="g_ab and g_ba differ by up to"):
+        GriddedMetric(g, UNIT)
 
 
 def test_a_potential_upside_down_has_no_skill():
