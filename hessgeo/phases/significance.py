@@ -53,7 +53,7 @@ def noise_persistence(shape: tuple[int, ...], smoothing: float, confidence: floa
         field = ndimage.gaussian_filter(rough, smoothing, mode="nearest")
         found.append(second_persistence(field) / noise_level(rough))
         deviations.append(field.std())
-    level = float(gumbel_r.ppf(confidence, *_gumbel(np.mean(found), np.std(found))))
+    level = float(gumbel_r.ppf(confidence, *_gumbel(float(np.mean(found)), float(np.std(found)))))
     # The deepest of n independent minima lies sqrt(2 log n) deviations deep.
     cell = max(1.0, (4 * np.pi * smoothing**2) ** (len(shape) / 2))
     depth = [np.sqrt(2 * np.log(max(n / cell, np.e))) for n in (np.prod(small), np.prod(shape))]
