@@ -87,7 +87,7 @@ def draw(
     """
     a, b = found.grid.axes
     figure, (axes,) = style.map_row(
-        1, style.height_ratio(a, b), width=style.SINGLE_COLUMN, top=0.52, bottom=0.53
+        1, style.height_ratio(a, b), width=style.SINGLE_COLUMN, top=0.52, bottom=0.62
     )
     known = np.where(np.isfinite(found.values), found.values, np.nan)
     image = style.show_field(axes, known, a, b, cmap="mako_r", norm=style.linear_norm(known, tail=0.0))
@@ -100,7 +100,7 @@ def draw(
     style.label_parameters(axes)
     style.colour_bar(image, "distance from the medoid  (nats per $N$)$^{1/2}$")
     step = levels[1] - levels[0] if len(levels) > 1 else levels[0]
-    text = f"black lines: every {style.number(step)};  orange: shortest ways to the medoids of other phases"
+    text = f"black lines: every {style.number(step)}\norange: shortest ways to the medoids of other phases"
     axes.annotate(
         text, (0.5, 0), (0, -27), "axes fraction", "offset points", ha="center", va="top", fontsize=6
     )

@@ -71,7 +71,7 @@ def draw(
     label, names = style.field(fields, "label").astype(int), np.array(list(medoids))
     cells = names[distances.argmin(axis=0)]
     figure, (axes,) = style.map_row(
-        1, style.height_ratio(a, b), width=style.SINGLE_COLUMN, top=0.25, bottom=0.53
+        1, style.height_ratio(a, b), width=style.SINGLE_COLUMN, top=0.25, bottom=0.62
     )
     everything = [*names.tolist(), *sorted(set(np.unique(label).tolist()) - set(names.tolist()))]
     draw_map(axes, label, a, b, colours_of(everything))
@@ -89,7 +89,8 @@ def draw(
     axes.set(xlim=limits[0], ylim=limits[1])
     table = _table(label, medoids, _at_nodes(cells, fine, label.shape), distances, fine)
     same = float((_at_nodes(cells, fine, label.shape) == label).mean())
-    text = f"colours: phases;  lines: nearest medoid (dots) in the Fisher metric;  same for {same:.0%} of the nodes"
+    below = f"in the Fisher metric, of the same phase at {same:.0%} of the nodes"
+    text = f"colours: phases;  lines: nearest medoid (dots)\n{below}"
     axes.annotate(
         text, (0.5, 0), (0, -27), "axes fraction", "offset points", ha="center", va="top", fontsize=6
     )
