@@ -105,9 +105,8 @@ def draw(
         text, (0.5, 0), (0, -27), "axes fraction", "offset points", ha="center", va="top", fontsize=6
     )
     every = tuple((fine - 1) // (nodes - 1) for fine, nodes in zip(found.grid.shape, grid.shape, strict=True))
-    return figure, style.node_table(
-        *grid.axes, {"distance_from_medoid": found.values[:: every[0], :: every[1]]}
-    )
+    columns = {"distance_from_medoid": found.values[:: every[0], :: every[1]]}
+    return figure, style.node_table(grid.axes[0], grid.axes[1], columns)
 
 
 def _draw_ways(axes: Axes, found: DistanceMap, others: Mapping[int, Float[np.ndarray, "2"]]) -> None:

@@ -141,7 +141,8 @@ def nearest_potential(
     shape = tuple((nodes - 1) * refinement + 3 for nodes in grid.shape)
     basis = SplineBasis.over(grid.unit.extent, shape)
     misfit, control = Misfit.of(basis, data, smoothness), HessianControl(basis, parts)
-    c, found = misfit.least(), {"converged": True, "iterations": 1, "decrement": 0.0, "gap": 0.0}
+    found: Certificate = {"converged": True, "iterations": 1, "decrement": 0.0, "gap": 0.0}
+    c = misfit.least()
     if convex and least_eigenvalue(control.at(c)).min() < _FLOOR:
         start = quadratic(basis, data.curvature())
         c, found = _nearest_convex(misfit, control, start, grid.size)

@@ -7,6 +7,7 @@ solver's few nodes misjudge its energy. Neighbours differ by a factor of two in 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -76,7 +77,7 @@ def adapted(paths: Geodesics, levels: int, options: Options) -> Geodesics:
             break
         rows, fine = rows[some], _halved(fine.kept(some))
         steps = min(options.max_iterations, _STEPS)
-        solver = {"box": options.box, "nodes": options.nodes, "tolerance": options.tolerance}
+        solver: dict[str, Any] = {"box": options.box, "nodes": options.nodes, "tolerance": options.tolerance}
         state = CurveState(fine.points, fine.tangents)
         found = descend(metric, fine.mesh, state, max_iterations=steps, **solver)
         fine = replace(fine, points=found.points, velocity=found.velocity)

@@ -5,6 +5,8 @@ What is left couples neighbouring points by blocks of ``d x d``, and is factoris
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
@@ -36,7 +38,8 @@ def solve(
     if hessian.device.type != "cpu":
         return _on_device(mesh, hessian, gradient, fixed)
     parts = (mesh.curve, hessian, gradient, fixed)
-    points, tangents, definite = _eliminate(*(part.contiguous().numpy() for part in parts), mesh.count)
+    arrays: list[Any] = [part.contiguous().numpy() for part in parts]
+    points, tangents, definite = _eliminate(*arrays, mesh.count)
     return torch.from_numpy(points), torch.from_numpy(tangents), torch.from_numpy(definite)
 
 

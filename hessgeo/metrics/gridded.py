@@ -97,9 +97,8 @@ class GriddedMetric(Metric):
         """See ``Metric.jet``; by the chain rule."""
         if _plain(t):
             whole = self._compiled(t, 2)
-            return stack_jet(
-                whole[..., 0, :, :], whole[..., 1:3, :, :].unbind(-3), whole[..., 3:, :, :].unbind(-3)
-            )
+            value, in_a, in_b, in_aa, in_ab, in_bb = whole.unbind(-3)
+            return stack_jet(value, (in_a, in_b), (in_aa, in_ab, in_bb))
         mean, half, off = self._logarithm_jet(t)
         square = _add(_multiply(half, half), _multiply(off, off))
         even, odd, odd_1, odd_2 = _hyperbolic(square[0])

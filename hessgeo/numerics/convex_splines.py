@@ -103,8 +103,11 @@ def barrier_derivatives(
     determinant = _determinant(parts)
     slope = np.stack([z, -2 * y, x], axis=-1) / determinant[..., None]
     bend = {(0, 2): -1.0, (1, 1): 2.0}  # second derivatives of minus the determinant
-    pairs = zip(*np.triu_indices(3), strict=True)
-    second = [slope[..., p] * slope[..., q] + bend.get((p, q), 0.0) / determinant for p, q in pairs]
+    rows, columns = (side.tolist() for side in np.triu_indices(3))
+    second = [
+        slope[..., p] * slope[..., q] + bend.get((p, q), 0.0) / determinant
+        for p, q in zip(rows, columns, strict=True)
+    ]
     return -slope, np.stack(second, axis=-1)
 
 

@@ -121,7 +121,7 @@ def reduced(matrix: np.ndarray, u_a: int, u_b: int, v_a: int, v_b: int) -> tuple
             u_a, u_b, v_a, v_b, uu, vv = v_a, v_b, u_a, u_b, vv, uu
         if 2 * abs(uv) <= uu * (1 + 1e-12):
             break
-        times = np.int64(np.floor(uv / uu + 0.5))
+        times = int(np.floor(uv / uu + 0.5))
         v_a, v_b = v_a - times * u_a, v_b - times * u_b
         uv, vv = _product(matrix, u_a, u_b, v_a, v_b), _product(matrix, v_a, v_b, v_a, v_b)
     return (u_a, u_b, -v_a, -v_b) if uv > 0 else (u_a, u_b, v_a, v_b)
