@@ -38,8 +38,8 @@ def solve(
     if hessian.device.type != "cpu":
         return _on_device(mesh, hessian, gradient, fixed)
     parts = (mesh.curve, hessian, gradient, fixed)
-    arrays: list[Any] = [part.contiguous().numpy() for part in parts]
-    points, tangents, definite = _eliminate(*arrays, mesh.count)
+    arrays: list[Any] = [*(part.contiguous().numpy() for part in parts), mesh.count]
+    points, tangents, definite = _eliminate(*arrays)
     return torch.from_numpy(points), torch.from_numpy(tangents), torch.from_numpy(definite)
 
 

@@ -77,8 +77,8 @@ class Metric(ABC):
         inner, outer = (_along(t, axes) for axes in zip(*pairs, strict=True))
 
         def slope(point: Tensor) -> tuple[Tensor, Tensor]:
-            found: tuple[Tensor, Tensor] = torch.func.jvp(self, (point,), (inner,))
-            return found
+            value, first = torch.func.jvp(self, (point,), (inner,))[:2]
+            return value, first
 
         (value, first), (_, second) = torch.func.jvp(slope, (_repeated(t, len(pairs)),), (outer,))
         own = [pairs.index((k, k)) for k in range(d)]
