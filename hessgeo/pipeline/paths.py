@@ -181,7 +181,9 @@ def _solved(
     first, last = torch.from_numpy(starts), torch.from_numpy(ends)
     every = settings["refinement"]
     points = every * (settings["points"] - 1) + 1
-    paths = geodesics(metric, first, last, points=points, doublings=settings["doublings"], progress=progress)
+    paths = geodesics(
+        metric, first, last, points=points, doublings=settings["doublings"], valleys=True, progress=progress
+    )
     numbers = {name: getattr(paths, name) for name in OF_SOLVED}
     part = {
         "points": paths.points[:, ::every].numpy(),

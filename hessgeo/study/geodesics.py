@@ -122,5 +122,7 @@ def solve(
     first, last = (torch.as_tensor(np.asarray(points, dtype=float)) for points in (starts, ends))
     points = settings["refinement"] * (settings["points"] - 1) + 1
     box = parts.grid.extent if smooth.box is None else smooth.box
-    found = geodesics(smooth, first, last, points=points, doublings=settings["doublings"], box=box)
+    found = geodesics(
+        smooth, first, last, points=points, doublings=settings["doublings"], box=box, valleys=True
+    )
     return Geodesics(**{one.name: getattr(found, one.name) for one in fields(found)}, name=name, parts=parts)
