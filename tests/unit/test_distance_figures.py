@@ -62,5 +62,5 @@ def test_they_are_drawn_where_a_setting_asks(config, tmp_path, monkeypatch):
         study = Layout(settings, tmp_path).of("digits")
         return {figure.name for figure in study.figures} & {"distances", "voronoi"}
 
-    assert names() == set()
-    assert names(distances=True) == {"distances", "voronoi"}
+    assert names() == {"distances", "voronoi"}
+    assert names(distances=False) == set()

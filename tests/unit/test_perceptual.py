@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from safetensors.torch import save_file
 from torchvision.models import vgg16
 from torchvision.models.vgg import make_layers
@@ -227,7 +228,8 @@ def test_table_2_has_geodesics_and_lengths_of_lpips(files, repository, tmp_path,
     )
     maps, plane = feature_maps(lpips), LatentSlice(np.eye(3, 5), grid.extent)
     output = SimpleNamespace(**{name: tmp_path / name for name in ("paths", "numbers", "scores", "strips")})
-    fisher = np.broadcast_to(np.eye(2), (9, 9, 2, 2))
+    field = (("a", "b", "i", "j"), np.broadcast_to(np.eye(2), (9, 9, 2, 2)))
+    fisher = xr.Dataset({"fisher_metric": field}, attrs={"verdict": "resolved"})
     left_out = {"density": "a density"}
     with caplog.at_level("WARNING"):
         about = (maps, left_out, plane, grid, settings, 0, output)

@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.special import logsumexp, softmax
 
 from hessgeo.figures import (
+    distances,
     error_bars,
     first_derivatives,
     free_energy,
@@ -29,6 +30,7 @@ from hessgeo.figures import (
     resolution_scan,
     second_derivatives,
     style,
+    voronoi,
 )
 from hessgeo.figures.saving import save_figure
 from hessgeo.grids import Grid
@@ -203,7 +205,8 @@ def draw_phases(fields, described, images):
 
 def draw_all(study):
     """Every figure of a study by name."""
-    boundaries = study.phases["boundaries"]
+    boundaries, points = study.phases["boundaries"], study.grid.points
+    options = {"grid": study.grid, "smoothing": 1.0, "floor": 1e-2}
     return {
         "mosaic": draw_mosaic(study.images, study.grid, boundaries, tiles=12),
         "free_energy": free_energy.draw(study.energy),
@@ -215,6 +218,10 @@ def draw_all(study):
         "lipschitz": lipschitz.draw(study.fields, study.phases),
         "resolution_scan": resolution_scan.draw(make_scan()),
         "error_bars": error_bars.draw(study.energy),
+        "distances": distances.draw(**distances.gather(study.energy, study.phases, points, **options)),
+        "voronoi": voronoi.draw(
+            **voronoi.gather(study.energy, study.fields, study.phases, points, **options)
+        ),
     }
 
 
@@ -245,7 +252,9 @@ def drawn_wide():
     return draw_all(make_study((20, 11), ((0.0, 3.0), (0.5, 2.0)), channels=3))
 
 
-FIGURES = tuple(figure.name for figure in registry.STUDY if figure.name not in ("inversion", "profile"))
+# Those of studies of another kind, or with tests of their own.
+APART = ("inversion", "profile", "calibration", "coordinates")
+FIGURES = tuple(figure.name for figure in registry.STUDY if figure.name not in APART)
 
 
 def every_axes(figure):
@@ -417,7 +426,8 @@ def expected_columns(study):
     }
 
 
-@pytest.mark.parametrize("name", [name for name in FIGURES if name != "mosaic"])
+# The mosaic has no numbers; distances are solved for, and have tests of their own.
+@pytest.mark.parametrize("name", [name for name in FIGURES if name not in ("mosaic", "distances", "voronoi")])
 def test_csv_holds_the_numbers_passed_in(study, drawn, tmp_path, name):
     *_, csv = saved(drawn[name], tmp_path)
     table = pd.read_csv(csv)
@@ -782,4 +792,4 @@ def test_caption_is_valid_and_names_its_study(name):
     # Level 2 are warnings: a caption that docutils doubts is a caption misread.
     parts = docutils.core.publish_parts(text, writer="html5", settings_overrides={"halt_level": 2})
     assert name == "workflow" or "some_study" in parts["body"]
-    assert "ICML 2025" in parts["body"] or name in ("mosaic", "phases", "lipschitz")
+    assert "ICML 2025" in parts["body"] or name in ("mosaic", "phases", "lipschitz", "voronoi")

@@ -343,14 +343,14 @@ def test_comparisons_name_studies_that_are_built(read, refused, tmp_path):
     assert line == "comparisons.kernels[1]: 'other' is not allowed; allowed: a study that is built (digits)"
 
 
-def test_a_calibration_is_published_where_it_is_asked_for(read, tmp_path):
+def test_a_calibration_is_published_unless_a_study_has_none(read, tmp_path):
     published = [
         [
             path
             for path in Layout(read(digits(**more)), tmp_path).of("digits").targets
             if "calibration" in path
         ]
-        for more in ({}, {"figures": {"calibration": True}})
+        for more in ({"figures": {"calibration": False}}, {})
     ]
     assert published[0] == []
     assert {path.rpartition("/")[2] for path in published[1]} == {

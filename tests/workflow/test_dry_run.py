@@ -9,7 +9,8 @@ from hessgeo.figures import registry
 
 STUDY_STEPS = {
     "train_diffusion", "train_clip", "train_classifier", "create_anchors", "generate_samples", "embed_samples",
-    "estimate_posterior", "fit_free_energy", "derive_metric", "segment_phases", "scan_resolution",
+    "estimate_posterior", "fit_free_energy", "calibrate_posterior", "derive_metric", "segment_phases",
+    "scan_resolution",
 }  # fmt: skip
 DENSITY_STEPS = {
     "sweep_lambda", "build_graphs", "measure_graph_convergence", "map_affinity", "cluster_toys", "embed_digits",
@@ -38,8 +39,8 @@ def test_a_run_is_planned_from_nothing(empty):
         "embed_samples": "4",
     }
     drawn = {f"draw_{figure.name}" for figure in registry.STUDY}
-    # The anchors of this study are no images, and it has two parameters.
-    assert drawn - set(jobs) == {"draw_inversion", "draw_profile"}
+    # The anchors of this study are no images, it has two parameters, and they are its coordinates.
+    assert drawn - set(jobs) == {"draw_inversion", "draw_profile", "draw_coordinates"}
     # The posterior of this study is read off distances, not off images; tables and densities have targets of their own.
     assert set(jobs) >= STUDY_STEPS
     assert not (TABLE_STEPS | DENSITY_STEPS) & set(jobs)
