@@ -102,7 +102,7 @@ def draw(
     step = levels[1] - levels[0] if len(levels) > 1 else levels[0]
     text = f"black lines: every {style.number(step)}\norange: shortest ways to the medoids of other phases"
     axes.annotate(
-        text, (0.5, 0), (0, -27), "axes fraction", "offset points", ha="center", va="top", fontsize=7
+        text, (0.5, 0), (0, -26), "axes fraction", "offset points", ha="center", va="top", fontsize=7
     )
     every = tuple((fine - 1) // (nodes - 1) for fine, nodes in zip(found.grid.shape, grid.shape, strict=True))
     columns = {"distance_from_medoid": found.values[:: every[0], :: every[1]]}

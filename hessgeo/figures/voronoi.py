@@ -92,7 +92,7 @@ def draw(
     below = f"in the Fisher metric, of the same phase at {same:.0%} of the nodes"
     text = f"colours: phases;  lines: nearest medoid (dots)\n{below}"
     axes.annotate(
-        text, (0.5, 0), (0, -27), "axes fraction", "offset points", ha="center", va="top", fontsize=7
+        text, (0.5, 0), (0, -26), "axes fraction", "offset points", ha="center", va="top", fontsize=7
     )
     return figure, table
 
