@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ _SKETCH = 16  # leading directions by which samples are sorted into tiles
 _SAMPLED = 4096  # samples that these directions are found from
 
 
+@runtime_checkable
 class Rows(Protocol):
     """What embeddings are read from: an array of NumPy, Dask or Zarr, read a slice of rows at a time."""
 
