@@ -224,7 +224,8 @@ def test_anchors_are_what_was_given_and_the_photograph_inverted(photos):
 def test_the_study_is_complete(photos):
     results = photos("results/photos")
     figures = {f"{figure.name}.{kind}" for figure in registry.STUDY for kind in ("svg", "png", "csv")}
-    figures -= {f"profile.{kind}" for kind in ("svg", "png", "csv")}  # of a study of one parameter
+    # Of studies of one parameter, and of learned coordinates.
+    figures -= {f"{name}.{kind}" for name in ("profile", "coordinates") for kind in ("svg", "png", "csv")}
     assert {path.name for path in (results / "figures").iterdir() if path.is_file()} == figures
     numbers = store.read_json(results / "numbers.json")
     assert set(numbers) == {
@@ -235,6 +236,7 @@ def test_the_study_is_complete(photos):
         "metric",
         "phases",
         "resolution_scan",
+        "calibration",
     }
     assert numbers["models"] == {}
     assert numbers["anchors"] == store.read_json(only(results / "anchors") / "anchors.json")
