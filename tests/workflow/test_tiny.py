@@ -197,7 +197,7 @@ def test_a_study_of_one_parameter_is_a_path_with_its_profile(copied):
     workflow = copied(run=["line"], studies={"line": line})
     study = workflow.study
     # What two dimensions alone have is not drawn, and no path is solved.
-    assert [figure.name for figure in study.figures] == ["resolution_scan", "profile"]
+    assert [figure.name for figure in study.figures] == ["resolution_scan", "calibration", "profile"]
     assert not study.has_paths
     workflow.run()
     assert [path for path in study.targets if not workflow(path).exists()] == []
