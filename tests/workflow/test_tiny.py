@@ -34,7 +34,7 @@ def test_every_job_has_a_log_and_a_benchmark(finished):
     }
     times = finished("results/benchmarks")
     assert logs == {path.with_suffix("").relative_to(times) for path in times.rglob("*.tsv")}
-    assert len(logs) == 4 + 1 + 1 + 4 + 1 + 1 + 4 + 1 + 1 + 1 + 1 + 1 + 1 + len(finished.study.figures)
+    assert len(logs) == 4 + 1 + 1 + 4 + 1 + 1 + 4 + 1 + 1 + 1 + 1 + 1 + 1 + 1 + len(finished.study.figures)
     text = finished("results/logs/tiny/fit_free_energy.log").read_text()
     assert re.search(r"fit_free_energy \(study tiny\) on \d threads", text)
     assert re.search(r"done in [\d.]+ s", text)
