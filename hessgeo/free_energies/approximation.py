@@ -117,12 +117,18 @@ class ApproximationError:
         return symmetric([error.reshape(t.shape[:-1]) for error in errors], t.shape, rank=2)
 
     def _at(self, values: Float[Tensor, "*places_and_item"], t: Float[Tensor, "point axis"]) -> Tensor:
-        """Bilinear between the places of the lattice, constant outside of it."""
-        dims = len(self.frame.half)
-        lattice = Grid(((-1.0, 1.0),) * dims, tuple(values.shape[:dims]))
-        weights = bilinear_weights(self.frame.into(t.detach()).clamp(-1, 1).numpy(), lattice)
-        flat = values.reshape(lattice.size, -1).numpy()
-        return torch.from_numpy(weights @ flat).reshape(-1, *values.shape[dims:])
+        return between_nodes(self.frame, values, t)
+
+
+def between_nodes(
+    frame: Frame, values: Float[Tensor, "*nodes_and_item"], t: Float[Tensor, "*batch axis"]
+) -> Float[Tensor, "*batch_and_item"]:
+    """Linear between the nodes of a lattice over a box; what lies outside is moved onto its edge."""
+    dims = len(frame.half)
+    lattice = Grid(((-1.0, 1.0),) * dims, tuple(values.shape[:dims]))
+    points = frame.into(t.detach().reshape(-1, dims)).clamp(-1, 1)
+    found = bilinear_weights(points.cpu().numpy(), lattice) @ values.reshape(lattice.size, -1).numpy()
+    return torch.from_numpy(found).to(t).reshape(*t.shape[:-1], *values.shape[dims:])
 
 
 def entry_weights(

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from scipy.ndimage import uniform_filter
 from torch import Tensor
 
-from hessgeo.free_energies.approximation import ApproximationError, other_count
+from hessgeo.free_energies.approximation import ApproximationError, between_nodes, other_count
 from hessgeo.free_energies.base import Certificate, FitData, FreeEnergy
 from hessgeo.free_energies.cell_mean import CellMean
 from hessgeo.free_energies.dual_noise import Dispersion, Draws, Smoothed, redrawn, smooth
@@ -82,11 +82,11 @@ class DualFreeEnergy(FreeEnergy):
 
     def value(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch"]:
         """``F(t)`` in nats per ``N``."""
-        return self.potential.value(t) + between_nodes(self.grid, self.missed_value, t)
+        return self.potential.value(t) + between_nodes(self.grid.frame, self.missed_value, t)
 
     def gradient(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis"]:
         """``grad F(t)``."""
-        return self.potential.gradient(t) + between_nodes(self.grid, self.missed_gradient, t)
+        return self.potential.gradient(t) + between_nodes(self.grid.frame, self.missed_gradient, t)
 
     def hessian(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis"]:
         """The potential's ``grad^2 F(t)``, positive definite."""
@@ -109,16 +109,6 @@ class DualFreeEnergy(FreeEnergy):
     ) -> Float[Tensor, "*batch axis axis"]:
         """See ``FreeEnergy``."""
         return self.errors.of_metric(t, jacobian)
-
-
-def between_nodes(
-    grid: Grid, values: Float[Tensor, "*nodes_and_item"], t: Float[Tensor, "*batch axis"]
-) -> Float[Tensor, "*batch_and_item"]:
-    """Linear between nodes; what lies outside of the box is moved onto its edge."""
-    points = grid.frame.into(t.detach().reshape(-1, t.shape[-1])).clamp(-1, 1)
-    weights = bilinear_weights(points.cpu().double().numpy(), grid.unit)
-    found = weights @ values.reshape(grid.size, -1).numpy()
-    return torch.from_numpy(found).to(t).reshape(*t.shape[:-1], *values.shape[len(grid.shape) :])
 
 
 @in_words("dual fit")

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 import xarray as xr
 
+from hessgeo.free_energies.approximation import between_nodes
 from hessgeo.free_energies.base import FreeEnergy as Fitted
 from hessgeo.free_energies.cell_mean import CellMean
-from hessgeo.free_energies.dual import between_nodes
 from hessgeo.free_energies.log_partition import LogPartition
 from hessgeo.free_energies.spline import SplineFreeEnergy
 from hessgeo.numerics.bsplines import SplineBasis
@@ -67,12 +67,16 @@ class FreeEnergy(Shown, Fitted):
     def value(self, t: Any) -> Any:
         """``F(t)`` at points ``(*batch, 2)``, nats per ``N``."""
         points = _tensor(t)
-        return _like(t, self._potential.value(points) + between_nodes(self.grid, self._missed[0], points))
+        return _like(
+            t, self._potential.value(points) + between_nodes(self.grid.frame, self._missed[0], points)
+        )
 
     def gradient(self, t: Any) -> Any:
         """``grad F(t)``."""
         points = _tensor(t)
-        return _like(t, self._potential.gradient(points) + between_nodes(self.grid, self._missed[1], points))
+        return _like(
+            t, self._potential.gradient(points) + between_nodes(self.grid.frame, self._missed[1], points)
+        )
 
     def hessian(self, t: Any) -> Any:
         """``grad^2 F(t)``, the Fisher metric per ``N`` as it was fitted, positive definite or not."""
