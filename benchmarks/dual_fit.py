@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 import torch
-from potentials import POTENTIALS, KnownPotential, exact_posterior, posterior_of_matrix
+from potentials import POTENTIALS, exact_posterior, planes, posterior_of_matrix
 from record import Row, record
 
 from hessgeo.free_energies.dual import fit_dual
@@ -27,14 +27,6 @@ from hessgeo.posteriors.base import Posterior, row_moments
 
 BOX = ((-1.0, 1.0), (-1.0, 1.0))
 SMOOTH = ("quadratic", "log_cosh", "beta_family", "curie_weiss", "three_phases_soft")
-
-
-def planes(sharpness, seed=0):
-    rng = np.random.default_rng(seed)
-    slopes, heights = torch.from_numpy(rng.normal(size=(5, 2))), torch.from_numpy(0.3 * rng.normal(size=5))
-    return KnownPotential(
-        "planes", lambda t: torch.logsumexp(sharpness * (t @ slopes.T + heights), -1) / sharpness
-    )
 
 
 def timed(fit, *data, **options):
@@ -89,7 +81,7 @@ def sharp(args):
         for sharpness in (3, 10, 30, 100, 300):
             for resolution in (30.0, 100.0, 300.0):
                 name = f"dual_fit sharpness {sharpness}, N {resolution:g}, {nodes}^2:"
-                rows += compared(name, planes(sharpness), Grid(BOX, (nodes, nodes)), resolution)
+                rows += compared(name, planes(5, sharpness), Grid(BOX, (nodes, nodes)), resolution)
     record(rows)
 
 
@@ -102,7 +94,7 @@ def smooth(args):
 
 def scattered(args):
     """Samples of a Sobol sequence are the nodes; errors at 400 points between them."""
-    truth, grid, rows = planes(4.0), Grid(BOX, (32, 32)), []
+    truth, grid, rows = planes(5, 4.0), Grid(BOX, (32, 32)), []
     inside = Grid(((-0.85, 0.85), (-0.85, 0.85)), (20, 20)).points
     for count in (64, 128, 256, 512, 1024):
         t = parameter_points("sobol", grid, count, 0)
@@ -123,7 +115,7 @@ def scattered(args):
 def coverage(args):
     rows, grid, generator = [], Grid(BOX, (24, 24)), np.random.default_rng(0)
     for sharpness, resolution in ((3, 30.0), (10, 100.0), (10, 300.0)):
-        truth = planes(sharpness)
+        truth = planes(5, sharpness)
         fit = fit_dual(exact_posterior(truth, grid, resolution=resolution)[0], grid)
         name = f"dual_fit coverage, sharpness {sharpness}, N {resolution:g}, no noise"
         rows.append(Row(name, covered(fit, truth, grid), "share"))

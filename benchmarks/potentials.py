@@ -100,6 +100,20 @@ def _kinked(t: Tensor) -> Tensor:
     return torch.maximum(torch.maximum(0.8 * a - 0.3 * b, -0.2 * a + 0.7 * b), -0.6 * a - 0.5 * b)
 
 
+def planes(count: int, sharpness: float, seed: int = 0) -> KnownPotential:
+    """The soft maximum of planes drawn at random: kinks as sharp as one likes."""
+    rng = np.random.default_rng(seed)
+    slopes, heights = (
+        torch.from_numpy(rng.normal(size=(count, 2))),
+        torch.from_numpy(0.3 * rng.normal(size=count)),
+    )
+
+    def formula(t: torch.Tensor) -> torch.Tensor:
+        return torch.logsumexp(sharpness * (t @ slopes.T + heights), dim=-1) / sharpness
+
+    return KnownPotential(f"{count} planes", formula)
+
+
 def exact_posterior(
     potential: FreeEnergy, grid: Grid, *, resolution: float
 ) -> tuple[Posterior, Float[np.ndarray, "source node"]]:

@@ -1,22 +1,7 @@
-"""Log-sum-exps of planes as potentials, and how far a solution of the dual problem is from one."""
+"""How far a solution of the dual problem is from a potential that is known."""
 
 import numpy as np
 import torch
-from potentials import KnownPotential
-
-
-def planes(count: int, sharpness: float, seed: int = 0) -> KnownPotential:
-    """The soft maximum of planes drawn at random: kinks as sharp as one likes."""
-    rng = np.random.default_rng(seed)
-    slopes, heights = (
-        torch.from_numpy(rng.normal(size=(count, 2))),
-        torch.from_numpy(0.3 * rng.normal(size=count)),
-    )
-
-    def formula(t: torch.Tensor) -> torch.Tensor:
-        return torch.logsumexp(sharpness * (t @ slopes.T + heights), dim=-1) / sharpness
-
-    return KnownPotential(f"{count} planes", formula)
 
 
 def exact_errors(solution, grid, potential, resolution) -> tuple[float, float]:

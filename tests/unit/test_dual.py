@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from dual_families import planes
-from potentials import POTENTIALS, KnownPotential, exact_posterior, posterior_of_matrix
+from potentials import POTENTIALS, KnownPotential, exact_posterior, planes, posterior_of_matrix
 
 from hessgeo.free_energies.base import free_energy_dataset
 from hessgeo.free_energies.cell_mean import CellMean

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from dual_families import exact_errors, planes
-from potentials import KnownPotential, exact_posterior
+from dual_families import exact_errors
+from potentials import KnownPotential, exact_posterior, planes
 
 from hessgeo.free_energies.dual_solution import solve_dual
 from hessgeo.grids import Grid, parameter_points
