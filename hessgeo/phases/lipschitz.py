@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Real
 from scipy.spatial import cKDTree
 
 from hessgeo.grids import Frame, Grid
@@ -13,7 +13,7 @@ _OFFSETS = {1: ((1,),), 2: ((0, 1), (1, 0), (1, 1), (1, -1))}
 
 
 def lipschitz_field(
-    embedding: Float[np.ndarray, "n d"],
+    embedding: Real[np.ndarray, "n d"],
     t: Float[np.ndarray, "n axis"],
     *,
     grid: Grid | None,
