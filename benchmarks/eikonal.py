@@ -4,10 +4,10 @@
     python benchmarks/eikonal.py error                # rate of the error on closed forms
     python benchmarks/eikonal.py paths --count 10000  # random metrics: certified, undercut, and judged on a finer grid
 
-Each prints lines ``name,value,unit,peer,peer_value,versions``. Peers are run where they are installed: scikit-fmm
-(isotropic alone) and agd (its solver of HamiltonFastMarching). Random metrics are products of bumps, walls with gaps
-and canyons in directions that turn. A path that is certified is judged by a distance over a grid four times as fine
-as the first one of its certificate: the ``longer`` count should be 0.
+Each records its rows in ``results.csv``. Peers are run where they are installed: scikit-fmm (isotropic alone) and agd
+(its solver of HamiltonFastMarching). Random metrics are products of bumps, walls with gaps and canyons in directions
+that turn; each has 20 pairs of points from two starts. A path that is certified is judged by a distance over a grid
+four times as fine as the first one of its certificate: the ``longer`` count should be 0.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from __future__ import annotations
 import argparse
 import importlib
 import time
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import torch
+from record import Row, record
 
 from hessgeo.geodesics import geodesics
 from hessgeo.geodesics.eikonal import Valleys, distance_map
@@ -30,13 +32,8 @@ from hessgeo.numerics.eikonal import distances, medium
 
 BOX = ((0.0, 1.0), (0.0, 1.0))
 JUDGE = 385  # nodes a side of the grid that paths are judged on
+PAIRS, SOURCES = 20, 2  # of a random metric; pairs from one start share a front
 PEERS = {"scikit-fmm": "skfmm", "agd": "agd"}
-
-
-def line(name, value, unit, peer="", peer_value="", *packages):
-    versions = " ".join(f"{package} {version(package)}" for package in ("numpy", "numba", *packages))
-    shown = peer_value if peer_value == "" else f"{peer_value:.6g}"
-    print(f"{name},{value:.6g},{unit},{peer},{shown},{versions}", flush=True)
 
 
 def installed(package):
@@ -66,6 +63,7 @@ def turning(x, ratio):
 
 
 def speed(args):
+    rows = []
     nodes = np.stack(np.meshgrid(*[np.linspace(0, 1, args.nodes)] * 2, indexing="ij"), axis=-1)
     step, source = 1 / (args.nodes - 1), np.array([0.31, 0.47])
     for name, ratio in (
@@ -85,10 +83,13 @@ def speed(args):
             peers["scikit-fmm"] = best_of(partial(skfmm.distance, level, dx=step), args.repeats)
         if installed("agd") is not None:
             peers["agd"] = agd_seconds(turning(nodes, ratio), step, source, args.repeats)
-        if not peers:
-            line(f"one to all of {args.nodes}^2, {name}", seconds, "s")
-        for peer, value in peers.items():
-            line(f"one to all of {args.nodes}^2, {name}", seconds, "s", peer, value, peer)
+        about = f"eikonal, one to all of {args.nodes}^2, {name}"
+        rows.append(Row(about, seconds, "s", packages=("numba",)))
+        rows += [
+            Row(f"{about}, beside {peer}", seconds, "s", peer, value, ("numba", peer))
+            for peer, value in peers.items()
+        ]
+    return rows
 
 
 def agd_seconds(metric, step, source, repeats):
@@ -115,6 +116,7 @@ def error(args):
         "Poisson": PoissonMetric(),
     }
     grids = [Grid(((0.0, 2.0), (0.4, 2.4)), (n, n)) for n in (25, 49, 97, 193)]
+    rows = []
     for name, metric in metrics.items():
         source, before = np.array([0.83, 1.37]), None
         for grid in grids:
@@ -124,10 +126,12 @@ def error(args):
             inner = tuple(slice(n // 6, -(n // 6)) for n in grid.shape)
             exact = exact.reshape(grid.shape)[inner]
             share = float(np.abs(found[inner] - exact).mean() / exact.mean())
-            line(f"mean error at {grid.shape[0]}^2, {name}", share, "of the mean distance")
+            about = f"eikonal, {name}, {grid.shape[0]:03d}^2"
+            rows.append(Row(f"{about}: mean error", share, "of the mean distance"))
             if before is not None and share > 0:
-                line(f"its order, {name}", np.log2(before / share), "of the grid step")
+                rows.append(Row(f"{about}: order of the error", np.log2(before / share), "of the grid step"))
             before = share
+    return rows
 
 
 def random_metric(rng):
@@ -161,34 +165,67 @@ def random_metric(rng):
     return FunctionMetric(metric, box=BOX)
 
 
+@dataclass
+class Judged:
+    """What random paths came to."""
+
+    certified: int = 0
+    undercut: int = 0
+    vague: int = 0
+    longer: int = 0
+    failed: int = 0
+    tolerances: list[float] = field(default_factory=list)
+    excess: list[float] = field(default_factory=list)
+
+    def rows(self) -> list[Row]:
+        """As recorded."""
+        count = len(self.tolerances) + self.failed
+        about = "eikonal, random paths"
+        counts = ("certified", "undercut", "vague", "longer", "failed")
+        return [
+            Row(f"{about}: number", count, "paths"),
+            *(Row(f"{about}: {what}", getattr(self, what), "paths") for what in counts),
+            Row(f"{about}: median tolerance", np.median(self.tolerances), "of the length"),
+            Row(
+                f"{about}: ninth decile of the tolerance", np.quantile(self.tolerances, 0.9), "of the length"
+            ),
+            Row(f"{about}: largest excess over the fine grid", max(self.excess), "of the distance"),
+        ]
+
+
 def paths(args):
-    counts = dict.fromkeys(("certified", "undercut", "longer", "failed"), 0)
-    tolerances, excess = [], []
-    for number in range(args.first, args.first + args.count):
+    judged = Judged()
+    for number in range(args.first, args.first + -(-args.count // PAIRS)):
         rng = np.random.default_rng((args.seed, number))
-        metric = random_metric(rng)
-        ends = torch.from_numpy(rng.uniform(0.05, 0.95, (2, 1, 2)))
-        found = geodesics(metric, ends[0], ends[1], points=60, doublings=2, valleys=True)
-        if bool(found.failed.any()):
-            counts["failed"] += 1
-            continue
-        counts["undercut"] += int(found.undercut)
-        tolerances.append(float(found.distance_error / found.length))
-        if not bool(found.certified):
-            continue
-        counts["certified"] += 1
-        judge = Valleys.of(metric, Grid(BOX, ((JUDGE + 1) // 2,) * 2)).between(*ends.numpy(), count=3)
-        excess.append(float(found.length) / judge.distance[0] - 1)
-        longer = float(found.length) > judge.distance[0] + judge.error[0] + float(found.distance_error)
-        counts["longer"] += longer
-        if longer:
-            print(f"# metric {number}: {float(found.length):.6g} against {judge.distance[0]:.6g}", flush=True)
-    name = f"of {args.count} random paths"
-    for what, count in counts.items():
-        line(f"{what} {name}", count, "paths")
-    line(f"median tolerance {name}", np.median(tolerances), "of the length")
-    line(f"ninth decile of the tolerance {name}", np.quantile(tolerances, 0.9), "of the length")
-    line(f"largest excess over the fine grid {name}", max(excess), "of the distance")
+        metric, ends = random_metric(rng), rng.uniform(0.05, 0.95, (PAIRS, 2))
+        starts = rng.uniform(0.05, 0.95, (SOURCES, 2)).repeat(PAIRS // SOURCES, axis=0)
+        found = geodesics(
+            metric, torch.from_numpy(starts), torch.from_numpy(ends), points=40, doublings=2, valleys=True
+        )
+        judge = Valleys.of(metric, Grid(BOX, ((JUDGE + 1) // 2,) * 2)).between(starts, ends, count=3)
+        judge_paths(judged, number, found, judge)
+        if number % 25 == 24:
+            print(
+                f"# {judged.rows()[0].value} paths, {judged.certified} certified, {judged.longer} longer",
+                flush=True,
+            )
+    return judged.rows()
+
+
+def judge_paths(judged, number, found, judge):
+    """Count what paths of one metric came to, beside distances over a fine grid."""
+    for what in ("certified", "undercut", "vague", "failed"):
+        setattr(judged, what, getattr(judged, what) + int(getattr(found, what).sum()))
+    solved, good = ~found.failed.numpy(), found.certified.numpy()
+    length, tolerance = found.length.numpy(), found.distance_error.numpy()
+    judged.tolerances += (tolerance / length)[solved].tolist()
+    judged.excess += (length / judge.distance - 1)[good].tolist()
+    longer = good & (length > judge.distance + judge.error + tolerance)
+    judged.longer += int(longer.sum())
+    for row in np.flatnonzero(longer):
+        print(
+            f"# metric {number}, pair {row}: {length[row]:.6g} against {judge.distance[row]:.6g}", flush=True
+        )
 
 
 def main():
@@ -198,17 +235,22 @@ def main():
     parser.add_argument("what", nargs="*", help="speed, error, paths; the first two if none is named")
     parser.add_argument("--nodes", type=int, default=400, help="a side (speed)")
     parser.add_argument("--repeats", type=int, default=9, help="of which the fastest counts (speed)")
-    parser.add_argument("--count", type=int, default=10_000, help="random metrics (paths)")
+    parser.add_argument("--count", type=int, default=10_000, help="random paths, 20 to a metric (paths)")
     parser.add_argument("--first", type=int, default=0, help="number of the first of them (paths)")
     parser.add_argument("--seed", type=int, default=0, help="of the random metrics (paths)")
+    parser.add_argument("--no-record", dest="record", action="store_false", help="leave results.csv as it is")
     args = parser.parse_args()
     torch.set_num_threads(1)
     parts = {"speed": speed, "error": error, "paths": paths}
     if unknown := set(args.what) - set(parts):
         parser.error(f"{', '.join(sorted(unknown))} is not one of {', '.join(parts)}")
-    print("name,value,unit,peer,peer_value,versions")
     for name in args.what or ("speed", "error"):
-        parts[name](args)
+        rows = parts[name](args)
+        for row in rows:
+            beside = f", {row.peer} {row.peer_value:.3g}" if row.peer else ""
+            print(f"{row.name}: {row.value:.3g} {row.unit}{beside}", flush=True)
+        if args.record:
+            record(rows)
 
 
 if __name__ == "__main__":

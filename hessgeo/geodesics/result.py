@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from math import isnan
+from math import isinf, isnan
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from hessgeo.numerics.quadrature import MEASURED
 
 RESIDUAL_TOLERANCE = 1e-2  # rad over its length: what a certified curve may miss the geodesic equation by
 JUDGED = 1e-3  # of a length: what the solver's own quadrature may miss of it on a certified curve
+TOLD = 0.1  # of a length: what the distance over a grid may be wrong by on a certified curve
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Geodesics:
         refined: rows, and the curves of these rows in all their segments, of which ``points`` keeps the ends of those
             that they had before; a later entry stands for an earlier one of the same row.
         distance: between the ends over a grid, of the shortest way through any of its valleys (``eikonal.Valleys``):
-            an estimate. NaN where none was made (``valleys`` of ``solve.geodesics``).
+            an estimate. NaN where none was made (``valleys`` of ``solve.geodesics``), infinite where no way leads.
         distance_error: of it, as two grids tell, and what the finer one misses of this curve's own length.
         metric: in which they are.
         tolerance: of the decrement.
@@ -100,11 +101,17 @@ class Geodesics:
         return self.length > self.distance + self.distance_error
 
     @property
+    def vague(self) -> Bool[Tensor, "m"]:
+        """Whether the error of the distance over the grid is above ``TOLD`` of the length, too much to certify by."""
+        return self.distance_error > TOLD * self.length
+
+    @property
     def certified(self) -> Bool[Tensor, "m"]:
         """Whether a curve is a geodesic, its length is measured, and no other is shorter, each to its tolerance.
 
-        It converged, is minimal, its residual is at most ``RESIDUAL_TOLERANCE``, it is ``measured``, and not
-        ``undercut``: no valley of the metric as the nodes of a grid have it is shorter by more than ``distance_error``.
+        It converged, is minimal, its residual is at most ``RESIDUAL_TOLERANCE``, it is ``measured``, and neither
+        ``undercut`` nor ``vague``: no valley of the metric as the nodes of a grid have it is shorter by more than
+        ``distance_error``, which is at most ``TOLD`` of the length.
         Not certified is that none is shorter by less, nor that there is none too narrow for the grid, nor what is too
         narrow for the quadrature to see (see ``Curves.measure``). Where there is no ``distance``, other valleys were
         not judged.
@@ -115,6 +122,7 @@ class Geodesics:
             & (self.residual <= RESIDUAL_TOLERANCE)
             & self.measured
             & ~self.undercut
+            & ~self.vague
         )
 
     def reasons(self) -> list[str | None]:
@@ -140,12 +148,24 @@ class Geodesics:
             (error <= MEASURED * length, f"its length {length:.6g} is known to {error:.1e} only"),
             (missed <= JUDGED * length, f"the solver misjudges its length {length:.6g} by {missed:.1e}"),
             (not bool(self.undercut[row]), self._shorter(row)),
+            (not bool(self.vague[row]), self._untold(row)),
         )
         return "; ".join(words for good, words in judged if not good)
 
     def _shorter(self, row: int) -> str:
         distance, error = float(self.distance[row]), float(self.distance_error[row])
         return f"over the grid the distance is {distance:.6g}, known to {error:.1e}: another valley may be shorter"
+
+    def _untold(self, row: int) -> str:
+        if isinf(float(self.distance[row])):
+            return (
+                "over the grid no way leads from end to end: whether another valley is shorter is not known"
+            )
+        share = float(self.distance_error[row] / self.length[row])
+        return (
+            f"over the grid the distance is known to {share:.0%} of its length, allowed {TOLD:.0%}:"
+            " whether another valley is shorter is not known"
+        )
 
     @property
     def curves(self) -> Curves:

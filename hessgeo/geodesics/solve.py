@@ -38,7 +38,7 @@ _STEPS = 30  # of Newton in full, of what more segments may still help
 _SEEN = (
     4  # points of a curve, to a node along a side of the grid, that its length over the grid is taken from
 )
-_HALVINGS = 2  # of the steps of the grid, where the distance over it is shorter than a curve
+_HALVINGS = 2  # of the steps of the grid, where the distance over it is shorter than a curve, or too vague
 _MARGIN = 0.25  # of the grid around the pairs, where no box is given, as a share of their extent
 
 
@@ -221,11 +221,11 @@ def _solve(
 def _held_against(
     paths: Geodesics, estimate: Estimate, valleys: Valleys, starts: Tensor, ends: Tensor
 ) -> Geodesics:
-    """The curves with the distances over the grid; where these are shorter, over finer grids."""
+    """The curves with the distances over the grid; where these are shorter or too vague, over finer grids."""
     rows = torch.arange(len(paths), device=paths.length.device)
     for halving in range(_HALVINGS + 1):
         if halving:
-            rows = torch.nonzero(paths.undercut)[:, 0]
+            rows = torch.nonzero(paths.undercut | paths.vague)[:, 0]
             if len(rows) == 0:
                 break
             valleys = valleys.halved

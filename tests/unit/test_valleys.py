@@ -1,11 +1,14 @@
 """Geodesics held against the distance over a grid: closed forms, and a path through the wrong valley."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from hessgeo.geodesics import geodesics
 from hessgeo.geodesics.eikonal import Valleys, distance_map
+from hessgeo.geodesics.result import TOLD
 from hessgeo.grids import Grid
 from hessgeo.metrics.base import FunctionMetric
 from hessgeo.metrics.known import HalfPlaneMetric
@@ -46,6 +49,23 @@ def test_path_is_certified_through_the_valley_that_is_shortest():
     assert bool((found.length < stuck.distance + stuck.distance_error).all())
     assert not bool(found.undercut)
     assert float(found.length) < 0.8 * float(stuck.length)
+
+
+def test_path_is_not_certified_by_a_distance_that_is_hardly_known():
+    metric = FunctionMetric(walled, box=BOX)
+    ends = list(points((0.1, 0.15), (0.9, 0.15)))
+    crude = Valleys.of(metric, Grid(BOX, (5, 5))).between(*(end.numpy() for end in ends), count=3)
+    found = geodesics(metric, *ends, points=25, grid_nodes=5, valleys=True)
+    # Two grids of 5 and 9 nodes tell little; of 17 and 33, to which the solver goes on, enough.
+    assert crude.error[0] > TOLD * float(found.length)
+    assert float(found.distance_error) <= TOLD * float(found.length)
+    vague = replace(found, distance_error=found.length * 0.2)
+    assert bool(found.certified)
+    assert not bool(vague.certified)
+    assert "is known to 20% of its length, allowed 10%" in vague.reasons()[0]
+    lost = replace(found, distance=found.length * torch.inf, distance_error=found.length * torch.inf)
+    assert not bool(lost.certified)
+    assert "no way leads" in lost.reasons()[0]
 
 
 def test_nothing_is_said_of_valleys_where_none_were_asked_for():
