@@ -81,6 +81,7 @@ localrules:
     plan,
     table2,
     generative_geodesics,
+    compare,
 
 
 rule all:
@@ -96,6 +97,7 @@ include: "workflow/rules/samples.smk"
 include: "workflow/rules/posterior.smk"
 include: "workflow/rules/free_energy.smk"
 include: "workflow/rules/phases.smk"
+include: "workflow/rules/comparisons.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/geodesics.smk"
 include: "workflow/rules/report.smk"

@@ -73,6 +73,9 @@ PATHS = (
 # Of studies side by side.
 COMPARISON = Figure("routes", "{comparison}", ("free_energy", "metric", "phases"), ("labels",))
 
+# Of what is measured between them, by the target compare.
+DIFFERENCES = Figure("model_differences", "{comparison}, differences", ("differences", "measured"))
+
 # Of systems with exact answers, by the target table1.
 SOLVABLE = (
     Figure("ising_free_energy", "Ising free energy", ("estimates", "truths")),

@@ -71,6 +71,7 @@ def drawings(layout: Layout) -> Iterator[Drawing]:
     for figure in (*registry.STUDY, *registry.PATHS):
         yield _of_study(layout, figure)
     yield _of_comparison(layout, registry.COMPARISON)
+    yield _of_differences(layout, registry.DIFFERENCES)
     for figure in registry.SOLVABLE:
         yield _of_solvable(layout, figure)
     for figure in registry.DENSITY:
@@ -99,6 +100,14 @@ def _of_comparison(layout: Layout, figure: Figure) -> Drawing:
     labels = layout.of_comparison("name")
     params = {"arrays": {}, "settings": lambda wildcards: {"labels": labels(wildcards)}}
     path, of = layout.comparison("{comparison}"), "the studies of {wildcards.comparison}"
+    return Drawing(figure, path, "comparisons", files, params, "draw_figure.py", of)
+
+
+def _of_differences(layout: Layout, figure: Figure) -> Drawing:
+    folder = layout.comparison("{comparison}")
+    files = {"differences": f"{folder}/differences.nc", "measured": f"{folder}/differences.json"}
+    params: dict[str, Any] = {"arrays": {}, "settings": {}}
+    path, of = f"{folder}/{figure.name}", "{wildcards.comparison}"
     return Drawing(figure, path, "comparisons", files, params, "draw_figure.py", of)
 
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from hessgeo.pipeline.blocks import Block, blocks_of
 from hessgeo.pipeline.code import Code
+from hessgeo.pipeline.config_files import SettingsError, one_line_each
 from hessgeo.pipeline.folders import FIGURE_KINDS, StudyFolder
 from hessgeo.pipeline.generative import GenerativeLayout
+from hessgeo.pipeline.latents import changed_settings, latents_errors
 from hessgeo.pipeline.settings import Settings
 from hessgeo.pipeline.solvable_layout import SolvableLayout
 from hessgeo.pipeline.study_layout import StudyLayout
@@ -74,11 +76,22 @@ class Layout:
 
     def of_comparison(self, name: str) -> Callable[[Any], list[Any]]:
         """A function of a rule's wildcards: a path or property of each study that a comparison sets side by side."""
+        return lambda wildcards: [study.named(name) for study in self.compared(wildcards)]
 
-        def read(wildcards: Any) -> list[Any]:
-            return [self.of(study).named(name) for study in self.settings.comparisons[wildcards.comparison]]
+    def compared(self, wildcards: Any) -> list[StudyLayout]:
+        """The studies of a comparison, of a rule's wildcards; the first is what the others are held against."""
+        return [self.of(study) for study in self.settings.comparisons[wildcards.comparison]]
 
-        return read
+    def cells_compared(self, wildcards: Any) -> list[str]:
+        """All that a job waits for that reads the parameters and embeddings of a comparison's studies."""
+        found = (path for study in self.compared(wildcards) for path in study.complete("t"))
+        embedded = (path for study in self.compared(wildcards) for path in study.complete("embedding"))
+        return list(dict.fromkeys([*found, *embedded]))
+
+    def settings_changed(self, wildcards: Any) -> list[dict[str, Any]]:
+        """The settings of each study of a comparison that differ from those of the first."""
+        first, *others = (study.setting() for study in self.compared(wildcards))
+        return [changed_settings(first, other) for other in (first, *others)]
 
     @cached_property
     def codes(self) -> Code:
@@ -168,6 +181,30 @@ class Layout:
         """Everything that the target ``generative_geodesics`` makes, the model included."""
         model = [self.generative.model(file) for file in DIFFUSION_FILES.values()]
         return [*model, *self.generative.targets]
+
+    @property
+    def difference_targets(self) -> list[str]:
+        """Everything that the target ``compare`` makes."""
+        names = ["differences.nc", "differences.csv", "differences.json"]
+        names += [f"model_differences.{kind}" for kind in FIGURE_KINDS]
+        drawn = dict.fromkeys(
+            self.of(studies[0]).path("reseeded.nc") for studies in self.settings.comparisons.values()
+        )
+        made = (self.path("comparisons", name, file) for name in self.settings.comparisons for file in names)
+        return [*drawn, *made]
+
+    def compared_targets(self, _: Any) -> list[str]:
+        """The same, once it is known that it can be made; otherwise the program ends with a line for each reason.
+
+        Side by side any studies can be drawn, but only those of the same latents be compared cell by cell.
+        """
+        comparisons = {
+            name: list(map(self.of, studies)) for name, studies in self.settings.comparisons.items()
+        }
+        if errors := [line for one in comparisons.items() for line in latents_errors(*one)]:
+            with one_line_each():
+                raise SettingsError(errors)
+        return self.difference_targets
 
     @property
     def targets(self) -> list[str]:

@@ -108,4 +108,5 @@ def by_target(layout: Layout) -> dict[str, list[str]]:
         "table1": layout.solvable.targets,
         "table2": layout.path_targets,
         "generative_geodesics": layout.generative_targets,
+        "compare": layout.difference_targets,
     }

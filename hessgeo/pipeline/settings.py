@@ -37,6 +37,7 @@ class Settings:
         studies: complete settings by name, of every study to build and of those whose samples they use.
         run: names of the studies to build, in their order; a study with several triplets is one for each.
         comparisons: names of the studies that each figure sets side by side.
+        differences: settings of what is measured between the studies of a comparison.
         solvable: settings of the systems with exact answers and their tables.
         generative: settings of the geodesics of densities.
     """
@@ -46,6 +47,7 @@ class Settings:
     studies: Mapping[str, Mapping[str, Any]]
     run: tuple[str, ...]
     comparisons: Mapping[str, tuple[str, ...]]
+    differences: Mapping[str, Any]
     solvable: Mapping[str, Any]
     generative: Mapping[str, Any]
 
@@ -103,6 +105,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         studies=dict(variants),
         run=run,
         comparisons={name: tuple(entries) for name, entries in complete["comparisons"].items()},
+        differences=complete["differences"],
         solvable=complete["solvable"],
         generative=complete["generative"],
     )

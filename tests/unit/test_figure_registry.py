@@ -18,7 +18,7 @@ from hessgeo.pipeline.figures import ANCHORS, ARRAYS, RESULTS, SETTINGS
 from hessgeo.pipeline.study_layout import StudyLayout
 
 OF_STUDIES = (*registry.STUDY, *registry.PATHS)
-FIGURES = (*OF_STUDIES, registry.COMPARISON, *registry.SOLVABLE, *registry.DENSITY)
+FIGURES = (*OF_STUDIES, registry.COMPARISON, registry.DIFFERENCES, *registry.SOLVABLE, *registry.DENSITY)
 NAMES = [figure.name for figure in FIGURES]
 
 
@@ -50,7 +50,7 @@ def test_a_study_has_what_its_figures_read(figure):
 @pytest.mark.parametrize("name", NAMES)
 def test_its_caption_can_be_read(repository, name):
     source = (repository / "workflow" / "report" / f"{name}.rst").read_text(encoding="utf-8")
-    wildcards = SimpleNamespace(study="some_study")
+    wildcards = SimpleNamespace(study="some_study", comparison="some_comparison")
     text = jinja2.Template(source, undefined=jinja2.StrictUndefined).render(
         snakemake=SimpleNamespace(wildcards=wildcards)
     )

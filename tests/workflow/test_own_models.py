@@ -407,7 +407,7 @@ def routes(workflow_in, small_checkpoint, guarded, tmp_path_factory):
     workflow = workflow_in(directory, base=base, environment=guarded[1])
     figure = [f"results/comparisons/routes.{kind}" for kind in ("svg", "png", "csv")]
     network = [f"results/network-2/posterior_network/{name}" for name in NETWORK_FILES.values()]
-    workflow.run(*figure, *network)
+    workflow.run(*figure, *network, "compare")
     return workflow
 
 
@@ -420,6 +420,24 @@ def test_a_comparison_sets_both_routes_side_by_side(routes):
         "distance-1": "gaussian",
         "network-1": "network",
     }
+
+
+def test_what_differs_between_both_routes_is_measured(routes):
+    folder = routes("results/comparisons/routes")
+    assert {path.name for path in folder.glob("[!.]*")} == {
+        "differences.nc", "differences.csv", "differences.json",
+        "model_differences.svg", "model_differences.png", "model_differences.csv",
+    }  # fmt: skip
+    numbers = json.loads((folder / "differences.json").read_text())
+    (network,) = numbers["models"]
+    # The images are the same; a sampler without noise is moved by half a step.
+    assert (network["keeps_image"]["value"], network["image_distance"]) == (1, 0)
+    assert network["changed"]["posterior.kind"] == "network"
+    assert (numbers["null"]["by"], numbers["null"]["cells"]) == ("half a grid step", 256)
+    assert numbers["null"]["threshold"] > 0
+    assert pd.read_csv(folder / "differences.csv")["study"].tolist() == ["network-1"]
+    voucher = json.loads((folder / ".vouchers" / "differences.json.json").read_text())
+    assert voucher["name"] == "differences.json"
 
 
 def test_a_study_that_shares_samples_has_none_of_its_own(routes):
