@@ -1,0 +1,126 @@
+"""Windows that shrink about a point of a boundary, and what is measured in them: phases, Lipschitz constants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Float64, Int32
+
+from hessgeo.grids import Extent, Grid
+from hessgeo.metrics.diagnostics import eigenvalues
+from hessgeo.metrics.measured import embedding_metric
+from hessgeo.phases.segment import segment_phases
+from hessgeo.phases.zoomed import Answer
+
+# Half of the eight neighbours of a node: each pair once.
+PAIRS = ((0, 1), (1, 0), (1, 1), (1, -1))
+# Lipschitz constants, by the names of what changes and of what it changes with.
+CONSTANTS = (
+    ("clean", "parameter"), ("clean", "latent"), ("embedding", "parameter"), ("embedding", "latent"),
+    ("embedding", "clean"),
+)  # fmt: skip
+DIGITS = 4.0  # differences this many times what a rounding makes are told from it
+
+
+@dataclass(frozen=True)
+class ZoomWindow:
+    """A window of a box.
+
+    Attributes:
+        level: how many times the box was shrunk.
+        width: share of the box along each side.
+        centre: in parameters.
+        half: half of its sides, in parameters.
+    """
+
+    level: int
+    width: float
+    centre: tuple[float, float]
+    half: tuple[float, float]
+
+    def grid(self, shape: tuple[int, int]) -> Grid:
+        """Nodes as steps from the centre, in parameters."""
+        return Grid(tuple((-half, half) for half in self.half), shape)
+
+
+def zoom_widths(factor: float, levels: int, smallest: float) -> list[float]:
+    """Widths ``factor^k`` of at most ``levels`` windows, none below ``smallest`` by more than a rounding."""
+    return [factor**k for k in range(levels) if factor**k >= smallest * (1 - 1e-9)]
+
+
+def zoom_window(box: Extent, point: tuple[float, float], level: int, width: float) -> ZoomWindow:
+    """The window of a width about a point, moved as far as it must be to lie in the box."""
+    centre, half = [], []
+    for place, (low, high) in zip(point, box, strict=True):
+        side = width * (high - low) / 2
+        half.append(side)
+        centre.append(min(max(place, low + side), high - side) if width < 1 else (low + high) / 2)
+    return ZoomWindow(level, width, (centre[0], centre[1]), (half[0], half[1]))
+
+
+def window_constants(
+    answer: Answer, grid: Grid
+) -> tuple[dict[str, Float64[np.ndarray, "a b"]], dict[str, float]]:
+    """Local Lipschitz constants over the eight neighbours of each node: fields, and the largest of each.
+
+    In parameters the box is made a square of the same area (``Grid.square``), as everywhere. Distances of latents are
+    those of their offsets, before any rounding to a precision: of the exact latents that were asked for.
+    """
+    shape = grid.shape
+    values = {name: getattr(answer, name).reshape(*shape, -1) for name in ("latent", "clean", "embedding")}
+    fields = {f"{top}_per_{bottom}": np.zeros(shape) for top, bottom in CONSTANTS}
+    for offset in PAIRS:
+        here, there = _ends(offset, shape)
+        apart = {name: np.linalg.norm(each[there] - each[here], axis=-1) for name, each in values.items()}
+        step = float(np.hypot(*(np.array(offset) * grid.spacing / grid.square)))
+        apart["parameter"] = np.full_like(apart["clean"], step)
+        for top, bottom in CONSTANTS:
+            ratio = np.divide(
+                apart[top], apart[bottom], out=np.zeros_like(apart[top]), where=apart[bottom] > 0
+            )
+            field = fields[f"{top}_per_{bottom}"]
+            field[here], field[there] = np.maximum(field[here], ratio), np.maximum(field[there], ratio)
+    return fields, {name: float(field.max()) for name, field in fields.items()}
+
+
+def _ends(offset: tuple[int, int], shape: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Nodes that have a neighbour at an offset, and these neighbours."""
+    sides = list(zip(offset, shape, strict=True))
+    here = tuple(slice(max(0, -step), nodes - max(0, step)) for step, nodes in sides)
+    there = tuple(slice(max(0, step), nodes - max(0, -step)) for step, nodes in sides)
+    return here, there
+
+
+def window_phases(
+    embedding: Float[np.ndarray, "n e"], grid: Grid, settings: dict[str, Any]
+) -> Int32[np.ndarray, "a b"]:
+    """Phases between ridges of the pulled-back metric, as ``segment_phases`` finds them, in box units.
+
+    Args:
+        embedding: features of every node.
+        grid: the nodes.
+        settings: of ``segment_phases``.
+    """
+    metric = embedding_metric(embedding.reshape(*grid.shape, -1), grid.unit)
+    largest = eigenvalues(metric)[..., -1]
+    if not (largest > 0).any():
+        return np.ones(grid.shape, dtype=np.int32)
+    floored = np.maximum(largest, largest[largest > 0].min())
+    return segment_phases(floored, grid.unit, **settings).label.astype(np.int32)
+
+
+def is_resolved(answer: Answer, grid: Grid, floor: float) -> bool:
+    """Whether neighbours differ by more than roundings make: every node has a latent, and steps rise above the floor.
+
+    The floor is judged against the steepest step, which the Lipschitz constant is.
+    """
+    values = answer.embedding.reshape(*grid.shape, -1)
+    steps = [np.linalg.norm(np.diff(values, axis=axis), axis=-1).max() for axis in (0, 1)]
+    return answer.inputs == len(answer.embedding) and bool(max(steps) > DIGITS * floor)
+
+
+def distinct(rows: np.ndarray) -> int:
+    """How many rows are different."""
+    return len(np.unique(rows.reshape(len(rows), -1), axis=0))
