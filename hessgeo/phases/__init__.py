@@ -1,5 +1,7 @@
-"""Phases: basins of the metric, their boundaries and meeting points, and the local Lipschitz number."""
+"""Phases: basins of the metric, their boundaries and meeting points, the local Lipschitz number, and dimensions."""
 
+from hessgeo.phases.dimension import Dimension, box_dimension, correlation_dimension, uncertainty_exponent
+from hessgeo.phases.fractality import Fractality, judge_fractality
 from hessgeo.phases.lipschitz import lipschitz_field
 from hessgeo.phases.scaling import boundary_growth, size_verdict
 from hessgeo.phases.segment import (
@@ -15,14 +17,20 @@ from hessgeo.phases.segment import (
 
 __all__ = [
     "BoundaryLine",
+    "Dimension",
+    "Fractality",
     "PhaseMap",
     "TriplePoint",
     "boundary_growth",
     "boundary_lines",
     "boundary_strengths",
+    "box_dimension",
+    "correlation_dimension",
+    "judge_fractality",
     "lipschitz_field",
     "medoids",
     "segment_phases",
     "size_verdict",
     "triple_points",
+    "uncertainty_exponent",
 ]
