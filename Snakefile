@@ -67,6 +67,7 @@ wildcard_constraints:
     seed="[0-9]+",
     samples="[0-9]+",
     digest="[0-9a-f]{8}",
+    history="[0-9a-f]{8}",
 
 
 localrules:
@@ -74,6 +75,9 @@ localrules:
     table1,
     create_samples,
     create_embedding,
+    create_predictions,
+    create_features,
+    history,
     create_states,
     import_points,
     collect_numbers,
@@ -105,6 +109,7 @@ include: "workflow/rules/solvable.smk"
 include: "workflow/rules/verify.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/generative.smk"
+include: "workflow/rules/history.smk"
 
 
 complete_rules(workflow, layout)

@@ -70,6 +70,12 @@ PATHS = (
     Figure("interpolation_strips", "interpolation strips", ("strips",)),
 )  # fmt: skip
 
+# Of studies whose sampler takes steps, by the target history.
+HISTORY = (
+    Figure("history", "history", ("history", "history_fields", "predictions", "images")),
+    Figure("history_maps", "phases through time", ("history_fields", "predictions"), ("grid", "frames")),
+)
+
 # Of studies side by side.
 COMPARISON = Figure("routes", "{comparison}", ("free_energy", "metric", "phases"), ("labels",))
 

@@ -26,8 +26,10 @@ RESULTS = {
     "paths": "geodesics.nc",
     "scores": "path_scores.csv",
     "strips": "path_strips.nc",
+    "history": "history.json",
+    "history_fields": "history.nc",
 }
-ARRAYS = {"points": "t", "images": "image", "embedding": "embedding"}
+ARRAYS = {"points": "t", "images": "image", "embedding": "embedding", "predictions": "prediction"}
 ANCHORS = {"anchor_numbers": "numbers", "reconstructions": "reconstructions"}
 # Where a study has the settings that figures take; others are properties of its layout.
 SETTINGS = {
@@ -36,6 +38,7 @@ SETTINGS = {
     "shown": ("geodesics", "shown"),
     "smoothing": ("geodesics", "smoothing"),
     "floor": ("geodesics", "floor"),
+    "frames": ("history", "shown"),
 }
 
 
@@ -68,7 +71,7 @@ class Drawing:
 
 def drawings(layout: Layout) -> Iterator[Drawing]:
     """Every figure of a run, one a rule."""
-    for figure in (*registry.STUDY, *registry.PATHS):
+    for figure in (*registry.STUDY, *registry.PATHS, *registry.HISTORY):
         yield _of_study(layout, figure)
     yield _of_comparison(layout, registry.COMPARISON)
     yield _of_differences(layout, registry.DIFFERENCES)
@@ -154,8 +157,8 @@ def shown(study: StudyLayout, name: str) -> str | list[str]:
 
 def arrays(study: StudyLayout, figure: Figure) -> dict[str, list[str]]:
     """Store and name of each array that a figure reads rows of."""
-    named = {**ARRAYS, "embedding": study.embedding_array}
-    return {name: [study.samples, named[name]] for name in figure.reads if name in ARRAYS}
+    read = [name for name in figure.reads if name in ARRAYS]
+    return {name: [study.samples, study.folder.array(ARRAYS[name])] for name in read}
 
 
 def settings(study: StudyLayout, figure: Figure) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from hessgeo.figures.registry import Figure
 FIGURE_KINDS = ("svg", "png", "csv")
 
 # Axes of one sample, which no shard divides; one of those that are not here.
-AXES = {"image": 3}
+AXES = {"image": 3, "prediction": 4, "trajectory": 5, "features": 2}
 
 # What steps write; each name is also the name of the rule's output.
 NETWORK_FILES = {"config": "config.json", "weights": "model.safetensors"}
@@ -65,7 +65,7 @@ class SampleStore:
 
     def shard(self, array: str, number: int | str = "{shard}") -> str:
         """The file of one shard: an index along the samples, and a zero for each axis of a sample."""
-        return "/".join((self.path, array, "c", str(number), *["0"] * AXES.get(array, 1)))
+        return "/".join((self.path, array, "c", str(number), *["0"] * AXES.get(array.partition("-")[0], 1)))
 
     def sidecar(self, array: str, number: int | str = "{shard}") -> str:
         """The sidecar of one shard."""
@@ -99,12 +99,14 @@ class StudyFolder(Folder):
         owner: the study whose samples it uses.
         store: name of the sample store.
         key: name of its embedding in there.
+        history: name of the steps whose predictions are kept in there.
     """
 
     name: str = "{study}"
     owner: str = "{study}"
     store: str = "{store}"
     key: str = "{key}"
+    history: str = "{history}"
 
     @property
     def samples(self) -> SampleStore:
@@ -112,8 +114,14 @@ class StudyFolder(Folder):
         return SampleStore(f"{self.results}/{self.owner}", self.store)
 
     def array(self, name: str) -> str:
-        """An array of the sample store; its embedding by that word."""
-        return f"embedding/{self.key}" if name == "embedding" else name
+        """An array of the sample store; its embedding, and what is kept of its history, by their words."""
+        named = {
+            "embedding": f"embedding/{self.key}",
+            "prediction": f"prediction-{self.history}",
+            "trajectory": f"trajectory-{self.history}",
+            "features": f"features-{self.history}-{self.key}",
+        }
+        return named.get(name, name)
 
     def anchor_file(self, name: str) -> str:
         """A file of the anchors, a key of ``ANCHOR_FILES``."""

@@ -134,6 +134,22 @@ class Layout:
         """The studies to build whose paths can be solved: those with a sample on every node."""
         return [study for study in self.studies if study.has_paths]
 
+    @property
+    def history_studies(self) -> list[StudyLayout]:
+        """The studies to build that have a history."""
+        return [study for study in self.studies if not study.history_need]
+
+    @property
+    def history_words(self) -> str:
+        """What the target ``history`` says: of which studies it is, and what the others lack."""
+        lacking = [
+            f"{study.name} has none: it needs {study.history_need}"
+            for study in self.studies
+            if study.history_need
+        ]
+        names = ", ".join(study.name for study in self.history_studies) or "no study"
+        return "; ".join([f"The history of {names} is complete", *lacking])
+
     @cached_property
     def _owners(self) -> list[StudyLayout]:
         """The studies whose samples are used."""
@@ -175,6 +191,11 @@ class Layout:
         names = [f"{name}.{kind}" for name in PATH_TABLES for kind in ("csv", "tex", "html")]
         tables = [self.path("tables", name) for name in (*names, "table2.json")] if self.path_studies else []
         return [*tables, *(path for study in self.path_studies for path in study.path_targets)]
+
+    @property
+    def history_targets(self) -> list[str]:
+        """Everything that the target ``history`` makes."""
+        return [path for study in self.history_studies for path in study.history_targets]
 
     @property
     def generative_targets(self) -> list[str]:

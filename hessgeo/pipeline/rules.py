@@ -109,4 +109,5 @@ def by_target(layout: Layout) -> dict[str, list[str]]:
         "table2": layout.path_targets,
         "generative_geodesics": layout.generative_targets,
         "compare": layout.difference_targets,
+        "history": layout.history_targets,
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 from hessgeo.pipeline.checks.embedding import embedding_errors
 from hessgeo.pipeline.checks.geodesics import path_errors
+from hessgeo.pipeline.checks.history import history_errors
 from hessgeo.pipeline.checks.sampling import (
     SIDES,
     parameter_errors,
@@ -22,7 +23,15 @@ _UNSET = object()
 
 # What a study that uses the samples of another takes from it.
 SHARED = ("seed", "system", "slice", "sampling", "embedding")
-CHECKS = (slice_errors, sampling_errors, resolution_errors, path_errors, embedding_errors, system_errors)
+CHECKS = (
+    slice_errors,
+    sampling_errors,
+    resolution_errors,
+    path_errors,
+    history_errors,
+    embedding_errors,
+    system_errors,
+)
 
 
 class StudyCheck:

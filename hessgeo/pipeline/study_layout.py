@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from math import prod
 from typing import Any
 
 from hessgeo.figures import registry
@@ -10,7 +11,8 @@ from hessgeo.figures.registry import Figure
 from hessgeo.pipeline.derived import axis_names, methods_left_out
 from hessgeo.pipeline.digest import digest
 from hessgeo.pipeline.folders import ANCHOR_FILES, NETWORK_FILES, StudyFolder
-from hessgeo.pipeline.study_models import StudyModels
+from hessgeo.pipeline.history_settings import history_steps, no_history
+from hessgeo.pipeline.study_models import BASE_MEMORY_MB, StudyModels
 
 # What the training of a posterior network depends on.
 NETWORK_TRAINING = (
@@ -33,8 +35,8 @@ class StudyLayout(StudyModels):
     @cached_property
     def folder(self) -> StudyFolder:
         """Its folder, with the sample store that it uses."""
-        key = digest(self.embedding)
-        return StudyFolder(self.settings.results, self.name, self.owner, self.store, key)
+        keys = digest(self.embedding), digest(self.history_steps)
+        return StudyFolder(self.settings.results, self.name, self.owner, self.store, *keys)
 
     def path(self, *parts: str) -> str:
         """Path in the folder of the study."""
@@ -56,6 +58,11 @@ class StudyLayout(StudyModels):
         """Whether every node has a sample, as the metrics of features need, and paths can be drawn and embedded."""
         is_there = self.is_own or self._study["embedding"]["kind"] == "file"
         return self._study["sampling"]["design"] == "grid" and self.is_plane and not is_there
+
+    @property
+    def history_need(self) -> str:
+        """What it lacks for a history, empty if nothing."""
+        return no_history(self._study)
 
     @property
     def is_plane(self) -> bool:
@@ -109,6 +116,22 @@ class StudyLayout(StudyModels):
     def geodesics(self) -> dict[str, Any]:
         """The settings of paths, without the network of perceptual features."""
         return {key: value for key, value in self._study["geodesics"].items() if key != "perceptual"}
+
+    @property
+    def history_steps(self) -> list[int]:
+        """The steps whose predictions are kept: those of the study whose samples it uses."""
+        return history_steps(self.settings.studies[self.owner])
+
+    @property
+    def history_arrays(self) -> dict[str, str]:
+        """Names of the arrays that the history is traced in."""
+        return {name: self.folder.array(name) for name in ("trajectory", "features", "embedding")}
+
+    @property
+    def history_memory_mb(self) -> int:
+        """Memory of the job that traces the history: states and predicted latents, and a step of them in double."""
+        kept, latent = len(self.history_steps), prod(self.latent_shape)
+        return BASE_MEMORY_MB + self.count * latent * (2 * 4 * kept + 8 * 8) // 10**6
 
     @property
     def methods_left_out(self) -> dict[str, str]:
@@ -209,6 +232,14 @@ class StudyLayout(StudyModels):
         numbers = ["numbers/geodesics.json", "numbers/path_scores.json"]
         results = ["geodesics.nc", "path_scores.csv", "path_strips.nc"]
         return [*(self.path(name) for name in results + numbers), *self.folder.figure_files(registry.PATHS)]
+
+    @property
+    def history_targets(self) -> list[str]:
+        """What the target ``history`` makes of the study."""
+        arrays = ("prediction", "trajectory", "features")
+        kept = dict.fromkeys(path for array in arrays for path in self.complete(array))
+        made = [self.path(f"history.{kind}") for kind in ("nc", "json", "csv")]
+        return [*kept, *made, *self.folder.figure_files(registry.HISTORY)]
 
     @property
     def targets(self) -> list[str]:

@@ -1,0 +1,154 @@
+"""The history of a study from what is kept of its steps, on a flow that is exact, and its two figures."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from gaussian_flow import final_phases, flow
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from hessgeo.figures import history, history_maps, style
+from hessgeo.figures.saving import save_figure
+from hessgeo.grids import Grid
+from hessgeo.pipeline.history_chain import Steps, check_same_images, embed_steps, trace_history
+
+GRID = Grid(((-2.2, 2.2), (-2.2, 2.2)), (24, 24))
+MEANS = np.array([[1.6, 0.8], [1.6, -0.8], [-1.6, 0.8], [-1.6, -0.8]])
+WIDTH, STEPS = 0.3, 14
+SETTINGS = {
+    "persistence": 0.5,
+    "minimum_area": 0.02,
+    "smoothing": 1.0,
+    "draws": 40,
+    "confidence": 0.95,
+    "nodes": 144,
+}
+
+
+class Rows:
+    """Images by row, as an array of the store gives them."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def __getitem__(self, rows):
+        return self.images[rows]
+
+
+def pictures(points, channels):
+    """Images that show where points are: one bright pixel on a dark ground."""
+    place = np.clip((points + 2.2) / 4.4 * 9, 0, 9).round().astype(int)
+    images = np.full((*points.shape[:-1], 10, 10, channels), 30, np.uint8)
+    np.put_along_axis(
+        images.reshape(*points.shape[:-1], 100, channels),
+        (place[..., :1] * 10 + place[..., 1:])[..., None],
+        255,
+        axis=-2,
+    )
+    return images
+
+
+@pytest.fixture(scope="module")
+def traced():
+    states, clean, signal, noise, end = flow(GRID.points, MEANS, WIDTH, STEPS)
+    final, _ = final_phases(end, MEANS, GRID.shape)
+    trajectory = np.stack([states, clean], axis=2).swapaxes(0, 1)[..., None, None]
+    kept = Steps(range(1, STEPS + 1), signal, noise, trajectory, clean.swapaxes(0, 1), end)
+    fields, found, table = trace_history(
+        xr.Dataset({"label": (GRID.dims, final)}), kept, GRID, SETTINGS, seed=0
+    )
+    return fields, found, table, clean.swapaxes(0, 1), end
+
+
+@pytest.fixture(scope="module")
+def drawn(traced):
+    fields, found, _, clean, end = traced
+    shown = [Rows(pictures(clean, 1)), Rows(pictures(end, 1))]
+    tree = history.draw(**history.gather(found, fields, *shown))
+    maps = history_maps.draw(**history_maps.gather(fields, shown[0], grid=GRID, frames=6))
+    return {"history": tree, "history_maps": maps}
+
+
+def test_the_far_pairs_part_first_and_each_then_within(traced):
+    _, found, table, *_ = traced
+    root = found["branches"][-1]
+    exact = [np.sqrt(1 - 1 / (1 + m**2 - WIDTH**2)) for m in (1.6, 0.8)]
+    assert root["level"] == pytest.approx(exact[0], rel=0.05)
+    inner = [branch for branch in found["branches"] if branch["children"] and branch is not root]
+    assert [branch["level"] for branch in inner] == pytest.approx([exact[1]] * 2, rel=0.05)
+    assert list(table["level"]) == sorted(table["level"], reverse=True)
+    assert ((table["low"] <= table["level"]) & (table["level"] <= table["high"])).all()
+
+
+def test_the_clock_falls_before_that_of_shuffled_labels(traced):
+    fields, found, *_ = traced
+    entropy, clock = fields["entropy"].to_numpy(), found["clock"]
+    assert entropy[0] == pytest.approx(clock["prior"], rel=0.02)
+    assert entropy[-1] < 0.05 * clock["prior"]
+    assert clock["low"] <= clock["half"] <= clock["high"]
+    assert clock["half"] > clock["null_half"] + 0.1
+
+
+def test_the_summary_is_made_of_the_numbers(traced):
+    _, found, table, *_ = traced
+    first = table.iloc[0]
+    assert (
+        f"{first['phase']:.0f}|{first['other']:.0f} at noise level {first['level']:.2f}" in found["summary"]
+    )
+    assert "the intervals lie apart" in found["summary"]
+
+
+def test_maps_of_early_predictions_have_one_phase_and_of_late_ones_all(traced):
+    fields, *_ = traced
+    counts = fields["label"].max(("a", "b")).to_numpy()
+    assert counts[0] == 1
+    assert counts[-1] == 4
+    assert np.all(np.diff(counts) >= 0)
+
+
+@pytest.mark.parametrize("name", ["history", "history_maps"])
+def test_figures_are_legible_and_whole(drawn, name, tmp_path):
+    figure, table = drawn[name]
+    with style.theme():
+        box = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())
+    width, height = figure.get_size_inches()
+    assert min(box.x0, box.y0) >= 0
+    assert box.x1 <= width
+    assert box.y1 <= height <= style.PAGE_HEIGHT
+    sizes = {text.get_fontsize() for text in figure.findobj(Text) if text.get_text()}
+    assert 7 <= min(sizes) <= max(sizes) <= 9
+    assert len(table) > 3
+    save_figure(figure, table, *(tmp_path / f"figure.{kind}" for kind in ("svg", "png", "csv")))
+
+
+def test_leaves_of_a_branch_lie_side_by_side(traced):
+    branches = traced[1]["branches"]
+    heights = history.heights_of(branches)
+    for branch in branches:
+        inside = [heights[label - 1] for label in branch["phases"]]
+        assert max(inside) - min(inside) == len(inside) - 1
+
+
+def test_other_images_than_those_of_the_store_are_refused():
+    images = np.zeros((3, 2, 2, 1), np.uint8)
+    check_same_images(images, images.copy(), "shard 0")
+    other = images.copy()
+    other[1, 0, 0] = 2
+    with pytest.raises(
+        ArithmeticError, match=r"1 of 3 images of shard 0 came out otherwise .* by up to 2 of 255"
+    ):
+        check_same_images(images, other, "shard 0")
+
+
+def test_predictions_are_embedded_in_their_order():
+    images = np.arange(2 * 3, dtype=np.uint8).reshape(2, 3, 1, 1, 1)
+
+    def embedding(batch):
+        angle = batch.reshape(-1, 1).astype(float)
+        return np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
+
+    vectors = embed_steps(images, embedding, 4)
+    assert vectors.shape == (2, 3, 2)
+    assert np.allclose(vectors[1, 0], [np.cos(3), np.sin(3)])
+    with pytest.raises(FloatingPointError):
+        embed_steps(images, lambda batch: np.zeros((len(batch), 2)), 4)
