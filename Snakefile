@@ -86,6 +86,7 @@ localrules:
     table2,
     generative_geodesics,
     compare,
+    stability,
 
 
 rule all:
@@ -102,6 +103,7 @@ include: "workflow/rules/posterior.smk"
 include: "workflow/rules/free_energy.smk"
 include: "workflow/rules/phases.smk"
 include: "workflow/rules/comparisons.smk"
+include: "workflow/rules/stability.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/geodesics.smk"
 include: "workflow/rules/report.smk"

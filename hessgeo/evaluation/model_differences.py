@@ -15,6 +15,8 @@ from jaxtyping import Bool, Float, Float64, Int
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
 
+from hessgeo.phases.agreement import rand_of_table
+
 KEPT = 0.95  # the share of cells from which on a model keeps what another has
 
 
@@ -90,23 +92,6 @@ class Blocks:
         return self.interval(float(np.mean(holds)), shares)
 
 
-def adjusted_rand(table: Float[np.ndarray, "*batch p q"]) -> Float64[np.ndarray, "*batch"]:
-    """Adjusted Rand index (Hubert & Arabie 1985) of a table of how often two labels meet.
-
-    It is 1 where the labels agree up to their names, 0 on average where they have nothing to do with each other, and 1
-    of two labels that are both constant.
-    """
-
-    def pairs(counts: np.ndarray) -> np.ndarray:
-        return counts * (counts - 1) / 2
-
-    both = pairs(table).sum(axis=(-2, -1))
-    one, other = pairs(table.sum(axis=-1)).sum(axis=-1), pairs(table.sum(axis=-2)).sum(axis=-1)
-    expected = one * other / pairs(table.sum(axis=(-2, -1)))
-    room = (one + other) / 2 - expected
-    return np.divide(both - expected, room, where=room > 0, out=np.ones_like(room))
-
-
 def matched_labels(
     first: Int[np.ndarray, "*nodes"], other: Int[np.ndarray, "*nodes"]
 ) -> Int[np.ndarray, "*nodes"]:
@@ -148,7 +133,7 @@ def agreement(first: Int[np.ndarray, "*nodes"], other: Int[np.ndarray, "*nodes"]
     """Adjusted Rand index of the phases of two models, with its interval over blocks of cells."""
     table = _meetings(first, other, blocks)
     resampled = np.einsum("rb,bpq->rpq", blocks.draws, table)
-    return blocks.interval(float(adjusted_rand(table.sum(axis=0))), adjusted_rand(resampled))
+    return blocks.interval(float(rand_of_table(table.sum(axis=0))), rand_of_table(resampled))
 
 
 @dataclass(frozen=True)

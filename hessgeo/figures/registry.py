@@ -76,6 +76,9 @@ HISTORY = (
     Figure("history_maps", "phases through time", ("history_fields", "predictions"), ("grid", "frames")),
 )
 
+# Of studies whose phases are tested, by the target stability.
+STABILITY = (Figure("stability", "stability", ("fields", "stability", "agreements"), needs="is_tested"),)
+
 # Of studies side by side.
 COMPARISON = Figure("routes", "{comparison}", ("free_energy", "metric", "phases"), ("labels",))
 

@@ -28,6 +28,8 @@ RESULTS = {
     "strips": "path_strips.nc",
     "history": "history.json",
     "history_fields": "history.nc",
+    "stability": "stability.json",
+    "agreements": "stability.csv",
 }
 ARRAYS = {"points": "t", "images": "image", "embedding": "embedding", "predictions": "prediction"}
 ANCHORS = {"anchor_numbers": "numbers", "reconstructions": "reconstructions"}
@@ -71,7 +73,7 @@ class Drawing:
 
 def drawings(layout: Layout) -> Iterator[Drawing]:
     """Every figure of a run, one a rule."""
-    for figure in (*registry.STUDY, *registry.PATHS, *registry.HISTORY):
+    for figure in (*registry.STUDY, *registry.PATHS, *registry.HISTORY, *registry.STABILITY):
         yield _of_study(layout, figure)
     yield _of_comparison(layout, registry.COMPARISON)
     yield _of_differences(layout, registry.DIFFERENCES)

@@ -198,6 +198,11 @@ class Layout:
         return [path for study in self.history_studies for path in study.history_targets]
 
     @property
+    def stability_targets(self) -> list[str]:
+        """Everything that the target ``stability`` makes."""
+        return [path for study in self.studies if study.is_tested for path in study.stability_targets]
+
+    @property
     def generative_targets(self) -> list[str]:
         """Everything that the target ``generative_geodesics`` makes, the model included."""
         model = [self.generative.model(file) for file in DIFFUSION_FILES.values()]

@@ -110,4 +110,5 @@ def by_target(layout: Layout) -> dict[str, list[str]]:
         "generative_geodesics": layout.generative_targets,
         "compare": layout.difference_targets,
         "history": layout.history_targets,
+        "stability": layout.stability_targets,
     }

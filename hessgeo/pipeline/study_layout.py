@@ -12,7 +12,7 @@ from hessgeo.pipeline.derived import axis_names, methods_left_out
 from hessgeo.pipeline.digest import digest
 from hessgeo.pipeline.folders import ANCHOR_FILES, NETWORK_FILES, StudyFolder
 from hessgeo.pipeline.history_settings import history_steps, no_history
-from hessgeo.pipeline.study_models import BASE_MEMORY_MB, StudyModels
+from hessgeo.pipeline.study_models import BASE_MEMORY_MB, Model, StudyModels
 
 # What the training of a posterior network depends on.
 NETWORK_TRAINING = (
@@ -98,6 +98,16 @@ class StudyLayout(StudyModels):
     def maps_distances(self) -> bool:
         """Whether distances in the plane of its two parameters are drawn, where a setting asks."""
         return self.is_plane and self._study["figures"]["distances"]
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether its phases can be told from noise by replicates: every node of a plane has an embedded sample."""
+        return self._study["sampling"]["design"] == "grid" and self.is_plane
+
+    @property
+    def label_model(self) -> Model:
+        """The classifier that knows what its images show; an empty one where none does."""
+        return self.classifier if self._is_embedded("system") else Model()
 
     @property
     def has_density(self) -> bool:
@@ -240,6 +250,17 @@ class StudyLayout(StudyModels):
         kept = dict.fromkeys(path for array in arrays for path in self.complete(array))
         made = [self.path(f"history.{kind}") for kind in ("nc", "json", "csv")]
         return [*kept, *made, *self.folder.figure_files(registry.HISTORY)]
+
+    @property
+    def scan_numbers(self) -> list[str]:
+        """The numbers of its resolution scan, if it has one."""
+        return [self.path("numbers", "resolution_scan.json")] if self.is_scanned else []
+
+    @property
+    def stability_targets(self) -> list[str]:
+        """What the target ``stability`` makes of the study."""
+        made = [self.path(name) for name in ("stability.csv", "stability.json", "numbers/stability.json")]
+        return [*made, *self.folder.figure_files(registry.STABILITY)]
 
     @property
     def targets(self) -> list[str]:

@@ -7,7 +7,6 @@ from sklearn.metrics import adjusted_rand_score
 
 from hessgeo.evaluation.model_differences import (
     Blocks,
-    adjusted_rand,
     agreement,
     boundary_shift,
     fewest_that_keep,
@@ -18,6 +17,7 @@ from hessgeo.evaluation.model_differences import (
 from hessgeo.evaluation.reseeding import Reseeded, reseeded
 from hessgeo.figures import model_differences
 from hessgeo.grids import Grid
+from hessgeo.phases.agreement import rand_of_table
 from hessgeo.pipeline.differences import Compared, measure_differences
 from hessgeo.systems.base import System
 
@@ -78,7 +78,7 @@ def test_the_adjusted_rand_index_is_scikit_learn_s(seed):
     other = np.where(rng.random(GRID.shape) < 0.6, first, other)
     known = adjusted_rand_score(first.ravel(), other.ravel())
     assert agreement(first, other, blocks()).value == pytest.approx(known, abs=1e-12)
-    assert adjusted_rand(np.array([[[7.0]], [[2.0]]])).tolist() == [1, 1]
+    assert rand_of_table(np.array([[[7.0]], [[2.0]]])).tolist() == [1, 1]
 
 
 def test_intervals_of_blocks_cover_and_narrow():

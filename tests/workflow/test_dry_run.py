@@ -18,6 +18,7 @@ DENSITY_STEPS = {
 }  # fmt: skip
 TABLE_STEPS = {
     "sample_states", "solve_system", "estimate_geometry", "score_estimates", "solve_geodesics", "score_paths",
+    "measure_stability",
 }  # fmt: skip
 PROFILE = "Using workflow specific profile"
 
