@@ -3,6 +3,7 @@
 from hessgeo.phases.dimension import Dimension, box_dimension, correlation_dimension, uncertainty_exponent
 from hessgeo.phases.fractality import Fractality, judge_fractality
 from hessgeo.phases.lipschitz import lipschitz_field
+from hessgeo.phases.scale_law import ScaleLaw, judge_scales
 from hessgeo.phases.scaling import boundary_growth, size_verdict
 from hessgeo.phases.segment import (
     BoundaryLine,
@@ -20,6 +21,7 @@ __all__ = [
     "Dimension",
     "Fractality",
     "PhaseMap",
+    "ScaleLaw",
     "TriplePoint",
     "boundary_growth",
     "boundary_lines",
@@ -27,6 +29,7 @@ __all__ = [
     "box_dimension",
     "correlation_dimension",
     "judge_fractality",
+    "judge_scales",
     "lipschitz_field",
     "medoids",
     "segment_phases",
