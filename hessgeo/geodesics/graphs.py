@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import gcd
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numba import njit
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components, dijkstra, minimum_spanning_tree
 from scipy.spatial import cKDTree
@@ -243,10 +244,10 @@ def grid_graph(
     Raises:
         ValueError: for another number of neighbours.
     """
-    edges = _grid_edges(grid, neighbours)
+    net = _net(grid.shape, neighbours)
+    edges = net.edges
     cost, usable = _measured_edges(metric, torch.from_numpy(grid.points[edges]).to(device), tolerance)
-    weights = _weights(edges, cost, usable, grid.size)
-    return GridGraph(grid.points, weights, int((~usable).sum()), grid)
+    return GridGraph(grid.points, net.weights(cost, usable), int((~usable).sum()), grid)
 
 
 def start_graph(
@@ -268,7 +269,8 @@ def start_graph(
         neighbours: of each node, 8, 16 or 32.
         device: where the metric is evaluated.
     """
-    edges, metric = _grid_edges(grid, neighbours), as_metric(metric)
+    net, metric = _net(grid.shape, neighbours), as_metric(metric)
+    edges = net.edges
     fine = Grid(grid.extent, (2 * grid.shape[0] - 1, 2 * grid.shape[1] - 1))
     with torch.no_grad():
         g = metric(torch.from_numpy(fine.points).to(device)).cpu().numpy().astype(float)
@@ -276,35 +278,80 @@ def start_graph(
     with np.errstate(invalid="ignore"):
         definite = (aa > 0) & (bb > 0) & (np.abs(ab) < np.sqrt(aa) * np.sqrt(bb))
     entries = np.where(definite, np.stack([aa, 2 * ab, bb]), np.nan)
-    rows, columns = np.divmod(edges.T, grid.shape[1])
-    first, last = 2 * rows * fine.shape[1] + 2 * columns
-    a, b = (grid.points[edges[:, 1]] - grid.points[edges[:, 0]]).T
-    with np.errstate(invalid="ignore", over="ignore"):
-        start, middle, end = (
-            np.sqrt(entries[0, at] * a * a + entries[1, at] * a * b + entries[2, at] * b * b)
-            for at in (first, (first + last) // 2, last)
-        )
-        cost = (start + 4 * middle + end) / 6
-        bent = np.nonzero(np.abs(middle - (start + end) / 2) > _BENT * cost)[0]
+    cost, bent = _simpson(edges, *grid.axes, entries)
+    bent = np.nonzero(bent)[0]
     if len(bent):
         ends = torch.from_numpy(grid.points[edges[bent]]).to(device)
         with torch.no_grad():
             cost[bent] = Curves.polyline(ends).quick_length(metric, nodes=_BENT_NODES).cpu().numpy()
     usable = np.isfinite(cost) & (cost > 0)
-    return GridGraph(grid.points, _weights(edges, cost, usable, grid.size), int((~usable).sum()), grid)
+    return GridGraph(grid.points, net.weights(cost, usable), int((~usable).sum()), grid)
 
 
-def _grid_edges(grid: Grid, neighbours: int) -> Int[np.ndarray, "m 2"]:
+@dataclass(frozen=True)
+class _Net:
+    """Edges between the nodes of a grid, whatever they cost.
+
+    Attributes:
+        edges: pairs of nodes, each once.
+        column, first: of the symmetric sparse matrix that has an entry an edge in each direction.
+        entry: which of the edges, in one direction and then the other, each entry is.
+    """
+
+    edges: Int[np.ndarray, "m 2"]
+    column: Int[np.ndarray, "e"]
+    first: Int[np.ndarray, "_"]
+    entry: Int[np.ndarray, "e"]
+
+    def weights(self, cost: Float[np.ndarray, "m"], usable: Bool[np.ndarray, "m"]) -> csr_array:
+        """The matrix of the costs of usable edges."""
+        count = len(self.first) - 1
+        if not usable.all():
+            return _weights(self.edges, cost, usable, count)
+        return csr_array((np.tile(cost, 2)[self.entry], self.column, self.first), shape=(count, count))
+
+
+@lru_cache(maxsize=4)
+def _net(shape: tuple[int, int], neighbours: int) -> _Net:
+    """The edges of a grid, the same for every metric on it."""
     if neighbours not in STENCILS:
         raise ValueError(f"neighbours is {neighbours}, must be one of {', '.join(map(str, STENCILS))}")
-    index, parts = np.arange(grid.size).reshape(grid.shape), []
+    index, parts = np.arange(shape[0] * shape[1]).reshape(shape), []
     for i in range(STENCILS[neighbours] + 1):
         for j in range(-STENCILS[neighbours], STENCILS[neighbours] + 1):
-            if gcd(i, j) != 1 or (i == 0 and j < 0) or max(i, abs(j)) >= min(grid.shape):
+            if gcd(i, j) != 1 or (i == 0 and j < 0) or max(i, abs(j)) >= min(shape):
                 continue
-            first = index[: grid.shape[0] - i, max(0, -j) : grid.shape[1] - max(0, j)].ravel()
-            parts.append(np.stack([first, first + i * grid.shape[1] + j], axis=1))
-    return np.concatenate(parts)
+            first = index[: shape[0] - i, max(0, -j) : shape[1] - max(0, j)].ravel()
+            parts.append(np.stack([first, first + i * shape[1] + j], axis=1))
+    edges = np.concatenate(parts)
+    row, column = np.concatenate([edges, edges[:, ::-1]]).T
+    entry = np.lexsort((column, row))
+    starts = np.searchsorted(row[entry], np.arange(index.size + 1))
+    return _Net(edges, column[entry].astype(np.int32), starts.astype(np.int32), entry)
+
+
+@njit(cache=True)
+def _simpson(
+    edges: np.ndarray, axis_a: np.ndarray, axis_b: np.ndarray, entries: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Simpson's sum of each edge from the metric on a grid twice as fine, and whether its middle is off its ends."""
+    nb = len(axis_b)
+    cost, bent = np.empty(len(edges)), np.empty(len(edges), np.bool_)
+    for k in range(len(edges)):
+        i, j = edges[k, 0] // nb, edges[k, 0] % nb
+        to_i, to_j = edges[k, 1] // nb, edges[k, 1] % nb
+        a, b = axis_a[to_i] - axis_a[i], axis_b[to_j] - axis_b[j]
+        start = _speed_at(entries, 2 * i * (2 * nb - 1) + 2 * j, a, b)
+        middle = _speed_at(entries, (i + to_i) * (2 * nb - 1) + j + to_j, a, b)
+        end = _speed_at(entries, 2 * to_i * (2 * nb - 1) + 2 * to_j, a, b)
+        cost[k] = (start + 4 * middle + end) / 6
+        bent[k] = abs(middle - (start + end) / 2) > _BENT * cost[k]
+    return cost, bent
+
+
+@njit(cache=True)
+def _speed_at(entries: np.ndarray, node: int, a: float, b: float) -> float:
+    return np.sqrt(entries[0, node] * a * a + entries[1, node] * a * b + entries[2, node] * b * b)
 
 
 def _measured_edges(
@@ -326,7 +373,8 @@ def grid_paths(
     that the graph does not connect, or whose nodes are the same, get the straight line.
     """
     sources, of_pair = np.unique(graph.grid.nearest(start), return_inverse=True)
-    cost, before = dijkstra(graph.weights, directed=False, indices=sources, return_predecessors=True)
+    # Both directions of an edge are entries: what scipy calls directed looks at each once.
+    cost, before = dijkstra(graph.weights, directed=True, indices=sources, return_predecessors=True)
     share, paths = np.linspace(0, 1, count), np.empty((len(start), count, 2))
     for k, (row, target) in enumerate(zip(of_pair, graph.grid.nearest(end), strict=True)):
         route = _walk(before[row], target)

@@ -147,6 +147,7 @@ def descend(
     iterations = torch.zeros(count, dtype=torch.long, device=points.device)
     active, damping = torch.arange(count, device=points.device), points.new_zeros(count)
     best, since = points.new_full((count,), torch.inf), torch.zeros_like(iterations)
+    slope, settled = points.new_zeros(len(mesh.curve), 4 * points.shape[1]), torch.zeros_like(converged)
     state = expand(metric, mesh, start, nodes)
     for iteration in range(max_iterations + 1):
         step, damping, definite = _step(state, _fixed(state, box), damping)
@@ -160,8 +161,9 @@ def descend(
         if bool(ended.any()):
             # The last step is taken on trust: it moves the curve by less than the energy can resolve.
             last = done & (damping <= 1)
-            _put(mesh, active, points, tangents, state, trial, last, ended)
+            _put(mesh, active, (points, tangents, slope), state, trial, last, ended)
             keep = active[ended]
+            settled[keep] = (done & (damping == 0) & ~_on_edge(state, box))[ended]
             least[keep], converged[keep], relative[keep] = state.energy[ended], done[ended], decrement[ended]
             iterations[keep] = iteration
             going = ~ended
@@ -171,30 +173,53 @@ def descend(
             active, damping, best, since = active[going], damping[going], best[going], since[going]
             state, trial = state.kept(going), CurveState(trial.points[of_points], trial.tangents[segments])
         state, damping = _accept(state, expand(metric, state.mesh, trial, nodes), damping)
-    state = expand(metric, mesh, CurveState(points, tangents), nodes)
-    _, _, minimal = second_variation.solve(mesh, state.hessian, state.gradient, _fixed(state, box))
-    velocity = _smooth(metric, state, nodes)
+    curves, minimal = CurveState(points, tangents), settled
+    if not bool(settled.all()):
+        state = expand(metric, mesh, curves, nodes)
+        _, _, minimal = second_variation.solve(mesh, state.hessian, state.gradient, _fixed(state, box))
+        slope = state.gradient
+    velocity = _smooth(metric, mesh, curves, slope, nodes)
     return Descent(points, velocity, least, converged, iterations, relative, minimal)
+
+
+def _on_edge(state: Expansion, box: Box | None) -> Bool[Tensor, "m"]:
+    """Curves that have a point between their ends on the edge of the box."""
+    if box is None:
+        return torch.zeros_like(state.energy, dtype=torch.bool)
+    points = state.state.points
+    low, high = points.new_tensor(box).T
+    held = ((points <= low) | (points >= high)).any(dim=1) & ~state.mesh.edge
+    return state.energy.new_zeros(state.mesh.count).index_add(0, state.mesh.of_point, held.to(points)) > 0
 
 
 def _put(
     mesh: Mesh,
     active: Tensor,
-    points: Tensor,
-    tangents: Tensor,
+    whole: tuple[Tensor, Tensor, Tensor],
     state: Expansion,
     trial: CurveState,
     last: Tensor,
     ended: Tensor,
 ) -> None:
-    """Write the curves that ended, with their last step or without it, into ``points`` and ``tangents``."""
-    whole = torch.zeros(mesh.count, dtype=torch.bool, device=ended.device).index_fill(0, active[ended], True)
+    """Write the curves that ended, with their last step or without it, into points, tangents and gradients of all.
+
+    A last step is so short that the gradient after it is linear in it.
+    """
+    points, tangents, slope = whole
+    over = torch.zeros(mesh.count, dtype=torch.bool, device=ended.device).index_fill(0, active[ended], True)
     _, segments, of_points = state.mesh.kept(ended)
-    moved, own = last[state.mesh.of_point], last[state.mesh.curve]
-    points[whole[mesh.of_point]] = torch.where(moved[:, None], trial.points, state.state.points)[of_points]
-    tangents[whole[mesh.curve]] = torch.where(own[:, None, None], trial.tangents, state.state.tangents)[
-        segments
-    ]
+    moved, own = last[state.mesh.of_point][:, None], last[state.mesh.curve][:, None]
+    shift = _shift(state, trial)
+    ahead = state.gradient + torch.where(own, (state.hessian @ shift[..., None])[..., 0], 0.0)
+    points[over[mesh.of_point]] = torch.where(moved, trial.points, state.state.points)[of_points]
+    tangents[over[mesh.curve]] = torch.where(own[..., None], trial.tangents, state.state.tangents)[segments]
+    slope[over[mesh.curve]] = ahead[segments]
+
+
+def _shift(state: Expansion, trial: CurveState) -> Float[Tensor, "s 4*d"]:
+    """What the unknowns of every segment moved by."""
+    moved = CurveState(trial.points - state.state.points, trial.tangents - state.state.tangents)
+    return moved.of_segments(state.mesh).flatten(1)
 
 
 def _inside(mesh: Mesh, points: Float[Tensor, "p d"], box: Box | None) -> Float[Tensor, "p d"]:
@@ -267,8 +292,7 @@ def _accept(
     state: Expansion, trial: Expansion, damping: Float[Tensor, "m"]
 ) -> tuple[Expansion, Float[Tensor, "m"]]:
     """Keep the trials whose energy fell as predicted, and adapt the damping of each curve."""
-    moved = CurveState(trial.state.points - state.state.points, trial.state.tangents - state.state.tangents)
-    shift = moved.of_segments(state.mesh).flatten(1)
+    shift = _shift(state, trial.state)
     curved = (state.hessian @ shift[..., None])[..., 0]
     predicted = state.mesh.total((shift * (state.gradient + curved / 2)).sum(dim=1))
     change = trial.energy - state.energy
@@ -283,31 +307,35 @@ def _accept(
     return state.replaced(better, trial), torch.where(better, lowered, raised)
 
 
-def _smooth(metric: Metric, state: Expansion, nodes: int) -> Float[Tensor, "p d"]:
+def _smooth(
+    metric: Metric, mesh: Mesh, curves: CurveState, slope: Float[Tensor, "s 4*d"], nodes: int
+) -> Float[Tensor, "p d"]:
     """Velocities that make each curve continuously differentiable.
 
     Those of the momenta are exact to the order of the points; where points are too few for the metric, they may be far
     off, and the mean of the velocities on both sides is better.
     """
-    mesh, width = state.mesh, state.mesh.width[:, None]
+    width = mesh.width[:, None]
     sides = torch.where(mesh.edge, 1.0, 0.5)[:, None].to(width)
-    first, last = (state.state.tangents[:, k] / width for k in (0, 1))
+    first, last = (curves.tangents[:, k] / width for k in (0, 1))
     mean = mesh.to_points(first, last) * sides
-    exact = _momenta(metric, state)
+    exact = _momenta(metric, mesh, curves, slope)
 
     def whole(velocity: Tensor) -> Tensor:
         tangents = width[..., None] * torch.stack([velocity[mesh.first], velocity[mesh.first + 1]], dim=1)
-        return mesh.total(energy(metric, mesh, CurveState(state.state.points, tangents), nodes))
+        return mesh.total(energy(metric, mesh, CurveState(curves.points, tangents), nodes))
 
     # Not a number is not better. Where points are enough, both are the same to far more digits.
     better = whole(exact) <= whole(mean) * (1 + _RESOLVED)
     return torch.where(better[mesh.of_point][:, None], exact, mean)
 
 
-def _momenta(metric: Metric, state: Expansion) -> Float[Tensor, "p d"]:
+def _momenta(
+    metric: Metric, mesh: Mesh, curves: CurveState, slope: Float[Tensor, "s 4*d"]
+) -> Float[Tensor, "p d"]:
     """Velocities from ``p = dE_k / dx_{k+1} = -dE_k+1 / dx_{k+1} = 2 g dx/ds`` (discrete Legendre transformation)."""
-    mesh, d = state.mesh, state.state.points.shape[1]
-    sides = torch.where(mesh.edge, 0.5, 0.25)[:, None].to(state.gradient)
-    momentum = mesh.to_points(-state.gradient[:, :d], state.gradient[:, 2 * d : 3 * d]) * sides
+    d = curves.points.shape[1]
+    sides = torch.where(mesh.edge, 0.5, 0.25)[:, None].to(slope)
+    momentum = mesh.to_points(-slope[:, :d], slope[:, 2 * d : 3 * d]) * sides
     # Where the metric is singular there is no such velocity, and what comes out is not taken.
-    return torch.linalg.solve_ex(metric(state.state.points), momentum)[0]
+    return torch.linalg.solve_ex(metric(curves.points), momentum)[0]

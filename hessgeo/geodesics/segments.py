@@ -36,8 +36,7 @@ class Expansion:
         state: where it is expanded.
         energy: ``integral <x', g x'> ds`` of each curve.
         gradient, hessian: of each segment.
-        base: the part of the Hessian that ignores how the metric changes, positive semi-definite: the Sobolev inner
-            product of variations, which damps.
+        metric: at the nodes of its quadrature.
     """
 
     mesh: Mesh
@@ -45,7 +44,18 @@ class Expansion:
     energy: Float[Tensor, "m"]
     gradient: Float[Tensor, "s 4*d"]
     hessian: Float[Tensor, "s 4*d 4*d"]
-    base: Float[Tensor, "s 4*d 4*d"]
+    metric: Float[Tensor, "s q d d"]
+
+    @property
+    def base(self) -> Float[Tensor, "s 4*d 4*d"]:
+        """The part of the Hessian that ignores how the metric changes, positive semi-definite.
+
+        The Sobolev inner product of variations, which damps.
+        """
+        to_ends = _elements(self.metric.shape[1])[3].to(self.metric)
+        d = self.metric.shape[-1]
+        local = torch.nn.functional.pad(2 * self.metric, (d, 0, d, 0))
+        return _to_ends(local, to_ends) / self.mesh.width[:, None, None]
 
     def kept(self, curves: Bool[Tensor, "m"]) -> Expansion:
         """Some of the curves."""
@@ -53,7 +63,7 @@ class Expansion:
             return self
         mesh, segments, points = self.mesh.kept(curves)
         state = CurveState(self.state.points[points], self.state.tangents[segments])
-        parts = (values[segments] for values in (self.gradient, self.hessian, self.base))
+        parts = (values[segments] for values in (self.gradient, self.hessian, self.metric))
         return Expansion(mesh, state, self.energy[curves], *parts)
 
     def replaced(self, curves: Bool[Tensor, "m"], other: Expansion) -> Expansion:
@@ -69,7 +79,7 @@ class Expansion:
             chosen(points, other.state.points, self.state.points),
             chosen(segments, other.state.tangents, self.state.tangents),
         )
-        names = ("gradient", "hessian", "base")
+        names = ("gradient", "hessian", "metric")
         parts = (chosen(segments, getattr(other, name), getattr(self, name)) for name in names)
         return Expansion(self.mesh, state, chosen(curves, other.energy, self.energy), *parts)
 
@@ -85,7 +95,7 @@ def energy(metric: Metric, mesh: Mesh, state: CurveState, nodes: int) -> Float[T
 def expand(metric: Metric, mesh: Mesh, state: CurveState, nodes: int) -> Expansion:
     """The energy of every segment to second order, by quadrature with so many nodes in each."""
     weights, position, velocity, to_ends = (v.to(state.points) for v in _elements(nodes))
-    unknowns, d = state.of_segments(mesh), state.points.shape[1]
+    unknowns = state.of_segments(mesh)
     x, v = position @ unknowns, velocity @ unknowns  # s q d
     g, along, bend = metric.speed_jet(x, v)
     lowered = (g @ v[..., None])[..., 0]
@@ -95,11 +105,8 @@ def expand(metric: Metric, mesh: Mesh, state: CurveState, nodes: int) -> Expansi
     gradient = position.mT @ (scale * in_x) + 2 * velocity.mT @ (scale * lowered)
     # Hessian of <v, g(x) v> in (x, v), then in the unknowns of the segment.
     local = torch.cat([torch.cat([bend, 2 * along.mT], -1), torch.cat([2 * along, 2 * g], -1)], -2)
-    hessian, base = (
-        _to_ends(values, to_ends) / mesh.width[:, None, None]
-        for values in (local, torch.nn.functional.pad(2 * g, (d, 0, d, 0)))
-    )
-    return Expansion(mesh, state, whole, gradient.flatten(1), hessian, base)
+    hessian = _to_ends(local, to_ends) / mesh.width[:, None, None]
+    return Expansion(mesh, state, whole, gradient.flatten(1), hessian, g)
 
 
 @cache
