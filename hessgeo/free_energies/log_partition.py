@@ -7,7 +7,7 @@ kinks, which no polynomial spline follows while it stays convex, it is sharp to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from scipy.sparse import csr_matrix, vstack
 from torch import Tensor
 
 from hessgeo.free_energies.base import Certificate
+from hessgeo.free_energies.mixture_potential import MixturePotential
 from hessgeo.free_energies.potential_problem import Observations
 from hessgeo.free_energies.response import slopes_at_nodes
 from hessgeo.grids import Frame, Grid
@@ -39,18 +40,14 @@ class LogPartition:
 
     Attributes:
         frame: box units.
-        slopes: of the planes.
-        heights: of each, in nats.
-        sharpness: ``beta``.
+        planes: of slopes, heights in nats, and the resolution ``beta``.
         scale: of the potential.
         affine: constant, and slope in box units.
         certificate: see ``nearest_log_partition``.
     """
 
     frame: Frame
-    slopes: Float[Tensor, "plane axis"]
-    heights: Float[Tensor, "plane"]
-    sharpness: float
+    planes: MixturePotential
     scale: float
     affine: tuple[float, ...]
     certificate: Certificate
@@ -58,10 +55,10 @@ class LogPartition:
     @property
     def fields(self) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
         """What it is made of, as variables of a dataset; ``of_fields`` makes it again."""
-        scalars = np.array([self.sharpness, self.scale, *self.affine])
+        scalars = np.array([self.planes.resolution, self.scale, *self.affine])
         return {
-            "state_slope": (("state", "i"), self.slopes.numpy()),
-            "state_height": (("state",), self.heights.numpy()),
+            "state_slope": (("state", "i"), self.planes.slopes.numpy()),
+            "state_height": (("state",), self.planes.heights.numpy()),
             "state_units": (("unit",), scalars),
         }
 
@@ -70,58 +67,32 @@ class LogPartition:
         """The same from the values of these variables."""
         sharpness, scale, *affine = fields["state_units"].tolist()
         slopes, heights = (torch.from_numpy(fields[name]) for name in ("state_slope", "state_height"))
-        return cls(frame, slopes, heights, sharpness, scale, tuple(affine), {})
+        return cls(frame, MixturePotential(slopes, heights, sharpness), scale, tuple(affine), {})
 
     def value(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch"]:
         """``F(t)``, in the units and the gauge of the values it was made from."""
         u = self.frame.into(t)
-        top = self._blockwise(lambda part: torch.logsumexp(self._nats(part), dim=-1), u)
-        bent = _FLOOR / 2 * (u**2).sum(-1) + top / self.sharpness
+        bent = _FLOOR / 2 * (u**2).sum(-1) + self.planes.value(u)
         return self.scale * bent + self.affine[0] + u @ u.new_tensor(self.affine[1:])
 
     def gradient(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis"]:
         """``grad F(t)``: the mean slope."""
         u = self.frame.into(t)
-        mean = self._blockwise(lambda part: self._shares(part) @ self.slopes.to(part), u)
-        return (self.scale * (mean + _FLOOR * u) + u.new_tensor(self.affine[1:])) / self.frame.scale(t)
+        bent = self.planes.gradient(u) + _FLOOR * u
+        return (self.scale * bent + u.new_tensor(self.affine[1:])) / self.frame.scale(t)
 
     def hessian(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis"]:
         """``grad^2 F(t)``: ``N`` times the covariance of the slopes."""
         u = self.frame.into(t)
         half = self.frame.scale(t)
-        flat = self._blockwise(lambda part: self._central(part, 2).flatten(-2), u)
-        covariance = flat.reshape(*t.shape, t.shape[-1])
         floor = _FLOOR * torch.eye(t.shape[-1]).to(u)
-        return self.scale * (self.sharpness * covariance + floor) / (half[:, None] * half)
+        return self.scale * (self.planes.hessian(u) + floor) / (half[:, None] * half)
 
     def third(self, t: Float[Tensor, "*batch axis"]) -> Float[Tensor, "*batch axis axis axis"]:
         """Third derivatives: ``N^2`` times the third central moments of the slopes."""
         half = self.frame.scale(t)
-        flat = self._blockwise(lambda part: self._central(part, 3).flatten(-3), self.frame.into(t))
-        moments = flat.reshape(*t.shape, t.shape[-1], t.shape[-1])
-        return self.scale * self.sharpness**2 * moments / (half[:, None, None] * half[:, None] * half)
-
-    def _nats(self, u: Float[Tensor, "point axis"]) -> Float[Tensor, "point plane"]:
-        return torch.addmm(self.heights.to(u), u, self.slopes.to(u).T, alpha=self.sharpness)
-
-    def _shares(self, u: Float[Tensor, "point axis"]) -> Float[Tensor, "point plane"]:
-        return torch.softmax(self._nats(u), dim=-1)
-
-    def _central(self, u: Float[Tensor, "point axis"], order: int) -> Tensor:
-        """Central moments of the slopes, as sums of products of what is small: no digits are lost."""
-        shares = self._shares(u)
-        slopes = self.slopes.to(u)
-        off = slopes - (shares @ slopes)[:, None]
-        weighted = (shares[..., None] * off).mT
-        if order == 2:
-            return weighted @ off
-        squares = (off[..., :, None] * off[..., None, :]).flatten(-2)
-        return (weighted @ squares).unflatten(-1, (u.shape[-1], u.shape[-1]))
-
-    def _blockwise(self, function: Callable[[Tensor], Tensor], u: Tensor) -> Tensor:
-        points = u.reshape(-1, u.shape[-1])
-        found = torch.cat([function(part) for part in points.split(max(1, _BLOCK // len(self.heights)))])
-        return found.reshape(*u.shape[:-1], *found.shape[1:])
+        moments = self.planes.third(self.frame.into(t))
+        return self.scale * moments / (half[:, None, None] * half[:, None] * half)
 
 
 def nearest_log_partition(
@@ -176,9 +147,11 @@ def nearest_log_partition(
     kept = seen * found.weights > _KEPT
     made = LogPartition(
         grid.frame,
-        torch.from_numpy(planes[kept]),
-        torch.from_numpy(np.log(found.weights[kept]) - offsets[kept]),
-        beta,
+        MixturePotential(
+            torch.from_numpy(planes[kept]),
+            torch.from_numpy(np.log(found.weights[kept]) - offsets[kept]),
+            beta,
+        ),
         data.scale,
         data.affine,
         {},
@@ -282,10 +255,8 @@ def _definiteness(made: LogPartition, grid: Grid) -> Certificate:
 
 def _distance(made: LogPartition, data: Observations) -> dict[str, float]:
     """How far the data are missed, as ``Observations.distance`` says."""
-    plain = LogPartition(
-        Frame((0.0,) * len(made.frame.half), (1.0,) * len(made.frame.half)),
-        made.slopes, made.heights, made.sharpness, 1.0, (0.0,) * (1 + len(made.frame.half)), {},
-    )  # fmt: skip
+    axes = len(made.frame.half)
+    plain = LogPartition(Frame((0.0,) * axes, (1.0,) * axes), made.planes, 1.0, (0.0,) * (1 + axes), {})
     return data.misses(
         plain.value(torch.from_numpy(data.nodes)).numpy() - data.values,
         plain.gradient(torch.from_numpy(data.t)).numpy() - data.slopes,

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
+from truths import soft_planes
 
 from hessgeo.free_energies.log_partition import nearest_log_partition
 from hessgeo.free_energies.potential import nearest_potential
@@ -12,24 +13,6 @@ from hessgeo.grids import Grid
 from hessgeo.numerics.mixture_weights import mixture_weights
 
 SQUARE = ((-1.0, 1.0), (-1.0, 1.0))
-
-
-def planes(sharpness, count=5, seed=0):
-    """Log-sum-exp of planes: value, gradient and Hessian at points."""
-    generator = np.random.default_rng(seed)
-    slopes, heights = generator.normal(size=(count, 2)), 0.3 * generator.normal(size=count)
-
-    def potential(t):
-        z = sharpness * (t @ slopes.T + heights)
-        top = z.max(axis=1, keepdims=True)
-        shares = np.exp(z - top)
-        total = shares.sum(axis=1, keepdims=True)
-        mean = (shares / total) @ slopes
-        spread = slopes[None] - mean[:, None]
-        hessian = sharpness * np.einsum("nk,nki,nkj->nij", shares / total, spread, spread)
-        return (top + np.log(total))[:, 0] / sharpness, mean, hessian
-
-    return potential
 
 
 def fitted(potential, nodes, resolution, **options):
@@ -60,7 +43,7 @@ def test_the_weights_are_those_of_a_solver_of_convex_problems():
 
 @pytest.mark.parametrize("sharpness", [10.0, 300.0])
 def test_it_follows_kinks_that_no_convex_spline_follows(sharpness):
-    potential, grid = planes(sharpness), Grid(SQUARE, (16, 16))
+    potential, grid = soft_planes(sharpness), Grid(SQUARE, (16, 16))
     found = fitted(potential, 16, 300.0 if sharpness > 100 else 50.0)
     value, gradient, _ = potential(grid.points)
     t = torch.from_numpy(grid.points)
@@ -78,7 +61,7 @@ def test_it_follows_kinks_that_no_convex_spline_follows(sharpness):
 
 
 def test_of_a_family_that_it_resolves_the_metric_is_right_between_the_nodes():
-    potential = planes(3.0)
+    potential = soft_planes(3.0)
     errors = []
     points = np.random.default_rng(2).uniform(-1, 1, (300, 2))
     hessian = potential(points)[2]
@@ -93,7 +76,7 @@ def test_of_a_family_that_it_resolves_the_metric_is_right_between_the_nodes():
 
 
 def test_derivatives_are_those_of_the_value():
-    found = fitted(planes(6.0), 7, 20.0, max_iterations=60)
+    found = fitted(soft_planes(6.0), 7, 20.0, max_iterations=60)
     t = torch.tensor([[0.31, -0.2], [-0.77, 0.9]], dtype=torch.float64)
     for lower, higher in (
         (found.value, found.gradient),
@@ -105,7 +88,7 @@ def test_derivatives_are_those_of_the_value():
 
 
 def test_units_and_offsets_change_nothing():
-    potential, scale, offset = planes(5.0), np.array([1e-8, 1e3]), np.array([0.3, -1e5])
+    potential, scale, offset = soft_planes(5.0), np.array([1e-8, 1e3]), np.array([0.3, -1e5])
     u = Grid(SQUARE, (9, 9)).points
     value, gradient, _ = potential(u)
     plain = fitted(potential, 9, 40.0, max_iterations=100)
@@ -127,7 +110,7 @@ def test_units_and_offsets_change_nothing():
 
 
 def test_scattered_sources_empty_nodes_and_one_parameter():
-    potential, grid = planes(3.0), Grid(SQUARE, (10, 10))
+    potential, grid = soft_planes(3.0), Grid(SQUARE, (10, 10))
     t = np.random.default_rng(3).uniform(-1, 1, (500, 2))
     value = potential(grid.points)[0].reshape(10, 10)
     mass = np.ones((10, 10))

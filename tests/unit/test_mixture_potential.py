@@ -48,7 +48,7 @@ def test_points_by_blocks_are_the_points(monkeypatch):
     mixture, _, _ = fitted(KINKED, GRID, resolution=30.0)
     t = torch.from_numpy(GRID.points).reshape(8, 8, 2)
     whole = mixture.hessian(t)
-    monkeypatch.setattr("hessgeo.free_energies.mixture_potential._BLOCK_ENTRIES", 300)
+    monkeypatch.setattr("hessgeo.free_energies.mixture_potential._BLOCK", 300)
     torch.testing.assert_close(mixture.hessian(t), whole, rtol=1e-12, atol=1e-12)
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.optimize import nnls
 from scipy.sparse import csr_matrix
+from truths import soft_planes
 
 from hessgeo.free_energies.potential import nearest_potential
 from hessgeo.grids import Grid
@@ -18,24 +19,6 @@ from hessgeo.numerics.convex_splines import (
 )
 
 SQUARE = ((-1.0, 1.0), (-1.0, 1.0))
-
-
-def planes(sharpness, count=5, seed=0):
-    """Log-sum-exp of planes: value, gradient and Hessian at points."""
-    generator = np.random.default_rng(seed)
-    slopes, heights = generator.normal(size=(count, 2)), 0.3 * generator.normal(size=count)
-
-    def potential(t):
-        z = sharpness * (t @ slopes.T + heights)
-        top = z.max(axis=1, keepdims=True)
-        shares = np.exp(z - top)
-        total = shares.sum(axis=1, keepdims=True)
-        mean = (shares / total) @ slopes
-        spread = slopes[None] - mean[:, None]
-        hessian = sharpness * np.einsum("nk,nki,nkj->nij", shares / total, spread, spread)
-        return (top + np.log(total))[:, 0] / sharpness, mean, hessian
-
-    return potential
 
 
 def fitted(potential, nodes, extent=SQUARE, **options):
@@ -102,7 +85,7 @@ def test_the_barrier_has_the_derivatives_it_says():
 
 
 def test_a_smooth_potential_comes_back():
-    potential = planes(3.0)
+    potential = soft_planes(3.0)
     _, found = fitted(potential, 20)
     points = np.random.default_rng(5).uniform(-1, 1, (500, 2))
     value, gradient, hessian = potential(points)
@@ -118,7 +101,7 @@ def test_a_smooth_potential_comes_back():
 
 
 def test_the_error_falls_with_the_nodes_as_that_of_cubic_splines():
-    potential = planes(2.0)
+    potential = soft_planes(2.0)
     points = np.random.default_rng(6).uniform(-0.7, 0.7, (300, 2))
     value = potential(points)[0]
     errors = [np.abs(at(fitted(potential, nodes)[1], points)[0] - value).max() for nodes in (9, 17)]
@@ -127,7 +110,7 @@ def test_the_error_falls_with_the_nodes_as_that_of_cubic_splines():
 
 
 def test_derivatives_are_those_of_the_value():
-    _, found = fitted(planes(6.0), 9, extent=((2.0, 3.0), (-10.0, 10.0)))
+    _, found = fitted(soft_planes(6.0), 9, extent=((2.0, 3.0), (-10.0, 10.0)))
     t = torch.tensor([[2.31, -4.2], [2.77, 3.3]], dtype=torch.float64)
     # Each is the derivative of the one before, by differentiation of the splines' own polynomials.
     for lower, higher in (
@@ -141,13 +124,13 @@ def test_derivatives_are_those_of_the_value():
 
 @pytest.mark.parametrize("sharpness", [10.0, 300.0])
 def test_a_kink_leaves_it_positive_definite_everywhere(sharpness):
-    _, found = fitted(planes(sharpness), 10)
+    _, found = fitted(soft_planes(sharpness), 10)
     points = np.random.default_rng(7).uniform(-1, 1, (20_000, 2))
     least = np.linalg.eigvalsh(at(found, points)[2])[:, 0]
     assert least.min() > 0
     assert found.certificate["definite_share"] == 1.0
     assert found.certificate["eigenvalue_bound"] > 0
-    _, free = fitted(planes(sharpness), 10, convex=False)
+    _, free = fitted(soft_planes(sharpness), 10, convex=False)
     assert np.linalg.eigvalsh(at(free, points)[2])[:, 0].min() < 0  # what the constraint is for
     # No spline follows a kink within its cell, and the certificate says how far it is missed.
     assert free.certificate["value_error"] < found.certificate["value_error"] < 0.02
@@ -191,7 +174,7 @@ def test_of_a_concave_function_the_nearest_convex_one_is_affine():
     ("scale", "offset"), [((1.0, 1e6), (0.0, 0.0)), ((1e-10, 1e-10), (0.3, 0.3)), ((1.0, 1.0), (1e6, -1e6))]
 )
 def test_units_and_offsets_change_nothing(scale, offset):
-    potential, scale, offset = planes(10.0), np.array(scale), np.array(offset)
+    potential, scale, offset = soft_planes(10.0), np.array(scale), np.array(offset)
     _, plain = fitted(potential, 7)
     extent = tuple((o - s, o + s) for s, o in zip(scale, offset, strict=True))
     grid = Grid(extent, (7, 7))
@@ -206,7 +189,7 @@ def test_units_and_offsets_change_nothing(scale, offset):
 
 
 def test_sources_may_lie_anywhere_and_nodes_may_be_empty():
-    potential, grid = planes(1.5), Grid(SQUARE, (12, 12))
+    potential, grid = soft_planes(1.5), Grid(SQUARE, (12, 12))
     t = np.random.default_rng(8).uniform(-1, 1, (400, 2))
     value = potential(grid.points)[0].reshape(12, 12)
     mass = np.ones((12, 12))
