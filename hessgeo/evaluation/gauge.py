@@ -29,8 +29,9 @@ GAUGES: tuple[Gauge, ...] = ("shift+slope", "shift+slope+scale")
 class GaugeErrors:
     """Root-mean-square errors after the gauge is removed, absolute and relative to the truth's own range.
 
-    ``gradient`` is the error of the gradient vector over both components; its range is the largest distance of two
-    true gradients along one axis.
+    Gradients are per half side of the box around the points, so that parameters of different units count alike:
+    ``gradient`` is the error of the vector over all components, its range the largest distance of two true gradients
+    along one axis.
     """
 
     value: float
@@ -157,12 +158,13 @@ def compare(
     check_not_affine(functions, true_value)
     aligned = align(value, gradient, true_value, functions, scale=scale)
     value_rmse = float(np.sqrt(np.mean((aligned.value - true_value) ** 2)))
-    gradient_rmse = float(np.sqrt(np.mean(np.sum((aligned.gradient - true_gradient) ** 2, axis=1))))
+    half = np.array(Frame.around(t).half)
+    gradient_rmse = float(np.sqrt(np.mean(np.sum((half * (aligned.gradient - true_gradient)) ** 2, axis=1))))
     return GaugeErrors(
         value=value_rmse,
         gradient=gradient_rmse,
         value_relative=value_rmse / float(np.ptp(true_value)),
-        gradient_relative=gradient_rmse / float(np.ptp(true_gradient, axis=0).max()),
+        gradient_relative=gradient_rmse / float(np.ptp(half * true_gradient, axis=0).max()),
         scale=aligned.scale,
     )
 

@@ -95,4 +95,4 @@ class MixturePotential:
         """A function of points, some at a time."""
         points = u.reshape(-1, u.shape[-1])
         found = torch.cat([function(part) for part in points.split(max(1, _BLOCK // len(self.heights)))])
-        return found.reshape(*u.shape[:-1], *found.shape[1:])
+        return found.reshape((*u.shape[:-1], *found.shape[1:]))

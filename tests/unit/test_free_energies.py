@@ -61,6 +61,16 @@ def test_comparison_is_blind_to_the_gauge_and_to_the_scale_if_asked():
     assert compare(truth, truth, GRID.points).gradient == 0
 
 
+def test_comparison_is_the_same_in_all_units_of_the_parameters():
+    truth, scale = POTENTIALS["three_phases_soft"], torch.tensor([1e-3, 1e4], dtype=torch.float64)
+    wrong = KnownPotential("wrong", lambda t: truth.value(t) + 0.1 * torch.sin(3 * t[..., 0] + t[..., 1]))
+    plain = compare(wrong, truth, GRID.points)
+    rescaled = [KnownPotential("", lambda t, f=f: f.value(t / scale)) for f in (wrong, truth)]
+    found = compare(*rescaled, GRID.points * scale.numpy())
+    for name, value in vars(plain).items():
+        assert getattr(found, name) == pytest.approx(value, rel=1e-9), name
+
+
 def test_affine_truth_leaves_nothing_to_compare():
     affine = KnownPotential("affine", lambda t: t[..., 0] - 3)
     with pytest.raises(ValueError, match="affine"):
