@@ -45,35 +45,42 @@ def crossings(
 def crossing_curvature(
     state: Float[np.ndarray, "a b *latent"],
     clean: Float[np.ndarray, "a b *latent"],
+    last: Float[np.ndarray, "a b *latent"],
     final: Int[np.ndarray, "a b"],
     across: dict[Pair, Float[np.ndarray, "place 2"]],
     *,
     signal: float,
 ) -> dict[Pair, Float[np.ndarray, "place"]]:
-    """How the log density of a step's states bends across each boundary, at each of the boundary's nodes.
+    """How the log density of a step's states bends between both sides of each boundary, at each of its nodes.
 
-    Of the state ``x = alpha x_0 + sigma z`` the predicted clean image is ``D(x) = E[x_0 | x]``, and by Tweedie's
-    formula ``sigma^2 d^2 log p / dn^2 = alpha <n, dD/dn> / <n, n> - 1`` along a direction ``n``. Negative: between the
-    phases the density has its top, they are one; positive: a valley, and both sides fall apart. Two modes at ``+-m`` of
-    width ``s`` have it turn where ``alpha^2 = 1 / (1 + m^2 - s^2)``.
+    Of the state ``x = alpha x_0 + sigma z`` the predicted clean image is ``D(x) = E[x_0 | x]``, whose Jacobian ``J`` is
+    symmetric, and by Tweedie's formula ``sigma^2 d^2 log p / de^2 = alpha <e, J e> - 1`` along a unit direction ``e``.
+    Negative: between the phases the density has its top, they are one; positive: a valley, and both sides fall apart.
+    Two modes at ``+-m`` of width ``s`` have it turn where ``alpha^2 = 1 / (1 + m^2 - s^2)``.
+
+    ``e`` is the direction in which the images differ in the end. A slice hardly moves along it at first: of many
+    dimensions it spans two. But neighbours on the slice give ``J dx = dD``, and so ``<e, J e> = <e, dD> / <e, dx>`` if
+    ``e`` is an eigenvector of ``J``, as the line from mode to mode is half-way between them, however ``dx`` lies.
 
     Args:
         state: the states of a step on the nodes.
         clean: the predicted clean latents.
+        last: those of the last step.
         final: the final phases.
-        across: the directions, see ``crossings``.
+        across: the directions on the grid, see ``crossings``.
         signal: ``alpha``.
 
     Returns:
-        ``sigma^2`` times the second derivative at each place; zero where the states do not move.
+        ``sigma^2`` times the second derivative at each place; -1, as of pure noise, where the states do not move along
+        ``e``.
     """
-    slopes_x, slopes_d = (_slopes(values, final.shape) for values in (state, clean))
+    moved = [_slopes(values, final.shape) for values in (state, clean, last)]
     found = {}
     for pair, direction in across.items():
         places = boundary_places(final, pair)
-        x, d = (np.einsum("pi,ipd->pd", direction, slopes[:, places]) for slopes in (slopes_x, slopes_d))
-        length, bend = np.square(x).sum(axis=1), signal * (x * d).sum(axis=1)
-        found[pair] = np.divide(bend, length, out=np.ones_like(length), where=length > 0) - 1
+        x, d, e = (np.einsum("pi,ipd->pd", direction, slopes[:, places]) for slopes in moved)
+        along, bend = (x * e).sum(axis=1), signal * (d * e).sum(axis=1)
+        found[pair] = np.divide(bend, along, out=np.zeros_like(along), where=along > 0) - 1
     return found
 
 

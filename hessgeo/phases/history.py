@@ -18,6 +18,7 @@ from hessgeo.metrics.measured import embedding_metric
 from hessgeo.phases.segment import PhaseMap, segment_phases
 
 Pair = tuple[int, int]
+Node = tuple[tuple[int, ...], float, tuple[int, ...]]  # of a tree: its phases, where it parts, into what
 TILE = 4  # nodes along a side of what is drawn at once: neighbours tell the same
 
 
@@ -186,9 +187,9 @@ def _check(labels: np.ndarray, final: np.ndarray, levels: np.ndarray) -> None:
 def phase_tree(decisions: Sequence[Decision], phases: int) -> list[Branch]:
     """The tree whose leaves are the final phases, in the order in which their boundaries come.
 
-    Two phases are in one branch at a noise level if boundaries lead from one to the other that are decided below it:
-    single linkage. So a branch parts where the first boundary through all of it is closed, and every branch is there
-    from its ``born`` to its ``level``.
+    From the images back to the noise the two branches join whose boundary is decided last; that between two branches
+    is all that lies between their phases, its level the mean over the boundary's nodes (average linkage), so that no
+    short piece where two phases touch holds together what a long boundary parts. Levels never fall on the way back.
 
     Args:
         decisions: a level for each two phases that meet.
@@ -200,27 +201,37 @@ def phase_tree(decisions: Sequence[Decision], phases: int) -> list[Branch]:
     Raises:
         ValueError: if the phases do not hang together.
     """
-    leaves = [((label,), 0.0, ()) for label in range(1, phases + 1)]
-    nodes: list[tuple[tuple[int, ...], float, tuple[int, ...]]] = list(leaves)
-    home = {label: label - 1 for label in range(1, phases + 1)}
-    for decision in sorted(decisions, key=lambda one: (one.level, one.phases)):
-        one, other = (home[label] for label in decision.phases)
-        if one == other:
-            continue
-        # What parts at one level parts at once: three ways, not two and two.
-        parts = [
-            part for node in (one, other)
-            for part in (nodes[node][2] if nodes[node][2] and nodes[node][1] == decision.level else (node,))
-        ]  # fmt: skip
-        members = tuple(sorted(nodes[one][0] + nodes[other][0]))
-        nodes.append((members, decision.level, tuple(sorted(parts))))
-        home |= dict.fromkeys(members, len(nodes) - 1)
-    if len(set(home.values())) > 1:
+    nodes: list[Node] = [((label,), 0.0, ()) for label in range(1, phases + 1)]
+    # Between two branches, by their numbers: the sum of levels over the boundary's nodes, and how many these are.
+    between = {
+        (low - 1, high - 1): (one.level * one.places, one.places)
+        for one in decisions
+        for low, high in (one.phases,)
+    }
+    while between:
+        pair = min(between, key=lambda pair: (between[pair][0] / between[pair][1], pair))
+        total, places = between.pop(pair)
+        nodes.append(_parted(nodes, pair, total / places))
+        joined: dict[Pair, tuple[float, int]] = {}
+        for (low, high), (levels, count) in between.items():
+            low, high = sorted(len(nodes) - 1 if end in pair else end for end in (low, high))
+            before = joined.get((low, high), (0.0, 0))
+            joined[low, high] = (before[0] + levels, before[1] + count)
+        between = joined
+    if len(nodes[-1][0]) < phases:
         raise ValueError(f"the boundaries given do not join all of the {phases} phases")
     return _grown(nodes)
 
 
-def _grown(nodes: Sequence[tuple[tuple[int, ...], float, tuple[int, ...]]]) -> list[Branch]:
+def _parted(nodes: Sequence[Node], pair: Pair, level: float) -> Node:
+    """The branch that two are; what parts at one level parts at once: three ways, not two and two."""
+    # A mean rounds, and two of the same levels may differ by that.
+    ends = [nodes[end][2] if nodes[end][2] and level - nodes[end][1] < 1e-12 else (end,) for end in pair]
+    members = tuple(sorted(nodes[pair[0]][0] + nodes[pair[1]][0]))
+    return members, level, tuple(sorted(ends[0] + ends[1]))
+
+
+def _grown(nodes: Sequence[Node]) -> list[Branch]:
     """The branches that are part of the tree, numbered anew, with the level at which each is born."""
     kept, queue = [], [len(nodes) - 1]
     while queue:

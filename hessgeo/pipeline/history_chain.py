@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from jaxtyping import Float, Float32, Int, UInt8
+from jaxtyping import Float, Int
 
 from hessgeo.grids import Grid
 from hessgeo.phases.decisions import crossing_curvature, crossings, decisions_of_curvature
@@ -22,9 +22,6 @@ from hessgeo.phases.label_entropy import (
     prior_entropy,
 )
 from hessgeo.phases.segment import medoids
-
-if TYPE_CHECKING:
-    from hessgeo.systems.diffusion.predictions import Recording
 
 PERMUTATIONS = 4  # of the labels, for the null of the entropy clock
 SEGMENTED = ("persistence", "minimum_area", "smoothing")
@@ -56,47 +53,6 @@ class Steps:
         """Noise level of each step, ``sigma / sqrt(alpha^2 + sigma^2)``."""
         alpha, sigma = np.array(self.signal), np.array(self.noise)
         return sigma / np.hypot(alpha, sigma)
-
-
-def joined(parts: Iterable[Recording]) -> Recording:
-    """Recordings of one sampler, one after the other."""
-    parts = list(parts)
-    arrays = ("images", "predictions", "trajectory")
-    return replace(
-        parts[0], **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
-    )
-
-
-def check_same_images(
-    made: UInt8[np.ndarray, "n h w c"], stored: UInt8[np.ndarray, "n h w c"], place: str
-) -> None:
-    """Refuse a history of other images than those in the store.
-
-    Raises:
-        ArithmeticError: one line, if a pixel differs.
-    """
-    if different := int((made != stored).any(axis=(1, 2, 3)).sum()):
-        most = int(np.abs(made.astype(int) - stored).max())
-        raise ArithmeticError(
-            f"{different} of {len(made)} images of {place} came out otherwise when sampled again, by up to {most} of "
-            "255: predictions can only be kept where the samples were made, on the same device with the same versions"
-        )
-
-
-def embed_steps(
-    images: UInt8[np.ndarray, "n k h w c"], embedding: Callable[[np.ndarray], np.ndarray], batch_size: int
-) -> Float32[np.ndarray, "n k d"]:
-    """Embeddings of predicted images, so many at a time.
-
-    Raises:
-        FloatingPointError: if one is not a unit vector.
-    """
-    flat = images.reshape(-1, *images.shape[2:])
-    parts = [embedding(flat[start : start + batch_size]) for start in range(0, len(flat), batch_size)]
-    vectors = np.concatenate(parts).astype(np.float32, copy=False)
-    if not np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5):
-        raise FloatingPointError("the embedding of a prediction is not a unit vector")
-    return vectors.reshape(*images.shape[:2], -1)
 
 
 def trace_history(
@@ -148,7 +104,9 @@ def decisions_of_density(
     on_nodes = steps.trajectory.reshape(*grid.shape, *steps.trajectory.shape[1:])
     across = crossings(on_nodes[:, :, 0, 0], final)
     bends = [
-        crossing_curvature(on_nodes[:, :, k, 0], on_nodes[:, :, k, 1], final, across, signal=alpha)
+        crossing_curvature(
+            on_nodes[:, :, k, 0], on_nodes[:, :, k, 1], on_nodes[:, :, -1, 1], final, across, signal=alpha
+        )
         for k, alpha in enumerate(steps.signal)
     ]
     curvature = {pair: np.stack([bend[pair] for bend in bends]) for pair in across}

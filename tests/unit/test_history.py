@@ -24,14 +24,16 @@ from hessgeo.phases.label_entropy import (
 )
 
 
-def decided(grid, means, width, steps=40, draws=20):
+def decided(grid, means, width, steps=40, draws=20, latents=None):
     """The final phases of a mixture's flow, which mode is nearest, and the decisions of its boundaries."""
-    states, clean, signal, levels, end = flow(grid.points, means, width, steps)
+    states, clean, signal, levels, end = flow(
+        grid.points if latents is None else latents, means, width, steps
+    )
     final, nearest = final_phases(end, means, grid.shape)
     on_nodes = [values.reshape(steps, *grid.shape, -1) for values in (states, clean)]
     across = crossings(on_nodes[0][0], final)
     bends = [
-        crossing_curvature(x, d, final, across, signal=alpha)
+        crossing_curvature(x, d, on_nodes[1][-1], final, across, signal=alpha)
         for x, d, alpha in zip(*on_nodes, signal, strict=True)
     ]
     curvature = {pair: np.stack([bend[pair] for bend in bends]) for pair in across}
@@ -51,6 +53,17 @@ def test_a_symmetric_pair_decides_at_the_exact_noise_level(distance, width):
     exact = exact_level(distance, width)
     assert decision.level == pytest.approx(exact, rel=0.05)
     assert decision.low <= exact <= decision.high
+
+
+@pytest.mark.parametrize(("distance", "width"), [(3.0, 0.5), (4.0, 0.2)])
+def test_a_slice_that_hardly_moves_from_mode_to_mode_shows_the_same_level(distance, width):
+    rng, grid = np.random.default_rng(5), Grid(((-2.0, 2.0), (-2.0, 2.0)), (32, 32))
+    plane = np.linalg.qr(rng.standard_normal((64, 2)))[0]
+    axis = rng.standard_normal(64)
+    axis *= distance / np.linalg.norm(axis)
+    assert np.linalg.norm(axis @ plane) < 0.25 * distance
+    _, (decision,), _ = decided(grid, np.array([axis, -axis]), width, latents=grid.points @ plane.T)
+    assert decision.level == pytest.approx(exact_level(distance, width), rel=0.05)
 
 
 def test_the_interval_shrinks_with_the_steps():
@@ -137,21 +150,28 @@ def test_levels_must_fall():
         decisions_of_maps(final[None], final, np.array([0.5, 0.2]), draws=0)
 
 
-def decision(i, j, level):
-    return Decision((i, j), level, level, level, 10)
+def decision(i, j, level, places=10):
+    return Decision((i, j), level, level, level, places)
 
 
 def test_the_tree_joins_the_latest_first():
     tree = phase_tree([decision(1, 2, 0.3), decision(2, 3, 0.8), decision(1, 3, 0.7), decision(3, 4, 0.1)], 4)
     root = tree[-1]
     assert root.phases == (1, 2, 3, 4)
-    # Through (1, 3), decided later than (2, 3), the two halves still hang together.
-    assert root.level == 0.7
+    # Two boundaries of equal length lead from half to half: their mean.
+    assert root.level == pytest.approx(0.75)
     assert {tree[child].phases for child in root.children} == {(1, 2), (3, 4)}
     assert [branch.phases for branch in branches_at(tree, 0.5)] == [(3, 4), (1, 2)]
     assert [branch.phases for branch in branches_at(tree, 0.2)] == [(1,), (2,), (3, 4)]
     assert [branch.phases for branch in branches_at(tree, 0.0)] == [(1,), (2,), (3,), (4,)]
     assert [branch.phases for branch in branches_at(tree, 1.0)] == [(1, 2, 3, 4)]
+
+
+def test_a_short_boundary_holds_no_two_branches_together():
+    longer = [decision(1, 2, 0.2, 30), decision(2, 3, 0.8, 30), decision(1, 3, 0.3, 2)]
+    tree = phase_tree(longer, 3)
+    assert tree[-1].level == pytest.approx((30 * 0.8 + 2 * 0.3) / 32)
+    assert [branch.phases for branch in branches_at(tree, 0.5)] == [(3,), (1, 2)]
 
 
 def test_what_parts_at_one_level_parts_at_once():

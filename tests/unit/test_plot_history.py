@@ -10,7 +10,7 @@ from matplotlib.text import Text
 from hessgeo.figures import history, history_maps, style
 from hessgeo.figures.saving import save_figure
 from hessgeo.grids import Grid
-from hessgeo.pipeline.history_chain import Steps, check_same_images, embed_steps, trace_history
+from hessgeo.pipeline.history_chain import Steps, trace_history
 
 GRID = Grid(((-2.2, 2.2), (-2.2, 2.2)), (24, 24))
 MEANS = np.array([[1.6, 0.8], [1.6, -0.8], [-1.6, 0.8], [-1.6, -0.8]])
@@ -127,28 +127,3 @@ def test_leaves_of_a_branch_lie_side_by_side(traced):
     for branch in branches:
         inside = [heights[label - 1] for label in branch["phases"]]
         assert max(inside) - min(inside) == len(inside) - 1
-
-
-def test_other_images_than_those_of_the_store_are_refused():
-    images = np.zeros((3, 2, 2, 1), np.uint8)
-    check_same_images(images, images.copy(), "shard 0")
-    other = images.copy()
-    other[1, 0, 0] = 2
-    with pytest.raises(
-        ArithmeticError, match=r"1 of 3 images of shard 0 came out otherwise .* by up to 2 of 255"
-    ):
-        check_same_images(images, other, "shard 0")
-
-
-def test_predictions_are_embedded_in_their_order():
-    images = np.arange(2 * 3, dtype=np.uint8).reshape(2, 3, 1, 1, 1)
-
-    def embedding(batch):
-        angle = batch.reshape(-1, 1).astype(float)
-        return np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
-
-    vectors = embed_steps(images, embedding, 4)
-    assert vectors.shape == (2, 3, 2)
-    assert np.allclose(vectors[1, 0], [np.cos(3), np.sin(3)])
-    with pytest.raises(FloatingPointError):
-        embed_steps(images, lambda batch: np.zeros((len(batch), 2)), 4)

@@ -7,7 +7,12 @@ import torch
 from hessgeo.pipeline.history_settings import SCHEDULERS
 from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
 from hessgeo.systems.diffusion.denoisers import to_pixels
-from hessgeo.systems.diffusion.predictions import RECORDED, RecordedSystem, RecordingScheduler
+from hessgeo.systems.diffusion.predictions import (
+    RECORDED,
+    RecordedSystem,
+    RecordingScheduler,
+    check_same_images,
+)
 from hessgeo.systems.diffusion.system import DiffusionSystem, load_denoiser
 from hessgeo.systems.slices import LatentSlice, random_anchors
 
@@ -89,3 +94,14 @@ def test_what_a_pipeline_asks_of_a_step_can_be_seen(system):
     recorder = RecordingScheduler(own, [1])
     assert signature(recorder.step) == signature(own.step)
     assert recorder.config is own.config
+
+
+def test_other_images_than_those_of_the_store_are_refused():
+    images = np.zeros((3, 2, 2, 1), np.uint8)
+    check_same_images(images, images.copy(), "shard 0")
+    other = images.copy()
+    other[1, 0, 0] = 2
+    with pytest.raises(
+        ArithmeticError, match=r"1 of 3 images of shard 0 came out otherwise .* by up to 2 of 255"
+    ):
+        check_same_images(images, other, "shard 0")

@@ -8,9 +8,8 @@ from tqdm import tqdm
 from hessgeo import store
 from hessgeo.pipeline import pick_device, script_context
 from hessgeo.pipeline.digest import digest
-from hessgeo.pipeline.history_chain import check_same_images, joined
 from hessgeo.pipeline.loading import load_system
-from hessgeo.systems.diffusion.predictions import RecordedSystem
+from hessgeo.systems.diffusion.predictions import RecordedSystem, check_same_images, joined
 
 
 def main(path, arrays, shard, system, seed, about):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -176,3 +176,28 @@ class RecordedSystem(DiffusionSystem):
         pipeline: Any = self.denoiser.pipeline  # type: ignore[attr-defined]
         height, width = self.denoiser.image_shape[:2]
         return pipeline._unpack_latents(x, height, width, pipeline.vae_scale_factor)
+
+
+def joined(parts: Iterable[Recording]) -> Recording:
+    """Recordings of one sampler, one after the other."""
+    parts = list(parts)
+    arrays = ("images", "predictions", "trajectory")
+    return replace(
+        parts[0], **{name: np.concatenate([getattr(part, name) for part in parts]) for name in arrays}
+    )
+
+
+def check_same_images(
+    made: UInt8[np.ndarray, "n h w c"], stored: UInt8[np.ndarray, "n h w c"], place: str
+) -> None:
+    """Refuse a history of other images than those in the store.
+
+    Raises:
+        ArithmeticError: one line, if a pixel differs.
+    """
+    if different := int((made != stored).any(axis=(1, 2, 3)).sum()):
+        most = int(np.abs(made.astype(int) - stored).max())
+        raise ArithmeticError(
+            f"{different} of {len(made)} images of {place} came out otherwise when sampled again, by up to {most} of "
+            "255: predictions can only be kept where the samples were made, on the same device with the same versions"
+        )
