@@ -1,5 +1,6 @@
 """Phases: basins of the metric, their boundaries and meeting points, the local Lipschitz number, and dimensions."""
 
+from hessgeo.phases.adaptive import AdaptiveSamples, sample_adaptively
 from hessgeo.phases.dimension import Dimension, box_dimension, correlation_dimension, uncertainty_exponent
 from hessgeo.phases.fractality import Fractality, judge_fractality
 from hessgeo.phases.lipschitz import lipschitz_field
@@ -17,6 +18,7 @@ from hessgeo.phases.segment import (
 )
 
 __all__ = [
+    "AdaptiveSamples",
     "BoundaryLine",
     "Dimension",
     "Fractality",
@@ -32,6 +34,7 @@ __all__ = [
     "judge_scales",
     "lipschitz_field",
     "medoids",
+    "sample_adaptively",
     "segment_phases",
     "size_verdict",
     "triple_points",
