@@ -82,6 +82,9 @@ class Plan:
         probe: what its models took for a few images, or None.
         note: why there was no probe.
         posterior: what the posterior of embedding distances takes, or None of another.
+        steps: steps that the target ``history`` keeps; 0 of a study without one.
+        latent: values of a latent.
+        traced: shards of whose history all is there.
     """
 
     study: str
@@ -97,6 +100,9 @@ class Plan:
     probe: Probe | None = None
     note: str = ""
     posterior: PosteriorCost | None = None
+    steps: int = 0
+    latent: int = 0
+    traced: int = 0
 
     @property
     def images(self) -> int:
@@ -132,6 +138,22 @@ class Plan:
     def embedding_seconds(self) -> float | None:
         """Device time of the shards of the embedding that are to do."""
         return self._seconds(self.shards - self.embedded, "embedding", self.shard)
+
+    @property
+    def history_bytes(self) -> int | None:
+        """Predicted images, states and predicted latents, and embeddings of all steps; None if that is not known."""
+        if self.dimension is None:
+            return None
+        return self.images * self.steps * (prod(self.image_shape) + 2 * 4 * self.latent + 4 * self.dimension)
+
+    @property
+    def history_seconds(self) -> float | None:
+        """Device time of the history that is to do: every image once more, and the embedding of each prediction."""
+        left = self.shards - self.traced
+        seconds = [self._seconds(left, "sampling", self.drawn), self._seconds(left, "embedding", self.shard)]
+        if seconds[0] is None or seconds[1] is None:
+            return None
+        return seconds[0] + self.steps * seconds[1]
 
     def _seconds(self, shards: int, part: str, images: int | None) -> float | None:
         if self.probe is None or images is None:
@@ -293,6 +315,9 @@ def plan_study(
         sampled=_count_there(entry.sidecars("image")),
         embedded=_count_there(entry.sidecars("embedding")),
         posterior=posterior_cost(study["posterior"], entry.count, None),
+        steps=0 if entry.history_need else len(entry.history_steps),
+        latent=0 if entry.history_need else prod(entry.latent_shape),
+        traced=_count_there(entry.sidecars("features")),
     )
     if entry.is_own or study["embedding"]["kind"] == "file":
         return replace(plan, note="images or features are there already, no model is probed")

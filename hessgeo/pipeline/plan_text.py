@@ -23,6 +23,9 @@ def _study_lines(plan: Plan) -> Iterator[str]:
     yield _line("", f"{plan.embedded:,} embedded, {plan.shards - plan.embedded:,} to do")
     if plan.posterior is not None:
         yield _line("posterior", _pairs(plan.posterior))
+    if plan.steps:
+        kept, taken = size(plan.history_bytes), duration(plan.history_seconds)
+        yield _line("history", f"{plan.steps} steps, by the target history alone: {kept} raw, {taken} to do")
     probe = plan.probe
     packed = "" if probe is None else f", about {size(plan.compressed_bytes)} compressed as the probe's are"
     yield _line("disk", f"images {size(plan.raw_bytes)} raw{packed}")

@@ -54,6 +54,18 @@ def test_bytes_and_times_follow_from_counts_and_probe():
     assert plan.embedding_seconds == pytest.approx(48 * 64 * 0.01)
 
 
+def test_a_history_is_every_image_again_and_the_embedding_of_each_prediction():
+    plan = make_plan(steps=25, latent=4 * 64 * 64, traced=16)
+    each = 512 * 512 * 3 + 2 * 4 * 4 * 64 * 64 + 4 * 768
+    assert plan.history_bytes == 4096 * 25 * each
+    assert plan.history_seconds == pytest.approx(48 * 64 * (2.0 + 25 * 0.01))
+    assert f"25 steps, by the target history alone: {size(plan.history_bytes)} raw" in format_plans([plan])
+    assert "history" not in format_plans([make_plan()])
+    assert "25 steps, by the target history alone: not known raw, not known to do" in format_plans(
+        [make_plan(steps=25, dimension=None, probe=None)]
+    )
+
+
 def test_the_text_says_all_of_it():
     text = format_plans([make_plan()])
     for part in (
