@@ -47,7 +47,7 @@ def draw(
     """
     a, b = style.axes_of(fields)
     ratio = min(style.height_ratio(a, b), 1.4)
-    text = [line for part in verdict_lines(stability) for line in textwrap.wrap(part, 118)]
+    text = [line for part in verdict_lines(stability) for line in textwrap.wrap(part, 132)]
     grown = [line for line in stability["boundaries"] if line["strengths"]]
     below = LINE * len(text) + 0.12
     floor = below + 2.85
@@ -55,7 +55,7 @@ def draw(
     figure = Figure(figsize=(style.DOUBLE_COLUMN, floor + max(side * ratio, 2.6) + 0.55))
     axes = style.place(figure, 0.48, floor, side, side * ratio)
     _draw_map(axes, fields, stability, a, b)
-    style.panel_letter(axes, "A")
+    style.panel_letter(axes, "A", left=20)
     names = list(stability["counts"])
     matrix = style.place(figure, 3.75, floor, 3.2, max(side * ratio, 2.6))
     _draw_matrix(matrix, names, stability["counts"], agreements)
@@ -124,7 +124,7 @@ def _draw_map(
     lines = LineCollection(
         edges[:, :4].reshape(-1, 2, 2),
         array=edges[:, 4],
-        cmap=style.colour_map("mako"),
+        cmap=style.colour_map("plasma_r"),
         clim=(0, 1),
         linewidths=1.6,
         capstyle="projecting",
@@ -173,7 +173,7 @@ def _draw_fates(axes: Axes, resolutions: Sequence[float], lines: Sequence[Mappin
         axes.plot(resolutions, line["strengths"], "o", linestyle=dash, color=colour, markersize=3)
         ends.append((line["strengths"][-1], "{}|{}".format(*line["phases"]), colour))
     axes.set_xscale("log")
-    axes.set_xticks(resolutions, [f"{value:.3g}" for value in resolutions])
+    axes.set_xticks(resolutions, [style.number(value) for value in resolutions])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set(xlabel="resolution $N$", ylabel="strength (nats)")
     axes.margins(x=0.04, y=0.12)
