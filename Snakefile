@@ -17,6 +17,7 @@ from hessgeo.pipeline.settings import read_configuration
 from hessgeo.pipeline.solvable import SCORED
 from hessgeo.pipeline.solvable_layout import TABLES
 from hessgeo.pipeline.study_models import DIFFUSION_FILES, MODELS
+from hessgeo.pipeline.zoom_layout import FILMS
 
 min_version("9.0")
 
@@ -85,6 +86,7 @@ localrules:
     plan,
     table2,
     generative_geodesics,
+    zoom,
     compare,
     stability,
 
@@ -112,6 +114,7 @@ include: "workflow/rules/verify.smk"
 include: "workflow/rules/plan.smk"
 include: "workflow/rules/generative.smk"
 include: "workflow/rules/history.smk"
+include: "workflow/rules/zoom.smk"
 
 
 complete_rules(workflow, layout)

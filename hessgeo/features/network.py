@@ -51,7 +51,12 @@ class Preprocessing:
         """
         if images.shape[3] not in (1, 3):
             raise ValueError(f"images have {images.shape[3]} channels, must be 1 (grey) or 3 (RGB)")
-        x = torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float() / 255
+        return self.of_floats(
+            torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float() / 255
+        )
+
+    def of_floats(self, x: Float[Tensor, "n c h w"]) -> Shaped[Tensor, "n *input"]:
+        """Preprocess values from 0 to 1, of one or three channels, in their own precision."""
         if x.shape[2:] != self.size:
             mode = "bilinear" if self.interpolation == "bilinear" else "bicubic"
             x = functional.interpolate(x, self.size, mode=mode, align_corners=False, antialias=True)
@@ -59,7 +64,7 @@ class Preprocessing:
             x = x.clamp(0, 1)
         x = self._arranged(x)
         if self.mean:
-            mean, std = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in (self.mean, self.std))
+            mean, std = (x.new_tensor(v).view(1, -1, 1, 1) for v in (self.mean, self.std))
             x = (x - mean) / std
         else:
             x = (255 * x).round().to(torch.uint8)

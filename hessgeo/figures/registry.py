@@ -79,6 +79,12 @@ HISTORY = (
 # Of studies whose phases are tested, by the target stability.
 STABILITY = (Figure("stability", "stability", ("fields", "stability", "agreements"), needs="is_tested"),)
 
+# Of the zoom of a study, by the target zoom.
+ZOOM = (
+    Figure("zoom_strip", "zoom", ("zoom_windows", "zoom_verdicts")),
+    Figure("zoom_scales", "boundary against scale", ("zoom_table", "zoom_verdicts")),
+)
+
 # Of studies side by side.
 COMPARISON = Figure("routes", "{comparison}", ("free_energy", "metric", "phases"), ("labels",))
 

@@ -45,11 +45,6 @@ class ZoomWindow:
         return Grid(tuple((-half, half) for half in self.half), shape)
 
 
-def zoom_widths(factor: float, levels: int, smallest: float) -> list[float]:
-    """Widths ``factor^k`` of at most ``levels`` windows, none below ``smallest`` by more than a rounding."""
-    return [factor**k for k in range(levels) if factor**k >= smallest * (1 - 1e-9)]
-
-
 def zoom_window(box: Extent, point: tuple[float, float], level: int, width: float) -> ZoomWindow:
     """The window of a width about a point, moved as far as it must be to lie in the box."""
     centre, half = [], []

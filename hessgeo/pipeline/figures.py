@@ -30,6 +30,9 @@ RESULTS = {
     "history_fields": "history.nc",
     "stability": "stability.json",
     "agreements": "stability.csv",
+    "zoom_windows": "zoom/windows.nc",
+    "zoom_table": "zoom/zoom.csv",
+    "zoom_verdicts": "zoom/zoom.json",
 }
 ARRAYS = {"points": "t", "images": "image", "embedding": "embedding", "predictions": "prediction"}
 ANCHORS = {"anchor_numbers": "numbers", "reconstructions": "reconstructions"}
@@ -73,7 +76,7 @@ class Drawing:
 
 def drawings(layout: Layout) -> Iterator[Drawing]:
     """Every figure of a run, one a rule."""
-    for figure in (*registry.STUDY, *registry.PATHS, *registry.HISTORY, *registry.STABILITY):
+    for figure in (*registry.STUDY, *registry.PATHS, *registry.HISTORY, *registry.STABILITY, *registry.ZOOM):
         yield _of_study(layout, figure)
     yield _of_comparison(layout, registry.COMPARISON)
     yield _of_differences(layout, registry.DIFFERENCES)

@@ -19,6 +19,7 @@ from hessgeo.pipeline.settings import Settings
 from hessgeo.pipeline.solvable_layout import SolvableLayout
 from hessgeo.pipeline.study_layout import StudyLayout
 from hessgeo.pipeline.study_models import DIFFUSION_FILES
+from hessgeo.pipeline.zoom_layout import Series
 
 # Tables of the target table2, with what the report calls them.
 PATH_TABLES = {
@@ -201,6 +202,23 @@ class Layout:
     def stability_targets(self) -> list[str]:
         """Everything that the target ``stability`` makes."""
         return [path for study in self.studies if study.is_tested for path in study.stability_targets]
+
+    @property
+    def zoom_targets(self) -> list[str]:
+        """Everything that the target ``zoom`` makes."""
+        return [path for study in self.studies for path in study.zoom.targets]
+
+    def of_series(self, name: str) -> Callable[[Any], Any]:
+        """A function of a rule's wildcards: what is called ``name`` in their series of windows, or in its zoom."""
+
+        def found(wildcards: Any) -> Any:
+            series = Series.named(wildcards.series)
+            if name == "width":
+                zoom = self.of(wildcards.study).zoom
+                return zoom.settings["factor"] ** int(wildcards.level)
+            return getattr(series, name)
+
+        return found
 
     @property
     def generative_targets(self) -> list[str]:

@@ -111,4 +111,5 @@ def by_target(layout: Layout) -> dict[str, list[str]]:
         "compare": layout.difference_targets,
         "history": layout.history_targets,
         "stability": layout.stability_targets,
+        "zoom": layout.zoom_targets,
     }

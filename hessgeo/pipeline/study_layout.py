@@ -13,6 +13,7 @@ from hessgeo.pipeline.digest import digest
 from hessgeo.pipeline.folders import ANCHOR_FILES, NETWORK_FILES, StudyFolder
 from hessgeo.pipeline.history_settings import history_steps, no_history
 from hessgeo.pipeline.study_models import BASE_MEMORY_MB, Model, StudyModels
+from hessgeo.pipeline.zoom_layout import ZoomLayout
 
 # What the training of a posterior network depends on.
 NETWORK_TRAINING = (
@@ -230,6 +231,11 @@ class StudyLayout(StudyModels):
         return [*anchors, *(self.path("numbers", f"{step}.json") for step in steps)]
 
     # Targets.
+
+    @cached_property
+    def zoom(self) -> ZoomLayout:
+        """The windows of the target zoom."""
+        return ZoomLayout(self)
 
     @property
     def figures(self) -> list[Figure]:

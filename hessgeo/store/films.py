@@ -1,0 +1,48 @@
+"""Films, frame by frame: GIF by Pillow, MP4 by ffmpeg where the extra ``animation`` is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from hessgeo.store.files import whole
+
+Frames = Sequence[UInt8[np.ndarray, "y x 3"]]
+
+
+def write_gif(path: str | Path, frames: Frames, *, milliseconds: int) -> None:
+    """Write frames of one size as an animated GIF that repeats, whole or not at all.
+
+    Raises:
+        ValueError: if there is no frame.
+    """
+    if not len(frames):
+        raise ValueError("a film needs at least one frame")
+    first, *others = (Image.fromarray(frame).quantize(64) for frame in frames)
+    with whole(path) as partial, partial.open("wb") as file:
+        options = {"duration": milliseconds, "loop": 0, "optimize": True}
+        first.save(file, format="GIF", save_all=True, append_images=others, **options)
+
+
+def write_mp4(path: str | Path, frames: Frames, *, milliseconds: int) -> None:
+    """Write the same as H.264 in MP4, whole or not at all.
+
+    Raises:
+        ModuleNotFoundError: without the extra ``animation``.
+    """
+    ffmpeg = import_module("imageio_ffmpeg")  # which no other step needs
+
+    height, width = frames[0].shape[:2]
+    with whole(path) as partial:
+        options = {"fps": 1000 / milliseconds, "codec": "libx264", "macro_block_size": 2}
+        writer = ffmpeg.write_frames(f"{partial}.mp4", (width, height), **options)
+        writer.send(None)
+        for frame in frames:
+            writer.send(np.ascontiguousarray(frame))
+        writer.close()
+        Path(f"{partial}.mp4").replace(partial)

@@ -1,0 +1,213 @@
+"""The zoom of a study: its series, what its jobs depend on, and the digits' model as a map of real values."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+from PIL import Image
+
+from hessgeo.features import load_embedding
+from hessgeo.features.continuous import continued
+from hessgeo.figures import style, zoom_film, zoom_scales, zoom_strip
+from hessgeo.grids import Grid
+from hessgeo.models.digit_clip import build_clip, save_clip
+from hessgeo.models.digit_diffusion import build_unet
+from hessgeo.numerics.precision import in_precision
+from hessgeo.phases.zoomed import ZoomedMap, nearest_reference
+from hessgeo.pipeline.layout import Layout
+from hessgeo.pipeline.schema import defaults
+from hessgeo.pipeline.settings import merged, read_settings
+from hessgeo.pipeline.zoom import (
+    describe_boundary,
+    describe_window,
+    starting_pairs,
+    window_numbers,
+    window_of,
+)
+from hessgeo.pipeline.zoom_layout import Series, zoom_widths
+from hessgeo.pipeline.zoom_verdicts import judge_series, windows_shown, zoom_table
+from hessgeo.store.films import write_gif
+from hessgeo.systems.slices import LatentSlice
+
+GRID = Grid(((-1.0, 2.0), (-1.0, 2.0)), (20, 16))
+PHASES = {"persistence": 0.5, "minimum_area": 0.02, "smoothing": 1.0}
+
+
+@pytest.fixture
+def zoom(config, tmp_path):
+    """The zoom of the digits with changes of its settings."""
+    settings = read_settings(config)
+
+    def make(**change):
+        study = merged(settings.studies["digits"], change)
+        return Layout(replace(settings, studies={"digits": study}), tmp_path).of("digits").zoom
+
+    return make
+
+
+def test_windows_shrink_by_the_factor_down_to_the_smallest():
+    assert zoom_widths(0.1, 13, 1e-8) == pytest.approx([10.0**-k for k in range(9)])
+    assert len(zoom_widths(0.1, 5, 1e-8)) == 5
+
+
+def test_a_series_for_every_precision_and_for_further_steps_of_the_first(zoom):
+    found = zoom(zoom={"precisions": ["float32", "float16"], "steps": [25, 50]})
+    assert [series.name for series in found.series] == ["float32-25", "float16-25", "float32-50"]
+    assert all(Series.named(series.name) == series for series in found.series)
+    assert len(found.windows()) == 27
+    assert len(zoom().widths(Series("float64", 25))) == 13
+    assert len(set(zoom().targets)) == len(zoom().targets)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"slice": {"interpolation": "spherical"}},
+        {"sampling": {"design": "sobol", "count": 64}},
+        {"sampling": {"grid": [64]}, "slice": {"extent": [[-1, 2]]}},
+        {"embedding": {"kind": "network"}},
+        {"system": {"kind": "generator"}},
+    ],
+)
+def test_what_has_no_real_latents_on_a_plane_has_no_zoom(zoom, change):
+    assert zoom(**change).targets == []
+
+
+def test_pairs_lie_across_the_steepest_boundary_or_the_nearest():
+    a, b = GRID.points.T
+    embedding = np.stack([np.tanh(9 * (a - 0.3)) + 0.2 * (b > 1), np.zeros(GRID.size)], axis=1)
+    label = 1 + (a > 0.3) + 2 * (b > 1)
+    starts, ends = starting_pairs(embedding, label, GRID, "sharpest", margin=0.05)
+    assert np.all((starts[:, 0] < 0.3) & (ends[:, 0] > 0.3))
+    np.testing.assert_allclose(ends[:, 0] - starts[:, 0], 3 * GRID.spacing[0])
+    start, end = starting_pairs(embedding, label, GRID, (-0.5, 1.1), margin=0.05)
+    assert start[0, 1] < 1 < end[0, 1]
+    with pytest.raises(ValueError, match="no boundary to zoom on"):
+        starting_pairs(embedding, np.ones(GRID.size, dtype=int), GRID, "sharpest", margin=0.05)
+
+
+@pytest.fixture(scope="module")
+def cascade():
+    """A map with a boundary of known slope, over windows of two precisions: what the jobs of a zoom make."""
+    plane = LatentSlice(
+        np.array([[[[0.0]], [[0.0]]], [[[1.0]], [[0.0]]], [[[0.0]], [[1.0]]]]), GRID.extent, "none"
+    )
+
+    def generate(z):
+        x = np.tanh(50 * (z[:, 0, 0, 0] + 0.2 * z[:, 1, 0, 0] - 0.41))
+        return np.stack([x, -x], axis=1)[:, :, None, None]
+
+    windows, boundaries = [], {}
+    for precision, widths in (
+        ("float64", zoom_widths(0.1, 10, 1e-9)),
+        ("float32", zoom_widths(0.1, 9, 1e-8)),
+    ):
+        zoomed = ZoomedMap(plane, generate, lambda x: x[:, :, 0, 0], precision)
+        boundary = describe_boundary(
+            zoomed, np.array([[-1.0, 1.0], [1.0, -1.0]]), np.array([[0.1, 0.2]]), np.array([[0.6, 0.3]])
+        )
+        boundaries[f"{precision}-25"] = boundary
+        for level, width in enumerate(widths):
+            window = window_of(boundary, GRID.extent, level, width)
+            found = describe_window(zoomed, boundary, window, {"grid": [32, 32], "images": 5}, PHASES)
+            windows.append((f"{precision}-25", found))
+    return windows, boundaries
+
+
+def test_a_slope_saturates_and_a_precision_ends_it(cascade):
+    windows, boundaries = cascade
+    verdicts = judge_series(zoom_table(windows), boundaries)
+    for name, found in verdicts.items():
+        law = found["lipschitz"]["embedding_per_parameter"]
+        # The steepest of four directions lies 45 - 11.3 degrees from the normal, or 11.3: along a.
+        assert law["verdict"] == "saturates", name
+        assert law["value"] == pytest.approx(50 * np.sqrt(2), rel=0.02)
+        assert found["boundary"]["verdict"] == "smooth"
+    assert verdicts["float32-25"]["boundary"]["resolved"] < verdicts["float64-25"]["boundary"]["resolved"]
+    limit = verdicts["float32-25"]["lipschitz"]["embedding_per_parameter"]["limit"]
+    assert 1e-7 < limit < 1e-4
+
+
+def test_windows_are_kept_side_by_side(cascade):
+    shown = windows_shown(cascade[0])
+    assert dict(shown.sizes) == {
+        "window": 19,
+        "a": 32,
+        "b": 32,
+        "ta": 5,
+        "tb": 5,
+        "y": 1,
+        "x": 1,
+        "channel": 2,
+        "axis": 2,
+    }
+    assert window_numbers(cascade[0][3][1])["width"] == pytest.approx(1e-3)
+    assert shown["width"].to_numpy()[:3] == pytest.approx([1, 0.1, 0.01])
+
+
+def test_half_precision_rounds_products_once():
+    torch.manual_seed(0)
+    network = in_precision(build_unet([16, 32]), torch.bfloat16)
+    x, weight = torch.randn(2, 1, 8, 8, dtype=torch.bfloat16), network.conv_in.weight
+    exact = torch.nn.functional.conv2d(x.double(), weight.double(), network.conv_in.bias.double(), padding=1)
+    found = network.conv_in(x)
+    assert found.dtype == torch.bfloat16
+    # One rounding to eight bits of a sum in single precision.
+    assert (found.double() - exact).abs().max() <= 2.0**-8 * exact.abs().max()
+    assert network(x, 10).sample.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(("precision", "error"), [("float64", 1e-6), ("float32", 1e-6), ("bfloat16", 0.05)])
+def test_a_continued_embedding_is_that_of_images_where_both_are(tmp_path, precision, error):
+    torch.manual_seed(0)
+    save_clip(tmp_path, build_clip(width=32, layers=1, dimension=16))
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), dtype=np.uint8)
+    embedding = load_embedding(defaults("study")["embedding"], tmp_path, (8, 8, 1), device="cpu")
+    expected = embedding(images)
+    found = continued(embedding, getattr(torch, precision))(images / 255)
+    np.testing.assert_allclose(found, expected, atol=error)
+    assert nearest_reference(found)(found).tolist() == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.fixture(scope="module")
+def drawn(cascade):
+    """Both figures of the cascade, with images of one channel."""
+    windows, boundaries = cascade
+    table = zoom_table(windows)
+    verdicts = judge_series(table, boundaries)
+    shown = windows_shown(windows).isel(channel=[0])
+    return {"zoom_strip": zoom_strip.draw(shown, verdicts), "zoom_scales": zoom_scales.draw(table, verdicts)}
+
+
+@pytest.mark.parametrize("name", ["zoom_strip", "zoom_scales"])
+def test_a_figure_states_its_verdicts_and_fits_its_page(drawn, name):
+    figure, table = drawn[name]
+    assert len(table) == 19
+    with style.theme():
+        box = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())
+    width, height = figure.get_size_inches()
+    assert width == style.DOUBLE_COLUMN
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= width
+    assert box.y1 <= height <= style.PAGE_HEIGHT
+    texts = [text for text in figure.findobj(Text) if text.get_text()]
+    assert min(text.get_fontsize() for text in texts) >= 7
+    said = " ".join(" ".join(text.get_text() for text in texts).split())
+    assert said.count("Lipschitz constant saturates") == 2
+    assert "smooth in" in said
+
+
+def test_a_film_grows_from_one_window_into_the_next(cascade, tmp_path):
+    shown = windows_shown(cascade[0][:3]).isel(channel=[0])
+    film = list(zoom_film.frames(shown, "float64-25"))
+    assert len(film) == 3 * zoom_film.HOLD + 2 * (zoom_film.FRAMES - 1)
+    write_gif(tmp_path / "film.gif", film, milliseconds=70)
+    with Image.open(tmp_path / "film.gif") as gif:
+        assert gif.n_frames > 2 * (zoom_film.FRAMES - 1)  # alike ones are one that lasts
+        assert gif.size == film[0].shape[1::-1]
+    with pytest.raises(ValueError, match="no window of the series float16-25"):
+        next(zoom_film.frames(shown, "float16-25"))
