@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hessgeo.grids import Grid
+    from hessgeo.phases.adaptive import sample_adaptively
     from hessgeo.study.free_energy import FreeEnergy
     from hessgeo.study.geodesics import Geodesics
     from hessgeo.study.making import fit, map, open
@@ -39,6 +40,7 @@ __all__ = [
     "map",
     "open",
     "random_anchors",
+    "sample_adaptively",
 ]
 
 # Where each name is, relative to the package: steps of the workflow, whose code all that they name is, need none of it.
@@ -53,6 +55,7 @@ _PLACES = {
     "map": ".study.making",
     "open": ".study.making",
     "random_anchors": ".systems.slices",
+    "sample_adaptively": ".phases.adaptive",
 }
 
 

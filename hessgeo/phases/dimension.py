@@ -71,10 +71,11 @@ def box_dimension(labels: Integer[np.ndarray, "a b"]) -> Dimension:
     """
     largest = _checked(labels)
     looks = 4 if largest >= 32 else 2 if largest >= 16 else 1
-    found = _box_counts(labels, looks, largest)
+    block = _nearest_blocks(labels, largest)
+    found = _box_counts(labels, looks, largest, block)
     if looks == 1 or not found.resolved:
         return found
-    other = _box_counts(labels, looks // 2, largest)
+    other = _box_counts(labels, looks // 2, largest, block)
     return _widened(found, (other.value - found.value) / 2)
 
 
@@ -130,7 +131,8 @@ def uncertainty_exponent(labels: Integer[np.ndarray, "a b"]) -> Dimension:
         ValueError: if the map is no such array.
     """
     largest = _checked(labels)
-    found = [_pair_shares(labels, direction, largest) for direction in ((0, 1), (1, 0), (1, 1), (1, -1))]
+    block = _nearest_blocks(labels, largest)
+    found = [_pair_shares(labels, way, largest, block) for way in ((0, 1), (1, 0), (1, 1), (1, -1))]
     seen = [dimension for dimension in found if dimension.resolved]
     if not seen:
         return _nothing()
@@ -195,31 +197,35 @@ def _blocks(shape: tuple[int, ...], inset: float, side: float) -> Integer[np.nda
     return np.where((a[:, None] < 0) | (b < 0), -1, a[:, None] * count + b)
 
 
-def _block_sums(
-    labels: np.ndarray, fields: list[np.ndarray], largest: int
-) -> Float64[np.ndarray, "block scale"]:
-    """Places by the block of the boundary point that is nearest to each, so that each block obeys the law by itself."""
+def _nearest_blocks(labels: np.ndarray, largest: int) -> Integer[np.ndarray, "a b"]:
+    """Block of the boundary point nearest to each place that counts: so each block obeys the law by itself."""
     points = np.pad(_mixed(labels, 1, 1), ((0, 1), (0, 1)))
-    if not points.any():
-        return np.zeros((1, len(fields)))
-    nearest = ndimage.distance_transform_edt(~points, return_distances=False, return_indices=True)
-    block = _blocks(labels.shape, 0, largest)[tuple(nearest)]
+    block = _blocks(labels.shape, 0, largest)
+    if points.any():
+        nearest = ndimage.distance_transform_edt(~points, return_distances=False, return_indices=True)
+        block = block[tuple(nearest)]
     half = largest // 2
-    block = block[half : half + labels.shape[0] - largest, half : half + labels.shape[1] - largest]
-    return np.stack([np.bincount(block[f], minlength=block.max() + 1) for f in fields], axis=1).astype(float)
+    return block[half : half + labels.shape[0] - largest, half : half + labels.shape[1] - largest]
 
 
-def _box_counts(labels: np.ndarray, looks: int, largest: int) -> Dimension:
+def _block_sums(block: np.ndarray, fields: list[np.ndarray]) -> Float64[np.ndarray, "block scale"]:
+    sums = [np.bincount(block[field], minlength=int(block.max()) + 1) for field in fields]
+    return np.stack(sums, axis=1).astype(float)
+
+
+def _box_counts(labels: np.ndarray, looks: int, largest: int, block: np.ndarray) -> Dimension:
     steps = _whole(1, largest // looks)
     fields = [_inner(_mixed(labels, int(step), looks), labels.shape, largest) for step in steps]
     sides = (steps * looks).astype(float)
-    sums = _block_sums(labels, fields, largest)
+    sums = _block_sums(block, fields)
     boxes = sums.sum(axis=0) / sides**2
     kept = (sums.sum(axis=0) / fields[0].size <= _FILLED) & (boxes >= _FEW)
     return _slope(sides[kept], sums[:, kept], boxes[kept], lambda slope: 2 - slope)
 
 
-def _pair_shares(labels: np.ndarray, direction: tuple[int, int], largest: int) -> Dimension:
+def _pair_shares(
+    labels: np.ndarray, direction: tuple[int, int], largest: int, block: np.ndarray
+) -> Dimension:
     steps = _whole(1, largest)
     fields = []
     for step in steps:
@@ -229,7 +235,7 @@ def _pair_shares(labels: np.ndarray, direction: tuple[int, int], largest: int) -
         there = labels[down:, max(0, across) : max(0, across) + columns]
         fields.append(_inner(here != there, labels.shape, largest))
     distances = steps * float(np.hypot(*direction))
-    sums = _block_sums(labels, fields, largest)
+    sums = _block_sums(block, fields)
     shares = sums.sum(axis=0) / fields[0].size
     # Of two labels at random half the pairs differ.
     kept = (shares <= _FILLED / 2) & (shares * fields[0].size / distances >= _FEW)

@@ -122,6 +122,28 @@ def test_grids_need_not_be_powers_of_two(shape):
     assert area == (shape[0] - 1) * (shape[1] - 1)
 
 
+@pytest.mark.slow
+def test_a_study_of_half_the_images_has_the_phases_of_the_whole():
+    import hessgeo as hg
+
+    x, y = np.meshgrid(np.linspace(-1.5, 1.5, 8), np.linspace(1.5, -1.5, 8))
+    grid = Grid(((-1.0, 2.0), (-1.0, 2.0)), (25, 25))
+
+    def spot(t, index):
+        a, b = np.tanh(3 * (t.T - 0.5))[..., None, None]
+        image = np.exp(-((x - a) ** 2 + (y - b) ** 2) / 2).reshape(len(t), -1)
+        return image / np.linalg.norm(image, axis=1, keepdims=True)
+
+    found = hg.sample_adaptively(spot, grid, error=0.6 / 24, start=7)
+    assert len(found.index) < 0.5 * grid.size
+    some = hg.fit(found.filled(), grid.points, grid=grid.shape)
+    whole = hg.fit(spot(grid.points, None), grid.points, grid=grid.shape)
+    assert some.phases.count == whole.phases.count == 4
+    alike = np.mean(np.asarray(some.phases.label) == np.asarray(whole.phases.label))
+    # A boundary may move by a node where the features turn slowly.
+    assert alike > 0.97
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
