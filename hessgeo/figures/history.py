@@ -22,7 +22,10 @@ LEFT, RIGHT, TOP, GAP = 0.62, 0.78, 0.3, 0.34  # inches
 LEAF, ROW, CLOCK = 0.46, 0.15, 1.0  # height of a leaf, of a boundary's row, of the clock
 SIDE, FEWEST = 0.36, 0.42  # of a thumbnail; a branch shorter than this has none
 ROWS = 16  # boundaries that are shown at most: those decided first
-LINE, CHARACTERS = 0.125, 112  # of the summary
+LINE, CHARACTERS = 0.125, 116  # of the summary
+
+LIMITS = 1.01, -0.01  # of noise levels
+LEVEL = r"noise level $\sigma / \sqrt{\alpha^2 + \sigma^2}$: from pure noise to the image"
 
 Branch = Mapping[str, Any]
 
@@ -65,7 +68,7 @@ def draw(
         raise ValueError(f"{len(pictures)} pictures do not show the {len(branches)} branches")
     leaves = [branch for branch in branches if not branch["children"]]
     lines = textwrap.wrap(history["summary"], CHARACTERS)
-    heights = [max(1, len(leaves)) * LEAF, max(1, len(rows)) * ROW + 0.1, CLOCK]
+    heights = [len(leaves) * LEAF, max(1, len(rows)) * ROW + 0.1, CLOCK]
     note = LINE * len(lines) + 0.1
     height = TOP + sum(heights) + 2 * GAP + 0.42 + note
     figure = Figure(figsize=(style.DOUBLE_COLUMN, height))
@@ -75,13 +78,15 @@ def draw(
         tops.append(style.place(figure, LEFT, top - part, width, part))
         top -= part + GAP
     colours = colours_of([branch["phases"][0] for branch in leaves])
-    _draw_tree(tops[0], branches, pictures, colours)
+    places = draw_tree(tops[0], branches, colours)
+    name_leaves(tops[0], branches, places, SIDE * 72 + 9)
+    _show_pictures(tops[0], branches, places, pictures, colours)
     _draw_boundaries(tops[1], rows, len(history["boundaries"]))
     _draw_clock(tops[2], clock, history["clock"])
     for letter, axes in zip("ABC", tops, strict=True):
-        axes.set_xlim(1.01, -0.01)
+        axes.set_xlim(*LIMITS)
         style.panel_letter(axes, letter, left=22)
-    tops[2].set_xlabel(r"noise level $\sigma / \sqrt{\alpha^2 + \sigma^2}$: from pure noise to the image")
+    tops[2].set_xlabel(LEVEL)
     for axes in tops[:2]:
         axes.tick_params(labelbottom=False)
     figure.text(LEFT / style.DOUBLE_COLUMN, (note - 0.04) / height, "\n".join(lines), fontsize=7, va="top")
@@ -110,36 +115,51 @@ def heights_of(branches: Sequence[Branch]) -> list[float]:
     return [place[number] for number in range(len(branches))]
 
 
-def _draw_tree(
-    axes: Axes,
-    branches: Sequence[Branch],
-    pictures: UInt8[np.ndarray, "m h w c"],
-    colours: Mapping[int, Any],
-) -> None:
-    """Branches from noise to image, each as long as it lasts, with the image that is most typical of it."""
+def draw_tree(axes: Axes, branches: Sequence[Branch], colours: Mapping[int, Any]) -> list[float]:
+    """Branches from noise to image, each as long as it lasts, leaves in their colours; gives their heights."""
     heights = heights_of(branches)
     leaves = sum(not branch["children"] for branch in branches)
-    axes.set(ylim=(-0.5, max(leaves, 1) - 0.5), yticks=[])
+    axes.set(ylim=(-0.5, leaves - 0.5), yticks=[], xlim=LIMITS)
     axes.spines[["left", "right", "top"]].set_visible(False)
-    box, (across, up) = axes.get_position(), axes.figure.get_size_inches()
-    inches = box.width * across / 1.02
-    for branch, y, picture in zip(branches, heights, pictures, strict=True):
+    for branch, y in zip(branches, heights, strict=True):
         leaf = not branch["children"]
         colour = colours[branch["phases"][0]] if leaf else style.INK
         axes.plot([branch["born"], branch["level"]], [y, y], color=colour, linewidth=2.2 if leaf else 1.4)
         if not leaf:
             ends = [heights[child] for child in branch["children"]]
             axes.plot([branch["level"]] * 2, [min(ends), max(ends)], color=style.INK, linewidth=1.4)
-        middle = (box.y0 + box.height * (y + 0.5) / max(leaves, 1)) * up
-        if leaf:
-            left = (box.x1 * across) + 0.06
+    return heights
+
+
+def name_leaves(axes: Axes, branches: Sequence[Branch], heights: Sequence[float], gap: float) -> None:
+    """Number and share of the area of each leaf, so many points to the right of a tree."""
+    for branch, y in zip(branches, heights, strict=True):
+        if not branch["children"]:
             name = f"{branch['phases'][0]}: {branch['share']:.0%}"
-            axes.annotate(name, (0, y), xytext=(SIDE * 72 + 9, 0), textcoords="offset points", va="center", fontsize=7,
+            axes.annotate(name, (0, y), xytext=(gap, 0), textcoords="offset points", va="center", fontsize=7,
                           annotation_clip=False)  # fmt: skip
-        elif (branch["born"] - branch["level"]) * inches > FEWEST:
-            left = box.x0 * across + (1.01 - branch["level"]) * inches - SIDE - 0.05
+
+
+def _show_pictures(
+    axes: Axes,
+    branches: Sequence[Branch],
+    heights: Sequence[float],
+    pictures: UInt8[np.ndarray, "m h w c"],
+    colours: Mapping[int, Any],
+) -> None:
+    """The image that is most typical of each leaf, and of each branch that is long enough, where it parts."""
+    box, (across, up) = axes.get_position(), axes.figure.get_size_inches()
+    inches = box.width * across / (LIMITS[0] - LIMITS[1])
+    leaves = sum(not branch["children"] for branch in branches)
+    for branch, y, picture in zip(branches, heights, pictures, strict=True):
+        left, colour = box.x1 * across + 0.06, style.INK
+        if branch["children"]:
+            if (branch["born"] - branch["level"]) * inches <= FEWEST:
+                continue
+            left = box.x0 * across + (LIMITS[0] - branch["level"]) * inches - SIDE - 0.05
         else:
-            continue
+            colour = colours[branch["phases"][0]]
+        middle = (box.y0 + box.height * (y + 0.5) / leaves) * up
         frame = style.place(axes.figure, left, middle - SIDE / 2, SIDE, SIDE, zorder=3)
         style.show_picture(frame, picture)
         frame.set(xticks=[], yticks=[])

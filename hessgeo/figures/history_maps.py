@@ -27,10 +27,8 @@ LEFT, RIGHT, TOP, GAP, TITLE = 0.12, 0.12, 0.06, 0.1, 0.34  # inches
 def gather(
     history_fields: xr.Dataset, predictions: StoredArray, *, grid: Grid, frames: int
 ) -> dict[str, Any]:
-    """Phases of some steps, spread evenly over the levels, and the predictions on some nodes there."""
-    levels = history_fields["level"].to_numpy()
-    wanted = np.linspace(levels[0], levels[-1], frames)
-    shown = np.unique(np.abs(levels[:, None] - wanted).argmin(axis=0))
+    """Phases of some of the steps, spread evenly over them, and the predictions on some nodes there."""
+    shown = np.unique(np.linspace(0, history_fields.sizes["step"] - 1, frames).round().astype(int))
     sides = [np.linspace(0, n - 1, min(TILES, n)).round().astype(int) for n in grid.shape]
     rows = (sides[0][:, None] * grid.shape[1] + sides[1]).ravel()
     images = shrink(predictions[rows][:, shown], SIDE)

@@ -85,6 +85,11 @@ ZOOM = (
     Figure("zoom_scales", "boundary against scale", ("zoom_table", "zoom_verdicts")),
 )
 
+# Of their histories side by side, by the same target.
+HISTORIES = Figure(
+    "history_comparison", "{comparison}, histories", ("history", "history_fields"), ("labels",)
+)
+
 # Of studies side by side.
 COMPARISON = Figure("routes", "{comparison}", ("free_energy", "metric", "phases"), ("labels",))
 

@@ -78,7 +78,8 @@ def drawings(layout: Layout) -> Iterator[Drawing]:
     """Every figure of a run, one a rule."""
     for figure in (*registry.STUDY, *registry.PATHS, *registry.HISTORY, *registry.STABILITY, *registry.ZOOM):
         yield _of_study(layout, figure)
-    yield _of_comparison(layout, registry.COMPARISON)
+    yield _of_comparison(layout, registry.COMPARISON, layout.comparison("{comparison}"))
+    yield _of_comparison(layout, registry.HISTORIES, layout.comparison("{comparison}/histories"))
     yield _of_differences(layout, registry.DIFFERENCES)
     for figure in registry.SOLVABLE:
         yield _of_solvable(layout, figure)
@@ -103,11 +104,11 @@ def _of_study(layout: Layout, figure: Figure) -> Drawing:
     return Drawing(figure, path, "{study}", files, params, "draw_figure.py", "{wildcards.study}")
 
 
-def _of_comparison(layout: Layout, figure: Figure) -> Drawing:
+def _of_comparison(layout: Layout, figure: Figure, path: str) -> Drawing:
     files = {name: layout.of_comparison(RESULTS[name]) for name in figure.reads}
     labels = layout.of_comparison("name")
     params = {"arrays": {}, "settings": lambda wildcards: {"labels": labels(wildcards)}}
-    path, of = layout.comparison("{comparison}"), "the studies of {wildcards.comparison}"
+    of = "the studies of {wildcards.comparison}"
     return Drawing(figure, path, "comparisons", files, params, "draw_figure.py", of)
 
 

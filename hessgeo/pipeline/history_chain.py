@@ -192,7 +192,11 @@ def summary(history: Mapping[str, Any]) -> str:
         overlap = "; the intervals overlap" if last["high"] >= first["low"] else "; the intervals lie apart"
         text += f"; last: {told(last)}{overlap}"
     if (tau := history["concordance"]) is not None:
-        text += f". Maps of the predictions show the {len(boundaries)} boundaries in an order of tau {tau:.2f} to this"
+        middle = [float(np.median([row[key] for row in boundaries])) for key in ("map_level", "level")]
+        text += (
+            f". Maps of the predictions part at a median level of {middle[0]:.2f}, densities at {middle[1]:.2f}; "
+            f"the orders agree by a Kendall's tau of {tau:.2f}"
+        )
     half = f"{clock['half']:.2f} ({share}: {clock['low']:.2f} to {clock['high']:.2f})"
-    null = f"of shuffled labels at {clock['null_half']:.2f}"
-    return f"{text}. Half of the entropy of the final phase is gone at {half}; {null}."
+    null = f"at {clock['null_half']:.2f}" if clock["null_half"] else "never"
+    return f"{text}. Half of the entropy of the final phase is gone at {half}; of shuffled labels {null}."

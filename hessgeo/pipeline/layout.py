@@ -141,6 +141,16 @@ class Layout:
         return [study for study in self.studies if not study.history_need]
 
     @property
+    def history_comparisons(self) -> list[str]:
+        """The comparisons of studies of the same latents all of which have a history."""
+        known = {name: list(map(self.of, studies)) for name, studies in self.settings.comparisons.items()}
+        return [
+            name
+            for name, studies in known.items()
+            if not any(study.history_need for study in studies) and not any(latents_errors(name, studies))
+        ]
+
+    @property
     def history_words(self) -> str:
         """What the target ``history`` says: of which studies it is, and what the others lack."""
         lacking = [
@@ -196,7 +206,9 @@ class Layout:
     @property
     def history_targets(self) -> list[str]:
         """Everything that the target ``history`` makes."""
-        return [path for study in self.history_studies for path in study.history_targets]
+        made = [path for study in self.history_studies for path in study.history_targets]
+        drawn = [f"{name}/histories.{kind}" for name in self.history_comparisons for kind in FIGURE_KINDS]
+        return [*made, *map(self.comparison, drawn)]
 
     @property
     def stability_targets(self) -> list[str]:

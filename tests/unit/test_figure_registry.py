@@ -18,7 +18,14 @@ from hessgeo.pipeline.figures import ANCHORS, ARRAYS, RESULTS, SETTINGS
 from hessgeo.pipeline.study_layout import StudyLayout
 
 OF_STUDIES = (*registry.STUDY, *registry.PATHS, *registry.HISTORY, *registry.STABILITY, *registry.ZOOM)
-FIGURES = (*OF_STUDIES, registry.COMPARISON, registry.DIFFERENCES, *registry.SOLVABLE, *registry.DENSITY)
+FIGURES = (
+    *OF_STUDIES,
+    registry.COMPARISON,
+    registry.HISTORIES,
+    registry.DIFFERENCES,
+    *registry.SOLVABLE,
+    *registry.DENSITY,
+)
 NAMES = [figure.name for figure in FIGURES]
 
 

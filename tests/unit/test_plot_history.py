@@ -7,7 +7,7 @@ from gaussian_flow import final_phases, flow
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
-from hessgeo.figures import history, history_maps, style
+from hessgeo.figures import history, history_comparison, history_maps, style
 from hessgeo.figures.saving import save_figure
 from hessgeo.grids import Grid
 from hessgeo.pipeline.history_chain import Steps, trace_history
@@ -48,16 +48,19 @@ def pictures(points, channels):
     return images
 
 
-@pytest.fixture(scope="module")
-def traced():
-    states, clean, signal, noise, end = flow(GRID.points, MEANS, WIDTH, STEPS)
+def trace(width, steps=STEPS):
+    """The history of a mixture's flow, its predictions and where it ends."""
+    states, clean, signal, noise, end = flow(GRID.points, MEANS, width, steps)
     final, _ = final_phases(end, MEANS, GRID.shape)
     trajectory = np.stack([states, clean], axis=2).swapaxes(0, 1)[..., None, None]
-    kept = Steps(range(1, STEPS + 1), signal, noise, trajectory, clean.swapaxes(0, 1), end)
-    fields, found, table = trace_history(
-        xr.Dataset({"label": (GRID.dims, final)}), kept, GRID, SETTINGS, seed=0
-    )
-    return fields, found, table, clean.swapaxes(0, 1), end
+    kept = Steps(range(1, steps + 1), signal, noise, trajectory, clean.swapaxes(0, 1), end)
+    phases = xr.Dataset({"label": (GRID.dims, final)})
+    return *trace_history(phases, kept, GRID, SETTINGS, seed=0), clean.swapaxes(0, 1), end
+
+
+@pytest.fixture(scope="module")
+def traced():
+    return trace(WIDTH)
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +68,10 @@ def drawn(traced):
     fields, found, _, clean, end = traced
     shown = [Rows(pictures(clean, 1)), Rows(pictures(end, 1))]
     tree = history.draw(**history.gather(found, fields, *shown))
-    maps = history_maps.draw(**history_maps.gather(fields, shown[0], grid=GRID, frames=6))
-    return {"history": tree, "history_maps": maps}
+    maps = history_maps.draw(**history_maps.gather(fields, shown[0], grid=GRID, frames=7))
+    wide, wide_found, *_ = trace(0.6)
+    both = history_comparison.draw([found, wide_found], [fields, wide], labels=["narrow", "wide"])
+    return {"history": tree, "history_maps": maps, "history_comparison": both}
 
 
 def test_the_far_pairs_part_first_and_each_then_within(traced):
@@ -106,7 +111,16 @@ def test_maps_of_early_predictions_have_one_phase_and_of_late_ones_all(traced):
     assert np.all(np.diff(counts) >= 0)
 
 
-@pytest.mark.parametrize("name", ["history", "history_maps"])
+def test_wider_modes_are_decided_later_by_what_is_known(drawn):
+    figure, table = drawn["history_comparison"]
+    exact = [np.sqrt(1 - 1 / (1 + m**2 - s**2)) for s in (0.6, WIDTH) for m in (1.6, 0.8)]
+    shifts = (table["level"] - table["first_level"]).sort_values().to_numpy()
+    expected = sorted([exact[0] - exact[2], exact[1] - exact[3]] * 2)
+    assert shifts == pytest.approx(expected, abs=0.03)
+    assert "0 of 4 shared boundaries are decided earlier" in figure.texts[-1].get_text()
+
+
+@pytest.mark.parametrize("name", ["history", "history_maps", "history_comparison"])
 def test_figures_are_legible_and_whole(drawn, name, tmp_path):
     figure, table = drawn[name]
     with style.theme():
