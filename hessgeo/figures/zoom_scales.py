@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from hessgeo.figures import style
+from hessgeo.figures.zoom_strip import below_precision
 
 COLOURS = ("#0173b2", "#d55e00", "#029e73", "#cc78bc", "#ca9161", "#56b4e9", "#949494", "#de8f05")
 MARKS = "osD^vP*X"
@@ -119,4 +120,4 @@ def _told(found: Mapping[str, Any]) -> str:
     law, shape = found["lipschitz"]["embedding_per_parameter"], found["boundary"]
     kinds = ", ".join(f"{kind} in {count}" for kind, count in shape["windows"].items()) or "seen in no window"
     lipschitz = f"Lipschitz constant {law['verdict']}: {law['reason']}"
-    return f"{lipschitz}; boundary {kinds} of {shape['resolved']} resolved windows"
+    return f"{lipschitz}; boundary {kinds} of {shape['resolved']} resolved windows{below_precision(shape)}"

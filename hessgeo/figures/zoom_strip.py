@@ -109,7 +109,17 @@ def _told(found: Mapping[str, Any]) -> str:
             f"; box dimension {shape['box_dimension']:.2f} {interval} at width {_plain(shape['width'])}"
         )
     lipschitz = f"Lipschitz constant {law['verdict']}"
-    return f"{lipschitz}; boundary {counted} of {shape['resolved']} resolved windows{dimension}"
+    return f"{lipschitz}; boundary {counted} of {shape['resolved']} resolved windows{dimension}{below_precision(shape)}"
+
+
+def below_precision(shape: Mapping[str, Any]) -> str:
+    """What the boundary would seem to be in windows below the precision, in words; nothing where it is not fractal."""
+    if "fractal" not in shape["below"]:
+        return ""
+    largest = f"box dimension up to {shape['below_dimension']:.2f}"
+    return (
+        f"; below the precision, in {shape['below']['fractal']}, rounding makes it look fractal ({largest})"
+    )
 
 
 def _plain(width: float) -> str:

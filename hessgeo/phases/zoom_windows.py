@@ -21,7 +21,7 @@ CONSTANTS = (
     ("clean", "parameter"), ("clean", "latent"), ("embedding", "parameter"), ("embedding", "latent"),
     ("embedding", "clean"),
 )  # fmt: skip
-DIGITS = 4.0  # differences this many times what a rounding makes are told from it
+ROUNDINGS = 8.0  # a difference of so many is one of the map, as in ``scale_law``
 
 
 @dataclass(frozen=True)
@@ -106,14 +106,16 @@ def window_phases(
     return segment_phases(floored, grid.unit, **settings).label.astype(np.int32)
 
 
-def is_resolved(answer: Answer, grid: Grid, floor: float) -> bool:
-    """Whether neighbours differ by more than roundings make: every node has a latent, and steps rise above the floor.
+def is_resolved(inputs: int, nodes: int, difference: float, floor: float) -> bool:
+    """Whether a precision tells the nodes of a window apart.
 
-    The floor is judged against the steepest step, which the Lipschitz constant is.
+    Args:
+        inputs: different latents in the precision.
+        nodes: of the window.
+        difference: of the features of the two neighbours that differ most, in the sense of the Lipschitz constant.
+        floor: of ``ZoomedMap.floor``.
     """
-    values = answer.embedding.reshape(*grid.shape, -1)
-    steps = [np.linalg.norm(np.diff(values, axis=axis), axis=-1).max() for axis in (0, 1)]
-    return answer.inputs == len(answer.embedding) and bool(max(steps) > DIGITS * floor)
+    return inputs == nodes and difference > ROUNDINGS * floor
 
 
 def distinct(rows: np.ndarray) -> int:

@@ -81,14 +81,14 @@ class ZoomedMap:
     def floor(self, centre: tuple[float, float], *, seed: int = 0) -> tuple[float, float]:
         """How far clean data and features of latents lie apart that differ by a rounding: what no window can tell.
 
-        The median distance of two in a cloud of latents about the centre's whose components differ by at most one unit
-        in the last place, of the precision's numbers near them.
+        The largest distance of two that follow each other in a cloud of latents about the centre's, whose components
+        differ by at most one unit in the last place of the precision's numbers near them: constants are largest, too.
         """
         latent = LatentWindow(self.plane, centre).centre_latent
         random = np.random.default_rng(seed).uniform(-1, 1, (CLOUD, *latent.shape))
         clean, embedding, _ = self._respond(latent * (1 + 2 * self.rounding * random))
         apart = (np.linalg.norm(values[1:] - values[:-1], axis=1) for values in (clean, embedding))
-        clean_floor, embedding_floor = (float(np.median(distance)) for distance in apart)
+        clean_floor, embedding_floor = (float(distance.max()) for distance in apart)
         return clean_floor, embedding_floor
 
     def _respond(self, latents: Latents) -> tuple[Values, Values, int]:

@@ -19,7 +19,6 @@ from hessgeo.numerics.precision import in_precision
 from hessgeo.phases.zoom_windows import (
     ZoomWindow,
     distinct,
-    is_resolved,
     window_constants,
     window_phases,
     zoom_window,
@@ -224,7 +223,6 @@ def describe_window(
         "pictures": distinct(images),
         "labels": len(np.unique(label)),
         "phases": int(phase.max()),
-        "resolved": is_resolved(answer, grid, float(boundary.attrs["embedding_floor"])),
         **constants,
     }
     maps = {"label": label, "phase": phase, **fields}

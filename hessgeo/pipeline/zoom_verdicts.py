@@ -13,7 +13,7 @@ import xarray as xr
 
 from hessgeo.phases.fractality import UNRESOLVED, judge_fractality
 from hessgeo.phases.scale_law import judge_scales
-from hessgeo.phases.zoom_windows import CONSTANTS
+from hessgeo.phases.zoom_windows import CONSTANTS, is_resolved
 from hessgeo.pipeline.zoom import window_numbers
 from hessgeo.pipeline.zoom_layout import Series
 
@@ -21,22 +21,27 @@ Windows = Sequence[tuple[str, xr.Dataset]]  # of each series by its name, in the
 ESTIMATORS = ("box", "correlation", "uncertainty")
 
 
-def zoom_table(windows: Windows) -> pd.DataFrame:
+def zoom_table(windows: Windows, boundaries: Mapping[str, xr.Dataset]) -> pd.DataFrame:
     """A row a window: what was counted in it, its Lipschitz constants, and the dimension of its boundary.
+
+    ``resolved`` says whether the precision tells its nodes apart, by what a rounding makes at the boundary point.
 
     ``side`` is the geometric mean of the window's sides and ``step`` that of its grid's steps, in parameters; a
     dimension has its interval of 95 % in ``_low`` and ``_high``; ``boundary`` is the verdict of ``judge_fractality``.
     """
-    return pd.DataFrame([_row(name, window) for name, window in windows])
+    floors = {name: float(boundary.attrs["embedding_floor"]) for name, boundary in boundaries.items()}
+    return pd.DataFrame([_row(name, window, floors[name]) for name, window in windows])
 
 
-def _row(name: str, window: xr.Dataset) -> dict[str, Any]:
+def _row(name: str, window: xr.Dataset, floor: float) -> dict[str, Any]:
     series, label = Series.named(name), window["label"].to_numpy()
     half = np.array(window.attrs["half"], dtype=float)
     steps = 2 * half / (np.array(label.shape) - 1)
     row = {"series": name, "precision": series.precision, "steps": series.steps}
     row |= window_numbers(window) | {"nodes": label.size}
     row |= {"side": float(2 * np.sqrt(half.prod())), "step": float(np.sqrt(steps.prod()))}
+    difference = row["embedding_per_parameter"] * row["step"]
+    row["resolved"] = is_resolved(row["inputs"], row["nodes"], difference, floor)
     found = judge_fractality(label)
     row |= {"boundary": found.verdict, "reason": found.reason}
     for estimator in ESTIMATORS:
@@ -100,11 +105,20 @@ def _shape(rows: pd.DataFrame) -> dict[str, Any]:
     narrowest = told.sort_values("width").head(1)
     fields = ("width", "box_dimension", "box_low", "box_high")
     numbers = {key: float(narrowest[key].iloc[0]) for key in fields} if len(narrowest) else {}
-    return {"verdict": verdict, "windows": dict(counts), "resolved": int(rows["resolved"].sum()), **numbers}
+    below = rows[~rows["resolved"].astype(bool)]
+    about = {"resolved": int(rows["resolved"].sum()), "below": dict(Counter(below["boundary"]))}
+    if below["box_dimension"].notna().any():
+        about["below_dimension"] = float(below["box_dimension"].max())
+    return {"verdict": verdict, "windows": dict(counts), **about, **numbers}
 
 
-def windows_shown(windows: Windows) -> xr.Dataset:
-    """The images and labels of all windows, on the dimension ``window``, with series, width and centre of each."""
+def windows_shown(windows: Windows, table: pd.DataFrame) -> xr.Dataset:
+    """The images and labels of all windows, on the dimension ``window``, with series, width and centre of each.
+
+    Args:
+        windows: all of them.
+        table: of ``zoom_table``, a row each.
+    """
     numbers = [window_numbers(window) for _, window in windows]
     kept = [window[["label", "phase", "image"]].drop_attrs() for _, window in windows]
     stacked = xr.concat(kept, dim="window")
@@ -112,7 +126,7 @@ def windows_shown(windows: Windows) -> xr.Dataset:
         "series": [name for name, _ in windows],
         "level": [entry["level"] for entry in numbers],
         "width": [entry["width"] for entry in numbers],
-        "resolved": [entry["resolved"] for entry in numbers],
+        "resolved": table["resolved"].astype(bool).tolist(),
     }
     centre = np.array([window.attrs["centre"] for _, window in windows], dtype=float)
     half = np.array([window.attrs["half"] for _, window in windows], dtype=float)

@@ -119,7 +119,7 @@ def cascade():
 
 def test_a_slope_saturates_and_a_precision_ends_it(cascade):
     windows, boundaries = cascade
-    verdicts = judge_series(zoom_table(windows), boundaries)
+    verdicts = judge_series(zoom_table(windows, boundaries), boundaries)
     for name, found in verdicts.items():
         law = found["lipschitz"]["embedding_per_parameter"]
         # The steepest of four directions lies 45 - 11.3 degrees from the normal, or 11.3: along a.
@@ -132,7 +132,7 @@ def test_a_slope_saturates_and_a_precision_ends_it(cascade):
 
 
 def test_windows_are_kept_side_by_side(cascade):
-    shown = windows_shown(cascade[0])
+    shown = windows_shown(cascade[0], zoom_table(*cascade))
     assert dict(shown.sizes) == {
         "window": 19,
         "a": 32,
@@ -176,9 +176,9 @@ def test_a_continued_embedding_is_that_of_images_where_both_are(tmp_path, precis
 def drawn(cascade):
     """Both figures of the cascade, with images of one channel."""
     windows, boundaries = cascade
-    table = zoom_table(windows)
+    table = zoom_table(windows, boundaries)
     verdicts = judge_series(table, boundaries)
-    shown = windows_shown(windows).isel(channel=[0])
+    shown = windows_shown(windows, table).isel(channel=[0])
     return {"zoom_strip": zoom_strip.draw(shown, verdicts), "zoom_scales": zoom_scales.draw(table, verdicts)}
 
 
@@ -202,7 +202,7 @@ def test_a_figure_states_its_verdicts_and_fits_its_page(drawn, name):
 
 
 def test_a_film_grows_from_one_window_into_the_next(cascade, tmp_path):
-    shown = windows_shown(cascade[0][:3]).isel(channel=[0])
+    shown = windows_shown(cascade[0][:3], zoom_table(cascade[0][:3], cascade[1])).isel(channel=[0])
     film = list(zoom_film.frames(shown, "float64-25"))
     assert len(film) == 3 * zoom_film.HOLD + 2 * (zoom_film.FRAMES - 1)
     write_gif(tmp_path / "film.gif", film, milliseconds=70)

@@ -8,10 +8,10 @@ from hessgeo.pipeline.zoom_verdicts import judge_series, windows_shown, zoom_tab
 
 
 def main(windows, boundaries, output):
-    table = zoom_table(windows)
+    table = zoom_table(windows, boundaries)
     store.write_table(output.table, table)
     store.write_json(output.verdicts, store.finite(judge_series(table, boundaries)))
-    store.write_dataset(output.windows, windows_shown(windows))
+    store.write_dataset(output.windows, windows_shown(windows, table))
 
 
 if __name__ == "__main__":
