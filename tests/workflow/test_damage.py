@@ -21,6 +21,7 @@ DAMAGES = 300
 OTHER = {
     "seed": 22,
     "slice": {"anchors": 22},
+    "sampling": {"grid": [16, 16], "shard": 64, "shards_per_job": 4},
     "posterior": {"kind": "network", "network": {"grid": [16, 16], "epochs": 1, "batch_size": 32}},
 }
 

@@ -76,7 +76,7 @@ DREAMS = {
         **SMALL,
         "system": DREAM,
         "embedding": {"kind": "timm", "checkpoint": None, "model": "test_vit", "batch_size": 64},
-        "sampling": {"grid": [16, 16], "shard": 128},
+        "sampling": {"grid": [16, 16], "shard": 128, "shards_per_job": 2},
     },
     "studies": {"photos": PHOTOS},
 }

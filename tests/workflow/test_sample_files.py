@@ -31,7 +31,7 @@ def test_exported_images_give_the_study_again(copied, finished):
     shared = ("seed", "embedding", "posterior", "free_energy", "scan", "figures")
     own = {key: finished.overrides["studies"]["tiny"][key] for key in shared}
     own["system"] = {"kind": "samples", "images": "pictures", "parameters": "points.csv"}
-    own["sampling"] = {"shard": 100}  # the last of three holds 56
+    own["sampling"] = {"shard": 100, "shards_per_job": 3}  # the last of three holds 56
     ready = {**own, "embedding": {"kind": "file", "file": "features.npy"}}
     workflow = copied(run=["own", "ready"], studies={"own": own, "ready": ready})
     order = export(finished, workflow("pictures"))
