@@ -5,7 +5,7 @@ A node is reached from six neighbours around it, ``+-u, +-v, +-(u + v)`` for the
 lattice in its own matrix, so that neighbours in turn form acute angles: then the front never comes from a node that it
 reaches later, and each node is settled once, in order of arrival (fast marching with lattice basis reduction, Mirebeau
 2014). Within a triangle of a node and two neighbours the front is linear, less the curvature of the cone round the
-source, which is known.
+source, which is known, in the units of the matrix that it has come to.
 
 All lengths are in grid steps: node ``(i, j)`` lies at ``(i, j)``, ``M`` is in steps to the power -2.
 """
@@ -347,12 +347,13 @@ def _update(
     u_a, u_b, v_a, v_b = basis[other, 0], basis[other, 1], basis[other, 2], basis[other, 3]
     # Slope of the cone round the source, along the basis.
     x, y, tip = other // nb - source[0], other % nb - source[1], cone[other]
-    scale = 1 / tip if tip > 0 else 0.0
-    p, q = (at[0] * x + at[1] * y) * scale, (at[1] * x + at[2] * y) * scale
+    share = 1 / tip if tip > 0 else 0.0
+    p, q = (at[0] * x + at[1] * y) * share, (at[1] * x + at[2] * y) * share
+    scale = 1 / steepness(matrix[other], p, q)
     in_u, in_v = p * u_a + q * u_b, p * v_a + q * v_b
     a, b = ALONG_U[k] * u_a + ALONG_V[k] * v_a, ALONG_U[k] * u_b + ALONG_V[k] * v_b
     squared = mean_square(matrix, other, node, a, b)
-    here = reached[node] + bent(tip - cone[node] + ALONG_U[k] * in_u + ALONG_V[k] * in_v, squared)
+    here = reached[node] + bent(scale * (tip - cone[node] + ALONG_U[k] * in_u + ALONG_V[k] * in_v), squared)
     best = inf
     for turn in (1, 5):
         side = k + turn - (6 if k + turn >= 6 else 0)
@@ -365,7 +366,7 @@ def _update(
         bb = 0.5 * matrix[other, 2] + 0.25 * (matrix[node, 2] + matrix[beside, 2])
         nn, ff = aa * a * a + 2 * ab * a * b + bb * b * b, aa * c * c + 2 * ab * c * d + bb * d * d
         nf = aa * a * c + ab * (a * d + b * c) + bb * b * d
-        bend = bent(tip - cone[beside] + ALONG_U[side] * in_u + ALONG_V[side] * in_v, ff)
+        bend = bent(scale * (tip - cone[beside] + ALONG_U[side] * in_u + ALONG_V[side] * in_v), ff)
         found, _ = through(here, reached[beside] + bend, nn, nf, ff)
         if found < best:
             best = found
@@ -375,12 +376,16 @@ def _update(
 @njit(cache=True)
 def mean_square(matrix: np.ndarray, one: int, other: int, a: float, b: float) -> float:
     """Squared length of a step between two nodes, the mean in the matrices of both."""
-    aa, ab, bb = (
-        matrix[one, 0] + matrix[other, 0],
-        matrix[one, 1] + matrix[other, 1],
-        matrix[one, 2] + matrix[other, 2],
-    )
+    aa, ab = matrix[one, 0] + matrix[other, 0], matrix[one, 1] + matrix[other, 1]
+    bb = matrix[one, 2] + matrix[other, 2]
     return 0.5 * (aa * a * a + 2 * ab * a * b + bb * b * b)
+
+
+@njit(cache=True)
+def steepness(matrix: np.ndarray, p: float, q: float) -> float:
+    """Length of a gradient in a matrix; a front has one. What bends it is the cone's curvature over the cone's own."""
+    adjugate = matrix[2] * p * p - 2 * matrix[1] * p * q + matrix[0] * q * q
+    return sqrt(adjugate / (matrix[0] * matrix[2] - matrix[1] ** 2)) if adjugate > 0 else 1.0
 
 
 @njit(cache=True)

@@ -20,6 +20,7 @@ from hessgeo.numerics.eikonal import (
     matrix_at,
     mean_square,
     reduced,
+    steepness,
     straight,
     through,
 )
@@ -103,6 +104,7 @@ def _arrival(
     cone = sqrt(max(at[0] * x * x + 2 * at[1] * x * y + at[2] * y * y, 0.0))
     p, q = at[0] * x + at[1] * y, at[1] * x + at[2] * y
     slope = (p / cone, q / cone) if cone > 0 else (0.0, 0.0)
+    scale = 1 / steepness(own, slope[0], slope[1])
     best = straight(na, nb, matrix, s_a, s_b, a, b) if _is_home(at, x, y) else inf
     nodes, places = _corners(na, nb, matrix, passable, a, b)
     for k in range(8):
@@ -126,9 +128,8 @@ def _arrival(
         for n in range(2):
             far = pair[n] + np.array((x, y))
             there = sqrt(max(_square(at, far, far), 0.0))
-            times[n] += bent(
-                cone + slope[0] * pair[n, 0] + slope[1] * pair[n, 1] - there, nn if n == 0 else ff
-            )
+            bend = scale * (cone + slope[0] * pair[n, 0] + slope[1] * pair[n, 1] - there)
+            times[n] += bent(bend, nn if n == 0 else ff)
         if nn * ff - nf * nf > 1e-12 * nn * ff and max(times[0], times[1]) < inf:
             best = min(best, through(times[0], times[1], nn, nf, ff)[0])
     return best

@@ -83,6 +83,19 @@ def test_error_is_of_first_order(metric, distance, side, source):
     assert errors[0] / errors[2] > 2.6  # 4 for the first order, less what is not asymptotic yet
 
 
+@pytest.mark.parametrize(("height", "worst"), [(30.0, 0.02), (-0.9, 0.01)])
+def test_front_bends_as_the_metric_does_that_it_has_come_to(height, worst):
+    # A source on a hill, or in a hole: the cone in its own matrix is far from the front elsewhere.
+    x, step = nodes((-0.5, 0.5), 41)
+    source = np.array([0.013, -0.021])
+    far, r = np.linalg.norm(x - source, axis=-1), np.linspace(0, 0.8, 8001)
+    cost = 1 + height * np.exp(-(((r[1:] + r[:-1]) / 0.16) ** 2))
+    exact = np.interp(far, r, np.concatenate([[0.0], np.cumsum(cost * np.diff(r))]))
+    matrix = ((1 + height * np.exp(-((far / 0.08) ** 2))) * step) ** 2
+    found = distances(medium(matrix[..., None, None] * np.eye(2)), (source + 0.5) / step)
+    assert np.abs(found - exact).mean() < worst * exact.mean()
+
+
 def test_front_does_not_know_the_axes_and_units():
     x, step = nodes((-0.5, 0.5), 21)
     matrix, source = sheared(x, 50.0) * step**2, np.array([6.3, 12.8])
