@@ -30,5 +30,5 @@ def test_the_target_stability_adds_to_a_finished_study_and_changes_nothing_in_it
     numbers = store.read_json(workflow("results/tiny/numbers/stability.json"))
     assert numbers["classifier"]["adjusted_rand"] <= 1
     assert numbers["classifier"]["ceiling"] > 0
-    again = workflow.run("stability", "--dry-run").stdout
-    assert "Nothing to be done" in again
+    again = workflow.run("stability", "--dry-run")
+    assert "Nothing to be done" in again.stdout + again.stderr
