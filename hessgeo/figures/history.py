@@ -18,11 +18,11 @@ from hessgeo.figures.phases import colours_of
 from hessgeo.figures.thumbnails import shrink
 from hessgeo.store.shards import StoredArray
 
-LEFT, RIGHT, TOP, GAP = 0.62, 0.78, 0.3, 0.34  # inches
+LEFT, RIGHT, TOP, GAP = 0.62, 0.88, 0.3, 0.34  # inches
 LEAF, ROW, CLOCK = 0.46, 0.15, 1.0  # height of a leaf, of a boundary's row, of the clock
 SIDE, FEWEST = 0.36, 0.42  # of a thumbnail; a branch shorter than this has none
 ROWS = 16  # boundaries that are shown at most: those decided first
-LINE, CHARACTERS = 0.125, 116  # of the summary
+LINE, CHARACTERS = 0.125, 112  # of the summary
 
 LIMITS = 1.01, -0.01  # of noise levels
 LEVEL = r"noise level $\sigma / \sqrt{\alpha^2 + \sigma^2}$: from pure noise to the image"
@@ -79,7 +79,7 @@ def draw(
         top -= part + GAP
     colours = colours_of([branch["phases"][0] for branch in leaves])
     places = draw_tree(tops[0], branches, colours)
-    name_leaves(tops[0], branches, places, SIDE * 72 + 9)
+    name_leaves(tops[0], branches, places, SIDE * 72 + 13)
     _show_pictures(tops[0], branches, places, pictures, colours)
     _draw_boundaries(tops[1], rows, len(history["boundaries"]))
     _draw_clock(tops[2], clock, history["clock"])
@@ -90,12 +90,7 @@ def draw(
     for axes in tops[:2]:
         axes.tick_params(labelbottom=False)
     figure.text(LEFT / style.DOUBLE_COLUMN, (note - 0.04) / height, "\n".join(lines), fontsize=7, va="top")
-    return figure, pd.DataFrame(history["boundaries"], columns=_columns(history["boundaries"]))
-
-
-def _columns(boundaries: Sequence[Mapping[str, Any]]) -> list[str]:
-    plain = ["phase", "other", "level", "low", "high", "places", "map_level", "map_low", "map_high"]
-    return list(boundaries[0]) if boundaries else plain
+    return figure, pd.DataFrame(history["boundaries"])
 
 
 def heights_of(branches: Sequence[Branch]) -> list[float]:

@@ -26,6 +26,8 @@ from hessgeo.phases.segment import medoids
 PERMUTATIONS = 4  # of the labels, for the null of the entropy clock
 SEGMENTED = ("persistence", "minimum_area", "smoothing")
 DRAWN = ("draws", "confidence")
+# Of the table of boundaries.
+COLUMNS = ["phase", "other", "level", "low", "high", "places", "map_level", "map_low", "map_high"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def trace_history(
     data = {"label": (("step", *grid.dims), labels), "level": ("step", steps.levels), **fields}
     coordinates = {"step": list(steps.numbers), **dict(zip(grid.dims, grid.axes, strict=True))}
     dataset = xr.Dataset(data, coords=coordinates).assign(final=(grid.dims, final))
-    return dataset, found, pd.DataFrame(found["boundaries"])
+    return dataset, found, pd.DataFrame(found["boundaries"], columns=COLUMNS)
 
 
 def decisions_of_density(

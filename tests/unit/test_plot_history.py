@@ -8,7 +8,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 
 from hessgeo.figures import history, history_comparison, history_maps, style
-from hessgeo.figures.saving import save_figure
 from hessgeo.grids import Grid
 from hessgeo.pipeline.history_chain import Steps, trace_history
 
@@ -48,10 +47,10 @@ def pictures(points, channels):
     return images
 
 
-def trace(width, steps=STEPS):
+def trace(width, steps=STEPS, means=MEANS):
     """The history of a mixture's flow, its predictions and where it ends."""
-    states, clean, signal, noise, end = flow(GRID.points, MEANS, width, steps)
-    final, _ = final_phases(end, MEANS, GRID.shape)
+    states, clean, signal, noise, end = flow(GRID.points, means, width, steps)
+    final, _ = final_phases(end, means, GRID.shape)
     trajectory = np.stack([states, clean], axis=2).swapaxes(0, 1)[..., None, None]
     kept = Steps(range(1, steps + 1), signal, noise, trajectory, clean.swapaxes(0, 1), end)
     phases = xr.Dataset({"label": (GRID.dims, final)})
@@ -121,7 +120,7 @@ def test_wider_modes_are_decided_later_by_what_is_known(drawn):
 
 
 @pytest.mark.parametrize("name", ["history", "history_maps", "history_comparison"])
-def test_figures_are_legible_and_whole(drawn, name, tmp_path):
+def test_figures_are_legible_and_whole(drawn, name):
     figure, table = drawn[name]
     with style.theme():
         box = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())
@@ -132,7 +131,27 @@ def test_figures_are_legible_and_whole(drawn, name, tmp_path):
     sizes = {text.get_fontsize() for text in figure.findobj(Text) if text.get_text()}
     assert 7 <= min(sizes) <= max(sizes) <= 9
     assert len(table) > 3
-    save_figure(figure, table, *(tmp_path / f"figure.{kind}" for kind in ("svg", "png", "csv")))
+
+
+def test_a_study_of_one_phase_has_a_tree_of_one_leaf():
+    fields, found, table, clean, end = trace(0.8, means=np.zeros((1, 2)))
+    assert found["summary"] == "One phase: no boundary is decided."
+    assert table.empty
+    assert list(table) == [
+        "phase",
+        "other",
+        "level",
+        "low",
+        "high",
+        "places",
+        "map_level",
+        "map_low",
+        "map_high",
+    ]
+    figure, _ = history.draw(
+        **history.gather(found, fields, Rows(pictures(clean, 3)), Rows(pictures(end, 3)))
+    )
+    assert len(figure.axes) == 4
 
 
 def test_leaves_of_a_branch_lie_side_by_side(traced):
