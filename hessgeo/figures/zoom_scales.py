@@ -80,7 +80,10 @@ def _draw_constant(axes: Axes, table: pd.DataFrame, names: list[str], column: st
         mark = {"linestyle": "none", "marker": MARKS[k % len(MARKS)], "markersize": 3.5, "color": colour}
         axes.plot(width[told], values[told], **mark, label=name)
         axes.plot(width[~told], values[~told], **mark, markerfacecolor="white")
-    axes.set(yscale="log", ylabel=label)
+    # Features over clean data hardly change, the others may by decades.
+    axes.set(yscale="linear" if column.endswith("clean") else "log", ylabel=label)
+    if column.endswith("clean"):
+        axes.set_ylim(bottom=0)
 
 
 def _draw_line_search(axes: Axes, table: pd.DataFrame, verdicts: Mapping[str, Any], names: list[str]) -> None:

@@ -19,6 +19,7 @@ from hessgeo.figures import style
 
 LEFT, GAP, TOP, ROW, LINE = 0.52, 0.03, 0.30, 0.16, 0.125  # inches
 CHARACTERS = 19  # an inch, of the verdicts
+TILES = 4  # images along a side of a mosaic
 FADED = 0.35  # of windows below the precision
 
 
@@ -63,7 +64,7 @@ def draw(windows: xr.Dataset, verdicts: Mapping[str, Any]) -> tuple[Figure, pd.D
 def _draw_window(frames: list[Axes], window: xr.Dataset, colours: ListedColormap) -> dict[str, Any]:
     """A window's mosaic above its phases; pale where its nodes cannot be told apart."""
     resolved, label = bool(window["resolved"]), window["label"].to_numpy()
-    mosaic = style.displayable(mosaic_of(window["image"].to_numpy()))
+    mosaic = style.displayable(mosaic_of(_some(window["image"].to_numpy())))
     alpha = 1.0 if resolved else FADED
     frames[0].imshow(mosaic, cmap="gray", vmin=0, vmax=255, interpolation="none", alpha=alpha)
     frames[1].imshow(
@@ -74,6 +75,12 @@ def _draw_window(frames: list[Axes], window: xr.Dataset, colours: ListedColormap
     share = np.bincount(label.ravel()).max() / label.size
     about = {name: window[name].item() for name in ("series", "level", "width", "resolved")}
     return {**about, "phases": len(np.unique(label)), "largest_phase": float(share)}
+
+
+def _some(image: UInt8[np.ndarray, "ta tb h w c"]) -> UInt8[np.ndarray, "sa sb h w c"]:
+    """A few of the images along each side, from edge to edge: as many as can be seen at this size."""
+    first, second = (np.rint(np.linspace(0, n - 1, min(n, TILES))).astype(int) for n in image.shape[:2])
+    return image[np.ix_(first, second)]
 
 
 def mosaic_of(image: UInt8[np.ndarray, "ta tb h w c"]) -> Num[np.ndarray, "y x c"]:
