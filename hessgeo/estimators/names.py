@@ -16,6 +16,7 @@ class Entry:
         network: a key of ``NETWORKS``, or None.
         natural: whether it works in the natural parameters; else in those of the study, as the paper does.
         exact: whether it needs the system's own statistics, which no data analysis of a new system has.
+        binary: whether it reads states of two values alone.
     """
 
     module: str
@@ -24,6 +25,7 @@ class Entry:
     network: str | None = None
     natural: bool = False
     exact: bool = False
+    binary: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,14 @@ ESTIMATORS: dict[str, Entry] = {
         "exponential", "posterior_moments", "learned statistics, posterior", "exponential", natural=True
     ),
     "exponential-wide": Entry("exponential", "wide_scores", "learned statistics, d > 2", "exponential-wide"),
-    "u2net": Entry("paper", "spline_potential", "U²-Net, splines", "u2net"),
-    "u2net-mlp": Entry("paper", "perceptron_potential", "U²-Net, MLP + JSD (the paper's)", "u2net"),
+    "u2net": Entry("paper", "spline_potential", "U²-Net, splines", "u2net", binary=True),
+    "u2net-mlp": Entry(
+        "paper", "perceptron_potential", "U²-Net, MLP + JSD (the paper's)", "u2net", binary=True
+    ),
     "mean-as-statistic": Entry(
         "mean_as_statistic", "mean_as_statistic", "mean as statistic", "mean-regression"
     ),
-    "pca-vae": Entry("pca_vae", "principal_components", "PCA-VAE", "vae"),
+    "pca-vae": Entry("pca_vae", "principal_components", "PCA-VAE", "vae", binary=True),
     "score-classifier": Entry("score_classifier", "score_covariance", "score by classification", "score"),
 }
 NETWORKS: dict[str, Network] = {

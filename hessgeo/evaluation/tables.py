@@ -19,10 +19,11 @@ from hessgeo.evaluation.metric_scores import constant_metric, metric_scores
 from hessgeo.evaluation.summary import over_seeds
 from hessgeo.evaluation.table_scores import TableScores, oracle_scores, table_scores, zero_skill_scores
 from hessgeo.grids import Grid
-from hessgeo.systems.solvable.base import SolvableSystem
+from hessgeo.systems.solvable.base import Coordinates, SolvableSystem
 
 if TYPE_CHECKING:
     from hessgeo.learned.samples import Samples
+    from hessgeo.systems.solvable.noisy_flow import NoisyFlow
     from hessgeo.systems.solvable.tasep import Tasep
 
 Target = Literal["paper", "potential"]
@@ -152,7 +153,7 @@ class Case:
     """
 
     title: str
-    system: SolvableSystem | Tasep
+    system: SolvableSystem | Tasep | NoisyFlow
     grid: Grid
     truth: Truth | None = None
     records: Sequence[Record] = ()
@@ -187,9 +188,10 @@ class Case:
         return self.truth
 
 
-def parameter_names(system: SolvableSystem | Tasep) -> tuple[str, str]:
+def parameter_names(system: SolvableSystem | Tasep | NoisyFlow) -> tuple[str, str]:
     """Names of the two parameters of a system, those of its study."""
-    return system.coordinates.names if isinstance(system, SolvableSystem) else ("alpha", "beta")
+    own: Coordinates | None = getattr(system, "coordinates", None)
+    return ("alpha", "beta") if own is None else own.names
 
 
 def per_site(estimate: Estimate, sites: int) -> Estimate:

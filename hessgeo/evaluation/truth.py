@@ -12,11 +12,12 @@ from hessgeo.evaluation.tasep_potentials import current_potential, entropy_poten
 from hessgeo.grids import Grid
 from hessgeo.systems.solvable.base import Points, SolvableSystem
 from hessgeo.systems.solvable.ising import LARGEST_SOLVED, Ising
+from hessgeo.systems.solvable.noisy_flow import NoisyFlow
 from hessgeo.systems.solvable.tasep import Tasep
 
 
 def exact_fields(
-    system: SolvableSystem | Tasep, grid: Grid, *, metric_samples: int = 0, seed: int = 0
+    system: SolvableSystem | Tasep | NoisyFlow, grid: Grid, *, metric_samples: int = 0, seed: int = 0
 ) -> xr.Dataset:
     """What is known exactly of a system: its potential, the potential's gradient, and its Fisher metric.
 
@@ -26,7 +27,8 @@ def exact_fields(
     compare with: the same, but for the exclusion process minus its limiting current; ``natural (a, b, i)`` and
     ``jacobian (a, b, i, j)``, the natural parameters and their derivatives. The attribute ``sites`` is their number.
 
-    The potential of the exclusion process is that of the infinite lattice, ``-S(min(alpha, beta, 1/2))`` a site.
+    A noisy flow has no potential that is known, and those variables are missing: its metric is known by quadrature. The
+    potential of the exclusion process is that of the infinite lattice, ``-S(min(alpha, beta, 1/2))`` a site.
 
     Args:
         system: the system, with the coordinates of the study.
@@ -36,6 +38,8 @@ def exact_fields(
     """
     if isinstance(system, Tasep):
         fields = _tasep_fields(system, grid.points, metric_samples, seed)
+    elif isinstance(system, NoisyFlow):
+        fields = _flow_fields(system, grid.points)
     else:
         fields = _family_fields(system, grid.points)
     inner = {1: (), 2: ("i",), 3: ("i", "j")}
@@ -91,6 +95,17 @@ def _tasep_fields(system: Tasep, t: Points, samples: int, seed: int) -> dict[str
         for name in ("value", "gradient"):
             fields[f"{prefix}{name}"] = sites * np.asarray(getattr(potential, name))
     return {**fields, "jacobian": np.broadcast_to(np.eye(2), (len(t), 2, 2)).copy()}
+
+
+def _flow_fields(system: NoisyFlow, t: Points) -> dict[str, np.ndarray]:
+    metric = system.fisher_metric(t)
+    jacobian = np.broadcast_to(np.eye(2), metric.shape).copy()
+    return {
+        "metric": metric,
+        "metric_error": np.zeros_like(metric),
+        "natural": t.copy(),
+        "jacobian": jacobian,
+    }
 
 
 def estimate_dataset(estimate: Any, grid: Grid) -> xr.Dataset:

@@ -107,6 +107,8 @@ SOLVABLE = (
     Figure("finite_size_scaling", "finite-size scaling", settings=("sizes", "samples")),
     Figure("curvature_comparison", "curvature", ("estimates", "truths")),
     Figure("fisher_comparison", "Fisher metrics", ("estimates", "truths")),
+    Figure("mode_pair", "two modes"),
+    Figure("noisy_flow", "noise of the sampler"),
 )
 
 # Of the geodesics of densities, by the target generative_geodesics.

@@ -48,8 +48,9 @@ class StateEncoder(nn.Module):
     """Local features of a state, their means over its sites, and a head that is a linear map plus a perceptron.
 
     Convolutions are circular on a torus or ring, padded by zeros on an open chain, and absent where all sites are
-    alike. An open chain is read as spins and as their running sum (the height of a driven lattice gas), and has beside
-    the mean its cosine moments and its ends, site by site.
+    alike, or where there are none: then every number of a state is read by itself. An open chain is read as spins and
+    as their running sum (the height of a driven lattice gas), and has beside the mean its cosine moments and its ends,
+    site by site.
 
     The means are in units of ``1 / sqrt(sites)``, so that their scatter does not shrink with the system; they are
     standardised over the first batch of the training.
@@ -80,9 +81,9 @@ class StateEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.shape, self.geometry = tuple(shape), geometry
-        if geometry != "exchangeable" and len(shape) != (2 if geometry == "torus" else 1):
+        if geometry not in ("exchangeable", "none") and len(shape) != (2 if geometry == "torus" else 1):
             raise ValueError(f"a state on a {geometry} cannot have the shape {self.shape}")
-        layers = 0 if geometry == "exchangeable" else layers
+        layers = 0 if geometry in ("exchangeable", "none") else layers
         channels = [2 if geometry == "open" else 1, *[width] * layers]
         # A chain is a lattice one row high.
         self.kernel = (3, 3) if geometry == "torus" else (1, 3)
@@ -104,6 +105,8 @@ class StateEncoder(nn.Module):
         """Weights of the sites in each pooled number."""
         sites = math.prod(self.shape)
         mean = torch.full((1, sites), sites**-0.5)
+        if self.geometry == "none":
+            return torch.eye(sites)
         if self.geometry != "open":
             return mean
         place = (torch.arange(sites) + 0.5) / sites
@@ -156,6 +159,6 @@ class StateEncoder(nn.Module):
 
 
 def as_input(states: Shaped[np.ndarray, "n *sample"]) -> Float[Tensor, "n *sample"]:
-    """States as float32 spins -1 and 1; occupations 0 and 1 are moved there."""
+    """States as float32 spins -1 and 1; occupations 0 and 1 are moved there. Real numbers stay what they are."""
     x = torch.from_numpy(np.ascontiguousarray(states)).float()
-    return x if bool((x < 0).any()) else 2 * x - 1
+    return x if states.dtype.kind == "f" or bool((x < 0).any()) else 2 * x - 1

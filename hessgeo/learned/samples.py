@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, Shaped
 from hessgeo.grids import Extent, Grid
 from hessgeo.systems.solvable.base import Coordinates
 
-Geometry = Literal["torus", "ring", "open", "exchangeable"]
+Geometry = Literal["torus", "ring", "open", "exchangeable", "none"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,8 @@ class Samples:
         t: parameter point of each state, in the parameters of the study.
         grid: the box of the study, and the nodes at which estimates are wanted.
         coordinates: from the study's parameters to those in which the family is exponential, if it is one.
-        geometry: how the sites of a state lie: on a torus, a ring, an open chain, or all alike.
+        geometry: how the sites of a state lie: on a torus, a ring, an open chain, all alike, or none at all (numbers
+            that are no sites, each with a meaning of its own).
         statistics: the system's own sufficient statistics of each state, where they are known; for reference alone.
     """
 

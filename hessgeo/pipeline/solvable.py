@@ -14,10 +14,13 @@ from hessgeo.pipeline.schema import refusal, unknown_names
 SCORED = ("table1", "fisher", "convergence")
 # Parameters of a study beside the natural ones.
 PARAMETERS = {"ising": ("temperature",), "ising-chain": ("temperature",), "curie-weiss": ("temperature",),
-              "isnnn": ("mixture",), "tasep": ()}  # fmt: skip
+              "isnnn": ("mixture",), "tasep": (), "mixture-flow": ()}  # fmt: skip
 LATTICES = ("ising", "isnnn")
+# Systems that are exponential families in no two parameters, and those of them whose free energy no one knows.
+NO_FAMILIES, NO_POTENTIAL = ("tasep", "mixture-flow"), ("mixture-flow",)
 # Sides to which they are solved exactly, and sampled whatever the sign of their couplings.
-LARGEST, LARGEST_TURNED = {"ising": 18, "isnnn": 10}, 10
+LARGEST, LARGEST_TURNED = {"ising": 18, "isnnn": 10, "mixture-flow": 64}, 10
+FARTHEST = 5  # latent of a flow, beyond which noise hardly reaches
 LARGEST_COUPLING = 20  # beyond which a state is certain to 1e-17, and sums of exponentials overflow
 LEAST_RATE = 1e-3  # of entry and exit, and the lowest temperature
 
@@ -35,6 +38,10 @@ def solvable_errors(solvable: Mapping[str, Any]) -> Iterator[str]:
         for place, name in enumerate(entry["estimators"]):
             if name not in ESTIMATORS:
                 yield refusal(f"solvable.{table}.estimators[{place}]", name, ", ".join(ESTIMATORS))
+    for place, name in enumerate(solvable["table1"]["systems"]):
+        if name in systems and systems[name]["kind"] in NO_POTENTIAL:
+            allowed = f"a system with a free energy, which the kind {systems[name]['kind']} has none of"
+            yield refusal(f"solvable.table1.systems[{place}]", name, allowed)
     for key in ("estimator", "tasep_estimator"):
         name = solvable["figures"][key]
         known = [one for one in ESTIMATORS if key == "estimator" or not ESTIMATORS[one].exact]
@@ -77,6 +84,11 @@ def _system_errors(key: str, system: Mapping[str, Any]) -> Iterator[str]:
     if largest is not None and system["size"] > largest:
         words = f"at most {largest} for the kind {kind}, whose exact solution ends there"
         yield refusal(f"{key}.size", system["size"], words)
+    weights = system["flow"]["weights"]
+    if kind == "mixture-flow" and weights and len(weights) != system["size"]:
+        yield refusal(
+            f"{key}.flow.weights", weights, f"[], or a number for each of the {system['size']} modes"
+        )
     if system["samples"] % system["shard"]:
         allowed = f"a divisor of the number of samples, {system['samples']}"
         yield refusal(f"{key}.shard", system["shard"], allowed)
@@ -101,7 +113,9 @@ def _extent_errors(key: str, system: Mapping[str, Any]) -> Iterator[str]:
         yield refusal(
             f"{key}.extent", extent, f"bounds above 0, {LEAST_RATE} at least, for temperatures and rates"
         )
-    elif kind != "tasep" and (reached := largest_coupling(system)) > LARGEST_COUPLING:
+    elif kind == "mixture-flow" and max(abs(bound) for side in extent for bound in side) > FARTHEST:
+        yield refusal(f"{key}.extent", extent, f"latents from -{FARTHEST} to {FARTHEST}")
+    elif kind not in NO_FAMILIES and (reached := largest_coupling(system)) > LARGEST_COUPLING:
         words = f"couplings and fields to {LARGEST_COUPLING} in natural parameters; these reach {reached:.4g}"
         yield refusal(f"{key}.extent", extent, words)
     elif not all(map(has_nodes, extent, system["grid"])):

@@ -13,7 +13,7 @@ from hessgeo.figures.registry import Figure
 from hessgeo.pipeline.derived import merged
 from hessgeo.pipeline.digest import digest
 from hessgeo.pipeline.folders import Folder, SampleStore
-from hessgeo.pipeline.solvable import LATTICES, SCORED
+from hessgeo.pipeline.solvable import LATTICES, NO_FAMILIES, SCORED
 from hessgeo.pipeline.solvable_groups import Group, Samples, groups_of
 
 # What is made of the estimates, with what the report calls it.
@@ -27,10 +27,12 @@ TRAINED_FILES = {"config": "config.json", "weights": "model.safetensors", "numbe
 # Settings of a system that samples, exact solutions and estimates depend on: what it is, and what each needs beside.
 SYSTEM = ("kind", "size", "parameters", "extent")
 PARTS = {
-    "samples": (*SYSTEM, "samples", "shard", "sweeps"),
-    "truth": (*SYSTEM, "grid", "truth_samples"),
-    "estimates": (*SYSTEM, "grid"),
+    "samples": (*SYSTEM, "flow", "samples", "shard", "sweeps"),
+    "truth": (*SYSTEM, "flow", "grid", "truth_samples"),
+    "estimates": (*SYSTEM, "flow", "grid"),
 }
+# Settings that only some kinds have.
+KINDS_WITH = {"sweeps": LATTICES, "flow": ("mixture-flow",)}
 SHOWN_NETWORK = "exponential"  # of the figures that show one
 TABLE_KINDS = ("csv", "tex", "html")
 
@@ -126,8 +128,9 @@ class SolvableLayout(Folder):
     def part(self, system: str, *, of: str) -> dict[str, Any]:
         """The settings of a system that ``samples``, its ``truth`` or ``estimates`` depend on."""
         entry = self.systems[system]
-        # Only samplers of lattices have sweeps.
-        return {key: entry[key] for key in PARTS[of] if key != "sweeps" or entry["kind"] in LATTICES}
+        return {
+            key: entry[key] for key in PARTS[of] if entry["kind"] in KINDS_WITH.get(key, (entry["kind"],))
+        }
 
     def method(self, system: str, name: str, *, of: str) -> dict[str, Any]:
         """Settings of one of the ``networks`` or ``estimators`` for a system."""
@@ -159,8 +162,12 @@ class SolvableLayout(Folder):
         return [record["path"] for record in self.records(table)]
 
     def fits(self, system: str, estimator: str) -> bool:
-        """Whether an estimator can be used on a system: known statistics exist in exponential families alone."""
-        return not (ESTIMATORS[estimator].exact and self.systems[system]["kind"] == "tasep")
+        """Whether an estimator can be used on a system.
+
+        Known statistics exist in exponential families alone, and some networks read states of two values alone.
+        """
+        kind, entry = self.systems[system]["kind"], ESTIMATORS[estimator]
+        return not (entry.exact and kind in NO_FAMILIES) and not (entry.binary and kind == "mixture-flow")
 
     @property
     def scored(self) -> list[str]:
@@ -208,6 +215,7 @@ class SolvableLayout(Folder):
         """The systems that each figure shows; a figure for which there is none is not drawn."""
         families = [self.first("fisher", kind, natural=True) for kind in ("curie-weiss", "ising")]
         natural = [name for name in families if name is not None]
+        flows = [self.first("fisher", "mixture-flow")]
         lattice = [name for name in natural if self.systems[name]["kind"] == "ising"]
         systems = {
             "ising_free_energy": [self.first("table1", "ising")],
@@ -218,11 +226,14 @@ class SolvableLayout(Folder):
             "hessian_convergence": [
                 name
                 for name in self.solvable["convergence"]["systems"]
-                if self.systems[name]["parameters"] == "natural" and self.systems[name]["kind"] != "tasep"
+                if self.systems[name]["parameters"] == "natural"
+                and self.systems[name]["kind"] not in NO_FAMILIES
             ][:1],
             "finite_size_scaling": ["ising"],
             "curvature_comparison": natural,
-            "fisher_comparison": lattice or natural,
+            "fisher_comparison": lattice or natural or flows,
+            "mode_pair": flows,
+            "noisy_flow": flows,
         }
         return {
             name: [one for one in names if one is not None] for name, names in systems.items() if any(names)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hessgeo.evaluation.tables import Record, Truth
     from hessgeo.learned.samples import Geometry, Samples
     from hessgeo.systems.solvable.base import Coordinates, SolvableSystem
+    from hessgeo.systems.solvable.noisy_flow import NoisyFlow
     from hessgeo.systems.solvable.tasep import Tasep
 
 GEOMETRIES: Mapping[str, Geometry] = {
@@ -20,11 +21,12 @@ GEOMETRIES: Mapping[str, Geometry] = {
     "ising-chain": "ring",
     "curie-weiss": "exchangeable",
     "tasep": "open",
+    "mixture-flow": "none",
 }
 
 KINDS = {
     "ising": "Ising", "isnnn": "Ising, next-nearest", "ising-chain": "Ising chain", "curie-weiss": "Curie-Weiss",
-    "tasep": "TASEP",
+    "tasep": "TASEP", "mixture-flow": "noisy flow",
 }  # fmt: skip
 
 
@@ -36,7 +38,21 @@ def coordinates(settings: Mapping[str, Any]) -> Coordinates | None:
     return {"natural": None, "temperature": TEMPERATURE_FIELD, "mixture": MIXTURE}[settings["parameters"]]
 
 
-def solvable_system(settings: Mapping[str, Any]) -> SolvableSystem | Tasep:
+def noisy_flow(size: int, flow: Mapping[str, Any]) -> NoisyFlow:
+    """The noisy sampler whose data are so many Gaussian modes on a circle, see ``flow`` of a system."""
+    import numpy as np
+
+    from hessgeo.systems.solvable.mixture_flow import MixtureFlow
+    from hessgeo.systems.solvable.noisy_flow import NoisyFlow
+
+    angle = 2 * np.pi * np.arange(size) / size
+    modes = flow["radius"] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    weights = np.array(flow["weights"], dtype=np.float64) if flow["weights"] else None
+    mixture = MixtureFlow(modes, weights, sigma=flow["sigma"])
+    return NoisyFlow(mixture, **{key: flow[key] for key in ("steps", "eta", "eta_rule")})
+
+
+def solvable_system(settings: Mapping[str, Any]) -> SolvableSystem | Tasep | NoisyFlow:
     """The system that an entry of ``solvable.systems`` describes."""
     # Imported here: compiled samplers take a second to import, and settings are read by every job.
     from hessgeo.systems.solvable.curie_weiss import CurieWeiss
@@ -57,24 +73,27 @@ def solvable_system(settings: Mapping[str, Any]) -> SolvableSystem | Tasep:
         return IsingChain(size, coordinates=own)
     if kind == "curie-weiss":
         return CurieWeiss(size, coordinates=own)
+    if kind == "mixture-flow":
+        return noisy_flow(size, settings["flow"])
     return Tasep(size)
 
 
 def gather_samples(settings: Mapping[str, Any], states: Any, t: Any) -> Samples:
     """Stored states as estimators take them, with the statistics that the system itself knows."""
+    from hessgeo.evaluation.tables import parameter_names
     from hessgeo.grids import Grid
     from hessgeo.learned.samples import Samples
     from hessgeo.systems.solvable.base import SolvableSystem, natural_coordinates
 
     system = solvable_system(settings)
     states = states.reshape(-1, *system.sample_shape)
-    # The exclusion process is an exponential family in no two parameters.
+    # The exclusion process and noisy flows are exponential families in no two parameters.
     own = system if isinstance(system, SolvableSystem) else None
     return Samples(
         states=states,
         t=t,
         grid=Grid(**grid_of(settings)),
-        coordinates=natural_coordinates("alpha", "beta") if own is None else own.coordinates,
+        coordinates=natural_coordinates(*parameter_names(system)) if own is None else own.coordinates,
         geometry=GEOMETRIES[settings["kind"]],
         statistics=None if own is None else own.sufficient_statistics(states),
     )

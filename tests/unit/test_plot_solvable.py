@@ -8,6 +8,7 @@ from matplotlib.text import Text
 
 from hessgeo.estimators.estimate import Estimate
 from hessgeo.evaluation.finite_size import heat_capacity, heat_capacity_peak
+from hessgeo.evaluation.flow_boundaries import noise_table
 from hessgeo.evaluation.gauge import affine_in_natural
 from hessgeo.evaluation.sharpening import sharpening
 from hessgeo.evaluation.table_scores import table_scores
@@ -19,6 +20,8 @@ from hessgeo.figures import (
     hessian_convergence,
     ising_free_energy,
     learned_statistics,
+    mode_pair,
+    noisy_flow,
     posterior_sharpening,
     sample_convergence,
     style,
@@ -121,6 +124,12 @@ def draw_all():
         "curvature": curvature_comparison.draw(parts),
         "fisher": fisher_comparison.draw(*metrics(), PLANE, names=("T", "H")),
         "volume": fisher_comparison.draw(*metrics(), PLANE, names=("T", "H"), quantity="volume"),
+        "pair": mode_pair.draw(**mode_pair.gather([])),
+        "noise": noisy_flow.draw(
+            noise_table(0.3, 3, noisy_flow.ETAS, np.linspace(-2, 2, 21), tuple(noisy_flow.RULES)),
+            sigma=0.3,
+            steps=3,
+        ),
     }
 
 
@@ -141,6 +150,8 @@ FIGURES = (
     "curvature",
     "fisher",
     "volume",
+    "pair",
+    "noise",
 )
 
 

@@ -12,10 +12,11 @@ from hessgeo.pipeline.solvable_systems import solvable_system
 def main(path, sampling, seed, about):
     box = Grid(sampling["extent"], (2, 2))
     points = parameter_points("uniform", box, sampling["samples"], seed)
+    system = solvable_system(sampling)
     store.create_samples(
         path,
         points=points,
-        arrays={"state": ((prod(solvable_system(sampling).sample_shape),), "i1")},
+        arrays={"state": ((prod(system.sample_shape),), system.dtype.str[1:])},
         shard=sampling["shard"],
         attributes={"study": about, "seed": seed, "settings": sampling},
     )
