@@ -115,14 +115,12 @@ def _draw_map(
 ) -> None:
     """Pale phases with their numbers, and every edge by its share of replicates."""
     label = style.field(fields, "label").astype(int)
-    colours = {
-        name: tuple(PALE + (1 - PALE) * channel for channel in colour)
-        for name, colour in colours_of([phase["label"] for phase in stability["phases"]]).items()
-    }
+    own = colours_of([phase["label"] for phase in stability["phases"]])
+    colours = {name: (_pale(red), _pale(green), _pale(blue)) for name, (red, green, blue) in own.items()}
     draw_map(axes, label, a, b, colours)
     edges = np.array(stability["edges"], dtype=float).reshape(-1, 5)
     lines = LineCollection(
-        edges[:, :4].reshape(-1, 2, 2),
+        list(edges[:, :4].reshape(-1, 2, 2)),
         array=edges[:, 4],
         cmap=style.colour_map("plasma_r"),
         clim=(0, 1),
@@ -139,11 +137,16 @@ def _draw_map(
     bar.set_xlabel("share of replicates with a boundary here", labelpad=3)
 
 
+def _pale(channel: float) -> float:
+    """A channel of a colour, most of it white."""
+    return PALE + (1 - PALE) * channel
+
+
 def _draw_matrix(axes: Axes, names: list[str], counts: Mapping[str, int], agreements: pd.DataFrame) -> None:
     """Adjusted Rand index of every two maps below the diagonal, the ends of its interval above, phases on it."""
     place = {name: k for k, name in enumerate(names)}
     values = np.full((len(names), len(names)), np.nan)
-    centred = {"ha": "center", "va": "center", "fontsize": 7}
+    centred: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7}
     for row in agreements.itertuples():
         i, j = place[row.second], place[row.first]
         values[i, j] = row.value

@@ -13,7 +13,7 @@ _BLOCK = 8  # nodes along the side of a block
 
 def half_of_nodes(shape: tuple[int, ...], rng: np.random.Generator) -> Bool[np.ndarray, "*nodes"]:
     """One colour of a checkerboard, drawn block by block of eight nodes along a side: every second node."""
-    colour = sum(np.ogrid[tuple(slice(nodes) for nodes in shape)]) % 2
+    colour = np.indices(shape).sum(axis=0) % 2
     blocks = rng.integers(0, 2, [-(-nodes // _BLOCK) for nodes in shape])
     for axis, nodes in enumerate(shape):
         blocks = np.repeat(blocks, _BLOCK, axis=axis)[(slice(None),) * axis + (slice(nodes),)]
