@@ -82,7 +82,10 @@ def speed(args):
             level = np.linalg.norm(nodes - source, axis=-1) - 1.5 * step
             peers["scikit-fmm"] = best_of(partial(skfmm.distance, level, dx=step), args.repeats)
         if installed("agd") is not None:
-            peers["agd"] = agd_seconds(turning(nodes, ratio), step, source, args.repeats)
+            try:
+                peers["agd"] = agd_seconds(turning(nodes, ratio), step, source, args.repeats)
+            except FileNotFoundError:  # where pip alone installed it
+                print("# agd: its compiled solver is not installed")
         about = f"eikonal, one to all of {args.nodes}^2, {name}"
         rows.append(Row(about, seconds, "s", packages=("numba",)))
         rows += [
