@@ -18,8 +18,7 @@ from jaxtyping import Bool, Float, Float64, Int64, Real
 
 from hessgeo.grids import Grid
 
-Outputs = Real[np.ndarray, "n *d"]
-Sample = Callable[[Float[np.ndarray, "n 2"], Int64[np.ndarray, "n"]], Outputs]
+Sample = Callable[[Float[np.ndarray, "n 2"], Int64[np.ndarray, "n"]], Real[np.ndarray, "n *d"]]
 
 _LEAST_START = 3
 
@@ -40,7 +39,7 @@ class AdaptiveSamples:
 
     grid: Grid
     index: Int64[np.ndarray, "n"]
-    outputs: Outputs
+    outputs: Real[np.ndarray, "n *d"]
     cells: Int64[np.ndarray, "cell 4"]
     uncertainty: Float64[np.ndarray, "cell"]
     error: float
@@ -184,7 +183,8 @@ def _affordable(
     """Of the cells that are due the least known, as many as the images that are left will do for."""
     if left is None:
         return due
-    chosen, new = np.zeros(len(cells), dtype=bool), set()
+    chosen = np.zeros(len(cells), dtype=bool)
+    new: set[int] = set()
     for k in np.argsort(-uncertainty, kind="stable"):
         if due[k]:
             wanted = new | set(_missing(_quarters(cells[k]), rows).tolist())
