@@ -90,7 +90,8 @@ def half_interval(
         chosen = rng.integers(entropies.shape[1], size=entropies.shape[1])
         found.append(half_time(entropies[:, chosen].mean(axis=1), levels, prior))
     if not found:
-        return (half_time(entropies.mean(axis=1), levels, prior),) * 2
+        alone = half_time(entropies.mean(axis=1), levels, prior)
+        return alone, alone
     tail = (1 - confidence) / 2
     low, high = np.quantile(found, [tail, 1 - tail])
     return float(low), float(high)

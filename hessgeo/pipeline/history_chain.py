@@ -85,7 +85,7 @@ def trace_history(
     fields, clock = _clock(steps, final, settings["nodes"], drawn)
     branches = _described(tree, steps, final.ravel())
     agreement = _concordance(by_density, by_maps)
-    found = {
+    found: dict[str, Any] = {
         "steps": list(steps.numbers), "levels": steps.levels, "boundaries": _boundaries(by_density, by_maps),
         "branches": branches, "clock": clock, "concordance": agreement, "confidence": settings["confidence"],
         "verdict": phases.attrs.get("verdict", "resolved"),
