@@ -89,6 +89,7 @@ localrules:
     zoom,
     compare,
     stability,
+    paper,
 
 
 rule all:
@@ -115,6 +116,7 @@ include: "workflow/rules/plan.smk"
 include: "workflow/rules/generative.smk"
 include: "workflow/rules/history.smk"
 include: "workflow/rules/zoom.smk"
+include: "workflow/rules/paper.smk"
 
 
 complete_rules(workflow, layout)

@@ -111,6 +111,14 @@ SOLVABLE = (
     Figure("noisy_flow", "noise of the sampler"),
 )
 
+# Of a study and of a solvable system, for the figures of the paper alone, by the target paper.
+PAPER = tuple(
+    Figure(f"{order}_derivatives_over_images", f"{order} derivatives over images",
+           ("free_energy", "fields", "phases", "points", "images"), ("grid", "tiles"), needs="is_plane")
+    for order in ("first", "second")
+)  # fmt: skip
+PAPER_SOLVABLE = (Figure("bregman_divergence", "Bregman divergence"),)
+
 # Of the geodesics of densities, by the target generative_geodesics.
 DENSITY = (
     Figure("generative_lambda", "paths against lambda", ("lambda_sweep.nc",)),

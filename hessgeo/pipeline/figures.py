@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -76,13 +76,16 @@ class Drawing:
 
 def drawings(layout: Layout) -> Iterator[Drawing]:
     """Every figure of a run, one a rule."""
-    for figure in (*registry.STUDY, *registry.PATHS, *registry.HISTORY, *registry.STABILITY, *registry.ZOOM):
+    of_studies = (*registry.STUDY, *registry.PATHS, *registry.HISTORY, *registry.STABILITY, *registry.ZOOM)
+    for figure in (*of_studies, *registry.PAPER):
         yield _of_study(layout, figure)
     yield _of_comparison(layout, registry.COMPARISON, layout.comparison("{comparison}"))
     yield _of_comparison(layout, registry.HISTORIES, layout.comparison("{comparison}/histories"))
     yield _of_differences(layout, registry.DIFFERENCES)
     for figure in registry.SOLVABLE:
         yield _of_solvable(layout, figure)
+    for figure in registry.PAPER_SOLVABLE:
+        yield replace(_of_solvable(layout, figure), path=layout.paper.path(f"computed/{figure.name}"))
     for figure in registry.DENSITY:
         density = layout.generative
         files = {name.partition(".")[0]: density.path(name) for name in figure.reads}

@@ -15,6 +15,7 @@ from hessgeo.pipeline.config_files import SettingsError, one_line_each
 from hessgeo.pipeline.folders import FIGURE_KINDS, StudyFolder
 from hessgeo.pipeline.generative import GenerativeLayout
 from hessgeo.pipeline.latents import changed_settings, latents_errors
+from hessgeo.pipeline.paper import PaperLayout
 from hessgeo.pipeline.settings import Settings
 from hessgeo.pipeline.solvable_layout import SolvableLayout
 from hessgeo.pipeline.study_layout import StudyLayout
@@ -193,6 +194,11 @@ class Layout:
     def generative(self) -> GenerativeLayout:
         """The paths of the geodesics of densities."""
         return GenerativeLayout(self.settings.results, "generative", self.settings.generative)
+
+    @cached_property
+    def paper(self) -> PaperLayout:
+        """The paths of the papers' figures and tables."""
+        return PaperLayout(self)
 
     # Targets.
 

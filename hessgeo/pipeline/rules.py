@@ -108,6 +108,7 @@ def by_target(layout: Layout) -> dict[str, list[str]]:
         "table1": layout.solvable.targets,
         "table2": layout.path_targets,
         "generative_geodesics": layout.generative_targets,
+        "paper": layout.paper.targets,
         "compare": layout.difference_targets,
         "history": layout.history_targets,
         "stability": layout.stability_targets,

@@ -223,6 +223,7 @@ class SolvableLayout(Folder):
             "learned_statistics": lattice,
             "sample_convergence": self.solvable["convergence"]["systems"],
             "posterior_sharpening": lattice,
+            "bregman_divergence": lattice,
             "hessian_convergence": [
                 name
                 for name in self.solvable["convergence"]["systems"]

@@ -17,13 +17,21 @@ from hessgeo.pipeline.code import Code
 from hessgeo.pipeline.figures import ANCHORS, ARRAYS, RESULTS, SETTINGS
 from hessgeo.pipeline.study_layout import StudyLayout
 
-OF_STUDIES = (*registry.STUDY, *registry.PATHS, *registry.HISTORY, *registry.STABILITY, *registry.ZOOM)
+OF_STUDIES = (
+    *registry.STUDY,
+    *registry.PATHS,
+    *registry.HISTORY,
+    *registry.STABILITY,
+    *registry.ZOOM,
+    *registry.PAPER,
+)
+OF_SOLVABLE = (*registry.SOLVABLE, *registry.PAPER_SOLVABLE)
 FIGURES = (
     *OF_STUDIES,
     registry.COMPARISON,
     registry.HISTORIES,
     registry.DIFFERENCES,
-    *registry.SOLVABLE,
+    *OF_SOLVABLE,
     *registry.DENSITY,
 )
 NAMES = [figure.name for figure in FIGURES]
@@ -43,7 +51,7 @@ def test_its_module_takes_what_the_registry_says(figure):
     results = [one.name for one in taken if one.kind is not Parameter.KEYWORD_ONLY]
     settings = [one.name for one in taken if one.kind is Parameter.KEYWORD_ONLY]
     # Results of solvable systems come together, a case each.
-    assert len(results) == (1 if figure in registry.SOLVABLE else len(figure.reads))
+    assert len(results) == (1 if figure in OF_SOLVABLE else len(figure.reads))
     assert settings == list(figure.settings)
 
 

@@ -1,0 +1,15 @@
+"""Put the tables that make one of a paper below each other."""
+
+from pathlib import Path
+
+from hessgeo import store
+from hessgeo.pipeline import script_context
+
+
+def main(sources, output):
+    store.write_text(output.table, "\n".join(Path(path).read_text(encoding="utf-8") for path in sources))
+
+
+if __name__ == "__main__":
+    with script_context(snakemake) as step:
+        main(step.input.sources, step.output)
