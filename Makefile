@@ -16,7 +16,7 @@ PYTHON_CODE := setup.py hessgeo workflow/scripts benchmarks examples tests
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help figures report table1 table2 plan test unit shapes lint fmt tiny generative verify bench clean
+.PHONY: help figures report table1 table2 compare paper plan test unit shapes lint fmt tiny generative verify bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -67,6 +67,12 @@ tiny: $(VENV)/.installed ## build the tiny study, from training to figures
 
 table1: $(VENV)/.installed ## build Table 1, the Fisher metrics and all figures of solvable systems (50 min)
 	$(SNAKEMAKE) $(MANY) table1
+
+compare: $(VENV)/.installed ## measure what differs between the studies of every comparison (CONFIG=workflow/studies/steps.yaml)
+	$(SNAKEMAKE) compare $(if $(CONFIG),--configfile $(CONFIG))
+
+paper: $(VENV)/.installed ## build every figure and table of the papers by number, and results/paper/index.html (1 h)
+	$(SNAKEMAKE) $(MANY) paper --configfile $(or $(CONFIG),workflow/studies/paper.yaml)
 
 generative: $(VENV)/.installed ## build the geodesics of densities (Kim et al. 2024)
 	$(SNAKEMAKE) generative_geodesics $(if $(CONFIG),--configfile $(CONFIG))
