@@ -20,7 +20,7 @@ from hessgeo.grids import Grid
 
 SHAPE = (33, 33)  # of the grid
 COUNTS = [16, 1024]
-LEVELS = [0.2, 0.4, 0.6, 0.8]  # heights of the contours
+LEVELS = np.array([0.2, 0.4, 0.6, 0.8])  # heights of the contours, from the lowest of the limit to its top
 GAPS = 4  # vertical gaps between curve and tangent that are drawn
 
 
@@ -62,8 +62,9 @@ def draw(
     lines = []
     for height, count, dashes in zip(posterior, found.counts, ("--", "-"), strict=True):
         colour = "white" if dashes == "-" else "#ffb000"
+        levels = exponential.min() + LEVELS * np.ptp(exponential)
         options = {"colors": colour, "linewidths": 1.0, "linestyles": dashes}
-        right.contour(*grid.axes, height.reshape(grid.shape).T, levels=LEVELS, **options)
+        right.contour(*grid.axes, height.reshape(grid.shape).T, levels=levels, **options)
         lines.append(Line2D([], [], color=colour, linestyle=dashes, label=f"$p^{{1/N}}$, $N$ = {count:,}"))
     right.plot(*grid.points[found.source], "o", markersize=4, color="white", markeredgecolor="black")
     below = {
