@@ -95,12 +95,19 @@ def landscape(_: Tables, numbers: Numbers) -> Outcome:
 
 
 def zoom(_: Tables, numbers: Numbers) -> Outcome:
-    """A cascade of windows, which brings its own verdict."""
+    """Windows about a boundary, in several precisions, each with its verdicts."""
     (measured,) = numbers
-    verdict = str(measured.get("verdict", ""))
-    fractal = "fractal" in verdict and "not fractal" not in verdict
-    rule = "the cascade's own verdict, with its controls, says that the boundary is fractal"
-    return Outcome(verdict or "No verdict.", REPRODUCED if fractal else REFUTED, rule)
+    words = []
+    for name, series in measured.items():
+        shape, law = series["boundary"], next(iter(series["lipschitz"].values()))
+        size = f" (dimension {shape['box_dimension']:.2f})" if shape.get("box_dimension") is not None else ""
+        words.append(f"{name}: boundary {shape['verdict']}{size}, Lipschitz constant: {law['verdict']}")
+    told = {series["boundary"]["verdict"] for series in measured.values()} - {UNRESOLVED}
+    rule = "the boundary is fractal in every precision that resolves it; in part in one of them"
+    found = f"{'; '.join(words)}."
+    if not told:
+        return Outcome(found, UNRESOLVED, rule)
+    return _judged(found, told == {"fractal"}, rule, partly=bool(told & {"fractal", "both"}))
 
 
 def paths(_: Tables, numbers: Numbers) -> Outcome:

@@ -23,7 +23,7 @@ NEEDED = {
     "noisy": "a study with system.eta above 0 (workflow/studies/paper.yaml has one)",
     "generator": "a study of a generator in a file (system.kind: generator), which needs a checkpoint",
 }
-STUDY_FIGURES = (*registry.STUDY, *registry.PATHS, *registry.PAPER)
+STUDY_FIGURES = (*registry.STUDY, *registry.PATHS, *registry.PAPER, *registry.ZOOM)
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,8 @@ class PaperLayout:
                 return (
                     "not in this configuration: its paths need a sample on every node (sampling.design: grid)"
                 )
+            if name in {figure.name for figure in registry.ZOOM} and not study.zoom.targets:
+                return "not in this configuration: the study cannot be zoomed into"
         if name in {figure.name for figure in (*registry.SOLVABLE, *registry.PAPER_SOLVABLE)}:
             shown = self.layout.solvable.shown.get(name, [])
             return (

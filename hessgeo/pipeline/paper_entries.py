@@ -71,9 +71,11 @@ ENTRIES = (
     Entry("figure-05", HESSIAN, "Free energy of a diffusion sampler on a plane of its latents, by image embeddings.",
           STABLE_DIFFUSION, "Several phases, parted by sharp boundaries.",
           ("study:free_energy",), "landscape", ("study:numbers",)),
-    Entry("figure-06", HESSIAN, "Ever smaller windows about a place on a phase boundary.",
+    Entry("figure-06", HESSIAN,
+          "Ever smaller windows about a place on a phase boundary, in several precisions, and what its Lipschitz "
+          "constant and its dimension do as they shrink.",
           "down to 1e-8 of the plane, float16", "A fractal boundary, whose Lipschitz constant diverges.",
-          missing="not in this version"),
+          ("study:zoom_strip", "study:zoom_scales"), "zoom", ("study:zoom/zoom",)),
     Entry("figure-07", HESSIAN,
           "Images along geodesics and along straight lines; the images of the plane with the geodesics; first and "
           "second derivatives of the free energy.",

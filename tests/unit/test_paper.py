@@ -56,7 +56,7 @@ def test_all_that_an_entry_is_made_of_is_made_by_a_run(layout, studies):
         made.path("paper", "computed", f"bregman_divergence.{kind}") for kind in ("svg", "png", "csv")
     ]
     known = {*made.targets, *made.path_targets, *made.solvable.targets, *made.generative_targets, *numbers}
-    known |= {*computed, *(path for paths in over for path in paths)}
+    known |= {*made.zoom_targets, *computed, *(path for paths in over for path in paths)}
     for row in made.paper.rows:
         assert row.missing or {*row.sources, *row.tables, *row.numbers} <= known, row.entry.name
     # What is made for the papers alone is nothing that another target makes.
@@ -162,6 +162,13 @@ def scores(first):
     return {"table1": [theirs | {"second": 0.1}, ours | {"second": 0.1}]}
 
 
+def windows(*shapes):
+    law = {"clean_per_parameter": {"verdict": "saturates"}}
+    return {
+        f"series-{k}": {"boundary": {"verdict": shape}, "lipschitz": law} for k, shape in enumerate(shapes)
+    }
+
+
 @pytest.mark.parametrize(
     ("judge", "good", "bad"),
     [
@@ -175,6 +182,7 @@ def scores(first):
             ([pd.DataFrame({"exact": [0, 1.0], "difference": [0.01, -0.01]})], []),
             ([pd.DataFrame({"exact": [0, 1.0], "difference": [0.3, -0.3]})], []),
         ),
+        ("zoom", ([], [windows("fractal", "not resolved")]), ([], [windows("smooth", "smooth")])),
         (
             "connected",
             ([pd.DataFrame({"epsilon": [0.5, 0.7], "components": [4, 1]})], []),
