@@ -46,7 +46,8 @@ def test_fields_lie_over_the_images(module, columns):
 def test_the_divergence_is_what_lies_between_free_energy_and_tangent():
     """Of an exact system: the gap is convex, nothing at t', and the posterior closes in on its exponential."""
     extent = ((0.1, 0.4), (-0.25, 0.25))
-    settings = {"kind": "ising", "size": 4, "parameters": "natural", "extent": extent}
+    # Updates enough that states are those of their parameters.
+    settings = {"kind": "ising", "size": 4, "parameters": "natural", "extent": extent, "sweeps": 50}
     case = Case("Ising", solvable_system(settings), Grid(extent, (9, 9)))
     gathered = bregman_divergence.gather([case])
     figure, table = bregman_divergence.draw(**gathered)
