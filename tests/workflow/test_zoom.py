@@ -9,7 +9,8 @@ ZOOM = {"levels": 2, "factor": 0.02, "grid": [24, 24], "precisions": ["float32",
 
 def planned(workflow, *arguments):
     lines = workflow.run("zoom", "--dry-run", "--quiet", "rules", *arguments).stdout.splitlines()
-    return dict(line.split() for line in lines if len(line.split()) == 2)
+    pairs = (line.split() for line in lines if len(line.split()) == 2)
+    return {name: count for name, count in pairs if count.isdigit()}
 
 
 def test_the_zoom_is_planned_apart_from_the_studies(empty):
@@ -26,7 +27,7 @@ def test_only_a_missing_window_is_built_again(copied):
     assert [path for path in zoom.targets if not workflow(path).exists()] == []
     table = store.read_table(workflow("results/tiny/zoom/zoom.csv"))
     assert table["series"].tolist() == ["float32-8"] * 2 + ["bfloat16-8"] * 2
-    assert (table["labels"] >= 2).all()
+    assert (table.loc[table["precision"] == "float32", "labels"] >= 2).all()
     assert table["images"].iloc[0] == 576
     verdicts = store.read_json(workflow("results/tiny/zoom/zoom.json"))
     # Two windows are too few for a law, and that is what is said.
