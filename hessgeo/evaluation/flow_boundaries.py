@@ -19,7 +19,7 @@ SHORT = 1e-4  # of the level, over which a rate is measured
 
 def pair_flow(sigma: float) -> MixtureFlow:
     """The flow of two equal modes at 1 and -1."""
-    return MixtureFlow([1.0, -1.0], sigma=sigma)
+    return MixtureFlow(np.array([1.0, -1.0]), sigma=sigma)
 
 
 def boundary_table(sigmas: Sequence[float]) -> pd.DataFrame:

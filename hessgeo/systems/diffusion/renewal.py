@@ -16,8 +16,9 @@ class RenewalScheduler(DDIMScheduler):
     ``x <- sqrt(a) x_0 + sqrt(1 - a) (sqrt(1 - eta^2) eps + eta z)``, ``z ~ N(0, 1)``,
 
     where DDIM (Song et al. 2021, Eq. 12) adds ``eta`` times the deviation of DDPM's posterior instead. Both keep the
-    marginal of every step, and are the same at ``eta = 0``. At equal ``eta`` this one adds far more noise: over the 50
-    steps of Stable Diffusion, 6.5 times its variance.
+    marginal of every step given the clean image, and are the same at ``eta = 0``. With its prediction in its place only
+    DDIM's comes to the data as steps grow: this one narrows them, see ``mixture_flow.step_noise``. At equal ``eta`` it
+    adds far more noise: over the 50 steps of Stable Diffusion, 6.5 times its variance.
     """
 
     def _get_variance(self, timestep: int, prev_timestep: int) -> Tensor:

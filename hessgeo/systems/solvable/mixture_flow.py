@@ -192,8 +192,8 @@ class MixtureFlow:
             inside = np.flatnonzero(np.linalg.norm(points, axis=1) <= reach)
             if len(inside) < 2:
                 return None
-            ends = along[[inside[0], inside[-1]]]
-            places = np.interp(np.linspace(*ends, count), along, places)
+            first, last = float(along[inside[0]]), float(along[inside[-1]])
+            places = np.asarray(np.interp(np.linspace(first, last, count), along, places))
         return points[np.linalg.norm(points, axis=1) <= reach]
 
     def triple_points(self) -> list[tuple[tuple[int, ...], Float[np.ndarray, "2"]]]:

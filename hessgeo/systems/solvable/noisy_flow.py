@@ -181,7 +181,7 @@ class NoisyFlow(System):
                 f"the quadrature takes {math.prod(counts)} nodes, must be at most {MOST_NODES}: eta {self.eta} and "
                 f"{len(self.widths)} steps add too little noise"
             )
-        axes = [np.linspace(*ends, count) for *ends, count in zip(low, high, counts, strict=True)]
+        axes = [np.linspace(a, b, int(count)) for a, b, count in zip(low, high, counts, strict=True)]
         grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(axes))
         return grid, float(np.prod((high - low) / (counts - 1)))
 
