@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -127,8 +127,8 @@ def agreement(
 
 
 def agreements(
-    maps: dict[str, Int[np.ndarray, "*nodes"]],
-    replicates: dict[str, Sequence[np.ndarray]],
+    maps: Mapping[str, Int[np.ndarray, "*nodes"]],
+    replicates: Mapping[str, Sequence[np.ndarray]],
     *,
     confidence: float = 0.95,
 ) -> list[Agreement]:
