@@ -70,7 +70,8 @@ def draw(
         style.label_parameters(axes, vertical=component == 0)
         style.panel_letter(axes, "AB"[component])
     columns = {"label": label, "dF_da_nats_per_N": gradient[..., 0], "dF_db_nats_per_N": gradient[..., 1]}
-    return figure, style.node_table(*grid.axes, columns)
+    a, b = grid.axes
+    return figure, style.node_table(a, b, columns)
 
 
 def draw_over(

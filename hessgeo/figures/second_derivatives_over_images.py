@@ -53,4 +53,5 @@ def draw(
         draw_over(axes, values, grid, boundaries, (style.RIDGE, scale), f"$F_{{{name}}}$ (nats per $N$)")
         style.label_parameters(axes, vertical=panel == 0)
         style.panel_letter(axes, "AB"[panel])
-    return figure, style.node_table(*grid.axes, columns)
+    a, b = grid.axes
+    return figure, style.node_table(a, b, columns)

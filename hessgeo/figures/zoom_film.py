@@ -65,7 +65,8 @@ def _frame(
 ) -> UInt8[np.ndarray, "y x 3"]:
     frame = Image.new("RGB", (2 * SIDE + 4, SIDE + HEADER), "white")
     for k, picture in enumerate(pictures):
-        cut = tuple(share * size for share, size in zip(box, 2 * picture.size, strict=True))
+        (wide, high), (left, top, right, bottom) = picture.size, box
+        cut = (left * wide, top * high, right * wide, bottom * high)
         frame.paste(picture.resize((SIDE, SIDE), Image.Resampling.NEAREST, box=cut), (k * (SIDE + 4), HEADER))
     ImageDraw.Draw(frame).text((4, 4), words, fill="black", font=ImageFont.load_default(13))
     return np.asarray(frame)

@@ -278,7 +278,8 @@ def start_graph(
     with np.errstate(invalid="ignore"):
         definite = (aa > 0) & (bb > 0) & (np.abs(ab) < np.sqrt(aa) * np.sqrt(bb))
     entries = np.where(definite, np.stack([aa, 2 * ab, bb]), np.nan)
-    cost, bent = _simpson(edges, *grid.axes, entries)
+    a, b = grid.axes
+    cost, bent = _simpson(edges, a, b, entries)
     bent = np.nonzero(bent)[0]
     if len(bent):
         ends = torch.from_numpy(grid.points[edges[bent]]).to(device)

@@ -22,8 +22,13 @@ def in_precision(network: nn.Module, dtype: torch.dtype) -> nn.Module:
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 bias = None if module.bias is None else module.bias.detach().float()
-                kernel = _convolved if isinstance(module, nn.Conv2d) else _multiplied
-                module.forward = partial(kernel, module, module.weight.detach().float(), bias)
+                weight = module.weight.detach().float()
+                # An attribute of the module, in which the network finds it before the method of its class.
+                vars(module)["forward"] = (
+                    partial(_convolved, module, weight, bias)
+                    if isinstance(module, nn.Conv2d)
+                    else partial(_multiplied, weight, bias)
+                )
     return network
 
 
@@ -31,5 +36,5 @@ def _convolved(module: nn.Conv2d, weight: Tensor, bias: Tensor | None, x: Tensor
     return module._conv_forward(x.float(), weight, bias).to(x.dtype)
 
 
-def _multiplied(module: nn.Linear, weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+def _multiplied(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
     return functional.linear(x.float(), weight, bias).to(x.dtype)

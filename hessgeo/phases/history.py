@@ -143,13 +143,13 @@ def decisions_of_maps(
     shape = (len(labels), int(final.max()), int(np.max(labels)))
     shared = np.zeros((tiles, *shape))
     for k, label in enumerate(labels):
-        np.add.at(shared, (tile, k, final.ravel() - 1, label.ravel() - 1), 1)
+        np.add.at(shared[:, k], (tile, final.ravel() - 1, label.ravel() - 1), 1)
     flat = shared.reshape(tiles, -1)
     drawn = np.random.default_rng(seed).multinomial(tiles, np.full(tiles, 1 / tiles), size=draws) @ flat
     counts = np.concatenate([flat.sum(axis=0, keepdims=True), drawn]).reshape(-1, *shape)
     # The phase of each step that a final one is in: (draw, step, final phase), the first of them of the map itself.
     homes, edges, tail = counts.argmax(axis=-1), np.concatenate([[1.0], levels, [0.0]]), (1 - confidence) / 2
-    drawn_at_all = counts[:, 0].any(axis=-1)
+    drawn_at_all = counts[:, 0].sum(axis=-1) > 0
     decisions = []
     for (i, j), places in neighbours(final).items():
         both = drawn_at_all[:, i - 1] & drawn_at_all[:, j - 1]

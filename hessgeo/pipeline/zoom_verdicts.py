@@ -37,7 +37,7 @@ def _row(name: str, window: xr.Dataset, floor: float) -> dict[str, Any]:
     series, label = Series.named(name), window["label"].to_numpy()
     half = np.array(window.attrs["half"], dtype=float)
     steps = 2 * half / (np.array(label.shape) - 1)
-    row = {"series": name, "precision": series.precision, "steps": series.steps}
+    row: dict[str, Any] = {"series": name, "precision": series.precision, "steps": series.steps}
     row |= window_numbers(window) | {"nodes": label.size}
     row |= {"side": float(2 * np.sqrt(half.prod())), "step": float(np.sqrt(steps.prod()))}
     difference = row["embedding_per_parameter"] * row["step"]
