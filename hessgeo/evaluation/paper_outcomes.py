@@ -63,6 +63,24 @@ def bregman(tables: Tables, _: Numbers) -> Outcome:
     return _judged(found, worst <= 0.15, "the largest difference is at most 0.15 of the height")
 
 
+def mode_pair(tables: Tables, _: Numbers) -> Outcome:
+    """Proposition 4.1: the rate at which neighbours part at the boundary, and the slope that comes of it."""
+    (table,) = tables
+    boundary = table[table["panel"] == "B"].pivot(index="sigma", columns="name", values="value").sort_index()
+    errors = {
+        name: float((boundary[name] / boundary[f"exact_{name}"] - 1).abs().max())
+        for name in ("rate", "lipschitz")
+    }
+    narrow = boundary.index[0]
+    found = (
+        f"The rate is that of the proposition to {errors['rate']:.1g}. The map's slope is sigma exp(1 / (2 sigma^2)) "
+        f"to {errors['lipschitz']:.1g}: {boundary['lipschitz'].iloc[0]:.4g} at sigma = {narrow:g}, "
+        "finite for every sigma."
+    )
+    rule = "the rate and the slope are known to 1 %"
+    return _judged(found, max(errors.values()) <= 0.01, rule)
+
+
 def potentials(tables: Tables, _: Numbers) -> Outcome:
     """An estimated potential, and its derivatives where there are any, against the exact ones."""
     (table,) = tables

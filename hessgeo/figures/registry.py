@@ -107,7 +107,6 @@ SOLVABLE = (
     Figure("finite_size_scaling", "finite-size scaling", settings=("sizes", "samples")),
     Figure("curvature_comparison", "curvature", ("estimates", "truths")),
     Figure("fisher_comparison", "Fisher metrics", ("estimates", "truths")),
-    Figure("mode_pair", "two modes"),
     Figure("noisy_flow", "noise of the sampler"),
 )
 
@@ -117,7 +116,7 @@ PAPER = tuple(
            ("free_energy", "fields", "phases", "points", "images"), ("grid", "tiles"), needs="is_plane")
     for order in ("first", "second")
 )  # fmt: skip
-PAPER_SOLVABLE = (Figure("bregman_divergence", "Bregman divergence"),)
+PAPER_SOLVABLE = (Figure("bregman_divergence", "Bregman divergence"), Figure("mode_pair", "two modes"))
 
 # Of the geodesics of densities, by the target generative_geodesics.
 DENSITY = (

@@ -128,8 +128,8 @@ class PaperLayout:
         sources = [self._path(source, entry.ending) for source in entry.sources]
         tables = [self._path(source, "csv") for source in entry.sources if entry.ending == "svg"]
         numbers = [self._path(source, "json") for source in entry.numbers]
-        settings = dict.fromkeys(map(self._setting, entry.sources))
-        return Row(entry, sources, tables, numbers, "; ".join(settings), None)
+        setting = entry.setting or "; ".join(dict.fromkeys(map(self._setting, entry.sources)))
+        return Row(entry, sources, tables, numbers, setting, None)
 
     def _lacks(self, source: str) -> str | None:
         """What a run lacks that cannot make a source; None if it can."""

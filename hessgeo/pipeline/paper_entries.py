@@ -26,6 +26,7 @@ class Entry:
         judge: the function of ``evaluation.paper_outcomes`` that says what came out.
         numbers: further numbers that this reads, in the same way.
         missing: why no result here makes it.
+        setting: what it is made with here, where that is no study and no system of the run.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Entry:
     judge: str = ""
     numbers: tuple[str, ...] = ()
     missing: str = ""
+    setting: str = ""
 
     @property
     def ending(self) -> str:
@@ -85,7 +87,7 @@ ENTRIES = (
           "paths", ("tables:table2",)),
     Entry("figure-08", HESSIAN, "The flow of two modes, which parts at the boundary between them (Proposition 4.1).",
           "two Gaussian modes of width sigma", "The rate at which paths part diverges as sigma falls to zero.",
-          missing="not in this version"),
+          ("paper/computed:mode_pair",), "mode_pair", setting="modes at 1 and -1, of width .2 to 1, on a line"),
     Entry("figure-09", HESSIAN, "The free energy of a sampler with noise.",
           STABLE_DIFFUSION.replace("eta 0", "eta 0.1"), "Noise smooths the landscape and its boundaries.",
           ("noisy:free_energy",), "smoothing", ("study:numbers", "noisy:numbers")),

@@ -233,7 +233,8 @@ class SolvableLayout(Folder):
             "finite_size_scaling": ["ising"],
             "curvature_comparison": natural,
             "fisher_comparison": lattice or natural or flows,
-            "mode_pair": flows,
+            # Of none of them: a pair of modes is computed.
+            "mode_pair": lattice or natural or flows,
             "noisy_flow": flows,
         }
         return {

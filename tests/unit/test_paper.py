@@ -53,7 +53,9 @@ def test_all_that_an_entry_is_made_of_is_made_by_a_run(layout, studies):
     numbers = [made.solvable.path("numbers.json"), made.path("tables", "table2.json")]
     over = [study.folder.figure_files(registry.PAPER) for study in made.studies]
     computed = [
-        made.path("paper", "computed", f"bregman_divergence.{kind}") for kind in ("svg", "png", "csv")
+        made.path("paper", "computed", f"{figure.name}.{kind}")
+        for figure in registry.PAPER_SOLVABLE
+        for kind in ("svg", "png", "csv")
     ]
     known = {*made.targets, *made.path_targets, *made.solvable.targets, *made.generative_targets, *numbers}
     known |= {*made.zoom_targets, *computed, *(path for paths in over for path in paths)}
@@ -169,11 +171,17 @@ def windows(*shapes):
     }
 
 
+def boundary(factor):
+    names = {"rate": factor, "exact_rate": 1.0, "lipschitz": 2.0, "exact_lipschitz": 2.0}
+    return pd.DataFrame([{"panel": "B", "sigma": 0.5, "name": n, "value": v} for n, v in names.items()])
+
+
 @pytest.mark.parametrize(
     ("judge", "good", "bad"),
     [
         ("sharpening", ([growing(-0.5)], []), ([growing(-0.1)], [])),
         ("smoothing", ([], [noisy(40), noisy(10)]), ([], [noisy(40), noisy(50)])),
+        ("mode_pair", ([boundary(1.001)], []), ([boundary(1.1)], [])),
         ("plateaus", ([slopes(0.1)], []), ([slopes(1.0)], [])),
         ("table_1", ([], [scores(0.05)]), ([], [scores(0.2)])),
         ("one_phase", ([], [{"phases": {"phases": 1}}]), ([], [{"phases": {"phases": 4}}])),

@@ -21,7 +21,7 @@ from hessgeo.systems.solvable.ising import Ising
 from hessgeo.systems.solvable.isnnn import IsingNextNearest
 from hessgeo.systems.solvable.tasep import Tasep
 
-FLOWS = ("mode_pair", "noisy_flow")  # of noisy flows, of which there is none in the tables by default
+FLOWS = ("noisy_flow",)  # of noisy flows, of which there is none in the tables by default
 
 
 def main_of(repository, script):
@@ -177,7 +177,7 @@ def test_a_noisy_flow_has_its_own_settings_and_estimators_of_real_numbers(read):
     names = {record["estimator"] for record in layout.records("fisher")}
     wide = {"exponential-wide", "mean-as-statistic", "score-classifier"}
     assert names == {"exponential", "exponential-posterior", *wide}
-    assert set(layout.shown) >= {"mode_pair", "noisy_flow", "fisher_comparison"}
+    assert set(layout.shown) >= {"noisy_flow", "fisher_comparison"}
     other = read(**{**change, "systems": {"flow": {**FLOW, "flow": {"eta": 0.3}}}})
     assert other.sample_store("flow", 1) != layout.sample_store("flow", 1)
     assert other.sample_store("ising-8", 1) == layout.sample_store("ising-8", 1)
