@@ -24,7 +24,6 @@ from hessgeo.phases.zoom_windows import (
     zoom_window,
 )
 from hessgeo.phases.zoomed import Answer, BoundaryPoint, ZoomedMap, locate_boundary, nearest_reference
-from hessgeo.pipeline.content import Source
 from hessgeo.pipeline.loading import latent_plane, load_model
 from hessgeo.systems.diffusion.denoisers import Denoiser, sample_generators
 
@@ -33,51 +32,34 @@ CANDIDATES = 8  # edges of the grid that the sharpest boundary is looked for on
 THUMBNAIL = 32  # pixels of an image that is kept
 
 
-def zoomed_model(
-    system: Source,
-    embedder: Source,
-    anchors: Float[np.ndarray, "3 *latent"],
-    plane: Mapping[str, Any],
-    image_shape: tuple[int, int, int],
-    *,
-    precision: str,
-    steps: int,
-    seed: int,
-    device: str,
-) -> ZoomedMap:
+def zoomed_model(params: Any, anchors: Float[np.ndarray, "3 *latent"], *, device: str) -> ZoomedMap:
     """Model and embedding of a study as a map of real values, in one precision throughout.
 
     A sampler that adds noise adds the same to all images, that of sample 0: the map is a function of the latent.
 
     Args:
-        system: the model.
-        embedder: the embedding.
+        params: of a rule of the zoom: the sources ``system`` and ``embedder``, the slice's settings ``plane``,
+            ``image_shape``, the ``precision`` of latents, model and embedding, the sampler's ``steps``, the ``seed``.
         anchors: of the slice.
-        plane: its settings, see ``latent_plane``.
-        image_shape: of an image.
-        precision: of latents, model and embedding.
-        steps: of the sampler.
-        seed: of the study.
         device: where to run both.
     """
-    dtype = getattr(torch, precision)
-    denoiser = load_model(
-        {**system.settings, "dtype": "float32", "steps": steps}, str(system.path), device=device
-    )
+    dtype, system, embedder = getattr(torch, params.precision), params.system, params.embedder
+    chosen = {**system.settings, "dtype": "float32", "steps": params.steps}
+    with system.reading(), embedder.reading():
+        denoiser = load_model(chosen, str(system.path), device=device)
+        single = {**embedder.settings, "dtype": "float32"}
+        embedding = load_embedding(single, embedder.path, tuple(params.image_shape), device=device)
     in_precision(denoiser.network, dtype)
-    embedding = load_embedding(
-        {**embedder.settings, "dtype": "float32"}, embedder.path, image_shape, device=device
-    )
     features = continued(embedding, dtype)
 
     def generate(latents: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n c h w"]:
-        return _in_batches(denoiser, latents, seed)
+        return _in_batches(denoiser, latents, params.seed)
 
     def embed(clean: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n d"]:
         values = pixel_values(clean)
         return np.concatenate([features(part) for part in np.split(values, range(BATCH, len(values), BATCH))])
 
-    return ZoomedMap(latent_plane(anchors, plane), generate, embed, precision)
+    return ZoomedMap(latent_plane(anchors, params.plane), generate, embed, params.precision)
 
 
 def _in_batches(denoiser: Denoiser, latents: Float[np.ndarray, "n c h w"], seed: int) -> np.ndarray:

@@ -22,11 +22,7 @@ def main(zoomed, embedding, medoids, grid, centre, margin, output):
 if __name__ == "__main__":
     with script_context(snakemake) as step:
         params = step.params
-        anchors, names = store.read_npy(step.input.anchors), ("precision", "steps", "seed")
-        options = {name: params[name] for name in names} | {"device": pick_device()}
-        with params.system.reading(), params.embedder.reading():
-            place = (anchors, params.plane, tuple(params.image_shape))
-            zoomed = zoomed_model(params.system, params.embedder, *place, **options)
+        zoomed = zoomed_model(params, store.read_npy(step.input.anchors), device=pick_device())
         medoids = [phase["medoid"] for phase in store.read_json(step.input.phases)["phases"]]
         embedding = store.read_array(params.store, params.array)
         about = (Grid(**params.grid), params.centre, params.margin, step.output)

@@ -19,10 +19,6 @@ def main(zoomed, boundary, box, level, width, settings, phases, output):
 if __name__ == "__main__":
     with script_context(snakemake) as step:
         params = step.params
-        anchors, names = store.read_npy(step.input.anchors), ("precision", "steps", "seed")
-        options = {name: params[name] for name in names} | {"device": pick_device()}
-        with params.system.reading(), params.embedder.reading():
-            place = (anchors, params.plane, tuple(params.image_shape))
-            zoomed = zoomed_model(params.system, params.embedder, *place, **options)
+        zoomed = zoomed_model(params, store.read_npy(step.input.anchors), device=pick_device())
         boundary, level = store.read_dataset(step.input.boundary), int(step.wildcards.level)
         main(zoomed, boundary, params.box, level, params.width, params.zoom, params.phases, step.output)
