@@ -249,8 +249,9 @@ def rows_of(features: Features, images: Callable[[slice], np.ndarray], grid: Gri
 def certificates(paths: xr.Dataset, metrics: Mapping[str, StudyMetric]) -> dict[str, Any]:
     """Numbers that certify the paths of each solved method, and what was repaired of its metric.
 
-    ``certified`` counts the paths that converged, are minimal, and whose residual is within its tolerance. Of what is
-    shorter elsewhere it says nothing; ``longer`` counts Fisher paths longer than those of the published scheme.
+    ``certified`` counts the paths that converged, are minimal, whose residual is within its tolerance, and that the
+    distance over a grid does not undercut and is known well enough to judge. ``longer`` counts Fisher paths longer than
+    those of the published scheme.
     """
     numbers: dict[str, Any] = {}
     for name, entry in metrics.items():

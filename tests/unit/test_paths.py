@@ -120,7 +120,10 @@ def test_no_method_is_shorter_than_the_geodesic_in_its_own_metric(study):
     assert numbers["fisher"]["converged"] == 8
     fisher = paths.sel({"method": "fisher"})
     within = (fisher["residual"] <= numbers["fisher"]["residual_tolerance"]) & (fisher["minimal"] == 1)
-    assert numbers["fisher"]["certified"] == int(within.sum()) > 0
+    # Some of them by no more than this: of the others the grid knows the distance too badly to certify by it.
+    certified = fisher["certified"] == 1
+    assert 0 < numbers["fisher"]["certified"] == int(certified.sum()) <= int(within.sum())
+    assert bool((within | ~certified).all())
     # Segments were halved of the paths that need it alone, three times at most.
     assert bool(((fisher["segments"] >= 58) & (fisher["segments"] <= 464)).all())
     assert bool((within | (fisher["segments"] > 58)).all())
