@@ -69,8 +69,7 @@ def fit_moments(
         splines: numbers of cubic B-splines along ``a`` and ``b``, at least 4 each.
         smoothness: ``lambda``, or ``auto`` for the one of highest marginal likelihood.
         tolerance: decrement (half of ``g' I^-1 g``, in nats over all samples) to stop at.
-        max_iterations: steps of Fisher scoring from one start, whatever the weights; a start that ends nowhere, for the
-            prior is too weak to hold the potential, is followed by one with a heavier prior.
+        max_iterations: steps of Fisher scoring, all together.
         progress: show the decrement on a progress bar.
 
     Returns:
@@ -161,26 +160,19 @@ def _minimise(
     max_iterations: int,
     progress: bool,
 ) -> Minimum[Penalised[_Expansion]]:
-    """Fisher scoring to the minimum; with ``auto`` a few times, each at a new weight, within what is sane."""
+    """Fisher scoring to the minimum; with ``auto`` a few times, each at a new weight."""
     automatic = smoothness == "auto"
     fit = Penalised(
         start, penalty, 1e-6 * len(start.problem.rows) if automatic else float(smoothness), _factor
     )
-    # Where a fit is all but flat at a sample the likelihood is stiff beyond all measure, and its likeliest weight too.
-    least, most = 0.0, _HEAVIEST * balance(start.hessian, penalty)
     spent = 0
     score = partial(_score, max_iterations=max_iterations)
     with tqdm(total=max_iterations, desc="moments", disable=not progress) as bar:
         for _ in range(_ROUNDS - 1 if automatic else 0):
             found = score(fit, tolerance=max(tolerance, _ROUGH), spent=spent, bar=bar)
             spent = found.iterations
-            if not found.converged and fit.weight < most:
-                # So free a potential gains without end by being flat at some samples.
-                least, spent = min(_SOFTER * fit.weight, most), 0
-                fit = replace(fit, data=start, weight=least)
-                continue
             likeliest = evidence_weight(found.point.data, penalty, _factor)
-            fit = replace(found.point, weight=min(max(likeliest, fit.weight / _SOFTER, least), most))
+            fit = replace(found.point, weight=max(likeliest, fit.weight / _SOFTER))
         return score(fit, tolerance=tolerance, spent=spent, bar=bar)
 
 
