@@ -71,7 +71,7 @@ table1: $(VENV)/.installed ## build Table 1, the Fisher metrics and all figures 
 compare: $(VENV)/.installed ## measure what differs between the studies of every comparison (CONFIG=workflow/studies/steps.yaml)
 	$(SNAKEMAKE) compare $(if $(CONFIG),--configfile $(CONFIG))
 
-paper: $(VENV)/.installed ## build every figure and table of the papers by number, and results/paper/index.html (1 h)
+paper: $(VENV)/.installed ## build every figure and table of the papers by number, and results/paper/index.html
 	$(SNAKEMAKE) $(MANY) paper --configfile $(or $(CONFIG),workflow/studies/paper.yaml)
 
 generative: $(VENV)/.installed ## build the geodesics of densities (Kim et al. 2024)
