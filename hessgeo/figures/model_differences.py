@@ -43,7 +43,7 @@ def draw(differences: xr.Dataset, measured: Mapping[str, Any]) -> tuple[Figure, 
         differences: ``first_label`` on ``(a, b)``; ``label``, ``image_distance`` and ``metric_distance`` on
             ``(study, a, b)``.
         measured: ``first``, ``share``, ``null`` with its ``threshold``, ``models`` with the numbers of each study, and
-            the ``verdict``.
+            the ``finding``, in words.
 
     Returns:
         The figure, 7 inches wide, and a row per study and node: ``study``, ``a``, ``b``, the two labels, the distances
@@ -53,7 +53,7 @@ def draw(differences: xr.Dataset, measured: Mapping[str, Any]) -> tuple[Figure, 
     first = style.field(differences, "first_label").astype(int)
     labels = differences["label"].transpose("study", "a", "b").to_numpy().astype(int)
     rows, ratio = len(labels), style.height_ratio(a, b)
-    words = textwrap.wrap(measured["verdict"], CHARACTERS)
+    words = textwrap.wrap(measured["finding"], CHARACTERS)
     below = LABELS + 0.28 + LINE * len(words) + 0.06
     side = (style.DOUBLE_COLUMN - LEFT - 3 * GAP - BESIDE) / 3
     side = min(side, ((style.PAGE_HEIGHT - TOP - below) / rows - BETWEEN) / ratio)

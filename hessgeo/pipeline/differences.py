@@ -90,7 +90,7 @@ def measure_differences(
         "fewest_that_keep_phases": fewest_that_keep(names, _values(rows, "keeps_phase"), least=share),
         "fewest_that_keep_images": fewest_that_keep(names, _values(rows, "keeps_image"), least=share),
     }  # fmt: skip
-    numbers["verdict"] = verdict(numbers)
+    numbers["finding"] = verdict(numbers)
     stacked = {
         name: (("study", *grid.dims), np.stack([field[name] for field in fields])) for name in fields[0]
     }

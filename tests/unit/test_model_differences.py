@@ -16,6 +16,7 @@ from hessgeo.evaluation.model_differences import (
 )
 from hessgeo.evaluation.reseeding import Reseeded, reseeded
 from hessgeo.figures import model_differences
+from hessgeo.figures.saving import verdict_of
 from hessgeo.grids import Grid
 from hessgeo.phases.agreement import rand_of_table
 from hessgeo.pipeline.differences import Compared, measure_differences
@@ -196,7 +197,7 @@ def test_all_numbers_of_a_comparison_are_those_of_its_studies():
     assert fewer["boundary_shift"]["median"] == 1
     assert (numbers["fewest_that_keep_phases"], numbers["fewest_that_keep_images"]) == ("fewer", "fewer")
     assert numbers["null"]["threshold"] == pytest.approx(0.19)
-    assert "fewer keeps the phases of many (95.8 % of cells), few does not (66.7 %)" in numbers["verdict"]
+    assert "fewer keeps the phases of many (95.8 % of cells), few does not (66.7 %)" in numbers["finding"]
     assert rows[1]["keeps_image"] == 0.75
     assert rows[1]["changed"] == "system.steps: 5"
     assert rows[0]["boundary_shift_upper"] == 1
@@ -218,7 +219,9 @@ def test_the_figure_shows_the_changed_cells_and_says_the_verdict():
     assert (~table["keeps_phase"]).sum() == 3 * GRID.shape[1]
     assert (~table["keeps_image"]).sum() == GRID.size / 4
     text = " ".join(item.get_text().replace("\n", " ") for item in figure.findobj(Text))
-    assert numbers["verdict"] in text
+    assert numbers["finding"] in text
+    # What was found is no verdict of a fit, which would stand in red above.
+    assert verdict_of(dataset, numbers) == "resolved"
     assert "keeps its image: 75.0 %" in text
     # A study without a boundary, and one without a metric, can be drawn.
     studies[1] = compared("few", stripes(), -metrics(0))
