@@ -59,19 +59,32 @@ def draw(
         The figure, 7 inches wide, and a row per node: ``a``, ``b``, ``label`` and both slopes.
     """
     gradient = style.field(free_energy, "gradient")
+    fields = {f"dF_d{name}": gradient[..., k] for k, name in enumerate("ab")}
+    words = [rf"$\partial F/\partial {name}$ (nats per $N$)" for name in "ab"]
+    scales = [style.signed_scale(values) for values in fields.values()]
+    return draw_fields(fields, words, scales, label, images, nodes, grid, boundaries)
+
+
+def draw_fields(
+    fields: Mapping[str, Float[np.ndarray, "a b"]],
+    words: Sequence[str],
+    scales: Sequence[tuple[str, Normalize]],
+    label: Int[np.ndarray, "a b"],
+    images: UInt8[np.ndarray, "m h w c"],
+    nodes: Int[np.ndarray, "ta tb"],
+    grid: Grid,
+    boundaries: Sequence[Mapping[str, Any]],
+) -> tuple[Figure, pd.DataFrame]:
+    """Two fields over the same images, each with its colour bar's words and its scale; see ``draw``."""
     figure, panels = style.map_row(2, style.height_ratio(*grid.axes), width=style.DOUBLE_COLUMN, top=0.52)
-    for component, (axes, name) in enumerate(zip(panels, "ab", strict=True)):
-        values = gradient[..., component]
-        cmap, norm = style.signed_scale(values)
+    for panel, (axes, values) in enumerate(zip(panels, fields.values(), strict=True)):
         mosaic.show_mosaic(axes, images, nodes, grid)
-        draw_over(
-            axes, values, grid, boundaries, (cmap, norm), rf"$\partial F/\partial {name}$ (nats per $N$)"
-        )
-        style.label_parameters(axes, vertical=component == 0)
-        style.panel_letter(axes, "AB"[component])
-    columns = {"label": label, "dF_da_nats_per_N": gradient[..., 0], "dF_db_nats_per_N": gradient[..., 1]}
+        draw_over(axes, values, grid, boundaries, scales[panel], words[panel])
+        style.label_parameters(axes, vertical=panel == 0)
+        style.panel_letter(axes, "AB"[panel])
     a, b = grid.axes
-    return figure, style.node_table(a, b, columns)
+    columns = {f"{name}_nats_per_N": values for name, values in fields.items()}
+    return figure, style.node_table(a, b, {"label": label, **columns})
 
 
 def draw_over(

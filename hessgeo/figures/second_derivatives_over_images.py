@@ -11,8 +11,8 @@ import xarray as xr
 from jaxtyping import Int, UInt8
 from matplotlib.figure import Figure
 
-from hessgeo.figures import mosaic, style
-from hessgeo.figures.first_derivatives_over_images import draw_over, gather
+from hessgeo.figures import style
+from hessgeo.figures.first_derivatives_over_images import draw_fields, gather
 from hessgeo.grids import Grid
 
 __all__ = ["draw", "gather"]
@@ -44,14 +44,7 @@ def draw(
         ``F_bb_nats_per_N``.
     """
     hessian = style.field(free_energy, "fisher_metric")
-    figure, panels = style.map_row(2, style.height_ratio(*grid.axes), width=style.DOUBLE_COLUMN, top=0.52)
-    columns: dict[str, Any] = {"label": label}
-    scale = style.log_norm(np.stack([hessian[..., 0, 0], hessian[..., 1, 1]]))
-    for panel, (axes, (name, (i, j))) in enumerate(zip(panels, COMPONENTS.items(), strict=True)):
-        values = columns[f"F_{name}_nats_per_N"] = hessian[..., i, j]
-        mosaic.show_mosaic(axes, images, nodes, grid)
-        draw_over(axes, values, grid, boundaries, (style.RIDGE, scale), f"$F_{{{name}}}$ (nats per $N$)")
-        style.label_parameters(axes, vertical=panel == 0)
-        style.panel_letter(axes, "AB"[panel])
-    a, b = grid.axes
-    return figure, style.node_table(a, b, columns)
+    fields = {f"F_{name}": hessian[..., i, j] for name, (i, j) in COMPONENTS.items()}
+    words = [f"$F_{{{name}}}$ (nats per $N$)" for name in COMPONENTS]
+    scales = [(style.RIDGE, style.log_norm(np.stack(list(fields.values()))))] * 2
+    return draw_fields(fields, words, scales, label, images, nodes, grid, boundaries)
