@@ -15,6 +15,7 @@ import argparse
 import time
 
 import numpy as np
+import scipy.special
 import torch
 from potentials import POTENTIALS, exact_posterior, planes, posterior_of_matrix
 from record import Row, record
@@ -103,8 +104,8 @@ def scattered(args):
             40.0 * (truth.gradient(points) @ points.T - truth.value(points)[None]), dim=1
         ).numpy()
         mean, central = row_moments(p, t)
-        zero = np.zeros(count)
-        posterior = Posterior(t, mean, central, p.sum(0), zero, zero, 40.0, "matrix", False)
+        zero, entropy = np.zeros(count), scipy.special.entr(p).sum(axis=1)
+        posterior = Posterior(t, mean, central, p.sum(0), entropy, zero, 40.0, "matrix", False)
         value, gradient = worst(fit_dual(posterior, grid), truth, inside)
         print(f"{count:6} samples: F {value:.1e}, gradient {gradient:.1e}")
         name = f"dual_fit scattered {count:04d}:"

@@ -16,6 +16,7 @@ from torch import Tensor
 from hessgeo.free_energies.approximation import ApproximationError, between_nodes, other_count
 from hessgeo.free_energies.base import Certificate, FitData, FreeEnergy
 from hessgeo.free_energies.cell_mean import CellMean
+from hessgeo.free_energies.dual_bias import without_bias
 from hessgeo.free_energies.dual_noise import Dispersion, Draws, Smoothed, redrawn, smooth
 from hessgeo.free_energies.dual_solution import DualSolution, solve_dual
 from hessgeo.free_energies.log_partition import LogPartition, nearest_log_partition
@@ -133,6 +134,9 @@ def fit_dual(
     potential that comes nearest to both, third differences are held down as far as the noise of the posterior asks
     for (``dual_noise``), and its Hessian positive definite everywhere (``potential.nearest_potential``).
 
+    Of posteriors that scatter like those of few draws the slopes take a part of the scatter, which ``dual_bias`` gives
+    back to the metric.
+
     Bars hold the noise of the posterior, by its scatter between neighbouring sources, and what smoothing, convexity
     and splines of half the number change.
 
@@ -163,13 +167,17 @@ def fit_dual(
         posterior, grid, tolerance=tolerance, max_iterations=max_iterations, device=device, progress=progress
     )[-1]
     point, n = solution.point, len(posterior.t)
-    dispersion = Dispersion.of(point, grid.frame.into(posterior.t))
+    source = grid.frame.into(posterior.t)
+    typical = Dispersion.of(point, source).typical
     # What the ridge adds to the loss is no divergence.
     loss = float(point.loss - point.problem.ridge / 2 * ((point.theta - point.problem.reference) ** 2).sum())
     divergence = loss / n - float(posterior.entropy.mean())
-    verdict = judge(narrow, divergence, dispersion.typical, math.exp(loss / n))
-    found = _Found.of(solution, posterior, grid)
-    draws = redrawn(point, dispersion.noise, seed)
+    verdict = judge(narrow, divergence, typical, math.exp(loss / n))
+    solution = without_bias(
+        solution, source, posterior.entropy, tolerance=tolerance, max_iterations=max_iterations
+    )
+    found, noise = _Found.of(solution, posterior, grid), Dispersion.of(solution.point, source).noise
+    draws = redrawn(solution.point, noise, seed)
     smoothed = smooth(found.data, found.basis, carrier, draws, found.unit)
     splines = found.splines(smoothed.weight)
     sharp = found.log_partition(splines, smoothed)
@@ -191,7 +199,7 @@ def fit_dual(
             **solution.minimum.certificate,
             "ridge": solution.ridge,
             "smoothness": smoothed.weight,
-            "noise": dispersion.noise,
+            "noise": noise,
             "mean_divergence": divergence,
             "loss": loss,
             **verdict.numbers,

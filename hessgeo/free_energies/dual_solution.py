@@ -87,6 +87,23 @@ def solve_dual(
     return solutions
 
 
+def solved_again(
+    solution: DualSolution, marginal: Float[Tensor, "node"], *, tolerance: float, max_iterations: int
+) -> DualSolution:
+    """The minimum with another marginal, from that of one near it; arguments as of ``solve_dual``."""
+    point, spent = solution.point, solution.minimum.iterations
+    problem = replace(
+        point.problem,
+        marginal=marginal,
+        ridge=point.problem.ridge * _RIDGES[0] / solution.ridge,
+        reference=point.theta,
+    )
+    minimum = _newton(problem.at(point.phi, point.theta), tolerance, spent + max_iterations, spent, None)
+    return _sharpened(
+        DualSolution(minimum, _RIDGES[0], solution.grid), tolerance, spent + max_iterations, None
+    )
+
+
 def _are_nodes(posterior: Posterior, carrier: Grid) -> bool:
     """Whether the points that carry the posterior are the nodes of a grid."""
     if len(posterior.points) != carrier.size:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.special
 import torch
 from potentials import POTENTIALS, KnownPotential, exact_posterior, planes, posterior_of_matrix
 
@@ -97,8 +98,8 @@ def test_scattered_samples_are_nodes_themselves_and_errors_fall_with_their_numbe
         logits = 30.0 * (truth.gradient(points) @ points.T - truth.value(points))
         p = torch.softmax(logits, dim=1).numpy()
         mean, central = row_moments(p, t)
-        zero = np.zeros(count)
-        fit = fit_dual(Posterior(t, mean, central, p.sum(0), zero, zero, 30.0, "matrix", False), grid)
+        zero, entropy = np.zeros(count), scipy.special.entr(p).sum(axis=1)
+        fit = fit_dual(Posterior(t, mean, central, p.sum(0), entropy, zero, 30.0, "matrix", False), grid)
         u = torch.from_numpy(grid.points)[(np.abs(grid.points) < 0.8).all(axis=1)]
         g = truth.hessian(u)
         found.append(float(((fit.hessian(u) - g).norm(dim=(1, 2)) / g.norm(dim=(1, 2))).median()))
