@@ -9,6 +9,7 @@ from snakemake.utils import min_version
 from hessgeo.pipeline.config_files import one_line_each, read_config_file
 from hessgeo.pipeline.context import explain_killed, prepare_jobs, repeat_command
 from hessgeo.pipeline.embedding_names import embedding_name
+from hessgeo.pipeline.explorer import PAGE, source_digest
 from hessgeo.pipeline.figures import drawings
 from hessgeo.pipeline.folders import ANCHOR_FILES, NETWORK_FILES
 from hessgeo.pipeline.layout import PATH_TABLES, Layout
@@ -89,6 +90,7 @@ localrules:
     zoom,
     compare,
     stability,
+    explore,
     paper,
 
 
@@ -116,6 +118,7 @@ include: "workflow/rules/plan.smk"
 include: "workflow/rules/generative.smk"
 include: "workflow/rules/history.smk"
 include: "workflow/rules/zoom.smk"
+include: "workflow/rules/explore.smk"
 include: "workflow/rules/paper.smk"
 
 

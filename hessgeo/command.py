@@ -161,3 +161,20 @@ def open_study(
         _refuse(error)
     for figure in sorted((folder / "figures").glob("*.png")):
         typer.echo(figure)
+
+
+@app.command()
+def explore(
+    folder: Annotated[Path, typer.Argument(help="the folder of a study, such as results/digits")],
+    show: Annotated[bool, typer.Option("--open/--no-open", help="open the page in a browser")] = True,
+) -> None:
+    """Write the explorer of a study, one page that needs nothing else, and open it."""
+    from hessgeo.study.explorer import write_page  # loads torch
+
+    try:
+        page = write_page(folder)
+    except (ValueError, OSError) as error:
+        _refuse(error)
+    typer.echo(page)
+    if show:
+        typer.launch(str(page))

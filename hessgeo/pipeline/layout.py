@@ -226,6 +226,11 @@ class Layout:
         """Everything that the target ``zoom`` makes."""
         return [path for study in self.studies for path in study.zoom.targets]
 
+    @property
+    def explorer_targets(self) -> list[str]:
+        """Everything that the target ``explore`` makes."""
+        return [path for study in self.studies for path in study.explorer_targets]
+
     def of_series(self, name: str) -> Callable[[Any], Any]:
         """A function of a rule's wildcards: what is called ``name`` in their series of windows, or in its zoom."""
 

@@ -113,4 +113,5 @@ def by_target(layout: Layout) -> dict[str, list[str]]:
         "history": layout.history_targets,
         "stability": layout.stability_targets,
         "zoom": layout.zoom_targets,
+        "explore": layout.explorer_targets,
     }

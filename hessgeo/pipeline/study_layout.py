@@ -10,6 +10,7 @@ from hessgeo.figures import registry
 from hessgeo.figures.registry import Figure
 from hessgeo.pipeline.derived import axis_names, methods_left_out
 from hessgeo.pipeline.digest import digest
+from hessgeo.pipeline.explorer import BESIDE, PAGE, RESULTS, digests
 from hessgeo.pipeline.folders import ANCHOR_FILES, NETWORK_FILES, StudyFolder
 from hessgeo.pipeline.history_settings import history_steps, no_history
 from hessgeo.pipeline.study_models import BASE_MEMORY_MB, Model, StudyModels
@@ -267,6 +268,21 @@ class StudyLayout(StudyModels):
         """What the target ``stability`` makes of the study."""
         made = [self.path(name) for name in ("stability.csv", "stability.json", "numbers/stability.json")]
         return [*made, *self.folder.figure_files(registry.STABILITY)]
+
+    @property
+    def explorer_results(self) -> list[str]:
+        """What the explorer's page of the study is made of, but its samples."""
+        return [self.path(name) for name in RESULTS]
+
+    @property
+    def explorer_beside(self) -> dict[str, str]:
+        """What vouches for results that the page shows where they are there."""
+        return digests(self.path(), BESIDE)
+
+    @property
+    def explorer_targets(self) -> list[str]:
+        """What the target ``explore`` makes of the study: a page, of a plane."""
+        return [self.path(PAGE)] if self.is_plane else []
 
     @property
     def targets(self) -> list[str]:

@@ -18,6 +18,7 @@ FLOORS = (
     ("phases", "densities"),
     ("evaluation",),
     ("figures",),
+    ("explorer",),
     ("pipeline",),
     ("study",),
     ("command",),

@@ -1,0 +1,96 @@
+// Beside the map: the image that is pointed at, its numbers, its posteriors; and the scale of the layer.
+
+import { words } from "./data.js";
+import { colouring, ticks } from "./palettes.js";
+
+/** The image, and what is known of its node. */
+export function tell(study, row, node, elements) {
+  drawImage(study, row, elements.image);
+  const t = study.nodes.parameters(study.samples.placeOf(row));
+  const { fields } = study;
+  const error = (name, index) => (fields[name] ? ` ± ${words(fields[name][index], 2)}` : "");
+  const g = (part) => fields.g[4 * node + part];
+  const lines = [
+    ["a, b", `${words(t[0], 4)}, ${words(t[1], 4)}`],
+    ["phase", String(study.labels[node])],
+    ["F", words(fields.F[node], 5) + error("F_error", node)],
+    ["g aa", words(g(0)) + error("g_error", 4 * node)],
+    ["g ab", words(g(1)) + error("g_error", 4 * node + 1)],
+    ["g bb", words(g(3)) + error("g_error", 4 * node + 3)],
+    ["images alike", words(Math.exp(study.samples.entropy[row]))],
+  ];
+  elements.numbers.replaceChildren(...lines.flatMap(([name, value]) => [made("dt", name), made("dd", value)]));
+  elements.swatch.style.background = `rgb(${study.phaseColour(study.nodes.placeOf(node)).join(",")})`;
+}
+
+function drawImage(study, row, canvas) {
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  if (!study.atlas) return;
+  const [tall, wide] = study.atlas.spec.source;
+  const share = Math.min(canvas.width / wide, canvas.height / tall);
+  const [width, height] = [wide * share, tall * share];
+  study.atlas.draw(context, row, (canvas.width - width) / 2, (canvas.height - height) / 2, width, height);
+}
+
+function made(tag, text) {
+  const element = document.createElement(tag);
+  element.textContent = text;
+  return element;
+}
+
+/** A distribution on cells of the box as a small map; colours by the root, so that tails are seen. */
+export function drawPosterior(canvas, probability, shape, study, place) {
+  const [across, up] = shape;
+  const raster = document.createElement("canvas");
+  [raster.width, raster.height] = [across, up];
+  const small = raster.getContext("2d");
+  const pixels = small.createImageData(across, up);
+  const most = probability.reduce((top, value) => Math.max(top, value), 0);
+  const colours = study.palettes.viridis;
+  for (let i = 0; i < across; i++) {
+    for (let j = 0; j < up; j++) {
+      const k = 3 * Math.round(255 * Math.sqrt(probability[i * up + j] / most));
+      pixels.data.set([colours[k], colours[k + 1], colours[k + 2], 255], 4 * ((up - 1 - j) * across + i));
+    }
+  }
+  small.putImageData(pixels, 0, 0);
+  const context = canvas.getContext("2d");
+  context.imageSmoothingEnabled = false;
+  context.drawImage(raster, 0, 0, canvas.width, canvas.height);
+  const [x, y] = [(place[0] + 0.5) / study.nodes.shape[0], 1 - (place[1] + 0.5) / study.nodes.shape[1]];
+  context.lineWidth = 2;
+  context.strokeStyle = "#fff";
+  context.beginPath();
+  context.arc(x * canvas.width, y * canvas.height, 7, 0, 2 * Math.PI);
+  context.stroke();
+}
+
+/** The colours of a layer: a bar with numbers, or the phases with their shares. */
+export function drawScale(element, layer, study) {
+  element.replaceChildren();
+  if (layer.scale === "phases") {
+    for (const phase of study.phases) {
+      const entry = made("span", layer.key === "phase" ? `${phase.label} · ${Math.round(100 * phase.area)} %` : String(phase.label));
+      entry.className = "phase";
+      entry.style.setProperty("--colour", `rgb(${phase.colour.join(",")})`);
+      element.append(entry);
+    }
+    return;
+  }
+  const colour = colouring(layer, study.palettes, study.phases);
+  const at = (share) => (layer.scale === "log" ? layer.low * (layer.high / layer.low) ** share : layer.low + share * (layer.high - layer.low));
+  const stops = Array.from({ length: 17 }, (_, k) => `rgb(${colour(at(k / 16)).join(",")})`);
+  const bar = made("div", "");
+  bar.className = "bar";
+  bar.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
+  const marks = made("div", "");
+  marks.className = "marks";
+  for (const value of ticks(layer.low, layer.high, 4, layer.scale === "log")) {
+    const share = layer.scale === "log" ? Math.log(value / layer.low) / Math.log(layer.high / layer.low) : (value - layer.low) / (layer.high - layer.low);
+    const mark = made("span", words(value));
+    mark.style.left = `${100 * share}%`;
+    marks.append(mark);
+  }
+  element.append(bar, marks);
+}
