@@ -207,7 +207,7 @@ def _paths(
         return {}
     found = {}
     for method in geodesics["method"].to_numpy().tolist():
-        one = geodesics.sel(method=method)
+        one = geodesics.sel({"method": method})  # by keyword it would be a way to look up
         if method not in metrics or "own_length" not in one:
             continue
         points = one["points"].transpose("pair", "point", "i").to_numpy()

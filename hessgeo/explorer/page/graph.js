@@ -67,7 +67,7 @@ export class Lattice {
       distance[node] = this.toPlace(node, from);
       queue.push(node, distance[node]);
     }
-    let best = this.metric.piece(from[0], from[1], to[0], to[1]);
+    let best = Infinity;
     let last = -1;
     while (queue.size > 0) {
       const [node, known] = queue.pop();
