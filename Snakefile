@@ -91,6 +91,8 @@ localrules:
     compare,
     stability,
     explore,
+    safety,
+    morph,
     paper,
 
 
@@ -119,6 +121,8 @@ include: "workflow/rules/generative.smk"
 include: "workflow/rules/history.smk"
 include: "workflow/rules/zoom.smk"
 include: "workflow/rules/explore.smk"
+include: "workflow/rules/safety.smk"
+include: "workflow/rules/morph.smk"
 include: "workflow/rules/paper.smk"
 
 

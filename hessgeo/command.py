@@ -148,6 +148,43 @@ def convert(
         _refuse(error)
 
 
+@app.command()
+def morph(
+    folder: Annotated[
+        Path, typer.Argument(metavar="STUDY", help="the folder of a study, such as results/digits")
+    ],
+    start: Annotated[str, typer.Option("--from", metavar="A,B", help="where it starts")],
+    end: Annotated[str, typer.Option("--to", metavar="A,B", help="where it ends")],
+    via: Annotated[
+        list[str] | None, typer.Option(metavar="A,B", help="a point on the way; more than once")
+    ] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="come back to the start")] = False,
+    mean: Annotated[
+        bool, typer.Option("--mean", help="go by the points' Frechet mean between every two")
+    ] = False,
+    frames: Annotated[int | None, typer.Option(min=3, max=2000, help="images, 24 by default")] = None,
+    step: Annotated[float | None, typer.Option(help="longest step instead, in units of the pace")] = None,
+    pace: Annotated[
+        str, typer.Option(help="fisher: equal steps in the metric; features: in what is seen")
+    ] = "fisher",
+    metric: Annotated[str, typer.Option(help="fisher or embedding: in which the way is shortest")] = "fisher",
+    out: Annotated[Path, typer.Option("--out", "-o", help="films and figure to write")] = Path("morph"),
+    settings: Annotated[
+        list[Path] | None, typer.Option(help="settings that it was made by, over the defaults")
+    ] = None,
+) -> None:
+    """Film fresh images along the geodesic between two points of a study, beside the straight line."""
+    from hessgeo.study.morph import film_study  # loads torch
+
+    asked = {"loop": loop, "mean": mean, "frames": frames, "step": step, "pace": pace, "metric": metric}
+    points = {"--from": start, **{f"--via {place}": place for place in via or []}, "--to": end}
+    try:
+        for line in film_study(folder, points, asked, out, settings or []):
+            typer.echo(line)
+    except (ValueError, OSError) as error:
+        _refuse(error)
+
+
 @app.command("open")
 def open_study(
     folder: Annotated[Path, typer.Argument(help="the folder of a study, such as results/digits")],

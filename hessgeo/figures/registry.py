@@ -85,6 +85,12 @@ ZOOM = (
     Figure("zoom_scales", "boundary against scale", ("zoom_table", "zoom_verdicts")),
 )
 
+# Of which seeds are safe, by the target safety.
+SAFETY = (Figure("safety", "safe seeds", ("safety_fields", "safety", "phases", "images"), needs="is_tested"),)
+
+# Of its morph, by the target morph.
+MORPH = (Figure("morph", "morph", ("morph",), needs="is_tested"),)
+
 # Of their histories side by side, by the same target.
 HISTORIES = Figure(
     "history_comparison", "{comparison}, histories", ("history", "history_fields"), ("labels",)

@@ -6,22 +6,26 @@ nodes: a wall or a gap narrower than a grid step may lie between them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.ndimage import map_coordinates
 from torch import Tensor
 
 from hessgeo.grids import Grid
 from hessgeo.metrics.base import Metric
 from hessgeo.numerics.eikonal import Medium, distances, medium
+from hessgeo.numerics.eikonal_fronts import arrivals
 from hessgeo.numerics.eikonal_paths import around, arrival, way
 
 _LEAST_ERROR = 1e-2  # of a distance: what the difference between two grids may miss by chance
 _TIMES = 2.0  # that difference: what is left after it was taken out
+_DENSE = 0.25  # grid steps between the points that stand for a curve
+_BESIDE = 2  # grid steps along each axis within which nodes are reached from a curve by straight lines
 _SMOOTHINGS = 2  # passes over the way of a front, whose steps are of half a grid step
 
 
@@ -121,6 +125,42 @@ class GriddedMedium:
             until = np.concatenate([around(self.medium, end) for end in _steps(self.grid, only)])
         values = distances(self.medium, _steps(self.grid, np.asarray(source, float)), until=until)
         return DistanceMap(np.asarray(source, float), self.grid, values, self.medium)
+
+    def from_curves(self, curves: Sequence[Float[np.ndarray, "m 2"]]) -> Float[np.ndarray, "na nb"]:
+        """Distances of all nodes from the nearest of some polylines, on both sides of them.
+
+        First order in the grid step; infinite where no way leads, and everywhere if there is no curve.
+
+        Args:
+            curves: in the box, of one point or more each.
+        """
+        first = np.full(len(self.medium.matrix), np.inf)
+        for curve in curves:
+            samples = _densified(_steps(self.grid, np.asarray(curve, dtype=float)))
+            np.minimum.at(first, *_beside(self.medium, samples))
+        return arrivals(self.medium, first.reshape(self.medium.shape))
+
+
+def _beside(
+    field: Medium, samples: Float[np.ndarray, "m 2"]
+) -> tuple[Int[np.ndarray, "k"], Float[np.ndarray, "k"]]:
+    """Nodes near points, each as often as there are points near it, and the length of the straight line to it."""
+    reach = np.arange(1 - _BESIDE, _BESIDE + 1)
+    offsets = np.stack(np.meshgrid(reach, reach, indexing="ij"), axis=-1).reshape(-1, 2)
+    nodes = np.floor(samples).astype(int)[:, None] + offsets
+    inside = np.all((nodes >= 0) & (nodes < field.shape), axis=2)
+    near, origin = nodes[inside], np.broadcast_to(samples[:, None], nodes.shape)[inside]
+    length = _lengths(field, np.stack([origin, near.astype(float)], axis=1))[:, 0]
+    return np.ravel_multi_index(tuple(near.T), field.shape), length
+
+
+def _densified(curve: Float[np.ndarray, "m 2"]) -> Float[np.ndarray, "k 2"]:
+    """Points of a polyline no farther apart than ``_DENSE``, its own among them."""
+    parts = [curve[:1]]
+    for here, there in pairwise(curve):
+        count = max(1, int(np.ceil(np.linalg.norm(there - here) / _DENSE)))
+        parts.append(here + np.linspace(0, 1, count + 1)[1:, None] * (there - here))
+    return np.concatenate(parts)
 
 
 def distance_map(

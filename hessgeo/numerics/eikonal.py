@@ -100,9 +100,18 @@ def distances(
         )
     awaited = np.zeros(len(field.matrix), bool)
     awaited[slice(0) if until is None else until] = True
+    at, start = np.array(matrix_at(*field.shape, field.matrix, a, b)), np.array([a, b])
+    reached, cone = np.full(len(awaited), inf), np.empty(len(awaited))
+    _cone(*field.shape, at, start, cone)
+    _seeds(*field.shape, field.matrix, field.passable, start, reached)
+    return marched(field, awaited, reached, cone, at, start)
+
+
+def marched(field: Medium, awaited: np.ndarray, reached: np.ndarray, *cone: np.ndarray) -> np.ndarray:
+    """A front from the nodes that are reached to all awaited; ``cone``: its values, matrix and tip, or zeros."""
     return _march(
-        *field.shape, field.matrix, field.passable, field.basis, field.neighbours, field.first, field.of, field.place,
-        awaited, a, b,
+        field.shape[1], field.matrix, field.basis, field.neighbours, field.first, field.of, field.place,
+        awaited, reached, *cone,
     ).reshape(field.shape)  # fmt: skip
 
 
@@ -280,28 +289,23 @@ def _cone(na: int, nb: int, at: np.ndarray, source: np.ndarray, cone: np.ndarray
 
 @njit(cache=True)
 def _march(
-    na: int,
     nb: int,
     matrix: np.ndarray,
-    passable: np.ndarray,
     basis: np.ndarray,
     neighbours: np.ndarray,
     first: np.ndarray,
     of: np.ndarray,
     place: np.ndarray,
     awaited: np.ndarray,
-    source_a: float,
-    source_b: float,
+    reached: np.ndarray,
+    cone: np.ndarray,
+    at: np.ndarray,
+    source: np.ndarray,
 ) -> np.ndarray:
-    source, reached, cone = np.array([source_a, source_b]), np.full(na * nb, inf), np.empty(na * nb)
-    at = np.array(matrix_at(na, nb, matrix, source_a, source_b))
-    _cone(na, nb, at, source, cone)
-    _seeds(na, nb, matrix, passable, source, reached)
     keys, nodes, size = np.empty(1024), np.empty(1024, np.int32), 0
-    for node in range(na * nb):
-        if reached[node] < inf:
-            keys, nodes = push(keys, nodes, size, reached[node], node)
-            size += 1
+    for node in np.flatnonzero(reached < inf):
+        keys, nodes = push(keys, nodes, size, reached[node], node)
+        size += 1
     left = awaited.sum()
     while size > 0:
         key, node = pop(keys, nodes, size)
@@ -317,12 +321,10 @@ def _march(
             other = of[entry]
             if reached[other] <= key:
                 continue
-            value = _update(
-                nb, matrix, basis, neighbours, reached, cone, at, source, node, other, place[entry]
-            )
-            if value < reached[other] * (1 - _ROUNDING):
-                reached[other] = value
-                keys, nodes = push(keys, nodes, size, value, other)
+            new = _update(nb, matrix, basis, neighbours, reached, cone, at, source, node, other, place[entry])
+            if new < reached[other] * (1 - _ROUNDING):
+                reached[other] = new
+                keys, nodes = push(keys, nodes, size, new, other)
                 size += 1
     return reached
 

@@ -30,6 +30,9 @@ RESULTS = {
     "history_fields": "history.nc",
     "stability": "stability.json",
     "agreements": "stability.csv",
+    "safety": "safety.json",
+    "safety_fields": "safety.nc",
+    "morph": "morph/morph.nc",
     "zoom_windows": "zoom/windows.nc",
     "zoom_table": "zoom/zoom.csv",
     "zoom_verdicts": "zoom/zoom.json",
@@ -76,8 +79,8 @@ class Drawing:
 
 def drawings(layout: Layout) -> Iterator[Drawing]:
     """Every figure of a run, one a rule."""
-    of_studies = (*registry.STUDY, *registry.PATHS, *registry.HISTORY, *registry.STABILITY, *registry.ZOOM)
-    for figure in (*of_studies, *registry.PAPER):
+    of_targets = (*registry.HISTORY, *registry.STABILITY, *registry.ZOOM, *registry.SAFETY, *registry.MORPH)
+    for figure in (*registry.STUDY, *registry.PATHS, *of_targets, *registry.PAPER):
         yield _of_study(layout, figure)
     yield _of_comparison(layout, registry.COMPARISON, layout.comparison("{comparison}"))
     yield _of_comparison(layout, registry.HISTORIES, layout.comparison("{comparison}/histories"))

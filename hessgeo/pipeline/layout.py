@@ -222,6 +222,16 @@ class Layout:
         return [path for study in self.studies if study.is_tested for path in study.stability_targets]
 
     @property
+    def safety_targets(self) -> list[str]:
+        """Everything that the target ``safety`` makes."""
+        return [path for study in self.studies if study.is_tested for path in study.safety_targets]
+
+    @property
+    def morph_targets(self) -> list[str]:
+        """Everything that the target ``morph`` makes."""
+        return [path for study in self.studies if study.is_tested for path in study.morph_targets]
+
+    @property
     def zoom_targets(self) -> list[str]:
         """Everything that the target ``zoom`` makes."""
         return [path for study in self.studies for path in study.zoom.targets]

@@ -114,4 +114,6 @@ def by_target(layout: Layout) -> dict[str, list[str]]:
         "stability": layout.stability_targets,
         "zoom": layout.zoom_targets,
         "explore": layout.explorer_targets,
+        "safety": layout.safety_targets,
+        "morph": layout.morph_targets,
     }

@@ -14,7 +14,7 @@ from hessgeo.pipeline.explorer import BESIDE, PAGE, RESULTS, digests
 from hessgeo.pipeline.folders import ANCHOR_FILES, NETWORK_FILES, StudyFolder
 from hessgeo.pipeline.history_settings import history_steps, no_history
 from hessgeo.pipeline.study_models import BASE_MEMORY_MB, Model, StudyModels
-from hessgeo.pipeline.zoom_layout import ZoomLayout
+from hessgeo.pipeline.zoom_layout import FILMS, ZoomLayout
 
 # What the training of a posterior network depends on.
 NETWORK_TRAINING = (
@@ -283,6 +283,23 @@ class StudyLayout(StudyModels):
     def explorer_targets(self) -> list[str]:
         """What the target ``explore`` makes of the study: a page, of a plane."""
         return [self.path(PAGE)] if self.is_plane else []
+
+    @property
+    def safety_targets(self) -> list[str]:
+        """What the target ``safety`` makes of the study."""
+        made = [self.path(f"safety.{kind}") for kind in ("nc", "csv", "json")]
+        return [*made, *self.folder.figure_files(registry.SAFETY)]
+
+    @property
+    def morph_anchors(self) -> list[str]:
+        """The anchors of the study, if its model is to be asked for new images."""
+        return [self.anchor_file("anchors")] if self.has_paths else []
+
+    @property
+    def morph_targets(self) -> list[str]:
+        """What the target ``morph`` makes of the study."""
+        made = [self.path("morph", name) for name in ("morph.nc", *FILMS.values())]
+        return [*made, self.path("numbers", "morph.json"), *self.folder.figure_files(registry.MORPH)]
 
     @property
     def targets(self) -> list[str]:

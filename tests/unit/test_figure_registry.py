@@ -23,6 +23,8 @@ OF_STUDIES = (
     *registry.HISTORY,
     *registry.STABILITY,
     *registry.ZOOM,
+    *registry.SAFETY,
+    *registry.MORPH,
     *registry.PAPER,
 )
 OF_SOLVABLE = (*registry.SOLVABLE, *registry.PAPER_SOLVABLE)
