@@ -203,15 +203,39 @@ def open_study(
 @app.command()
 def explore(
     folder: Annotated[Path, typer.Argument(help="the folder of a study, such as results/digits")],
+    study: Annotated[
+        Path | None, typer.Argument(metavar="[STUDY.yaml]", help="settings that it was made with, for --live")
+    ] = None,
+    live: Annotated[bool, typer.Option("--live", help="sample the model where the map is clicked")] = False,
     show: Annotated[bool, typer.Option("--open/--no-open", help="open the page in a browser")] = True,
 ) -> None:
-    """Write the explorer of a study, one page that needs nothing else, and open it."""
+    """Write the explorer of a study, one page that needs nothing else, and open it.
+
+    With --live the page is served to this machine alone until Ctrl-C, and the study's model is sampled between nodes.
+    """
     from hessgeo.study.explorer import write_page  # loads torch
 
     try:
-        page = write_page(folder)
+        if live:
+            _serve(folder, study, show)
+        else:
+            page = write_page(folder)
+            typer.echo(page)
+            if show:
+                typer.launch(str(page))
     except (ValueError, OSError) as error:
         _refuse(error)
-    typer.echo(page)
-    if show:
-        typer.launch(str(page))
+
+
+def _serve(folder: Path, study: Path | None, show: bool) -> None:
+    """Serve the explorer with the model behind it until it is interrupted."""
+    from hessgeo.study.live import live_server  # loads the model
+
+    with live_server(folder, study) as server:
+        typer.echo(f"{server.address} until Ctrl-C")
+        if show:
+            typer.launch(server.address)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            typer.echo("ended")

@@ -71,8 +71,8 @@ class Atlas:
         """What is shown of the images."""
         (height, width), (tall, wide) = self.source, self.levels[-1].tile
         if self.quality is None:
-            return f"images as they are, {width} × {height} pixels"
-        told = f"images of {width} × {height} pixels"
+            return f"Images as they are, {width} × {height} pixels"
+        told = f"Images of {width} × {height} pixels"
         return f"{told} shown at {wide} × {tall}, WebP of quality {self.quality}"
 
 

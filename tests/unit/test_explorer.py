@@ -69,7 +69,7 @@ def test_small_images_are_packed_without_loss_where_the_map_has_them():
     assert np.array_equal(whole[:5, 4:8], images[1 * 3 + 2])
     for row, (column, line) in enumerate(atlas.cells):
         assert np.array_equal(whole[5 * line : 5 * line + 5, 4 * column : 4 * column + 4], images[row])
-    assert atlas.words == "images as they are, 4 × 5 pixels"
+    assert atlas.words == "Images as they are, 4 × 5 pixels"
 
 
 def smooth_images(count, side):

@@ -140,7 +140,7 @@ def test_a_pair_of_the_study_is_set_beside_its_certified_path(shown, solved):
     found = shown.ask("() => ({ ...window.explorer.found })")
     assert found["length"] == pytest.approx(float(solved.length[1]), rel=1e-3)
     assert found["kept"]["length"] == pytest.approx(float(solved.length[1]), rel=1e-6)
-    assert "certified" in shown.page.locator("#solved").inner_text()
+    assert "certified" in shown.page.locator("#own").inner_text()
     shown.page.select_option("#metric", "embedding")
     # Flat, on a box of 3 to 2 that is made a square by nothing: the straight line.
     found = shown.ask("() => ({ ...window.explorer.found })")

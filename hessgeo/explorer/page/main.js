@@ -8,7 +8,7 @@ import { Lattice } from "./graph.js";
 import { sampleAt } from "./live.js";
 import { PlaneMap } from "./map.js";
 import { SplineMetric } from "./metric.js";
-import { drawPosterior, drawScale, tell } from "./panel.js";
+import { around, drawPosterior, drawScale, tell } from "./panel.js";
 import { MeasuredPosteriors, fittedPosterior, meanOf } from "./posterior.js";
 import { hashOf, stateOf } from "./state.js";
 import { drawStrip, stripCount } from "./strip.js";
@@ -117,11 +117,12 @@ function ellipseAt(node) {
 function showPosteriors(row) {
   const place = study.samples.placeOf(row);
   const { shape, extent } = study.nodes;
+  const window = around(study, row);
   const fitted = fittedPosterior(study.nodes, study.samples, study.fields, data.resolution, place);
-  drawPosterior(element("fitted"), fitted, shape, study, place);
+  drawPosterior(element("fitted"), fitted, shape, study, { place, window });
   element("fitted-mean").textContent = mean(meanOf(fitted, shape, extent));
   element("measured-mean").textContent = mean([study.samples.mean[2 * row], study.samples.mean[2 * row + 1]]);
-  if (study.measured) drawPosterior(element("measured"), study.measured.of(row), study.measured.shape, study, place);
+  if (study.measured) drawPosterior(element("measured"), study.measured.of(row), study.measured.shape, study, { place, window });
 }
 
 function mean(t) {
@@ -174,9 +175,9 @@ function showLengths() {
   const shorter = straight > 0 ? ` (${words(100 * (1 - length / straight), 2)} % shorter)` : "";
   element("length").textContent = `${words(length, 4)}${shorter}`;
   element("straight-length").textContent = words(straight, 4);
-  const about = [`${title} metric`, `solved here in ${Math.max(1, Math.round(milliseconds))} ms`];
-  if (kept) about.push(`the study's own: ${words(kept.length, 4)}${kept.certified ? ", certified" : ", not certified"}`);
-  element("solved").textContent = about.join(" · ");
+  element("solved").textContent = `${title} metric · solved here in ${Math.max(1, Math.round(milliseconds))} ms`;
+  element("own").hidden = !kept;
+  if (kept) element("own-length").textContent = `the study's own: ${words(kept.length, 4)}, ${kept.certified ? "certified" : "not certified"}`;
 }
 
 function showStrips() {
@@ -354,8 +355,9 @@ function start() {
 
 /** What a first click would have to wait for, while nothing happens. */
 function prepare() {
-  const { lattice } = metricOf(state.metric);
+  const { metric, lattice } = metricOf(state.metric);
   if (!lattice.build(IDLE)) return void setTimeout(prepare, 8);
+  geodesic(metric, lattice, [0, 0], study.nodes.shape.map((nodes) => nodes - 1)); // browsers compile what has run once
   window.explorer.ready = true;
 }
 

@@ -3,6 +3,9 @@
 import { words } from "./data.js";
 import { colouring, ticks } from "./palettes.js";
 
+const WIDE = 9; // standard deviations of a posterior that are seen of it
+const LEAST = 0.2; // of the box that is seen, at least
+
 /** The image, and what is known of its node. */
 export function tell(study, row, node, elements) {
   drawImage(study, row, elements.image);
@@ -17,7 +20,7 @@ export function tell(study, row, node, elements) {
     ["g aa", words(g(0)) + error("g_error", 4 * node)],
     ["g ab", words(g(1)) + error("g_error", 4 * node + 1)],
     ["g bb", words(g(3)) + error("g_error", 4 * node + 3)],
-    ["images alike", words(Math.exp(study.samples.entropy[row]))],
+    ["alike", words(Math.exp(study.samples.entropy[row]))],
   ];
   elements.numbers.replaceChildren(...lines.flatMap(([name, value]) => [made("dt", name), made("dd", value)]));
   elements.swatch.style.background = `rgb(${study.phaseColour(study.nodes.placeOf(node)).join(",")})`;
@@ -39,8 +42,18 @@ function made(tag, text) {
   return element;
 }
 
-/** A distribution on cells of the box as a small map; colours by the root, so that tails are seen. */
-export function drawPosterior(canvas, probability, shape, study, place) {
+/** The part of the box that the posterior of a sample is seen in: left, lower end and side, as shares of the box. */
+export function around(study, row) {
+  const { extent } = study.nodes;
+  const share = (axis, value) => (value - extent[axis][0]) / (extent[axis][1] - extent[axis][0]);
+  const spread = [0, 2].map((part, axis) => Math.sqrt(Math.max(study.samples.covariance[3 * row + part], 0)) / (extent[axis][1] - extent[axis][0]));
+  const side = Math.min(1, Math.max(LEAST, WIDE * Math.max(...spread)));
+  const [left, low] = [0, 1].map((axis) => Math.min(Math.max(share(axis, study.samples.mean[2 * row + axis]) - side / 2, 0), 1 - side));
+  return { left, low, side };
+}
+
+/** A distribution on cells of the box as a small map of a part of it; colours by the root, so that tails are seen. */
+export function drawPosterior(canvas, probability, shape, study, { place, window }) {
   const [across, up] = shape;
   const raster = document.createElement("canvas");
   [raster.width, raster.height] = [across, up];
@@ -57,12 +70,18 @@ export function drawPosterior(canvas, probability, shape, study, place) {
   small.putImageData(pixels, 0, 0);
   const context = canvas.getContext("2d");
   context.imageSmoothingEnabled = false;
-  context.drawImage(raster, 0, 0, canvas.width, canvas.height);
-  const [x, y] = [(place[0] + 0.5) / study.nodes.shape[0], 1 - (place[1] + 0.5) / study.nodes.shape[1]];
+  // Cells reach half a cell beyond the corners of the box, where their centres are.
+  const at = (x, y) => [((x - window.left) / window.side) * canvas.width, (1 - (y - window.low) / window.side) * canvas.height];
+  const [wide, high] = [1 / (across - 1), 1 / (up - 1)];
+  const [x, y] = at(-wide / 2, 1 + high / 2);
+  const scale = [canvas.width / window.side, canvas.height / window.side];
+  context.fillStyle = `rgb(${colours.slice(0, 3).join(",")})`;
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(raster, x, y, (1 + wide) * scale[0], (1 + high) * scale[1]);
   context.lineWidth = 2;
   context.strokeStyle = "#fff";
   context.beginPath();
-  context.arc(x * canvas.width, y * canvas.height, 7, 0, 2 * Math.PI);
+  context.arc(...at(...place.map((value, axis) => value / (study.nodes.shape[axis] - 1))), 7, 0, 2 * Math.PI);
   context.stroke();
 }
 
