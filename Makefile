@@ -10,7 +10,7 @@ SNAKEMAKE := snakemake --cores $(CORES)
 # takes a third of a core at its own setting of one second.
 MANY := --max-jobs-per-timespan 1000/10s
 TINY := --configfile workflow/studies/tiny.yaml
-SNAKEFILES := Snakefile workflow/rules
+SNAKEFILES := Snakefile workflow/Snakefile workflow/rules
 PYTHON_CODE := setup.py hessgeo workflow/scripts benchmarks examples tests
 # Each process runs a test at a time; the workflow's own tests start jobs beside them.
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 4

@@ -1,7 +1,6 @@
 """The Hessian geometry of what a generative model has learned: studies of config.yaml, from samples to a report."""
 
 from functools import partial
-from pathlib import Path
 
 from snakemake.jobs import GroupJob, Job
 from snakemake.utils import min_version
@@ -13,8 +12,9 @@ from hessgeo.pipeline.explorer import PAGE, source_digest
 from hessgeo.pipeline.figures import drawings
 from hessgeo.pipeline.folders import ANCHOR_FILES, NETWORK_FILES
 from hessgeo.pipeline.layout import PATH_TABLES, Layout
+from hessgeo.pipeline.place import folder_of
 from hessgeo.pipeline.rules import by_target, complete_rules, made_by
-from hessgeo.pipeline.settings import read_configuration
+from hessgeo.pipeline.settings import read_configuration, read_settings
 from hessgeo.pipeline.solvable import SCORED
 from hessgeo.pipeline.solvable_layout import TABLES
 from hessgeo.pipeline.study_models import DIFFUSION_FILES, MODELS
@@ -26,7 +26,9 @@ min_version("9.0")
 report: "workflow/report/workflow.rst"
 
 
-config_file = Path(workflow.basedir, "config.yaml")
+# Of this file, which another may include, or use as a module.
+root = folder_of(workflow.current_basedir)
+config_file = root / "config.yaml"
 with one_line_each():
     # Those of --configfile were read before, by the profile.
     read_config_file(config_file)
@@ -39,20 +41,24 @@ configfile: config_file
 given = workflow.config_settings
 replaced = bool(given.replace_workflow_config and given.overwrite_config)
 with one_line_each():
-    settings = read_configuration(
-        config,
-        files=[config_file][replaced:] + workflow.overwrite_configfiles,
-        entries=given.config,
-    )
+    if workflow.modifier.is_module:
+        # All that the other workflow gives, wherever it has it from.
+        settings = read_settings(config)
+    else:
+        settings = read_configuration(
+            config,
+            files=[config_file][replaced:] + workflow.overwrite_configfiles,
+            entries=given.config,
+        )
 
 again = repeat_command(workflow.main_snakefile, given.configfiles, given.config_args, replaced=replaced)
-prepare_jobs(workflow.basedir, again)
+prepare_jobs(root, again)
 
 # What Snakemake says of a job that failed names its log, which is to be there and to hold a reason, whatever happened.
 for kind in (Job, GroupJob):
     kind.log_error = explain_killed(kind.log_error)
 
-layout = Layout(settings, Path(workflow.basedir))
+layout = Layout(settings, root)
 study, model = layout.any_study.path, partial(layout.path, "models", "{model}")
 solvable = layout.solvable
 setting, model_setting, of_study = layout.setting, layout.model_setting, layout.of_study

@@ -21,3 +21,17 @@ def workflow_folder() -> Path:
     raise FileNotFoundError(
         f"{package} was installed without the workflow: there is no {SHARE}/{SNAKEFILE} in it"
     )
+
+
+def folder_of(basedir: object) -> Path:
+    """The folder of the workflow that Snakemake reads.
+
+    Args:
+        basedir: Snakemake's, of the file that it reads: a folder, or a place on a server of repositories, of which
+            the workflow that is installed with the package takes the place.
+
+    Raises:
+        FileNotFoundError: if it is no folder, and the package was installed without the workflow.
+    """
+    folder = Path(str(basedir))
+    return folder if (folder / SNAKEFILE).is_file() else workflow_folder()
