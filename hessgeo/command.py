@@ -239,3 +239,41 @@ def _serve(folder: Path, study: Path | None, show: bool) -> None:
             server.serve_forever()
         except KeyboardInterrupt:
             typer.echo("ended")
+
+
+@app.command()
+def benchmark(
+    estimator: Annotated[
+        Path,
+        typer.Argument(metavar="ESTIMATOR.py", help="a file with a function estimate(states, t, grid, seed)"),
+    ],
+    systems: Annotated[list[str] | None, typer.Option("--systems", help="some of the systems alone")] = None,
+    seeds: Annotated[list[int] | None, typer.Option("--seeds", help="some of the seeds alone")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="small systems, for a first look")] = False,
+    limit: Annotated[float, typer.Option("--limit", min=0, help="seconds it may take each time")] = 600.0,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="the table of all rows to write")
+    ] = None,
+) -> None:
+    """Score an estimator of yours on systems with exact answers, and rank it among those of hessgeo.
+
+    The protocol is fixed and has a version. What the estimator is given, and what it returns:
+    `python -c "import hessgeo.estimators.outside as o; help(o)"`.
+    """
+    from hessgeo.pipeline import benchmark as benchmarks  # loads numba
+
+    output = output or Path(f"{estimator.stem}-benchmark.csv")
+    try:
+        chosen = benchmarks.protocol(quick=quick, systems=systems or (), seeds=seeds or ())
+        outcome = benchmarks.score_outside(
+            estimator, chosen, limit=limit, told=lambda line: typer.echo(f"hessgeo: {line}", err=True)
+        )
+        order, rows = benchmarks.ranked(outcome, chosen)
+        rows.to_csv(output, index=False)
+    except (ValueError, OSError) as error:
+        _refuse(error)
+    for line in benchmarks.lines_of(order, chosen):
+        typer.echo(line)
+    typer.echo(f"\nwrote {output}")
+    if outcome.refused:
+        raise typer.Exit(1)
