@@ -75,11 +75,29 @@ def fisher():
     return GriddedMetric(potential(GRID.points.reshape(*GRID.shape, 2))[2], GRID)
 
 
+def windows():
+    """Two series of windows about a point; images tell their window and place."""
+    places = np.arange(3 * 2 * 2).reshape(3, 2, 2)
+    pictures = np.repeat(np.repeat(20 * places[..., None, None, None], 2, axis=3), 2, axis=4).astype(np.uint8)
+    return xr.Dataset(
+        {
+            "label": (("window", "a", "b"), 1 + (np.arange(3 * 9).reshape(3, 3, 3) % 2)),
+            "image": (("window", "ta", "tb", "y", "x", "channel"), pictures),
+            "series": ("window", ["float64-25", "float64-25", "float16-25"]),
+            "width": ("window", [1.0, 0.1, 1.0]),
+            "resolved": ("window", [True, False, True]),
+            "centre": (("window", "axis"), [[0.5, 1.0], [0.25, 0.5], [0.5, 1.0]]),
+            "half": (("window", "axis"), [[1.5, 1.0], [0.15, 0.1], [1.5, 1.0]]),
+        },
+        attrs={"series": '["float64-25", "float16-25"]'},
+    )
+
+
 def content(*, history=False):
     """All that a page shows."""
     free_energy, metric, phases = fields()
     found = posterior(embedding(), GRID.points, resolution=RESOLUTION)
-    traced = None
+    traced = None  # of other targets, as the zoom
     if history:
         label = phases["label"].to_numpy()
         traced = xr.Dataset(
@@ -109,6 +127,7 @@ def content(*, history=False):
         titles={"fisher": "Fisher", "embedding": "flat"},
         atlas=make_atlas(images().__getitem__, (6, 6, 1), *grid_cells(GRID.shape)),
         rows=measured_rows(found, embedding(), GRID),
+        windows=windows() if history else None,
     )
 
 

@@ -17,6 +17,7 @@ from hessgeo.explorer.atlas import Atlas
 from hessgeo.explorer.layers import PALETTES, Layer, palette
 from hessgeo.explorer.packing import pack, script_json, text
 from hessgeo.explorer.rows import Rows
+from hessgeo.explorer.windows import zoom_windows
 from hessgeo.figures.phases import colours_of
 from hessgeo.grids import Grid
 from hessgeo.metrics.gridded import GriddedMetric
@@ -25,7 +26,7 @@ from hessgeo.posteriors import Posterior
 # In this order: a module uses those before it alone.
 MODULES = (
     "data", "palettes", "metric", "heap", "graph", "geodesic", "posterior", "atlas", "study", "state", "map", "strip",
-    "panel", "controls", "live", "main",
+    "panel", "controls", "live", "zoom", "main",
 )  # fmt: skip
 IMPORT = re.compile(r'^import \{[^}]*\} from "\./[a-z]+\.js";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=(?:async )?function |class |const |let )", re.MULTILINE)
@@ -47,6 +48,7 @@ class Content:
         atlas: the images, or None.
         rows: measured posteriors, or None.
         geodesics: paths between the pairs of the study, where they were solved.
+        windows: of a zoom, where it was made.
         axes: what the parameters are called.
         made_of: digest of the results, by which a page is known to be up to date.
     """
@@ -62,6 +64,7 @@ class Content:
     atlas: Atlas | None = None
     rows: Rows | None = None
     geodesics: xr.Dataset | None = None
+    windows: xr.Dataset | None = None
     axes: tuple[str, str] = ("latent coordinate a", "latent coordinate b")
     made_of: str = ""
 
@@ -91,6 +94,7 @@ def assemble(content: Content, *, live: str | None = None) -> str:
         "paths": _paths(content.geodesics, content.metrics),
         "atlas": _atlas(content.atlas, pictures),
         "rows": _rows(content.rows, pictures),
+        "zoom": None if content.windows is None else zoom_windows(content.windows),
         "live": live,
     }
     places = {

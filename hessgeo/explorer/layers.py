@@ -144,7 +144,7 @@ def _of_history(history: xr.Dataset) -> Layer:
 def _of_safety(safety: xr.Dataset) -> Iterator[Layer]:
     if "boundary_distance" in safety:
         yield Layer("boundary_distance", "Distance to a boundary", "Fisher distance to the nearest boundary of phases: "
-                    "seeds far from one are safe.", "√nat", _field(safety, "boundary_distance"))  # fmt: skip
+                    "seeds far from one are safe.", "√(nats per N)", _field(safety, "boundary_distance"))  # fmt: skip
     if "jitter_risk" in safety:
         yield Layer("jitter_risk", "Risk of a jitter", "Chance that a small change of the seed leads to another phase.",
                     "", _field(safety, "jitter_risk"), "cividis")  # fmt: skip

@@ -8,7 +8,7 @@ from pathlib import Path
 PAGE = "explore.html"
 RESULTS = ("free_energy.nc", "metric.nc", "phases.nc", "phases.json", "posterior.zarr")
 # Of other targets: shown where they are there, and never asked for.
-BESIDE = ("geodesics.nc", "history.nc", "safety.nc")
+BESIDE = ("geodesics.nc", "history.nc", "safety.nc", "zoom/windows.nc")
 SOURCE = Path(__file__).parent.parent / "explorer" / "page"
 
 

@@ -46,6 +46,7 @@ def explorer_page(parts: Stored, *, live: str | None = None) -> str:
         atlas=_atlas(parts),
         rows=_rows(parts),
         geodesics=beside["geodesics.nc"],
+        windows=beside["zoom/windows.nc"],
         made_of=made_of(parts.folder),
     )
     return assemble(content, live=live)

@@ -166,6 +166,16 @@ def test_layers_are_the_fields_of_the_study(data):
     assert layers["history"]["steps"][1] == "step 2 of 2, noise level 0.1"
 
 
+def test_windows_of_a_zoom_are_kept_with_their_images(data):
+    zoom, windows = data["zoom"], explored.windows()
+    assert zoom["series"] == ["float64-25", "float16-25"]
+    assert [window["resolved"] for window in zoom["windows"]] == [True, False, True]
+    assert np.array_equal(unpack(zoom["labels"]), windows["label"])
+    whole = picture(base64.b64decode(zoom["pictures"][1]))
+    # The second along the first parameter and the first along the second: on the right, below.
+    assert whole[3, 2] == windows["image"][1, 1, 0, 0, 0, 0] == 20 * (4 + 2)
+
+
 def test_nothing_in_the_page_asks_for_anything(page):
     # Neither links, nor scripts, nor images from elsewhere; and the browser is told to refuse any.
     assert not re.search(r"""(?:src|href)\s*=\s*["'](?!data:)""", page)

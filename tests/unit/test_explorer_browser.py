@@ -181,6 +181,19 @@ def test_time_has_a_slider(shown):
     assert shown.page.locator("#step-words").inner_text() == "step 1 of 2, noise level 2"
 
 
+def test_windows_of_a_zoom_are_gone_through(shown):
+    shown.page.locator("#zoom-level").fill("1")
+    words = shown.page.locator("#zoom-words").inner_text()
+    assert words == "0.1 of the box, about 0.25, 0.5: below what this precision resolves"
+    read = """([x, y]) => [...document.getElementById('zoom-labels').getContext('2d').getImageData(x, y, 1, 1).data]"""
+    colours = {phase["label"]: phase["colour"] for phase in shown.ask("() => window.explorer.data.phases")}
+    labels = explored.windows()["label"].to_numpy()[1]
+    assert shown.ask(read, [2, 0])[:3] == colours[labels[2, 2]]
+    assert shown.ask(read, [0, 1])[:3] == colours[labels[0, 1]]
+    shown.page.select_option("#series", "float16-25")
+    assert shown.page.locator("#zoom-words").inner_text() == "1 of the box, about 0.5, 1"
+
+
 def test_keys_move_and_set_points_and_the_address_keeps_what_is_shown(shown, opened, address):
     shown.page.locator("#above").focus()
     for key in (

@@ -13,6 +13,7 @@ import { MeasuredPosteriors, fittedPosterior, meanOf } from "./posterior.js";
 import { hashOf, stateOf } from "./state.js";
 import { drawStrip, stripCount } from "./strip.js";
 import { studyOf } from "./study.js";
+import { Zoom } from "./zoom.js";
 
 const SIGMAS = 3; // of the ellipse
 const IDLE = 12; // milliseconds of work at a time while nothing happens
@@ -373,6 +374,11 @@ window.explorer = {
 };
 fill();
 wire();
+if (data.zoom) {
+  element("zoom").hidden = false;
+  const parts = { series: "series", level: "zoom-level", words: "zoom-words", labels: "zoom-labels", images: "zoom-images" };
+  new Zoom(data.zoom, study, Object.fromEntries(Object.entries(parts).map(([name, id]) => [name, element(id)]))).show();
+}
 map.resize();
 start();
 show();
