@@ -24,8 +24,8 @@ def zoom_windows(windows: xr.Dataset) -> dict[str, Any]:
             channel)``, ``series``, ``width``, ``centre`` and ``half (axis)``, ``resolved``.
 
     Returns:
-        ``series``; ``windows``: of each its series, width, centre, half sides, and whether it is resolved; ``labels`` of
-        all of them; and ``pictures``, a PNG each, or none where there would be too many.
+        ``series``; ``windows``: of each its series, width, centre, half sides, and whether it is resolved; ``labels``
+        of all of them; and ``pictures``, a PNG each, or none where there would be too many.
     """
     images = windows["image"].transpose("window", "ta", "tb", "y", "x", "channel")
     places = zip(

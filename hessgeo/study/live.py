@@ -11,11 +11,8 @@ from jaxtyping import UInt8
 from hessgeo import store
 from hessgeo.explorer.server import SAMPLE, LiveServer
 from hessgeo.pipeline import pick_device
-from hessgeo.pipeline.config_files import merge_config
-from hessgeo.pipeline.layout import Layout
+from hessgeo.pipeline.at_hand import NotAtHandError, study_at_hand
 from hessgeo.pipeline.loading import load_system
-from hessgeo.pipeline.place import workflow_folder
-from hessgeo.pipeline.settings import read_settings
 from hessgeo.pipeline.study_layout import StudyLayout
 from hessgeo.study.explorer import explorer_page
 from hessgeo.study.folder import Stored
@@ -30,44 +27,25 @@ def live_server(folder: Path, settings: Path | None, *, port: int = 0) -> LiveSe
         port: see ``LiveServer``.
 
     Raises:
-        FileNotFoundError, StoreError, ValueError: one line, if the folder holds no study, or not the one of these
-            settings, or one whose samples no model draws.
+        FileNotFoundError, StoreError: one line, if the folder holds no study.
+        NotAtHandError: see ``study_at_hand`` and ``sampler_of``.
     """
-    parts, study = Stored(folder, {}), study_of(folder, settings)
-    sampler = sampler_of(study, parts)
+    parts = Stored(folder, {})
+    sampler = sampler_of(study_at_hand(folder, [settings] if settings else []), parts)
     return LiveServer(explorer_page(parts, live=SAMPLE), sampler, parts.grid.extent, port=port)
-
-
-def study_of(folder: Path, settings: Path | None) -> StudyLayout:
-    """The settings and paths of the study that was made in a folder.
-
-    Raises:
-        ValueError: one line, if these settings have no study of that folder, or one without a model.
-    """
-    root = workflow_folder()
-    known = read_settings(merge_config([root / "config.yaml", *([settings] if settings else [])], {}))
-    layout, name = Layout(known, root), folder.resolve().name
-    if name not in known.studies or Path(layout.of(name).path()).resolve() != folder.resolve():
-        names = ", ".join(str(Path(known.results, study)) for study in known.studies)
-        raise ValueError(
-            f"{folder} is no study of these settings; allowed: {names}, in the folder that the workflow was run in, "
-            "with the file that it was run with"
-        )
-    study = layout.of(name)
-    if study.is_own:
-        raise ValueError(f"{folder} holds samples of one's own: no model is there to be sampled")
-    return study
 
 
 def sampler_of(study: StudyLayout, parts: Stored) -> Callable[[float, float], UInt8[np.ndarray, "h w c"]]:
     """The study's own system, loaded; its randomness at a point is that of the nearest node.
 
     Raises:
-        ValueError: one line, if the samples of the folder are those of other settings.
+        NotAtHandError: one line, if the samples of the folder are those of other settings, or of no model.
     """
+    if study.is_own:
+        raise NotAtHandError(f"the samples of {parts.folder} are its own: no model made them")
     if parts.samples.resolve() != Path(study.samples).resolve():
-        raise ValueError(
-            f"{parts.folder} holds samples of other settings: give the file that it was made with"
+        raise NotAtHandError(
+            f"{parts.folder} has samples of other settings: give the file that it was made with"
         )
     anchors, source = store.read_npy(study.anchor_file("anchors")), study.system
     with source.reading() as model:

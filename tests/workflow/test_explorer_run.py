@@ -9,9 +9,10 @@ import pytest
 
 from hessgeo import store
 from hessgeo.explorer.packing import unpack
+from hessgeo.pipeline.at_hand import study_at_hand
 from hessgeo.study.explorer import up_to_date, write_page
 from hessgeo.study.folder import Stored
-from hessgeo.study.live import sampler_of, study_of
+from hessgeo.study.live import live_server, sampler_of
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +54,7 @@ def test_the_page_is_made_beside_a_finished_study(copied):
 def test_the_model_behind_the_page_makes_the_images_of_the_study(finished):
     with contextlib.chdir(finished.directory):
         folder = finished("results/tiny").relative_to(finished.directory)
-        study, parts = study_of(folder, finished.overrides_file), Stored(folder, {})
+        study, parts = study_at_hand(folder, [finished.overrides_file]), Stored(folder, {})
         sample = sampler_of(study, parts)
         for row in (0, 100, 255):
             off = sample(*parts.t[row]).astype(int) - np.asarray(parts.images[row])
@@ -61,7 +62,5 @@ def test_the_model_behind_the_page_makes_the_images_of_the_study(finished):
             assert np.abs(off).max() <= 1
         between = sample(*(parts.t[100] + parts.t[117]) / 2)
         assert between.shape == (8, 8, 1)
-        with pytest.raises(
-            ValueError, match=r"results/tiny is no study of these settings; allowed: results/digits"
-        ):
-            study_of(folder, None)
+        with pytest.raises(ValueError, match="the settings at hand have the studies digits, and not tiny"):
+            live_server(folder, None)
