@@ -11,12 +11,12 @@ SNAKEMAKE := snakemake --cores $(CORES)
 MANY := --max-jobs-per-timespan 1000/10s
 TINY := --configfile workflow/studies/tiny.yaml
 SNAKEFILES := Snakefile workflow/Snakefile workflow/rules
-PYTHON_CODE := setup.py hessgeo workflow/scripts benchmarks examples tests
+PYTHON_CODE := setup.py hessgeo workflow/scripts benchmarks docs/conf.py docs/keep.py docs/extensions examples tests
 # Each process runs a test at a time; the workflow's own tests start jobs beside them.
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help figures report table1 table2 compare paper plan test unit shapes lint fmt tiny generative verify bench clean
+.PHONY: help figures report table1 table2 compare paper plan test unit shapes lint fmt tiny generative verify bench docs gallery clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -82,6 +82,18 @@ verify: $(VENV)/.installed ## compare everything under results with what vouches
 
 bench: $(VENV)/.installed ## run the performance comparisons
 	set -e; for benchmark in benchmarks/*.py; do python $$benchmark; done
+
+$(VENV)/.docs: $(VENV)/.installed
+	python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+docs: $(VENV)/.docs ## build the pages into docs/_build/index.html; a warning is an error
+	python -m sphinx --quiet --fail-on-warning --keep-going docs docs/_build
+
+# Some read the finished default study, and faces two packages of the extra gallery.
+gallery: $(VENV)/.installed ## run the examples again, whose results the pages keep (after `make figures`)
+	python examples/gallery.py
+	python docs/keep.py $(patsubst examples/%.py,%,$(filter-out examples/gallery.py,$(wildcard examples/*.py)))
 
 clean: ## remove all results, but neither .venv nor the README
 	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +

@@ -448,16 +448,6 @@ def test_ipython_is_told_how_to_show_figures(study, monkeypatch):
 # What is shown to users runs.
 
 
-def test_the_notebook_of_the_documentation_runs(repository, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    text = (repository / "docs" / "notebook.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(blocks[0].splitlines()) <= 8
-    names = {"generate": lambda z: generate(z.reshape(len(z), -1)[:, :2]), "embed": embed}
-    exec(compile(blocks[0].replace("(64, 64)", "(12, 12)"), "notebook.md", "exec"), names)
-    assert hg.open("faces").phases.count == names["study"].phases.count
-
-
 def test_the_example_runs(repository, tmp_path):
     example = runpy.run_path(str(repository / "examples" / "blobs.py"))
     study, path = example["main"](tmp_path / "blobs", grid=(12, 12))

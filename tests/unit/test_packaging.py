@@ -81,8 +81,9 @@ def test_every_dependency_is_pinned_direct_or_not(pinned, project):
     assert {name for name in names if not PLATFORM.match(name)} - set(pinned) == set()
 
 
-def test_peers_are_pinned_and_needed_by_nothing(pinned, project):
-    peers = {canonicalize_name(Requirement(line).name) for line in project["optional-dependencies"]["peers"]}
+@pytest.mark.parametrize("extra", ["peers", "docs"])
+def test_peers_and_what_makes_pages_are_pinned_and_needed_by_nothing(pinned, project, extra):
+    peers = {canonicalize_name(Requirement(line).name) for line in project["optional-dependencies"][extra]}
     assert peers <= set(pinned)
     assert peers & needed(project["dependencies"] + project["optional-dependencies"]["dev"]) == set()
 
