@@ -14,12 +14,6 @@ from skimage.segmentation import watershed
 from hessgeo.grids import Grid
 from hessgeo.phases.significance import noise_level, noise_persistence
 
-_SQUARE = ndimage.generate_binary_structure(2, 2)
-# Two passes of (1, 2, 1)/4 take the staircase out of a boundary and move no point by as much as one cell.
-_SMOOTHING_PASSES = 2
-
-Vertex = tuple[int, int]
-
 
 @dataclass(frozen=True)
 class PhaseMap:
@@ -47,29 +41,6 @@ class PhaseMap:
     def count(self) -> int:
         """Number of phases."""
         return int(self.label.max())
-
-
-@dataclass(frozen=True)
-class BoundaryLine:
-    """One unbroken line between two phases, in parameter units; closed if its ends coincide. On a line a point.
-
-    Attributes:
-        phases: the two.
-        points: of the line, or the one half-way between unlike nodes.
-        width: of the ridge at half of its strength, where a point is the boundary.
-    """
-
-    phases: tuple[int, int]
-    points: Float64[np.ndarray, "m axis"]
-    width: float | None = None
-
-
-@dataclass(frozen=True)
-class TriplePoint:
-    """A point where three phases or more meet, in parameter units."""
-
-    phases: tuple[int, ...]
-    point: Float64[np.ndarray, "2"]
 
 
 def segment_phases(
@@ -134,7 +105,7 @@ def smoothed_height(
 def boundary_places(label: Int[np.ndarray, "*nodes"], pair: tuple[int, int]) -> Bool[np.ndarray, "*nodes"]:
     """The nodes of two phases that have a neighbour of the other."""
     found = np.zeros(label.shape, dtype=bool)
-    for (p, q), (fp, fq) in zip(_sides(label), _sides(found), strict=True):
+    for (p, q), (fp, fq) in zip(sides(label), sides(found), strict=True):
         astride = (np.minimum(p, q) == min(pair)) & (np.maximum(p, q) == max(pair))
         np.logical_or(fp, astride, out=fp)
         np.logical_or(fq, astride, out=fq)
@@ -144,84 +115,12 @@ def boundary_places(label: Int[np.ndarray, "*nodes"], pair: tuple[int, int]) -> 
 def boundary_strengths(phases: PhaseMap) -> dict[tuple[int, int], tuple[float, float]]:
     """Strength of the boundary of each two neighbouring phases, in nats: at its lowest place, and the median."""
     found: dict[tuple[int, int], list[np.ndarray]] = {}
-    for (p, q), (rp, rq) in zip(_sides(phases.label), _sides(phases.ridge), strict=True):
+    for (p, q), (rp, rq) in zip(sides(phases.label), sides(phases.ridge), strict=True):
         low, high, rise = np.minimum(p, q), np.maximum(p, q), np.minimum(rp, rq)
         for one, other in np.unique(np.stack([low, high], axis=-1)[low != high], axis=0).tolist():
             found.setdefault((one, other), []).append(rise[(low == one) & (high == other)])
     rises = {pair: np.concatenate(parts) for pair, parts in sorted(found.items())}
     return {pair: (float(rise.min()), float(np.median(rise))) for pair, rise in rises.items()}
-
-
-def boundary_lines(label: Int[np.ndarray, "*nodes"], grid: Grid) -> list[BoundaryLine]:
-    """Lines between each two neighbouring phases, ordered by the pair and by where they start.
-
-    A line follows the edges half-way between unlike nodes, from corner to corner, until it ends on the box or
-    at a corner where lines meet, or closes. Its inner points are then lightly smoothed, its ends kept; no
-    point moves by as much as a grid step.
-
-    Raises:
-        ValueError: if ``label`` does not have the grid's shape.
-    """
-    _check_label(label, grid)
-    junctions = {(int(i), int(j)) for i, j in np.argwhere(_meeting(label))}
-    lines = []
-    for pair, edges in sorted(_edges(label).items()):
-        for chain, closed in _chains(edges, junctions):
-            smooth = _smooth(np.array(chain, dtype=float), closed)
-            lines.append(BoundaryLine(phases=pair, points=_corner_points(smooth, grid)))
-    return lines
-
-
-def boundary_points(
-    label: Int[np.ndarray, "node"], height: Float[np.ndarray, "node"], grid: Grid
-) -> list[BoundaryLine]:
-    """Where phases on a line meet, from left to right.
-
-    Args:
-        label: phase of each node.
-        height: smoothed logarithm of the eigenvalue, see ``smoothed_height``.
-        grid: the nodes.
-
-    Raises:
-        ValueError: if ``label`` does not have the grid's shape.
-    """
-    _check_label(label, grid)
-    (side,), (step,) = grid.axes, grid.spacing
-    bottom = ndimage.minimum(height, label, index=np.arange(label.max() + 1))
-    found = []
-    for i in np.flatnonzero(np.diff(label)).tolist():
-        low, high = sorted((int(label[i]), int(label[i + 1])))
-        top = i + int(height[i + 1] > height[i])
-        level = (height[top] + max(bottom[low], bottom[high])) / 2
-        width = step * (_reach(height[top::-1], level) + _reach(height[top:], level))
-        found.append(BoundaryLine((low, high), np.array([[side[i] + step / 2]]), width))
-    return found
-
-
-def _reach(outwards: Float[np.ndarray, "node"], level: float) -> float:
-    """Steps from a top, the first of some heights, to where they fall to a level, or end."""
-    below = np.flatnonzero(outwards < level)
-    if not below.size:
-        return float(len(outwards) - 1)
-    before, after = outwards[below[0] - 1], outwards[below[0]]
-    return float(below[0] - 1 + (before - level) / (before - after))
-
-
-def triple_points(label: Int[np.ndarray, "*nodes"], grid: Grid) -> list[TriplePoint]:
-    """Corners between four nodes of at least three phases; touching corners count as one, at their mean.
-
-    Raises:
-        ValueError: if ``label`` does not have the grid's shape.
-    """
-    _check_label(label, grid)
-    clusters, count = ndimage.label(_meeting(label), structure=_SQUARE)
-    points = []
-    for cluster in range(1, count + 1):
-        corners = np.argwhere(clusters == cluster)
-        phases = {int(label[i + di, j + dj]) for i, j in corners for di in (0, 1) for dj in (0, 1)}
-        point = _corner_points(corners.mean(axis=0)[None], grid)[0]
-        points.append(TriplePoint(phases=tuple(sorted(phases)), point=point))
-    return points
 
 
 def medoids(embedding: Float[np.ndarray, "n d"], label_of_sample: Int[np.ndarray, "n"]) -> dict[int, int]:
@@ -263,12 +162,7 @@ def _check(
         raise ValueError(f"smoothing must not be negative, not {smoothing}")
 
 
-def _check_label(label: np.ndarray, grid: Grid) -> None:
-    if label.shape != grid.shape:
-        raise ValueError(f"label has shape {label.shape}, the grid {grid.shape}")
-
-
-def _sides(values: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def sides(values: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Views of both nodes of every neighbouring pair, along one axis after the other."""
     yield values[:-1], values[1:]
     if values.ndim == 2:
@@ -284,7 +178,7 @@ def _merge_small(label: np.ndarray, height: np.ndarray, least: float) -> np.ndar
         if len(names) == 1 or areas[smallest] >= least:
             return label
         small, lowest, into = names[smallest], np.inf, 0
-        for (p, q), (hp, hq) in zip(_sides(label), _sides(height), strict=True):
+        for (p, q), (hp, hq) in zip(sides(label), sides(height), strict=True):
             astride = (p != q) & ((p == small) | (q == small))
             passes = np.where(astride, np.maximum(hp, hq), np.inf)
             where = np.unravel_index(np.argmin(passes), passes.shape)
@@ -307,68 +201,9 @@ def ridge_strength(
     """Strength of the boundaries between phases at each node, as ``PhaseMap`` defines it, on any ``h``."""
     bottom = ndimage.minimum(height, label, index=np.arange(label.max() + 1))
     ridge = np.zeros(label.shape)
-    pairs = zip(_sides(label), _sides(height), _sides(ridge), strict=True)
+    pairs = zip(sides(label), sides(height), sides(ridge), strict=True)
     for (p, q), (hp, hq), (rp, rq) in pairs:
         rise = np.where(p != q, np.maximum(hp, hq) - np.maximum(bottom[p], bottom[q]), 0.0)
         np.maximum(rp, rise, out=rp)
         np.maximum(rq, rise, out=rq)
     return ridge
-
-
-def _meeting(label: Int[np.ndarray, "na nb"]) -> Bool[np.ndarray, "na-1 nb-1"]:
-    """Corners whose four nodes hold at least three labels."""
-    corners = [label[:-1, :-1], label[:-1, 1:], label[1:, :-1], label[1:, 1:]]
-    block = np.sort(np.stack(corners), axis=0)
-    return np.count_nonzero(np.diff(block, axis=0), axis=0) >= 2
-
-
-def _edges(label: np.ndarray) -> dict[tuple[int, int], list[tuple[Vertex, Vertex]]]:
-    """Edges between unlike nodes, by pair of labels.
-
-    Corner ``(i, j)`` lies at ``(i + 1/2, j + 1/2)`` in grid steps, so that -1 and the last node's index are
-    corners outside the box.
-    """
-    edges: dict[tuple[int, int], list[tuple[Vertex, Vertex]]] = {}
-    for axis, (p, q) in enumerate(_sides(label)):
-        for i, j in np.argwhere(p != q).tolist():
-            one, other = int(p[i, j]), int(q[i, j])
-            pair = (min(one, other), max(one, other))
-            before = (i, j - 1) if axis == 0 else (i - 1, j)
-            edges.setdefault(pair, []).append((before, (i, j)))
-    return edges
-
-
-def _chains(edges: list[tuple[Vertex, Vertex]], junctions: set[Vertex]) -> list[tuple[list[Vertex], bool]]:
-    """Order edges into lines that end at junctions or where not two meet; the rest are loops, marked True."""
-    neighbours: dict[Vertex, list[Vertex]] = {}
-    for start, stop in edges:
-        neighbours.setdefault(start, []).append(stop)
-        neighbours.setdefault(stop, []).append(start)
-    ends = {v for v, adjacent in neighbours.items() if len(adjacent) != 2 or v in junctions}
-    chains = []
-    for seed in [*sorted(ends), *sorted(neighbours.keys() - ends)]:
-        while neighbours[seed]:
-            chain = [seed]
-            while neighbours[chain[-1]] and (len(chain) == 1 or chain[-1] not in ends):
-                following = min(neighbours[chain[-1]])
-                neighbours[chain[-1]].remove(following)
-                neighbours[following].remove(chain[-1])
-                chain.append(following)
-            chains.append((chain, seed not in ends))
-    return chains
-
-
-def _smooth(chain: Float[np.ndarray, "m 2"], closed: bool) -> Float[np.ndarray, "m 2"]:
-    """Smooth a line between its fixed ends, a closed one all round."""
-    for _ in range(_SMOOTHING_PASSES):
-        inner = (chain[:-2] + 2 * chain[1:-1] + chain[2:]) / 4
-        first = (chain[-2] + 2 * chain[0] + chain[1]) / 4 if closed else chain[0]
-        last = first if closed else chain[-1]
-        chain = np.concatenate([first[None], inner, last[None]])
-    return chain
-
-
-def _corner_points(corner: Float[np.ndarray, "m 2"], grid: Grid) -> Float64[np.ndarray, "m 2"]:
-    """Parameters of corners; those outside the box are moved onto its edge."""
-    position = np.clip(corner + 0.5, 0, np.array(grid.shape) - 1)
-    return np.array(grid.extent)[:, 0] + position * np.array(grid.spacing)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,22 @@ from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 
 from hessgeo.grids import Grid
+from hessgeo.phases.boundaries import (
+    BoundaryLine,
+    TriplePoint,
+    boundary_lines,
+    boundary_points,
+    triple_points,
+)
+from hessgeo.phases.crossings import nearest_labels, refined_boundaries
 from hessgeo.phases.lipschitz import lipschitz_field
 from hessgeo.phases.segment import (
     PhaseMap,
-    boundary_lines,
-    boundary_points,
     boundary_strengths,
     medoids,
+    ridge_strength,
     segment_phases,
     smoothed_height,
-    triple_points,
 )
 from hessgeo.pipeline.chain import to_grid
 
@@ -79,7 +86,12 @@ def describe_phases(
         The fields ``largest_eigenvalue``, ``label``, ``ridge``, ``lipschitz``; ``phases``, ``boundaries`` and
         ``triple_points`` with the ``verdict``; and what is reported.
     """
-    phases = phase_map(metric["largest_eigenvalue"].to_numpy(), grid, settings)
+    eigenvalue = metric["largest_eigenvalue"].to_numpy()
+    height = phase_height(eigenvalue, settings)
+    nodes = embedding.reshape(*grid.shape, -1) if settings["lines"] == "embedding" else None
+    phases = phase_map(eigenvalue, grid, settings)
+    phases = phases if nodes is None else refined_phases(phases, height, nodes)
+    lines, corners = _lines(phases, height, nodes, grid)
     lipschitz = lipschitz_field(
         embedding, t, grid=grid if on_grid else None, neighbours=settings["neighbours"]
     )
@@ -87,11 +99,9 @@ def describe_phases(
     dataset = metric[["largest_eigenvalue"]].assign(
         {key: (grid.dims, field) for key, field in fields.items()}
     )
-    corners = triple_points(phases.label, grid) if len(grid.shape) == 2 else []
-    height = phase_height(metric["largest_eigenvalue"].to_numpy(), settings)
     found = {
         "phases": list(_phases(phases.label, free_energy["gradient"].to_numpy(), embedding, t, grid)),
-        "boundaries": list(_boundaries(phases, height, grid)),
+        "boundaries": list(_boundaries(phases, lines)),
         "triple_points": [{"phases": corner.phases, "point": corner.point} for corner in corners],
     }
     noise = {name: getattr(phases, name) for name in ("persistence", "noise", "noise_persistence")}
@@ -120,15 +130,34 @@ def _phases(
         yield {"label": phase, **counts, "mean_gradient": gradient[inside].mean(axis=0)}
 
 
-def _boundaries(
-    phases: PhaseMap, height: Float[np.ndarray, "*nodes"], grid: Grid
-) -> Iterator[dict[str, Any]]:
+def refined_phases(
+    phases: PhaseMap, height: Float[np.ndarray, "na nb"], embedding: Float[np.ndarray, "na nb d"]
+) -> PhaseMap:
+    """Phases with the nodes near boundaries given to that of the nearest embedding, see ``nearest_labels``."""
+    label = nearest_labels(phases.label, embedding)
+    return replace(phases, label=label, ridge=ridge_strength(label, height))
+
+
+def _lines(
+    phases: PhaseMap,
+    height: Float[np.ndarray, "*nodes"],
+    embedding: Float[np.ndarray, "na nb d"] | None,
+    grid: Grid,
+) -> tuple[list[BoundaryLine], list[TriplePoint]]:
+    """Boundaries and where they meet: on a line points; finer than the grid where embeddings of nodes are given."""
+    if len(grid.shape) == 1:
+        return boundary_points(phases.label, height, grid), []
+    if embedding is not None:
+        return refined_boundaries(phases.label, embedding, grid)
+    return boundary_lines(phases.label, grid), triple_points(phases.label, grid)
+
+
+def _boundaries(phases: PhaseMap, lines: Sequence[BoundaryLine]) -> Iterator[dict[str, Any]]:
     """Each line with the strength of its boundary, at the lowest place and the median, and that over noise's.
 
     On a line boundaries are points, with the width of their ridge.
     """
-    strengths, on_line = boundary_strengths(phases), len(grid.shape) == 1
-    lines = boundary_points(phases.label, height, grid) if on_line else boundary_lines(phases.label, grid)
+    strengths = boundary_strengths(phases)
     for line in lines:
         lowest, median = strengths[line.phases]
         over = {"over_noise": lowest / phases.noise_persistence} if phases.noise_persistence else {}

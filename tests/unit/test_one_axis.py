@@ -13,7 +13,8 @@ from hessgeo.free_energies.base import free_energy_dataset
 from hessgeo.free_energies.spline import fit_spline
 from hessgeo.grids import Frame, Grid, bilinear_weights, parameter_points
 from hessgeo.metrics.measured import posterior_metric
-from hessgeo.phases.segment import boundary_points, segment_phases
+from hessgeo.phases.boundaries import boundary_points
+from hessgeo.phases.segment import segment_phases
 from hessgeo.phases.significance import noise_level
 from hessgeo.pipeline.config_files import SettingsError
 from hessgeo.pipeline.metric_chain import derive_metric

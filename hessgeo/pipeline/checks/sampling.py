@@ -138,6 +138,10 @@ def _point_errors(check: StudyCheck, points: int) -> Iterator[str]:
     if settings["sampling"]["design"] != "grid" and settings["phases"]["neighbours"] >= points:
         allowed = f"fewer than the {points} points"
         yield check.line("phases.neighbours", settings["phases"]["neighbours"], allowed)
+    on_plane = settings["sampling"]["design"] == "grid" and len(settings["sampling"]["grid"]) == 2
+    if settings["phases"]["lines"] == "embedding" and not on_plane:
+        allowed = "nodes, unless the design is a grid of two parameters"
+        yield check.line("phases.lines", settings["phases"]["lines"], allowed)
     for key, each in (("neighbours", posterior["neighbours"]), ("coarse", prod(posterior["coarse"] or [0]))):
         if each * points > MOST_VALUES:
             allowed = f"at most {MOST_VALUES // points:,} numbers for each of the {points:,} points"
