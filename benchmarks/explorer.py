@@ -1,7 +1,7 @@
 """The explorer of a finished study in a headless Chromium: size, first paint, frames while hovering, geodesics.
 
 ``python benchmarks/explorer.py [results/digits]``. Geodesics are held against the certified ones of the study, which
-the target ``table2`` makes; without them they are only timed.
+the target ``table2`` makes; without them they are only timed. Every number goes into ``benchmarks/results.csv``.
 """
 
 import statistics
@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from record import Row, record
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
 from browser import Watched, browser, chromium
@@ -85,48 +86,49 @@ def main(folder):
     with tempfile.TemporaryDirectory() as place, browser() as opened:
         page = Path(place, "explore.html")
         page.write_text(explorer_page(parts), encoding="utf-8")
-        say("size", f"{page.stat().st_size / 1e6:.2f} MB")
+        found = {"size": (page.stat().st_size / 1e6, "MB")}
         seen, drawn = first_paint(opened, page.as_uri())
-        say("first paint", f"{seen:.2f} s; map drawn {drawn:.2f} s (median of {REPEATS})")
+        found |= {"first paint": (seen, "s"), "map drawn": (drawn, "s")}
         shown = Watched(opened).open(page.as_uri())
-        hovering(shown)
-        solving(shown, *pairs_of(parts))
-        say("errors, requests", f"{shown.errors}, {shown.outside}")
+        found |= hovering(shown) | solving(shown, *pairs_of(parts))
+        found["errors and outside requests"] = (len(shown.errors) + len(shown.outside), "")
+    for name, (value, unit) in found.items():
+        print(f"{name:44}{value:.4g} {unit}")
+    record(
+        Row(f"explorer {parts.name}, {name}", float(value), unit, packages=("playwright",))
+        for name, (value, unit) in found.items()
+    )
 
 
 def hovering(shown):
     box = shown.page.locator("#above").bounding_box()
     gaps = np.diff(shown.ask(HOVER, [box["x"], box["y"], box["width"], box["height"]]))[20:]
-    say(
-        "frames while hovering",
-        f"{1000 / gaps.mean():.0f} a second; one gap in ten over {np.quantile(gaps, 0.9):.1f} ms",
-    )
     work = shown.ask(WORK)[5:]
-    say(
-        "work of a frame",
-        f"{statistics.median(work):.1f} ms (median), {np.quantile(work, 0.95):.1f} ms (95 %)",
-    )
+    return {
+        "frames while hovering": (1000 / gaps.mean(), "1/s"),
+        "work of a frame, median": (statistics.median(work), "ms"),
+        "work of a frame, 95 %": (np.quantile(work, 0.95), "ms"),
+    }
 
 
 def solving(shown, ends, lengths, certified):
     answer = shown.ask(SOLVE, ["fisher", ends.tolist()])
     length, times = (np.array([one[key] for one in answer]) for key in ("length", "milliseconds"))
-    say(
-        "geodesic", f"{np.median(times):.0f} ms (median), at most {times.max():.0f} ms, of {len(times)} pairs"
-    )
+    found = {"geodesic, median": (np.median(times), "ms"), "geodesic, slowest": (times.max(), "ms")}
     off = length / lengths - 1
-    for words, chosen in (("all", np.isfinite(lengths)), ("certified", certified)):
+    for words, chosen in (("solved", np.isfinite(lengths)), ("certified", certified)):
         if chosen.any():
-            within = int((np.abs(off[chosen]) <= WITHIN).sum())
-            worst = off[chosen][np.argmax(np.abs(off[chosen]))]
-            say(f"within {WITHIN:.0%}, {words}", f"{within} of {chosen.sum()}; farthest off {worst:+.3%}")
-            for row in np.flatnonzero(chosen & ~(np.abs(off) <= WITHIN)):
-                say("", f"pair {row}: {length[row]:.4g} for {lengths[row]:.4g}")
-
-
-def say(what, found):
-    print(f"{what:26}{found}")
+            found |= {
+                f"pairs {words}": (int(chosen.sum()), ""),
+                f"pairs {words}, within {WITHIN:.0%}": (int((np.abs(off[chosen]) <= WITHIN).sum()), ""),
+                f"pairs {words}, farthest off": (np.abs(off[chosen]).max(), ""),
+            }
+    return found
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1] if len(sys.argv) > 1 else "results/digits"))
+    study = Path(sys.argv[1] if len(sys.argv) > 1 else "results/digits")
+    if study.exists():
+        main(study)
+    else:
+        print(f"{study} is not there: build it, or name the folder of a study")

@@ -55,7 +55,13 @@ def test_a_wheel_carries_the_workflow_and_nothing_else_of_the_checkout(wheel, re
     rules = {
         f"hessgeo/share/{path.relative_to(repository)}" for path in repository.glob("workflow/rules/*.smk")
     }
-    assert beside | rules <= names
+    page = {
+        str(path.relative_to(repository))
+        for path in repository.glob("hessgeo/explorer/page/*")
+        if path.is_file()
+    }
+    assert beside | rules | page <= names
+    assert len(page) > 10
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"hessgeo"}
     assert not [name for name in names if "__pycache__" in name or "/results/" in name]
 

@@ -5,20 +5,26 @@
 
 const LONGEST = 0.5; // steps between nodes that points are apart, at most
 const SHARE = 1 / 90; // of the whole length that points are apart, at most
-const ROUNDS = 40; // of improvement
+const ROUNDS = 30; // of improvement
 const RESAMPLED = 4; // rounds after which points are spread anew
 const FARTHEST = 1.0; // steps that a point moves in one round
-const CLOSE = 2e-6; // share of its length by which a path that is done still improved
+const HOPEFUL = 1.3; // times the length known, of a straight line that is worth improving
+const CLOSE = 1e-5; // share of its length by which a path that is done still improved
 
 /**
  * The geodesic between two places.
  * @returns the `path`, places a0, b0, a1, b1, ..; its `length` in the metric; and `rounds` of improvement.
  */
 export function geodesic(metric, lattice, from, to) {
-  const line = [...from, ...to];
-  const known = [improve(metric, line), improve(metric, lattice.path(from, to))];
-  known.push({ path: spread(metric, line), length: metric.length(spread(metric, line)), rounds: 0 });
-  return known.reduce((best, one) => (one.length < best.length ? one : best));
+  const line = spread(metric, [...from, ...to]);
+  const straight = { path: line, length: metric.length(line), rounds: 0 };
+  let best = improve(metric, lattice.path(from, to));
+  // A line that is much longer leads into the valley that is known, or into none.
+  if (straight.length < HOPEFUL * best.length) {
+    const other = improve(metric, line);
+    if (other.length < best.length) best = other;
+  }
+  return best.length <= straight.length ? best : straight;
 }
 
 /** A path improved by Newton's method, its ends held. */

@@ -4,7 +4,7 @@
 import { NearestFirst } from "./heap.js";
 
 const MOST = 17_000; // nodes of the lattice
-const FINEST = 0.5; // steps between nodes of the study that those of the lattice are apart, at least
+const FINEST = 0.75; // steps between nodes of the study that those of the lattice are apart, at least
 const REACH = 3; // lattice steps of the longest edges
 
 // Half of the steps to neighbours that no other step passes through; the others are their mirror images.
@@ -57,8 +57,7 @@ export class Lattice {
   /** A shortest path between two places over the lattice: a0, b0, a1, b1, .. */
   path(from, to) {
     this.build();
-    const [la, lb] = this.shape;
-    const [sa, sb] = this.spacing;
+    const { lengths, spacing: [sa, sb], shape: [la, lb] } = this;
     const distance = new Float64Array(this.count).fill(Infinity);
     const before = new Int32Array(this.count).fill(-1);
     const goal = new Map(this.around(to).map((node) => [node, this.toPlace(node, to)]));
@@ -84,7 +83,7 @@ export class Lattice {
           const q = j + sign * dj;
           if (p < 0 || p >= la || q < 0 || q >= lb) continue;
           const other = p * lb + q;
-          const found = known + this.lengths[(sign > 0 ? node : other) * STEPS.length + k];
+          const found = known + lengths[(sign > 0 ? node : other) * STEPS.length + k];
           if (found < distance[other]) {
             distance[other] = found;
             before[other] = node;

@@ -85,7 +85,7 @@ function pathsShown() {
   const shown = [];
   const kept = data.paths[state.metric];
   if (element("paths").checked && kept) {
-    for (const path of studyPaths(kept)) if (path.certified) shown.push({ places: path.places, colour: COLOURS.study, width: 1 });
+    for (const path of studyPaths(kept)) if (path.certified) shown.push({ places: path.places, colour: COLOURS.study, width: 1.4 });
   }
   if (!found) return shown;
   shown.push({ places: [found.from, found.to], colour: COLOURS.line, width: 1.5, dash: [6, 6] });
