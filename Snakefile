@@ -1,5 +1,6 @@
 """The Hessian geometry of what a generative model has learned: studies of config.yaml, from samples to a report."""
 
+import sys
 from functools import partial
 
 from snakemake.jobs import GroupJob, Job
@@ -13,6 +14,7 @@ from hessgeo.pipeline.figures import drawings
 from hessgeo.pipeline.folders import ANCHOR_FILES, NETWORK_FILES
 from hessgeo.pipeline.layout import PATH_TABLES, Layout
 from hessgeo.pipeline.place import folder_of
+from hessgeo.pipeline.report_opening import opening
 from hessgeo.pipeline.rules import by_target, complete_rules, made_by
 from hessgeo.pipeline.settings import read_configuration, read_settings
 from hessgeo.pipeline.solvable import SCORED
@@ -21,9 +23,6 @@ from hessgeo.pipeline.study_models import DIFFUSION_FILES, MODELS
 from hessgeo.pipeline.zoom_layout import FILMS
 
 min_version("9.0")
-
-
-report: "workflow/report/workflow.rst"
 
 
 # Of this file, which another may include, or use as a module.
@@ -59,6 +58,12 @@ for kind in (Job, GroupJob):
     kind.log_error = explain_killed(kind.log_error)
 
 layout = Layout(settings, root)
+
+
+# With a summary of what is built before it, when a report is made.
+report: opening(root / "workflow" / "report" / "workflow.rst", layout, sys.argv)
+
+
 study, model = layout.any_study.path, partial(layout.path, "models", "{model}")
 solvable = layout.solvable
 setting, model_setting, of_study = layout.setting, layout.model_setting, layout.of_study
