@@ -1,11 +1,13 @@
 """A study made of closed forms, for the explorer: two regions parted by a steep bend of F, and an image a node."""
 
+import dataclasses
+
 import numpy as np
 import torch
 import xarray as xr
 
 from hessgeo.explorer import Content, Layer, make_atlas, study_layers
-from hessgeo.explorer.atlas import grid_cells
+from hessgeo.explorer.atlas import grid_cells, scattered_cells
 from hessgeo.explorer.rows import measured_rows
 from hessgeo.grids import Grid
 from hessgeo.metrics.gridded import GriddedMetric
@@ -63,10 +65,16 @@ def images():
     return pictures
 
 
-def embedding():
-    """Of each node a unit vector, from its slope."""
-    slope = potential(GRID.points)[1]
-    features = np.concatenate([0.4 * slope, np.ones((GRID.size, 1))], axis=1)
+def scattered():
+    """Samples that are no grid."""
+    low, high = np.array(GRID.extent).T
+    return low + (high - low) * np.random.default_rng(3).uniform(size=(150, 2))
+
+
+def embedding(t=GRID.points):
+    """Of each point a unit vector, from its slope."""
+    slope = potential(t)[1]
+    features = np.concatenate([0.4 * slope, np.ones((len(t), 1))], axis=1)
     return features / np.linalg.norm(features, axis=1, keepdims=True)
 
 
@@ -128,6 +136,20 @@ def content(*, history=False):
         atlas=make_atlas(images().__getitem__, (6, 6, 1), *grid_cells(GRID.shape)),
         rows=measured_rows(found, embedding(), GRID),
         windows=windows() if history else None,
+    )
+
+
+def scattered_content():
+    """What a page shows of a study whose samples are no grid: their images hold their numbers."""
+    t, on_grid = scattered(), content()
+    pictures = np.zeros((len(t), 6, 6, 1), np.uint8)
+    pictures[:, 0, 0, 0] = np.arange(len(t))
+    found = posterior(embedding(t), t, resolution=RESOLUTION)
+    return dataclasses.replace(
+        on_grid,
+        posterior=found,
+        atlas=make_atlas(pictures.__getitem__, (6, 6, 1), *scattered_cells(len(t))),
+        rows=measured_rows(found, embedding(t), GRID),
     )
 
 

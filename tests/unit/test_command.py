@@ -56,6 +56,7 @@ def test_the_report_is_written_where_it_is_wanted(hessgeo):
         (["run", "missing.yaml"], "missing.yaml is no file of settings; allowed: a .yaml file"),
         (["plan", "table2"], "table2 is no file of settings"),
         (["run", "--cores", "0"], "--cores: '0' is not allowed; allowed: a number from 1, or all"),
+        (["explore", "nowhere"], "nowhere holds no finished study: free_energy.nc is missing"),
         (["init", "--example", "nothing"], "--example: 'nothing' is not allowed; allowed: "),
         (["init", "no-such-folder/study.yaml"], "no-such-folder/study.yaml cannot be written: No such file"),
     ],

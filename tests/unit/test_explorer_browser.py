@@ -181,6 +181,23 @@ def test_time_has_a_slider(shown):
     assert shown.page.locator("#step-words").inner_text() == "step 1 of 2, noise level 2"
 
 
+def test_samples_that_are_no_grid_are_found_by_the_nearest(opened, tmp_path):
+    file = tmp_path / "explore.html"
+    file.write_text(assemble(explored.scattered_content()), encoding="utf-8")
+    page, t = Watched(opened).open(file.as_uri()), explored.scattered()
+    read = "() => document.getElementById('image').getContext('2d').getImageData(30, 30, 1, 1).data[0]"
+    for i, j in ((4, 8), (13, 3)):
+        page.page.mouse.move(*page.pixel(i, j))
+        page.settled()
+        node = [GRID.axes[0][i], GRID.axes[1][j]]
+        nearest = int(np.argmin((((t - node) / np.array(GRID.spacing)) ** 2).sum(axis=1)))
+        assert page.ask(read) == nearest
+        words = [float(part) for part in told(page)["a, b"].split(",")]
+        assert words == pytest.approx(t[nearest].tolist(), rel=1e-3, abs=1e-4)
+    assert page.errors == []
+    page.context.close()
+
+
 def test_windows_of_a_zoom_are_gone_through(shown):
     shown.page.locator("#zoom-level").fill("1")
     words = shown.page.locator("#zoom-words").inner_text()
