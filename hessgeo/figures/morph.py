@@ -19,7 +19,7 @@ from hessgeo.figures import style
 COLOURS = ("#0072b2", "#d55e00")
 MARKS = ("o", "s")
 SHOWN = 13  # frames in a strip, at most
-LEFT, RIGHT, TOP, CHART, GAP = 0.98, 0.1, 0.12, 1.15, 0.5  # inches
+LEFT, RIGHT, TOP, CHART, GAP = 0.98, 0.1, 0.12, 1.3, 0.5  # inches
 LINE = 0.135  # height of a line of text, inches
 SPACES = {"feature_step": "step in the embedding", "metric_step": "step in the metric"}
 
@@ -61,7 +61,7 @@ def draw(morph: xr.Dataset) -> tuple[Figure, pd.DataFrame]:
         left = LEFT - 0.45 + column * (wide + 0.65)
         axes = style.place(figure, left, below + GAP - 0.1, wide, CHART)
         _profile(axes, morph[name].to_numpy(), label)
-        style.panel_letter(axes, "AB"[column], left=24)
+        style.panel_letter(axes, "AB"[column], left=28)
         if name == "feature_step":
             floor_step = float(morph["floor"].max())
             axes.axhline(floor_step, color="0.4", linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
@@ -75,8 +75,8 @@ def verdict_line(morph: xr.Dataset) -> str:
     legs, sure = morph.sizes["leg"], int(morph["certified"].sum())
     said = (
         f"Largest step in the embedding {feature[0]:.3g} along the geodesic, {feature[1]:.3g} along the straight line "
-        f"at as many frames ({morph.sizes['frame']}); dashed: the least over neighbouring nodes that any way has, "
-        f"{float(morph['floor'].max()):.3g}. Certified: {sure} of {legs} legs."
+        f"at as many frames ({morph.sizes['frame']}); dashed: below {float(morph['floor'].max()):.3g} no way over "
+        f"neighbouring nodes goes, images between nodes may. Certified: {sure} of {legs} legs."
     )
     warnings = " ".join(f"Warning: {line}." for line in str(morph.attrs["warnings"]).split("\n") if line)
     drawn = str(morph.attrs.get("drawn", ""))

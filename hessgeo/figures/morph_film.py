@@ -20,6 +20,7 @@ LEAST, HEADER, FOOTER, GAP = (
 MOST = 512  # pixels of a picture's side, at most
 HOLD = 6  # frames that both ends stand still
 MILLISECONDS = 90  # of a frame
+SHADES = 128  # colours of a frame of a GIF
 
 
 def film(morph: xr.Dataset, *, loop: bool) -> Iterator[UInt8[np.ndarray, "y x 3"]]:

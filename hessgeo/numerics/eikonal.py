@@ -303,9 +303,10 @@ def _march(
     source: np.ndarray,
 ) -> np.ndarray:
     keys, nodes, size = np.empty(1024), np.empty(1024, np.int32), 0
-    for node in np.flatnonzero(reached < inf):
-        keys, nodes = push(keys, nodes, size, reached[node], node)
-        size += 1
+    for node in range(len(reached)):
+        if reached[node] < inf:
+            keys, nodes = push(keys, nodes, size, reached[node], node)
+            size += 1
     left = awaited.sum()
     while size > 0:
         key, node = pop(keys, nodes, size)

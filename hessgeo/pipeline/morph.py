@@ -160,7 +160,7 @@ def make_morph(
         for k, count in enumerate(counts)
     ]
     found = [floors.between(*leg) for leg in zip(starts, ends, strict=True)]
-    lines = [*_cuts(found, starts, ends), *missed]
+    lines = [*_cuts(found, legs, starts, ends), *missed]
     return _dataset([joined(legs), joined(straight)], metric, floors, paths, counts, found, lines)
 
 
@@ -207,13 +207,13 @@ def _limited(counts: Int[np.ndarray, "k"]) -> Int[np.ndarray, "k"]:
     return counts
 
 
-def _cuts(floors: Sequence[Floor], starts: np.ndarray, ends: np.ndarray) -> list[str]:
-    """A line for each leg on which a cut cannot be avoided."""
+def _cuts(floors: Sequence[Floor], legs: Sequence[Frames], starts: np.ndarray, ends: np.ndarray) -> list[str]:
+    """A line for each leg with a cut: unavoidable over the nodes, and no less with the images between them."""
     return [
         f"a cut cannot be avoided between ({a[0]:.3g}, {a[1]:.3g}) and ({b[0]:.3g}, {b[1]:.3g}): every way over "
         f"neighbouring nodes has a step of {floor.longest:.3g} or more, and the ends differ by {floor.whole:.3g}"
-        for floor, a, b in zip(floors, starts, ends, strict=True)
-        if floor.is_cut
+        for floor, leg, a, b in zip(floors, legs, starts, ends, strict=True)
+        if floor.is_cut and float(leg.steps.max()) >= floor.longest * (1 - 1e-6)
     ]
 
 

@@ -15,15 +15,15 @@ from hessgeo.store.files import whole
 Frames = Sequence[UInt8[np.ndarray, "y x 3"]]
 
 
-def write_gif(path: str | Path, frames: Frames, *, milliseconds: int) -> None:
-    """Write frames of one size as an animated GIF that repeats, whole or not at all.
+def write_gif(path: str | Path, frames: Frames, *, milliseconds: int, colours: int = 64) -> None:
+    """Write frames of one size as an animated GIF that repeats, in so many colours a frame, whole or not at all.
 
     Raises:
         ValueError: if there is no frame.
     """
     if not len(frames):
         raise ValueError("a film needs at least one frame")
-    first, *others = (Image.fromarray(frame).quantize(64) for frame in frames)
+    first, *others = (Image.fromarray(frame).quantize(colours) for frame in frames)
     with whole(path) as partial, partial.open("wb") as file:
         options = {"duration": milliseconds, "loop": 0, "optimize": True}
         first.save(file, format="GIF", save_all=True, append_images=others, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import xarray as xr
 
 from hessgeo.evaluation.morphs import Floors, Look
 from hessgeo.figures import morph as figure
-from hessgeo.figures.morph_film import MILLISECONDS, film
+from hessgeo.figures.morph_film import MILLISECONDS, SHADES, film
 from hessgeo.figures.saving import save_figure
 from hessgeo.pipeline.at_hand import NotAtHandError, load_at_hand, study_at_hand
 from hessgeo.pipeline.morph import (
@@ -29,7 +30,7 @@ from hessgeo.study.folder import Stored
 from hessgeo.study.metric import named_metric
 from hessgeo.study.parts import Parts
 
-WRITERS = {"gif": write_gif, "mp4": write_mp4}
+WRITERS = {"gif": partial(write_gif, colours=SHADES), "mp4": write_mp4}
 
 
 def film_study(
@@ -186,7 +187,7 @@ def told(morph: xr.Dataset) -> list[str]:
         f"{numbers['frames']} frames, {numbers['certified']} of {numbers['legs']} legs certified, length "
         f"{numbers['length']:.4g}",
         f"largest step in the embedding: {geodesic:.3g}, of the straight line {straight:.3g} "
-        f"(no way over the nodes below {numbers['floor']:.3g})",
+        f"(no way over neighbouring nodes goes below {numbers['floor']:.3g})",
     ]
     said += [f"not certified: {reason}" for reason in numbers["reasons"]]
     return said + [f"warning: {line}" for line in numbers["warnings"]]

@@ -3,14 +3,14 @@
 import logging
 
 from hessgeo import store
-from hessgeo.figures.morph_film import MILLISECONDS, film
+from hessgeo.figures.morph_film import MILLISECONDS, SHADES, film
 from hessgeo.pipeline import script_context
 from hessgeo.store.films import write_gif, write_mp4
 
 
 def main(morph, films):
     pictures = list(film(morph, loop=bool(morph.attrs["loop"])))
-    write_gif(films["gif"], pictures, milliseconds=MILLISECONDS)
+    write_gif(films["gif"], pictures, milliseconds=MILLISECONDS, colours=SHADES)
     if "mp4" in films:
         write_mp4(films["mp4"], pictures, milliseconds=MILLISECONDS)
     else:
