@@ -22,6 +22,7 @@ const COLOURS = { geodesic: "#ff9f1c", line: "#ffffff", study: "#7fd4ff" };
 const element = (id) => document.getElementById(id);
 const data = JSON.parse(element("data").textContent);
 const study = studyOf(data, () => {
+  toldOf = "";
   ask({ base: true, above: true });
   if (!element("strips").hidden) showStrips();
 });
@@ -39,6 +40,7 @@ const map = new PlaneMap(element("below"), element("above"), study);
 const known = {}; // metrics with their lattices, by key
 let found = null; // the path between the two points
 let due = { base: true, above: true };
+let toldOf = ""; // what the panel is about
 
 /** A metric by its key, and the lattice on it. */
 function metricOf(key) {
@@ -102,6 +104,9 @@ function showAbove() {
   map.point({ at: row === null ? null : study.samples.placeOf(row), ellipse, ends });
   element("told").classList.toggle("empty", row === null);
   if (row === null) return;
+  const now = `${row} ${node} ${state.layer}`;
+  if (now === toldOf) return;
+  toldOf = now;
   tell(study, row, node, { image: element("image"), numbers: element("numbers"), swatch: element("swatch") });
   const layer = layerNow();
   if (layer.scale !== "phases") element("value").textContent = `${layer.title}: ${words(study.valuesOf(layer)[node], 4)} ${layer.unit}`;
@@ -228,7 +233,9 @@ async function showFresh(at) {
 function walk([right, up]) {
   const place = state.at ? study.nodes.place(state.at) : study.nodes.shape.map((nodes) => Math.floor(nodes / 2));
   const next = study.nodes.inside([Math.round(place[0]) + right, Math.round(place[1]) + up]);
-  change({ at: study.nodes.parameters(next) });
+  const at = study.nodes.parameters(next);
+  change({ at });
+  element("spoken").textContent = `${at.map((value) => words(value, 3)).join(", ")}: phase ${study.phaseAt(next)}`;
   ask({ above: true });
 }
 
@@ -385,6 +392,7 @@ show();
 window.explorer.painted = performance.now();
 if (data.rows) picture(data.rows.picture, "png").then((image) => {
   study.measured = new MeasuredPosteriors(data.rows, image);
+  toldOf = "";
   ask({ above: true });
 });
 setTimeout(prepare, 100);

@@ -59,12 +59,13 @@ export function drawPosterior(canvas, probability, shape, study, { place, window
   [raster.width, raster.height] = [across, up];
   const small = raster.getContext("2d");
   const pixels = small.createImageData(across, up);
+  const whole = new Uint32Array(pixels.data.buffer);
   const most = probability.reduce((top, value) => Math.max(top, value), 0);
   const colours = study.palettes.viridis;
+  const table = (study.opaque ??= opaque(colours));
   for (let i = 0; i < across; i++) {
     for (let j = 0; j < up; j++) {
-      const k = 3 * Math.round(255 * Math.sqrt(probability[i * up + j] / most));
-      pixels.data.set([colours[k], colours[k + 1], colours[k + 2], 255], 4 * ((up - 1 - j) * across + i));
+      whole[(up - 1 - j) * across + i] = table[Math.round(255 * Math.sqrt(probability[i * up + j] / most))];
     }
   }
   small.putImageData(pixels, 0, 0);
@@ -83,6 +84,13 @@ export function drawPosterior(canvas, probability, shape, study, { place, window
   context.beginPath();
   context.arc(...at(...place.map((value, axis) => value / (study.nodes.shape[axis] - 1))), 7, 0, 2 * Math.PI);
   context.stroke();
+}
+
+/** The colours of a palette as pixels, a number each. */
+function opaque(colours) {
+  const bytes = new Uint8Array(1024);
+  for (let k = 0; k < 256; k++) bytes.set([colours[3 * k], colours[3 * k + 1], colours[3 * k + 2], 255], 4 * k);
+  return new Uint32Array(bytes.buffer);
 }
 
 /** The colours of a layer: a bar with numbers, or the phases with their shares. */
