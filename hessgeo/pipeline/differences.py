@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
+from hessgeo.evaluation.contrast import boundary_contrast
 from hessgeo.evaluation.model_differences import (
     Blocks,
     agreement,
@@ -22,6 +23,7 @@ from hessgeo.evaluation.model_differences import (
 )
 from hessgeo.evaluation.reseeding import Reseeded
 from hessgeo.grids import Grid
+from hessgeo.phases.lipschitz import lipschitz_field
 from hessgeo.pipeline.chain import to_grid
 
 
@@ -81,6 +83,7 @@ def measure_differences(
     names = [row["study"] for row in rows]
     numbers = {
         "first": first.name,
+        "slopes": _slopes(first, first.label, grid, blocks),
         "share": share,
         "confidence": settings["confidence"],
         "null": {"by": null.by, "cells": len(null.row), "threshold": threshold,
@@ -127,11 +130,24 @@ def _difference(
         "boundary_shift": None if shift is None else asdict(shift),
         "metric_distance": float(metric[measured].mean()) if measured.any() else None,
         "metric_compared": float(measured.mean()),
+        **_slopes(other, first.label, grid, blocks),
     }
     return numbers, {
         "label": label,
         "metric_distance": metric,
         "image_distance": to_grid(image, first.t, grid),
+    }
+
+
+def _slopes(
+    study: Compared, label: Int[np.ndarray, "a b"], grid: Grid, blocks: Blocks
+) -> dict[str, float | dict[str, float] | None]:
+    """How steep images are along the slice, nine places in ten, and how much steeper at the first's boundaries."""
+    field = lipschitz_field(study.embedding, study.t, grid=grid if grid.are_nodes(study.t) else None)
+    contrast = boundary_contrast(to_grid(field, study.t, grid), label, blocks)
+    return {
+        "lipschitz_upper": float(np.quantile(field, 0.9)),
+        "boundary_contrast": None if contrast is None else asdict(contrast),
     }
 
 

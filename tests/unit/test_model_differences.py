@@ -201,6 +201,9 @@ def test_all_numbers_of_a_comparison_are_those_of_its_studies():
     assert rows[1]["keeps_image"] == 0.75
     assert rows[1]["changed"] == "system.steps: 5"
     assert rows[0]["boundary_shift_upper"] == 1
+    assert rows[1]["lipschitz_upper"] > 0
+    assert "boundary_contrast" in rows[1]
+    assert set(numbers["slopes"]) == {"lipschitz_upper", "boundary_contrast"}
     assert dict(dataset.sizes) == {"study": 2, "a": 24, "b": 20}
 
 
