@@ -78,20 +78,13 @@ def summary_lines(studies: Mapping[str, Numbers | None], links: Mapping[str, str
     yield from _heading("Summary", "=")
     yield f"{count} {'study' if count == 1 else 'studies'}, of which {len(built)} built."
     yield ""
+    # Narrow: the page keeps half of its width for the graph of rules.
     yield from _table(
-        [
-            "study",
-            "samples",
-            "N",
-            "fit",
-            "resolved",
-            "measured posteriors",
-            "fitted posteriors",
-            "phases",
-            "explorer",
-        ],
+        ["study", "converged", "resolved", "calibrated", "phases"],
         [_verdicts(name, numbers, links.get(name)) for name, numbers in built.items()],
     )
+    if links:
+        yield from ["The name of a study opens its explorer.", ""]
     yield from _heading("What failed or is not resolved", "-")
     problems = [line for name, numbers in studies.items() for line in _problems(name, numbers)]
     yield from [f"- {line}" for line in problems] or [
@@ -99,29 +92,19 @@ def summary_lines(studies: Mapping[str, Numbers | None], links: Mapping[str, str
     ]
     yield ""
     yield from _heading("Numbers at a glance", "-")
-    yield from _table(
-        [
-            "study", "largest eigenvalue of the metric (median, 99 %)", "positive definite", "turned share",
-            "KL of measured and fitted posteriors (nats)", "Lipschitz (median, 99 %)", "boundaries", "triple points",
-        ],
-        [_glance(name, numbers) for name, numbers in built.items()],
-    )  # fmt: skip
+    for name, numbers in built.items():
+        yield from _glance(name, numbers)
 
 
 def _verdicts(name: str, numbers: Numbers, link: str | None) -> list[str]:
     """A row of what a study says of itself."""
-    fit, calibration = numbers.get("free_energy", {}), numbers.get("calibration", {})
-    posterior, phases = numbers.get("posterior", {}), numbers.get("phases", {})
+    fit, fitted = numbers.get("free_energy", {}), numbers.get("calibration", {}).get("fitted") or {}
     return [
-        _literal(name),
-        _number(posterior.get("samples", numbers.get("samples", {}).get("samples")), ",.0f"),
-        _number(posterior.get("resolution")),
-        _said(fit.get("converged"), f"{_text(fit.get('fit', 'fit'))}, converged", "did not converge"),
-        _said(fit.get("resolved"), "yes", "**no**"),
-        _calibrated(calibration.get("measured")),
-        _calibrated(calibration.get("fitted")),
-        _number(phases.get("phases"), ".0f"),
-        f"`open <{link}>`__" if link else "–",
+        f"`{_text(name)} <{link}>`__" if link else _literal(name),
+        _said(fit.get("converged")),
+        _said(fit.get("resolved")),
+        _said(fitted.get("calibrated")),
+        _number(numbers.get("phases", {}).get("phases"), ".0f"),
     ]
 
 
@@ -145,25 +128,31 @@ def _problems(name: str, numbers: Numbers | None) -> Iterator[str]:
         yield f"{_literal(name)}: the metric is not positive definite at {1 - definite:.2%} of the nodes."
 
 
-def _glance(name: str, numbers: Numbers) -> list[str]:
-    """A row of numbers."""
-    fit, metric, phases = (numbers.get(part, {}) for part in ("free_energy", "metric", "phases"))
-    turned = _number(metric.get("antisymmetric_share"))
-    if "antisymmetric_share_error" in metric:
-        turned += f" ± {_number(metric['antisymmetric_share_error'], '.2g')}"
-    divergence = _number(fit.get("mean_divergence"))
-    if "explained_divergence" in fit:
-        divergence += f" (noise explains {_number(fit['explained_divergence'])})"
-    return [
-        _literal(name),
-        _pair(metric, "largest_eigenvalue_median", "largest_eigenvalue_99"),
-        _number(metric.get("positive_definite_share"), ".1%"),
-        turned,
-        divergence,
-        _pair(phases, "lipschitz_median", "lipschitz_99"),
-        _number(phases.get("boundaries"), ".0f"),
-        _number(phases.get("triple_points"), ".0f"),
-    ]
+def _glance(name: str, numbers: Numbers) -> Iterator[str]:
+    """The numbers of a study, a line each; those that it does not have are left out."""
+    steps = ("samples", "posterior", "free_energy", "calibration", "metric", "phases")
+    samples, posterior, fit, calibration, metric, phases = (numbers.get(step) or {} for step in steps)
+    explained, error = fit.get("explained_divergence"), metric.get("antisymmetric_share_error")
+    facts = {
+        "samples": _number(posterior.get("samples", samples.get("samples")), ",.0f"),
+        "resolution number": _number(posterior.get("resolution")),
+        "fit": _text(fit.get("fit", "–")),
+        "KL of measured and fitted posteriors": _number(fit.get("mean_divergence"))
+        + (f" nats, of which noise explains up to {_number(explained)}" if explained is not None else ""),
+        "measured posteriors": _calibrated(calibration.get("measured")),
+        "fitted posteriors": _calibrated(calibration.get("fitted")),
+        "metric positive definite": _number(metric.get("positive_definite_share"), ".1%"),
+        "largest eigenvalue": _pair(metric, "largest_eigenvalue_median", "largest_eigenvalue_99"),
+        "antisymmetric share": _number(metric.get("antisymmetric_share"))
+        + (f" ± {_number(error, '.2g')}" if error is not None else ""),
+        "Lipschitz field": _pair(phases, "lipschitz_median", "lipschitz_99"),
+        "boundaries": _number(phases.get("boundaries"), ".0f"),
+        "triple points": _number(phases.get("triple_points"), ".0f"),
+    }
+    yield f"{_literal(name)}:"
+    yield ""
+    yield from (f"- {words}: {fact}" for words, fact in facts.items() if fact != "–")
+    yield ""
 
 
 def _read(path: Path) -> Numbers | None:
@@ -181,12 +170,15 @@ def _calibrated(part: Numbers | None) -> str:
     return _text(f"{part.get('verdict', '–')} ({TRUTHS.get(truth, truth)})")
 
 
-def _said(value: bool | None, yes: str, no: str) -> str:
-    return "–" if value is None else yes if value else no
+def _said(value: bool | None) -> str:
+    return "–" if value is None else "yes" if value else "**no**"
 
 
-def _pair(numbers: Numbers, *names: str) -> str:
-    return ", ".join(_number(numbers.get(name)) for name in names)
+def _pair(numbers: Numbers, median: str, last: str) -> str:
+    """A median, and the value that 99 of 100 are below."""
+    if median not in numbers:
+        return "–"
+    return f"{_number(numbers[median])} (median), {_number(numbers.get(last))} (99 %)"
 
 
 def _number(value: Any, form: str = ".3g") -> str:
