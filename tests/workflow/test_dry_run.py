@@ -1,4 +1,4 @@
-"""What costs nothing to check: lint, the plan of a run, and bad settings that stop before it."""
+"""What costs nothing to check: the plan of a run, and bad settings that stop before it."""
 
 import subprocess
 import sys
@@ -21,14 +21,6 @@ TABLE_STEPS = {
     "measure_stability",
 }  # fmt: skip
 PROFILE = "Using workflow specific profile"
-
-
-def test_the_workflow_passes_the_lint_of_snakemake(repository):
-    command = [sys.executable, "-m", "snakemake", "--lint"]
-    result = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "Congratulations, your workflow is in a good condition!" in result.stdout + result.stderr
-    assert PROFILE in result.stderr
 
 
 def test_a_run_is_planned_from_nothing(empty):
