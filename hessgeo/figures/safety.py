@@ -103,7 +103,12 @@ def _mark(axes: Axes, shown: Sequence[Mapping[str, Any]]) -> None:
     size = {"stable": 9, "medoid": 4.5, "least_stable": 6}
     for kind, words in KINDS.items():
         places = np.array([[phase[kind]["a"], phase[kind]["b"]] for phase in shown])
-        look = {"color": "#ffb347", "markeredgecolor": "black", "markeredgewidth": 0.7, "linestyle": "none"}
+        look: dict[str, Any] = {
+            "color": "#ffb347",
+            "markeredgecolor": "black",
+            "markeredgewidth": 0.7,
+            "linestyle": "none",
+        }
         axes.plot(*places.T, marker=MARKS[kind], markersize=size[kind], label=words, zorder=5, **look)
     for phase in shown:
         at = (phase["stable"]["a"], phase["stable"]["b"])
@@ -112,7 +117,7 @@ def _mark(axes: Axes, shown: Sequence[Mapping[str, Any]]) -> None:
             str(phase["label"]), at, (5, 4), textcoords="offset points", fontweight="bold", path_effects=outline,
             zorder=6,
         )  # fmt: skip
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 3.5}
+    below: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 3.5}
     axes.legend(frameon=False, ncols=3, handletextpad=0.1, columnspacing=1.0, **below)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from hessgeo.study.folder import Stored
 from hessgeo.study.metric import named_metric
 from hessgeo.study.parts import Parts
 
-WRITERS = {"gif": partial(write_gif, colours=SHADES), "mp4": write_mp4}
+WRITERS: Mapping[str, Callable[..., None]] = {"gif": partial(write_gif, colours=SHADES), "mp4": write_mp4}
 
 
 def film_study(

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_both_targets_add_to_a_finished_study_and_the_command_films_it(copied, monkeypatch):
-    workflow = copied(studies={"tiny": {"morph": {"frames": 6}}})
+    workflow = copied(studies={"tiny": {"morph": {"frames": 6, "points": [[-0.5, -0.5], [1.5, 1.5]]}}})
     made = [path for path in workflow.study.targets if workflow(path).is_file()]
     before = workflow.times(made)
     workflow.run("safety", "morph")
