@@ -64,7 +64,9 @@ left.contourf(*grid.axes, np.exp(log_p).T, levels=20, cmap="Greys")
 for k, (multiple, found) in enumerate(paths.items()):
     left.plot(*found.points[0].numpy().T, color=f"C{k}", label=f"{multiple}")
 left.plot(*torch.cat([start, end]).numpy().T, "k.")
-left.legend(title=r"$\lambda$ / median of $p$", loc="lower left", fontsize=7, title_fontsize=7)
+figure.legend(
+    title=r"$\lambda$ / median of $p$", loc="outside lower left", ncols=4, fontsize=7, title_fontsize=7
+)
 shown = right.contourf(*grid.axes, distances.T, levels=24, cmap="viridis")
 right.scatter(*data.points.numpy().T, s=3, color="white", alpha=0.6)
 right.plot(*start.numpy().T, "o", color="tab:red")
