@@ -38,7 +38,7 @@ def boundary_contrast(
                   for where in (beside, ~beside)])
         for values in (np.log(lipschitz), np.ones(label.shape))
     )  # fmt: skip
-    value = np.exp(np.subtract(*(total.sum(axis=1) / count.sum(axis=1))))
+    mean = total.sum(axis=1) / count.sum(axis=1)
     drawn = np.where(blocks.draws @ count.T > 0, blocks.draws @ count.T, np.nan)
     means = (blocks.draws @ total.T) / drawn
-    return blocks.interval(float(value), np.exp(means[:, 0] - means[:, 1]))
+    return blocks.interval(float(np.exp(mean[0] - mean[1])), np.exp(means[:, 0] - means[:, 1]))
