@@ -147,7 +147,7 @@ def _checked(answer: Any, nodes: int) -> Estimate:
         "metric": (nodes, 2, 2),
         "metric_error": (nodes, 2, 2),
     }
-    arrays = {
+    arrays: dict[str, Any] = {
         name: _array(name, values, shapes[name]) for name, values in answer.items() if values is not None
     }
     if not {"value", "metric"} & set(arrays):

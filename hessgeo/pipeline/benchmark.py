@@ -159,13 +159,14 @@ def score_outside(
     """
     from hessgeo.estimators.outside import load_estimator
 
-    estimator, refused, asked = load_estimator(path), [], asked or in_a_process
+    estimator, ask = load_estimator(path), asked or in_a_process
+    refused: list[str] = []
     name = f"{estimator.name}{' (knows the statistics)' if estimator.exact else ''}"
     answers: dict[str, list[tuple[int, Estimate, float]]] = {}
     for system in chosen.systems:
         for seed in chosen.seeds:
             try:
-                found = asked(str(path), chosen.settings(system), seed, limit)
+                found = ask(str(path), chosen.settings(system), seed, limit)
             except ValueError as error:
                 refused.append(f"{estimator.name} on {system}, seed {seed}: {error}")
                 told(refused[-1])
