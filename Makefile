@@ -16,7 +16,7 @@ PYTHON_CODE := setup.py hessgeo workflow/scripts benchmarks docs/conf.py docs/ke
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help figures report table1 table2 compare paper plan test unit shapes rest lint fmt tiny generative verify bench docs gallery clean
+.PHONY: help figures report table1 table2 compare paper plan test unit shapes lint fmt tiny generative verify bench docs gallery clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -49,9 +49,6 @@ unit: $(VENV)/.installed ## run the tests that train nothing and run no workflow
 CHECKED := $(patsubst %,tests/unit/test_%.py,grids metrics posteriors resolution segment lipschitz u2net path_scores)
 shapes: $(VENV)/.installed ## run tests with every annotation checked as they run, shapes included
 	$(PYTEST) -m 'not slow' --jaxtyping-packages=hessgeo,typechecker.check $(CHECKED)
-
-rest: $(VENV)/.installed ## run all tests but those that `make shapes` has run
-	$(PYTEST) $(CHECKED:%=--ignore=%)
 
 lint: $(VENV)/.installed ## check style, types and the workflow
 	ruff check $(PYTHON_CODE)

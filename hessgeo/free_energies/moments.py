@@ -22,8 +22,8 @@ from hessgeo.free_energies.approximation import ApproximationError, finer_count,
 from hessgeo.free_energies.spline import SplineFreeEnergy
 from hessgeo.grids import Extent, Frame
 from hessgeo.numerics.bsplines import SplineBasis
-from hessgeo.numerics.factor import check_independent, check_samples, in_words
-from hessgeo.numerics.newton import Minimum, minimise
+from hessgeo.numerics.factor import DegenerateError, check_independent, check_samples, in_words
+from hessgeo.numerics.newton import Minimum, NoDescentError, minimise
 from hessgeo.numerics.penalised import Penalised, balance, evidence_weight, pin_constant
 
 ROWS = 16_384  # samples whose contributions are in memory at once
@@ -31,6 +31,7 @@ _ROUGH = 1e-3  # decrement, in nats over all samples, that is enough before the 
 _ROUNDS = 8  # of weight and fit
 _HEAVIEST = 1e6  # weight of the prior, over that at which it is as stiff as the likelihood
 _SOFTER = 30.0  # by which the weight falls at most from one round to the next
+_OTHERS = 6  # that are tried, heavier and lighter by as much and more, where a fit ends nowhere
 
 
 class NotConvexError(ArithmeticError):
@@ -139,13 +140,26 @@ def _approximation(
     # Splines of the coarser knots are splines of the finer: this is the same potential, convex at the samples, if by
     # more than rounding.
     same = _Expansion(problem, project(basis, fit.c, other))
-    starts = (Penalised(start, penalty, weight, _factor) for start in (same, quadratic))
-    found = _score(
-        min(starts, key=lambda start: start.loss),
-        tolerance=_ROUGH,
-        max_iterations=max_iterations,
+    start = min(
+        (Penalised(start, penalty, weight, _factor) for start in (same, quadratic)),
+        key=lambda start: start.loss,
     )
+    found = _held(start, max_iterations)
     return ApproximationError.between(frame, (basis, fit.c), (other, found.point.c))
+
+
+def _held(start: Penalised[_Expansion], max_iterations: int) -> Minimum[Penalised[_Expansion]]:
+    """The minimum from a start, under the prior that is nearest to its own among those under which there is one.
+
+    So many splines may gain without end by being flat at some samples, from which a heavier prior keeps them, or be
+    drowned in the rounding of a prior that is too heavy. Either makes more of a difference to the fit, not less.
+    """
+    for turn in range(1, _OTHERS + 1):
+        try:
+            return _score(start, tolerance=_ROUGH, max_iterations=max_iterations)
+        except (DegenerateError, NoDescentError):
+            start = replace(start, weight=start.weight * _SOFTER ** (turn if turn % 2 else -turn))
+    return _score(start, tolerance=_ROUGH, max_iterations=max_iterations)
 
 
 # Rounding of a sum over all samples exceeds, near the end, what a step gains.

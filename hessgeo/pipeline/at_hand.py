@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,26 +48,52 @@ def study_at_hand(folder: str | Path, files: Sequence[str | Path] = ()) -> Study
     return layout
 
 
-def load_at_hand(layout: StudyLayout) -> tuple[System, Any]:
-    """The system of a study and its embedding.
+def system_at_hand(layout: StudyLayout, *, most: int) -> System:
+    """The system of a study, loaded.
+
+    Args:
+        layout: of the study.
+        most: images that are asked for at once.
 
     Raises:
         NotAtHandError: if there is no model, or a file of it is missing.
     """
     if layout.is_own:
         raise NotAtHandError("its samples are its own: no model made them")
-    if not layout.has_paths:
+    _refuse_missing(layout.system_model.files)
+    anchors, source = store.read_npy(layout.anchor_file("anchors")), layout.system
+    with source.reading() as model:
+        return load_system(
+            source.settings,
+            str(source.path),
+            anchors,
+            layout.plane,
+            device=pick_device(),
+            most=most,
+            model=model,
+        )
+
+
+def load_at_hand(layout: StudyLayout) -> tuple[System, Any]:
+    """The system of a study and its embedding.
+
+    Raises:
+        NotAtHandError: if there is no model, or a file of it is missing.
+    """
+    if not (layout.is_own or layout.has_paths):
         raise NotAtHandError("new images cannot be embedded as those of the study are")
-    for file in (*layout.system_model.files, *layout.embedding_model.files):
-        if not Path(file).exists():
-            raise NotAtHandError(f"{file} is missing")
-    device, system, embedder = pick_device(), layout.system, layout.embedder
-    anchors = store.read_npy(layout.anchor_file("anchors"))
-    with system.reading() as model, embedder.reading():
-        options = {"device": device, "most": layout.setting("sampling", "shard"), "model": model}
-        sampler = load_system(system.settings, system.path, anchors, layout.plane, **options)
-        embedding = load_embedding(embedder.settings, embedder.path, layout.image_shape, device=device)
+    sampler = system_at_hand(layout, most=layout.setting("sampling", "shard"))
+    _refuse_missing(layout.embedding_model.files)
+    embedder = layout.embedder
+    with embedder.reading():
+        embedding = load_embedding(embedder.settings, embedder.path, layout.image_shape, device=pick_device())
     return sampler, embedding
 
 
-__all__ = ["NotAtHandError", "SettingsError", "load_at_hand", "study_at_hand"]
+def _refuse_missing(files: Iterable[str | Path]) -> None:
+    for file in files:
+        if not Path(file).exists():
+            raise NotAtHandError(f"{file} is missing")
+
+
+__all__ = ["NotAtHandError", "SettingsError", "load_at_hand", "study_at_hand", "system_at_hand"]

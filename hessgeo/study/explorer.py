@@ -109,7 +109,11 @@ def _atlas(parts: Stored) -> Atlas | None:
     if not (parts.samples / "image").exists():
         return None
     pictures = parts.pictures
-    cells, shape = grid_cells(parts.grid.shape) if parts.on_grid else scattered_cells(len(parts.t))
+    if parts.on_grid:
+        columns, rows = parts.grid.shape
+        cells, shape = grid_cells((columns, rows))
+    else:
+        cells, shape = scattered_cells(len(parts.t))
     height, width, channels = pictures.shape[1:]
     read: Callable[[np.ndarray], Any] = pictures.__getitem__
     return make_atlas(read, (height, width, channels), cells, shape)

@@ -8,11 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from hessgeo import store
 from hessgeo.explorer.server import SAMPLE, LiveServer
-from hessgeo.pipeline import pick_device
-from hessgeo.pipeline.at_hand import NotAtHandError, study_at_hand
-from hessgeo.pipeline.loading import load_system
+from hessgeo.pipeline.at_hand import NotAtHandError, study_at_hand, system_at_hand
 from hessgeo.pipeline.study_layout import StudyLayout
 from hessgeo.study.explorer import explorer_page
 from hessgeo.study.folder import Stored
@@ -41,16 +38,11 @@ def sampler_of(study: StudyLayout, parts: Stored) -> Callable[[float, float], UI
     Raises:
         NotAtHandError: one line, if the samples of the folder are those of other settings, or of no model.
     """
-    if study.is_own:
-        raise NotAtHandError(f"the samples of {parts.folder} are its own: no model made them")
-    if parts.samples.resolve() != Path(study.samples).resolve():
+    if parts.samples.resolve() != Path(study.samples).resolve() and not study.is_own:
         raise NotAtHandError(
             f"{parts.folder} has samples of other settings: give the file that it was made with"
         )
-    anchors, source = store.read_npy(study.anchor_file("anchors")), study.system
-    with source.reading() as model:
-        options = {"device": pick_device(), "most": 1, "model": model}
-        system = load_system(source.settings, source.path, anchors, study.plane, **options)
+    system = system_at_hand(study, most=1)
     seed = study.setting("seed")
 
     def sample(a: float, b: float) -> UInt8[np.ndarray, "h w c"]:
