@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from hessgeo.free_energies import moments
 from hessgeo.free_energies.moments import NotConvexError, fit_moments
+from hessgeo.numerics.factor import DegenerateError
 from hessgeo.systems.solvable.ising_chain import IsingChain
 
 EXTENT = ((0.0, 0.5), (-0.4, 0.4))
@@ -92,6 +94,28 @@ def test_bars_are_there_where_only_the_prior_has_a_say():
     error = fit.hessian_error(torch.from_numpy(interior(3)))
     assert torch.isfinite(error).all()
     assert (error > 0).all()
+
+
+@pytest.mark.parametrize("held", [30.0, 1 / 30.0])
+def test_a_finer_basis_that_ends_nowhere_is_judged_under_the_nearest_prior(monkeypatch, held):
+    statistics, t = draw(1_000)
+    plain, score, tried = fit_moments(statistics, t, EXTENT), moments._score, []
+
+    def only_from(start, **options):
+        if len(start.c) > plain.basis.size:
+            tried.append(start.weight)
+            if not tried[-1] == pytest.approx(held * tried[0]):
+                raise DegenerateError("it does not end")
+        return score(start, **options)
+
+    monkeypatch.setattr(moments, "_score", only_from)
+    fit, points = fit_moments(statistics, t, EXTENT), torch.from_numpy(interior())
+    torch.testing.assert_close(fit.hessian(points), plain.hessian(points))
+    assert np.array(tried) / tried[0] == pytest.approx([1, 30] if held > 1 else [1, 30, 1 / 30])
+    # Another prior makes more of a difference to the fit than its own does.
+    ratio = fit.hessian_error(points) / plain.hessian_error(points)
+    assert 1 < float(ratio.median()) < 10
+    assert bool(((ratio > 0.3) & (ratio < 30)).all())
 
 
 def test_the_gradient_is_the_mean_of_the_statistics(fits):
