@@ -88,7 +88,7 @@ def describe_phases(
     """
     eigenvalue = metric["largest_eigenvalue"].to_numpy()
     height = phase_height(eigenvalue, settings)
-    nodes = embedding.reshape(*grid.shape, -1) if settings["lines"] == "embedding" else None
+    nodes = embedding.reshape(*grid.shape, -1) if settings.get("lines") == "embedding" else None
     phases = phase_map(eigenvalue, grid, settings)
     phases = phases if nodes is None else refined_phases(phases, height, nodes)
     lines, corners = _lines(phases, height, nodes, grid)
