@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from hessgeo.grids import Grid, bilinear_weights
-from hessgeo.posteriors import Posterior, posterior_rows
+from hessgeo.evaluation.posterior_rows import measured_rows as data_rows
+from hessgeo.grids import Grid
+from hessgeo.posteriors import Posterior
 
 CELLS = 32  # along a side, at most
 MOST = 8_000_000  # numbers of all rows
@@ -50,18 +51,11 @@ def measured_rows(posterior: Posterior, embedding: Float[np.ndarray, "n d"], gri
     shape = coarse_shape(grid, len(embedding))
     if posterior.support is not None or shape is None:
         return None
-    weights = bilinear_weights(posterior.t, Grid(grid.extent, shape))
     coded = []
     for first in range(0, len(embedding), PORTION):
         sources = np.arange(first, min(first + PORTION, len(embedding)))
-        rows = posterior_rows(
-            embedding,
-            sources,
-            kernel=posterior.kernel,
-            resolution=posterior.resolution,
-            exclude_self=posterior.exclude_self,
-        )
-        coded.append(quantised(np.asarray(rows @ weights).reshape(-1, *shape)))
+        rows = data_rows(posterior, embedding, sources, Grid(grid.extent, shape))
+        coded.append(quantised(np.asarray(rows).reshape(-1, *shape)))
     return _picture(np.concatenate(coded))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -13,6 +14,19 @@ from PIL import Image
 from hessgeo.store.files import whole
 
 Frames = Sequence[UInt8[np.ndarray, "y x 3"]]
+
+
+def write_films(
+    files: Mapping[str, str | Path], frames: Frames, *, milliseconds: int, colours: int = 64
+) -> None:
+    """Write the same frames as ``files["gif"]``, and as ``files["mp4"]`` where there is one; a log line says if not."""
+    write_gif(files["gif"], frames, milliseconds=milliseconds, colours=colours)
+    if "mp4" in files:
+        write_mp4(files["mp4"], frames, milliseconds=milliseconds)
+    else:
+        logging.getLogger(__name__).warning(
+            "no film.mp4: it needs the extra animation, pip install 'hessgeo[animation]'"
+        )
 
 
 def write_gif(path: str | Path, frames: Frames, *, milliseconds: int, colours: int = 64) -> None:

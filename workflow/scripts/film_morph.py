@@ -1,20 +1,14 @@
 """Film the morph of a study: its geodesic and the straight line side by side."""
 
-import logging
-
 from hessgeo import store
 from hessgeo.figures.morph_film import MILLISECONDS, SHADES, film
 from hessgeo.pipeline import script_context
-from hessgeo.store.films import write_gif, write_mp4
+from hessgeo.store.films import write_films
 
 
 def main(morph, films):
     pictures = list(film(morph, loop=bool(morph.attrs["loop"])))
-    write_gif(films["gif"], pictures, milliseconds=MILLISECONDS, colours=SHADES)
-    if "mp4" in films:
-        write_mp4(films["mp4"], pictures, milliseconds=MILLISECONDS)
-    else:
-        logging.warning("no film.mp4: it needs the extra animation, pip install 'hessgeo[animation]'")
+    write_films(films, pictures, milliseconds=MILLISECONDS, colours=SHADES)
 
 
 if __name__ == "__main__":

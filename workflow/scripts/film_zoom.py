@@ -1,20 +1,14 @@
 """Film the zoom of a study: its first series, window by window."""
 
-import logging
-
 from hessgeo import store
 from hessgeo.figures.zoom_film import MILLISECONDS, frames
 from hessgeo.pipeline import script_context
-from hessgeo.store.films import write_gif, write_mp4
+from hessgeo.store.films import write_films
 
 
 def main(windows, films):
     film = list(frames(windows, str(windows["series"].to_numpy()[0])))
-    write_gif(films["gif"], film, milliseconds=MILLISECONDS)
-    if "mp4" in films:
-        write_mp4(films["mp4"], film, milliseconds=MILLISECONDS)
-    else:
-        logging.warning("no film.mp4: it needs the extra animation, pip install 'hessgeo[animation]'")
+    write_films(films, film, milliseconds=MILLISECONDS)
 
 
 if __name__ == "__main__":
