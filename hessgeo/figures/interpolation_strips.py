@@ -70,7 +70,7 @@ def draw(
         top = figure.get_size_inches()[1] - TOP - pair * (block + GAP)
         for way, name in enumerate(ways):
             corner = (LEFT, top - (way + 1) * height, side, height)
-            _draw_strip(figure, corner, images[pair, way], COLOURS[way])
+            draw_strip(figure, corner, images[pair, way], COLOURS[way])
             text = f"{name}\ntotal {style.number(float(steps[pair, way].sum()))}"
             _write(figure, (0.06, top - (way + 0.5) * height), text, COLOURS[way])
         chart = style.place(figure, LEFT, top - block, places * side - 0.06 * side, STEPS)
@@ -82,20 +82,21 @@ def draw(
     return figure, _table(points, steps, ways, np.arange(count) if pairs is None else pairs)
 
 
-def _draw_strip(
+def draw_strip(
     figure: Figure,
     corner: tuple[float, float, float, float],
     images: UInt8[np.ndarray, "k h w c"],
     colour: str,
+    share: float = 0.94,
 ) -> None:
-    """One row of images; the lower left corner of the first and the room of each, in inches."""
+    """One row of framed images; the lower left corner of the first and the room of each in inches, a share filled."""
     left, floor, side, height = corner
     for k, image in enumerate(images):
-        axes = style.place(figure, left + k * side, floor, 0.94 * side, 0.94 * height)
+        axes = style.place(figure, left + k * side, floor, share * side, share * height)
         style.show_picture(axes, image)
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
-            spine.set(color=colour, linewidth=0.9)
+            spine.set(visible=True, color=colour, linewidth=0.9)
 
 
 def _draw_steps(axes: Axes, steps: Float[np.ndarray, "way k-1"], highest: float) -> None:

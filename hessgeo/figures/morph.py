@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hessgeo.figures import style
+from hessgeo.figures.interpolation_strips import draw_strip
 
 COLOURS = ("#0072b2", "#d55e00")
 MARKS = ("o", "s")
@@ -47,7 +48,7 @@ def draw(morph: xr.Dataset) -> tuple[Figure, pd.DataFrame]:
     up = figure.get_figheight()
     for way, name in enumerate(morph["way"].to_numpy()):
         floor = up - TOP - (way + 1) * height - 0.06 * way
-        _strip(figure, images[way], (LEFT, floor, side, height), COLOURS[way])
+        draw_strip(figure, (LEFT, floor, side, height), images[way], COLOURS[way], share=0.95)
         words = (
             f"{name.replace(' ', chr(10))}\nlargest {style.number(float(morph['feature_step'][way].max()))}"
         )
@@ -81,21 +82,6 @@ def verdict_line(morph: xr.Dataset) -> str:
     warnings = " ".join(f"Warning: {line}." for line in str(morph.attrs["warnings"]).split("\n") if line)
     drawn = str(morph.attrs.get("drawn", ""))
     return " ".join(part for part in (said, drawn, warnings) if part)
-
-
-def _strip(
-    figure: Figure,
-    images: UInt8[np.ndarray, "k h w c"],
-    corner: tuple[float, float, float, float],
-    colour: str,
-) -> None:
-    left, floor, side, height = corner
-    for k, image in enumerate(images):
-        axes = style.place(figure, left + k * side, floor, 0.95 * side, 0.95 * height)
-        style.show_picture(axes, image)
-        axes.set(xticks=[], yticks=[])
-        for spine in axes.spines.values():
-            spine.set(visible=True, color=colour, linewidth=0.9)
 
 
 def _profile(axes: Axes, steps: Float[np.ndarray, "2 k"], label: str) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from jaxtyping import Float
 
 from hessgeo import store
 from hessgeo.features import load_embedding
 from hessgeo.pipeline.config_files import merge_config
+from hessgeo.pipeline.content import Source
 from hessgeo.pipeline.context import pick_device
 from hessgeo.pipeline.loading import load_system
 from hessgeo.pipeline.place import workflow_folder
@@ -61,17 +65,8 @@ def system_at_hand(layout: StudyLayout, *, most: int) -> System:
     if layout.is_own:
         raise NotAtHandError("its samples are its own: no model made them")
     _refuse_missing(layout.system_model.files)
-    anchors, source = store.read_npy(layout.anchor_file("anchors")), layout.system
-    with source.reading() as model:
-        return load_system(
-            source.settings,
-            str(source.path),
-            anchors,
-            layout.plane,
-            device=pick_device(),
-            most=most,
-            model=model,
-        )
+    anchors = store.read_npy(layout.anchor_file("anchors"))
+    return loaded_system(layout.system, anchors, layout.plane, most=most)
 
 
 def load_at_hand(layout: StudyLayout) -> tuple[System, Any]:
@@ -84,10 +79,22 @@ def load_at_hand(layout: StudyLayout) -> tuple[System, Any]:
         raise NotAtHandError("new images cannot be embedded as those of the study are")
     sampler = system_at_hand(layout, most=layout.setting("sampling", "shard"))
     _refuse_missing(layout.embedding_model.files)
-    embedder = layout.embedder
-    with embedder.reading():
-        embedding = load_embedding(embedder.settings, embedder.path, layout.image_shape, device=pick_device())
-    return sampler, embedding
+    return sampler, loaded_embedding(layout.embedder, layout.image_shape)
+
+
+def loaded_system(
+    source: Source, anchors: Float[np.ndarray, "3 *latent"], plane: Mapping[str, Any], *, most: int
+) -> System:
+    """A system of vouched files, for so many images at once, see ``load_system``."""
+    with source.reading() as model:
+        options: dict[str, Any] = {"device": pick_device(), "most": most, "model": model}
+        return load_system(source.settings, str(source.path), anchors, plane, **options)
+
+
+def loaded_embedding(source: Source, image_shape: tuple[int, int, int]) -> Any:
+    """An embedding of vouched files, for images of a shape."""
+    with source.reading():
+        return load_embedding(source.settings, source.path, image_shape, device=pick_device())
 
 
 def _refuse_missing(files: Iterable[str | Path]) -> None:
@@ -96,4 +103,12 @@ def _refuse_missing(files: Iterable[str | Path]) -> None:
             raise NotAtHandError(f"{file} is missing")
 
 
-__all__ = ["NotAtHandError", "SettingsError", "load_at_hand", "study_at_hand", "system_at_hand"]
+__all__ = [
+    "NotAtHandError",
+    "SettingsError",
+    "load_at_hand",
+    "loaded_embedding",
+    "loaded_system",
+    "study_at_hand",
+    "system_at_hand",
+]

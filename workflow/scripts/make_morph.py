@@ -6,10 +6,9 @@ import numpy as np
 
 from hessgeo import store
 from hessgeo.evaluation.morphs import Floors
-from hessgeo.features import load_embedding
 from hessgeo.grids import Grid
-from hessgeo.pipeline import pick_device, script_context
-from hessgeo.pipeline.loading import load_system
+from hessgeo.pipeline import script_context
+from hessgeo.pipeline.at_hand import loaded_embedding, loaded_system
 from hessgeo.pipeline.morph import (
     by_the_mean,
     checked_points,
@@ -41,12 +40,8 @@ def main(fisher, phases, t, features, look, grid, settings, solver, output, abou
 
 def fresh(params, anchors):
     """Images and features at points, by the study's own model."""
-    device, system, embedder = pick_device(), params.system, params.embedder
-    with system.reading() as model, embedder.reading():
-        options = {"device": device, "most": params.most, "model": model}
-        sampler = load_system(system.settings, system.path, anchors, params.plane, **options)
-        embedding = load_embedding(embedder.settings, embedder.path, params.image_shape, device=device)
-    return model_look(sampler, embedding, seed=params.seed)
+    sampler = loaded_system(params.system, anchors, params.plane, most=params.most)
+    return model_look(sampler, loaded_embedding(params.embedder, params.image_shape), seed=params.seed)
 
 
 if __name__ == "__main__":
