@@ -168,15 +168,20 @@ def fit_dual(
     )[-1]
     point, n = solution.point, len(posterior.t)
     source = grid.frame.into(posterior.t)
-    typical = Dispersion.of(point, source).typical
+    dispersion = Dispersion.of(point, source)
     # What the ridge adds to the loss is no divergence.
     loss = float(point.loss - point.problem.ridge / 2 * ((point.theta - point.problem.reference) ** 2).sum())
     divergence = loss / n - float(posterior.entropy.mean())
-    verdict = judge(narrow, divergence, typical, math.exp(loss / n))
-    solution = without_bias(
-        solution, source, posterior.entropy, tolerance=tolerance, max_iterations=max_iterations
+    verdict = judge(narrow, divergence, dispersion.typical, math.exp(loss / n))
+    solution, noise = without_bias(
+        solution,
+        dispersion.noise,
+        source,
+        posterior.entropy,
+        tolerance=tolerance,
+        max_iterations=max_iterations,
     )
-    found, noise = _Found.of(solution, posterior, grid), Dispersion.of(solution.point, source).noise
+    found = _Found.of(solution, posterior, grid)
     draws = redrawn(solution.point, noise, seed)
     smoothed = smooth(found.data, found.basis, carrier, draws, found.unit)
     splines = found.splines(smoothed.weight)

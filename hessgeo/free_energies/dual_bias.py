@@ -29,19 +29,21 @@ _MOST = 0.5  # with fewer than two draws there is no spread about their mean
 
 def without_bias(
     solution: DualSolution,
+    noise: float,
     source: Float[np.ndarray, "source axis"],
     entropy: Float[np.ndarray, "source"],
     *,
     tolerance: float,
     max_iterations: int,
-) -> DualSolution:
-    """The minimum of the loss with that term, from that of the loss alone.
+) -> tuple[DualSolution, float]:
+    """The minimum of the loss with that term, from that of the loss alone; and the noise as it is measured there.
 
     The term is replaced by its slope in ``phi`` again and again, which is an addition to the marginal: the problem
     stays convex. The noise is measured again each time, in units of the covariances that are found.
 
     Args:
         solution: of the loss alone.
+        noise: one over the number of draws of a source, as ``Dispersion`` measures it at that solution.
         source: parameters of the sources, in box units.
         entropy: of the measured posteriors, nats. Draws that scatter differ from what is fitted by a divergence too:
             without it what looks like noise is none.
@@ -49,18 +51,17 @@ def without_bias(
         max_iterations: of Newton's method in each round.
     """
     most = noise_in_divergence(solution.point, entropy)
-    noise = min(Dispersion.of(solution.point, source).noise, most)
-    if noise < _LEAST or not solution.minimum.converged:
-        return solution
+    if min(noise, most) < _LEAST or not solution.minimum.converged:
+        return solution, noise
     marginal, point = solution.point.problem.marginal, solution.point
     for _ in range(_ROUNDS):
-        added = min(noise, _MOST) / 2 * spread_by_means(point)
+        added = min(noise, most, _MOST) / 2 * spread_by_means(point)
         solution = solved_again(
             solution, marginal + added, tolerance=tolerance, max_iterations=max_iterations
         )
         point = solution.point
-        noise = min(Dispersion.of(point, source).noise, most)
-    return solution
+        noise = Dispersion.of(point, source).noise
+    return solution, noise
 
 
 def noise_in_divergence(point: DualPoint, entropy: Float[np.ndarray, "source"]) -> float:
