@@ -14,6 +14,10 @@ from PIL import Image
 from hessgeo.store.files import whole
 
 Frames = Sequence[UInt8[np.ndarray, "y x 3"]]
+QUALITY = 8  # of 10, of an MP4: edges of pixels and letters stay sharp
+# The name says nothing of the format while it is written; one thread, for the bytes depend on how many there are; a
+# page may play it before it has all of it.
+OUTPUT = ("-f", "mp4", "-threads", "1", "-movflags", "+faststart")
 
 
 def write_films(
@@ -46,17 +50,26 @@ def write_gif(path: str | Path, frames: Frames, *, milliseconds: int, colours: i
 def write_mp4(path: str | Path, frames: Frames, *, milliseconds: int) -> None:
     """Write the same as H.264 in MP4, whole or not at all.
 
+    Args:
+        path: where.
+        frames: of one size, with even sides.
+        milliseconds: of a frame.
+
     Raises:
+        ValueError: if there is no frame, or a side is odd, which the film could not have.
         ModuleNotFoundError: without the extra ``animation``.
     """
     ffmpeg = import_module("imageio_ffmpeg")  # which no other step needs
 
+    if not len(frames):
+        raise ValueError("a film needs at least one frame")
     height, width = frames[0].shape[:2]
+    if height % 2 or width % 2:
+        raise ValueError(f"frames are of {width} x {height} pixels, sides must be even")
+    options = {"fps": 1000 / milliseconds, "codec": "libx264", "quality": QUALITY, "macro_block_size": 2}
     with whole(path) as partial:
-        options = {"fps": 1000 / milliseconds, "codec": "libx264", "macro_block_size": 2}
-        writer = ffmpeg.write_frames(f"{partial}.mp4", (width, height), **options)
+        writer = ffmpeg.write_frames(str(partial), (width, height), **options, output_params=list(OUTPUT))
         writer.send(None)
         for frame in frames:
             writer.send(np.ascontiguousarray(frame))
         writer.close()
-        Path(f"{partial}.mp4").replace(partial)
