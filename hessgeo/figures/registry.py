@@ -102,6 +102,9 @@ COMPARISON = Figure("routes", "{comparison}", ("free_energy", "metric", "phases"
 # Of what is measured between them, by the target compare.
 DIFFERENCES = Figure("model_differences", "{comparison}, differences", ("differences", "measured"))
 
+# In its place where studies differ in the noise of their sampler alone.
+NOISE = Figure("noise_scan", "{comparison}, noise", ("noise_maps", "noise", "noise_numbers"))
+
 # Of systems with exact answers, by the target table1.
 SOLVABLE = (
     Figure("ising_free_energy", "Ising free energy", ("estimates", "truths")),

@@ -37,6 +37,14 @@ RESULTS = {
     "zoom_table": "zoom/zoom.csv",
     "zoom_verdicts": "zoom/zoom.json",
 }
+# What they read of a comparison.
+DIFFERENCES = {
+    "differences": "differences.nc",
+    "measured": "differences.json",
+    "noise_maps": "noise.nc",
+    "noise": "noise.csv",
+    "noise_numbers": "noise.json",
+}
 ARRAYS = {"points": "t", "images": "image", "embedding": "embedding", "predictions": "prediction"}
 ANCHORS = {"anchor_numbers": "numbers", "reconstructions": "reconstructions"}
 # Where a study has the settings that figures take; others are properties of its layout.
@@ -85,6 +93,7 @@ def drawings(layout: Layout) -> Iterator[Drawing]:
     yield _of_comparison(layout, registry.COMPARISON, layout.comparison("{comparison}"))
     yield _of_comparison(layout, registry.HISTORIES, layout.comparison("{comparison}/histories"))
     yield _of_differences(layout, registry.DIFFERENCES)
+    yield _of_differences(layout, registry.NOISE)
     for figure in registry.SOLVABLE:
         yield _of_solvable(layout, figure)
     for figure in registry.PAPER_SOLVABLE:
@@ -120,7 +129,7 @@ def _of_comparison(layout: Layout, figure: Figure, path: str) -> Drawing:
 
 def _of_differences(layout: Layout, figure: Figure) -> Drawing:
     folder = layout.comparison("{comparison}")
-    files = {"differences": f"{folder}/differences.nc", "measured": f"{folder}/differences.json"}
+    files = {name: f"{folder}/{DIFFERENCES[name]}" for name in figure.reads}
     params: dict[str, Any] = {"arrays": {}, "settings": {}}
     path, of = f"{folder}/{figure.name}", "{wildcards.comparison}"
     return Drawing(figure, path, "comparisons", files, params, "draw_figure.py", of)

@@ -19,6 +19,9 @@ PARTS = {
     "embedding": "the same embedding",
 }
 
+NOISE = frozenset({"system.eta", "system.eta_rule", "seed"})  # what studies of a scan over noise differ in
+FEWEST = 3  # amounts of noise that make a scan, none among them
+
 
 def latents_of(study: StudyLayout) -> dict[str, Any]:
     """What must be alike of studies that are compared cell by cell."""
@@ -56,3 +59,21 @@ def changed_settings(first: Mapping[str, Any], other: Mapping[str, Any], prefix:
         elif value != first.get(key):
             found[f"{prefix}{key}"] = value
     return found
+
+
+def scans_noise(studies: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether studies are one that has no noise, and others that have some and differ from it in nothing else.
+
+    Args:
+        studies: their settings.
+    """
+    first = studies[0]
+    if (
+        first["system"]["kind"] != "diffusion"
+        or first["system"]["eta"] > 0
+        or len(first["sampling"]["grid"]) != 2
+    ):
+        return False
+    if any(changed_settings(first, other).keys() - NOISE for other in studies[1:]):
+        return False
+    return len({study["system"]["eta"] for study in studies}) >= FEWEST

@@ -9,12 +9,13 @@ from operator import attrgetter, getitem
 from pathlib import Path
 from typing import Any
 
+from hessgeo.figures import registry
 from hessgeo.pipeline.blocks import Block, blocks_of
 from hessgeo.pipeline.code import Code
 from hessgeo.pipeline.config_files import SettingsError, one_line_each
 from hessgeo.pipeline.folders import FIGURE_KINDS, StudyFolder
 from hessgeo.pipeline.generative import GenerativeLayout
-from hessgeo.pipeline.latents import changed_settings, latents_errors
+from hessgeo.pipeline.latents import changed_settings, latents_errors, scans_noise
 from hessgeo.pipeline.paper import PaperLayout
 from hessgeo.pipeline.settings import Settings
 from hessgeo.pipeline.solvable_layout import SolvableLayout
@@ -89,6 +90,14 @@ class Layout:
         found = (path for study in self.compared(wildcards) for path in study.complete("t"))
         embedded = (path for study in self.compared(wildcards) for path in study.complete("embedding"))
         return list(dict.fromkeys([*found, *embedded]))
+
+    def noise_compared(self, wildcards: Any) -> list[dict[str, Any]]:
+        """The sampler of each study of a comparison: its name, steps and noise."""
+        told = ("steps", "eta", "eta_rule")
+        return [
+            {"name": study.name, **{key: study.setting("system", key) for key in told}}
+            for study in self.compared(wildcards)
+        ]
 
     def settings_changed(self, wildcards: Any) -> list[dict[str, Any]]:
         """The settings of each study of a comparison that differ from those of the first."""
@@ -262,13 +271,27 @@ class Layout:
     @property
     def difference_targets(self) -> list[str]:
         """Everything that the target ``compare`` makes."""
-        names = ["differences.nc", "differences.csv", "differences.json"]
-        names += [f"model_differences.{kind}" for kind in FIGURE_KINDS]
         drawn = dict.fromkeys(
             self.of(studies[0]).path("reseeded.nc") for studies in self.settings.comparisons.values()
         )
-        made = (self.path("comparisons", name, file) for name in self.settings.comparisons for file in names)
+        made = (
+            self.path("comparisons", name, file)
+            for name in self.settings.comparisons
+            for file in self._difference_files(name)
+        )
         return [*drawn, *made]
+
+    def _difference_files(self, comparison: str) -> list[str]:
+        """What is made of one comparison: of a scan over noise curves, in the place of a row of maps a study."""
+        scan = self.scans_noise(comparison)
+        made = ["differences.nc", "differences.csv", "differences.json"]
+        made += ["noise.nc", "noise.csv", "noise.json"] if scan else []
+        figure = registry.NOISE if scan else registry.DIFFERENCES
+        return [*made, *(f"{figure.name}.{kind}" for kind in FIGURE_KINDS)]
+
+    def scans_noise(self, comparison: str) -> bool:
+        """Whether the studies of a comparison differ in their sampler's noise alone."""
+        return scans_noise([self.of(name).setting() for name in self.settings.comparisons[comparison]])
 
     def compared_targets(self, _: Any) -> list[str]:
         """The same, once it is known that it can be made; otherwise the program ends with a line for each reason.

@@ -33,6 +33,7 @@ FIGURES = (
     registry.COMPARISON,
     registry.HISTORIES,
     registry.DIFFERENCES,
+    registry.NOISE,
     *OF_SOLVABLE,
     *registry.DENSITY,
 )

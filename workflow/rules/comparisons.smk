@@ -55,6 +55,25 @@ rule measure_differences:
         "../scripts/measure_differences.py"
 
 
+rule scan_noise:
+    input:
+        phases=layout.of_comparison("phases.nc"),
+        free_energy=layout.of_comparison("free_energy.nc"),
+        differences=layout.path("comparisons", "{comparison}", "differences.json"),
+    output:
+        maps=layout.path("comparisons", "{comparison}", "noise.nc"),
+        table=layout.path("comparisons", "{comparison}", "noise.csv"),
+        numbers=layout.path("comparisons", "{comparison}", "noise.json"),
+    params:
+        samplers=layout.noise_compared,
+        settings=layout.settings.differences,
+        grid=lambda wildcards: layout.compared(wildcards)[0].grid,
+    message:
+        "Measure what noise leaves of the phases and boundaries of {wildcards.comparison}"
+    script:
+        "../scripts/scan_noise.py"
+
+
 rule compare:
     input:
         layout.compared_targets,
