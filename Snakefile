@@ -81,6 +81,8 @@ wildcard_constraints:
     samples="[0-9]+",
     digest="[0-9a-f]{8}",
     history="[0-9a-f]{8}",
+    part="[0-9]+",
+    parts="[0-9]+",
 
 
 localrules:

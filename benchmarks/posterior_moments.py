@@ -105,7 +105,7 @@ def moments(embedding: np.ndarray, t: np.ndarray, options: argparse.Namespace) -
 def measure(n: int, options: argparse.Namespace) -> dict[str, float]:
     """Times of both sides, the ratio of neighbouring repeats, and memory, at one size."""
     embedding, t = synthetic_samples(n, options.dimension, options.seed)
-    rows = block_rows(n, threads=options.threads, memory_mb=options.memory_mb)
+    rows = block_rows(n, memory_mb=options.memory_mb)
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
         memory = fresh.submit(peak_extra_mib, n, options).result()
     bare, full = [], []

@@ -1,4 +1,4 @@
-"""The two ways from samples to a posterior that a study's settings choose between."""
+"""The ways from samples to a posterior that a study's settings choose between."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from hessgeo.grids import Grid
-from hessgeo.posteriors import Posterior, choose_resolution, neighbour_posterior, posterior
+from hessgeo.posteriors import Posterior, choose_resolution
 from hessgeo.posteriors.bundles import Images, resize_images
+from hessgeo.posteriors.distance import distance_rows
+from hessgeo.posteriors.neighbours import neighbour_rows, single_threads
 from hessgeo.posteriors.network import load_network, network_posterior
 from hessgeo.posteriors.network_calibration import calibrate
-from hessgeo.posteriors.tiles import Rows
+from hessgeo.posteriors.row_files import Start
+from hessgeo.posteriors.strips import RowProblem, whole_posterior
+from hessgeo.posteriors.tiles import Rows, cut_tiles
 
 
 @contextmanager
@@ -62,6 +66,17 @@ def distance_posterior(
     Returns:
         The posterior, and what is worth reporting of it.
     """
+    start = Start(*_resolution(embedding, t, grid, settings, seed))
+    with row_problem(embedding, t, grid, settings, start, threads=threads, device=device) as problem:
+        about = about_rows(settings, start)
+        result = whole_posterior(problem, t, threads=threads, progress=progress, **about)
+    return result, {"chosen": start.chosen, **left_out(result)}
+
+
+def _resolution(
+    embedding: Rows, t: Float[np.ndarray, "n axis"], grid: Grid, settings: Mapping[str, Any], seed: int
+) -> tuple[float, bool]:
+    """The resolution number, and whether it was chosen from the data."""
     automatic = settings["resolution"] == "auto"
     if automatic:
         rule = {key: settings[key] for key in ("kernel", "cells", "quantile", "sources")}
@@ -69,22 +84,64 @@ def distance_posterior(
     else:
         resolution = float(settings["resolution"])
     logging.getLogger(__name__).info("resolution N = %.6g", resolution)
-    options = {key: settings[key] for key in ("kernel", "exclude_self", "neighbours", "memory_mb")}
+    return resolution, automatic
+
+
+def start_rows(
+    embedding: Rows, t: Float[np.ndarray, "n axis"], grid: Grid, settings: Mapping[str, Any], *, seed: int
+) -> Start:
+    """What jobs start from that share the rows of a posterior: its resolution and, by neighbours, its tiles.
+
+    Args:
+        embedding: as in ``distance_posterior``, and so are the others.
+        t: parameters.
+        grid: the nodes.
+        settings: ``posterior`` of a study.
+        seed: of the choice of the resolution.
+    """
+    found = _resolution(embedding, t, grid, settings, seed)
+    return Start(*found, cut=cut_tiles(embedding) if settings["method"] == "neighbours" else None)
+
+
+def about_rows(settings: Mapping[str, Any], start: Start) -> dict[str, Any]:
+    """What is said of a posterior beside its arrays."""
+    return {key: settings[key] for key in ("kernel", "exclude_self")} | {"resolution": start.resolution}
+
+
+@contextmanager
+def row_problem(
+    embedding: Rows,
+    t: Float[np.ndarray, "n axis"],
+    grid: Grid,
+    settings: Mapping[str, Any],
+    start: Start,
+    *,
+    threads: int = 1,
+    device: str = "cpu",
+) -> Iterator[RowProblem]:
+    """The rows of a posterior, to be reduced in a ``with`` block; arguments as in ``distance_posterior``."""
+    options = {key: settings[key] for key in ("neighbours", "memory_mb")} | about_rows(settings, start)
     coarse = settings["coarse"]
     options["coarse"] = Grid(grid.extent, tuple(coarse)) if coarse else None
-    options |= {"resolution": resolution, "threads": threads, "progress": progress}
     if settings["method"] == "blocks":
-        return posterior(np.asarray(embedding), t, **options), {"chosen": automatic}
-    with tempfile.TemporaryDirectory(prefix="hessgeo-") as scratch:
+        yield distance_rows(np.asarray(embedding), t, **options)
+        return
+    with tempfile.TemporaryDirectory(prefix="hessgeo-") as scratch, single_threads():
         # What is read in slices does not fit into memory, and its sorted copy goes into a file.
         file = None if isinstance(embedding, np.ndarray) else Path(scratch, "embedding.f4")
-        result = neighbour_posterior(
-            embedding, t, **options, missing=settings["missing"], file=file, device=device
-        )
-    return result, {"chosen": automatic, **_left_out(result)}
+        options |= {"missing": settings["missing"], "cut": start.cut, "file": file, "device": device}
+        yield neighbour_rows(embedding, t, **options, threads=threads if device == "cpu" else 1)
 
 
-def _left_out(result: Posterior) -> dict[str, float]:
+def posterior_numbers(result: Posterior, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of a posterior: those given, and how many samples its rows spread over."""
+    low, median, high = np.quantile(result.effective_cells, [0.05, 0.5, 0.95])
+    cells = {"effective_cells_05": low, "effective_cells_median": median, "effective_cells_95": high}
+    about = {"resolution": result.resolution, "kernel": result.kernel, **numbers}
+    return {**about, "samples": len(result.t), **cells}
+
+
+def left_out(result: Posterior) -> dict[str, float]:
     """What is worth reporting of a posterior by neighbours: bounds of the mass left out, and samples summed."""
     if result.missing is None or result.seen is None:
         return {}

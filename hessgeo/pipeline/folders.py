@@ -123,6 +123,15 @@ class StudyFolder(Folder):
         }
         return named.get(name, name)
 
+    @property
+    def posterior_start(self) -> str:
+        """What jobs start from that share the rows of a posterior."""
+        return self.path("posterior_rows", "start.nc")
+
+    def posterior_part(self, part: int | str = "{part}", parts: int | str = "{parts}") -> str:
+        """Rows of a posterior, one part of so many."""
+        return self.path("posterior_rows", f"{part}-of-{parts}.nc")
+
     def anchor_file(self, name: str) -> str:
         """A file of the anchors, a key of ``ANCHOR_FILES``."""
         return f"{self.results}/{self.owner}/anchors/{self.store}/{ANCHOR_FILES[name]}"

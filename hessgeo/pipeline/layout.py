@@ -194,6 +194,16 @@ class Layout:
         """Pattern of the names of studies whose samples are there already."""
         return "|".join(study.name for study in self._owners if study.is_own) or "none"
 
+    @property
+    def parted(self) -> str:
+        """Pattern of the names of studies whose posterior several jobs share."""
+        return "|".join(study.name for study in self._of.values() if study.is_parted) or "none"
+
+    @property
+    def whole(self) -> str:
+        """Pattern of the names of studies whose posterior one job makes."""
+        return "|".join(study.name for study in self._of.values() if not study.is_parted) or "none"
+
     @cached_property
     def solvable(self) -> SolvableLayout:
         """The paths of the systems with exact answers and their tables."""

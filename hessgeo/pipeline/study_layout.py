@@ -22,6 +22,9 @@ NETWORK_TRAINING = (
 )  # fmt: skip
 
 
+# How the rows of a posterior are computed, and not what.
+IDLE_OF_POSTERIOR = ("parts",)
+
 # What a parameter is called that moves the latent or a condition.
 ALONG = {
     "latent": "latent coordinate",
@@ -87,6 +90,11 @@ class StudyLayout(StudyModels):
         return self._study["posterior"]["kind"] == "network"
 
     @property
+    def is_parted(self) -> bool:
+        """Whether several jobs share the rows of its posterior."""
+        return self._study["posterior"]["parts"] > 1
+
+    @property
     def is_scanned(self) -> bool:
         """Whether it is repeated at other resolutions: a network's posterior has the one it was trained at."""
         return not self.uses_network
@@ -123,6 +131,11 @@ class StudyLayout(StudyModels):
         return ALONG.get(name, name)
 
     # Settings of steps.
+
+    @property
+    def posterior_settings(self) -> dict[str, Any]:
+        """The settings of its posterior, without those that change no byte of it."""
+        return {key: value for key, value in self._study["posterior"].items() if key not in IDLE_OF_POSTERIOR}
 
     @property
     def geodesics(self) -> dict[str, Any]:
@@ -222,6 +235,12 @@ class StudyLayout(StudyModels):
         return self.complete("image") if self.uses_network else []
 
     @property
+    def posterior_parts(self) -> list[str]:
+        """The parts of its posterior, where several jobs share it."""
+        parts = self._study["posterior"]["parts"]
+        return [self.folder.posterior_part(part, parts) for part in range(parts) if self.is_parted]
+
+    @property
     def numbers(self) -> list[str]:
         """The numbers of every step of the study."""
         steps = ["samples"] if self.system_model.trained else []
@@ -317,4 +336,6 @@ class StudyLayout(StudyModels):
         results += ["calibration.nc"] if self.is_calibrated else []
         steps = [*self.model_files, *self.model_numbers, *self.anchor_outputs, *shards, *self.network_files]
         made = [self.path(path) for path in results]
+        if self.is_parted:
+            made += [self.folder.posterior_start, *self.posterior_parts]
         return [*steps, *self.numbers, *made, *self.folder.figure_files(self.figures)]

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
-from dataclasses import dataclass
-from queue import SimpleQueue
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
 
-import dask
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int
 from scipy.sparse import csr_matrix
-from threadpoolctl import threadpool_limits
-from tqdm.dask import TqdmCallback
 
 from hessgeo.grids import Frame, Grid, bilinear_weights
-from hessgeo.posteriors.base import Posterior, central_moments, monomials
+from hessgeo.posteriors.base import Posterior, monomials
 from hessgeo.posteriors.checks import check_amounts, check_parameters, check_resolution
 from hessgeo.posteriors.kernels import LogKernel, check_embedding, log_kernel, squared_distances
+from hessgeo.posteriors.strips import BLOCK, BlockSums, whole_posterior
 
 # A tile of ROWS x COLUMNS float32 (0.5 MiB), its exponential, and a float64 copy of STRIP of its rows stay in the
 # second-level cache of one core.
-ROWS = 256
+ROWS = BLOCK
 COLUMNS = 512
 STRIP = 128
+# Row blocks whose buffers ``memory_mb`` is to hold, whatever the threads: these are to change no byte.
+BUFFERS = 8
 # Logits lower than this under the row's maximum are raised to it: their share, 4e-31 each, is far under
 # float32 rounding, and products with it stay clear of slow denormal numbers.
 FLOOR = -70.0
@@ -44,17 +43,17 @@ def posterior(
 ) -> Posterior:
     """Moments of the posterior ``P(t_j | t_i) = softmax_j log_kernel(|E_i - E_j|)`` of every sample.
 
-    One product and one exponential per pair of samples; the ``n x n`` matrix never exists. Row blocks are
-    Dask tasks on ``threads`` threads, each with BLAS on one thread and a buffer of ``rows x n`` float32, and
-    all buffers together hold at most ``memory_mb``. Besides them live one centred float32 copy of the
-    embedding and, until the end, one float64 row of ``n`` per block.
+    One product and one exponential per pair of samples; the ``n x n`` matrix never exists. Row blocks go side by
+    side on ``threads`` threads, each with BLAS on one thread and a buffer of ``rows x n`` float32, and all buffers
+    together hold at most ``memory_mb``. Besides them live one centred float32 copy of the embedding and a few float64
+    rows of ``n`` a thread.
 
     Rounding: products and exponentials are float32, all reductions of a row float64. Distances are taken from
     the centred embedding, so the logits carry an error of about ``1e-7 N r^2`` with ``r`` the embedding's
     radius about its mean (Gaussian kernel; the Laplace kernel ``1e-7 N r^2 / d``, at most ``4e-4 N r``,
-    between samples whose embeddings are equal); the distance of a sample to itself is exactly zero. At a
-    given block size the result has the same bytes whatever the number of threads; another block size changes
-    rounding alone.
+    between samples whose embeddings are equal); the distance of a sample to itself is exactly zero. The result has
+    the same bytes whatever the number of threads; another ``memory_mb`` may change the rows of a block, and
+    with them rounding alone.
 
     Args:
         embedding: embedding ``E_i`` of each sample.
@@ -66,29 +65,39 @@ def posterior(
             ``exclude_self``); 0 keeps none.
         coarse: grid onto which each row is spread bilinearly, or None. It must cover all ``t``.
         threads: threads that work at once.
-        memory_mb: bound on the row buffers of all threads together, in MiB.
+        memory_mb: bound on the row buffers of all threads together, in MiB; a block's rows are those of which eight
+            blocks fit.
         progress: show a progress bar of row blocks.
 
     Raises:
         ValueError: on shapes that do not match, values that are not finite, an unknown kernel, a number out
-            of range, a ``coarse`` grid that does not cover ``t``, or ``memory_mb`` below one row a thread.
+            of range, a ``coarse`` grid that does not cover ``t``, or ``memory_mb`` below eight rows.
     """
+    check_amounts(len(t), neighbours, threads, exclude_self)
+    about = {"kernel": kernel, "resolution": resolution, "exclude_self": exclude_self}
+    problem = distance_rows(embedding, t, **about, neighbours=neighbours, coarse=coarse, memory_mb=memory_mb)
+    return whole_posterior(problem, t, threads=threads, progress=progress, **about)
+
+
+def distance_rows(
+    embedding: Float[np.ndarray, "n d"],
+    t: Float[np.ndarray, "n axis"],
+    *,
+    kernel: str,
+    resolution: float,
+    exclude_self: bool = False,
+    neighbours: int = 0,
+    coarse: Grid | None = None,
+    memory_mb: float = 256.0,
+) -> DistanceRows:
+    """The rows of :func:`posterior`, to be reduced block by block; arguments and errors as there."""
     check_embedding(embedding)
     check_parameters(len(embedding), t, resolution, exclude_self)
-    check_amounts(len(t), neighbours, threads, exclude_self)
+    check_amounts(len(t), neighbours, 1, exclude_self)
+    rows = block_rows(len(t), memory_mb=memory_mb)
+    buffers = int(memory_mb * 2**20 / (4 * len(t) * rows))
     problem = _Problem.build(embedding, t, kernel, resolution, exclude_self, neighbours, coarse)
-    rows = block_rows(len(t), threads=threads, memory_mb=memory_mb)
-    bar = TqdmCallback(desc="posterior", unit="block") if progress else nullcontext()
-    buffers: SimpleQueue[np.ndarray] = SimpleQueue()
-    for _ in range(threads):
-        buffers.put(np.empty((rows, len(t)), np.float32))
-    starts = range(0, len(t), rows)
-    tasks = [
-        dask.delayed(_reduce_rows, pure=False)(problem, start, start + rows, buffers) for start in starts
-    ]
-    with threadpool_limits(limits=1, user_api="blas"), bar:
-        blocks = dask.compute(*tasks, scheduler="threads", num_workers=threads)
-    return _assemble(problem, np.asarray(t, dtype=float), blocks, kernel)
+    return DistanceRows(problem, rows, buffers)
 
 
 def posterior_rows(
@@ -121,16 +130,16 @@ def posterior_rows(
     return weight / weight.sum(axis=1, keepdims=True)
 
 
-def block_rows(n: int, *, threads: int, memory_mb: float) -> int:
-    """Rows of a block: a power of two, at most ``ROWS``, such that the buffers of all threads fit.
+def block_rows(n: int, *, memory_mb: float) -> int:
+    """Rows of a block: a power of two, at most ``ROWS``, such that the buffers of ``BUFFERS`` blocks fit.
 
     Raises:
-        ValueError: if ``memory_mb`` holds less than one row a thread.
+        ValueError: if ``memory_mb`` holds less than one row each.
     """
-    fitting = int(memory_mb * 2**20 / (threads * 4 * n))
+    fitting = int(memory_mb * 2**20 / (BUFFERS * 4 * n))
     if fitting < 1:
-        least = threads * 4 * n / 2**20
-        raise ValueError(f"memory_mb={memory_mb} is less than one row of {n} samples a thread: {least:.3g}")
+        least = BUFFERS * 4 * n / 2**20
+        raise ValueError(f"memory_mb={memory_mb} is less than {BUFFERS} rows of {n} samples: {least:.3g}")
     return min(ROWS, 1 << (fitting.bit_length() - 1))
 
 
@@ -140,8 +149,6 @@ class _Problem:
 
     factor: Float32[np.ndarray, "e n"]  # rows E, 1, |E|^2: one product with it yields squared distances
     monomials: Float64[np.ndarray, "n moment"]  # 1, u, v, u^2, u v, v^2 of the scaled parameters
-    centre: Float64[np.ndarray, "axis"]
-    scale: Float64[np.ndarray, "axis"]
     kernel: LogKernel
     resolution: float
     exclude_self: bool
@@ -168,27 +175,50 @@ class _Problem:
         factor[d] = 1.0
         factor[d + 1] = np.einsum("dn,dn->n", factor[:d], factor[:d], dtype=float)
         t = np.asarray(t, dtype=float)
-        frame = Frame.around(t)
-        summed = np.column_stack([np.ones(n), monomials(frame.into(t))])
+        summed = np.column_stack([np.ones(n), monomials(Frame.around(t).into(t))])
         spread = None if coarse is None else bilinear_weights(t, coarse).T.tocsr().astype(np.float32)
         logarithm = log_kernel(kernel)
         return cls(
-            factor, summed, np.array(frame.centre), np.array(frame.half), logarithm, float(resolution),
-            exclude_self, neighbours, spread, coarse,
+            factor, summed, logarithm, float(resolution), exclude_self, neighbours, spread, coarse,
         )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
-class _Block:
-    """Reductions of one row block."""
+class DistanceRows:
+    """Rows of the posterior of all pairs, as ``strips.RowProblem``.
 
-    moments: Float64[np.ndarray, "rows moment"]
-    entropy: Float64[np.ndarray, "rows"]
-    log_normaliser: Float64[np.ndarray, "rows"]
-    marginal: Float64[np.ndarray, "n"]
-    neighbours: np.ndarray | None
-    neighbour_weights: np.ndarray | None
-    coarse: np.ndarray | None
+    Attributes:
+        problem: what every block reads.
+        rows: of a block.
+        at_once: blocks whose buffers fit into memory.
+    """
+
+    problem: _Problem
+    rows: int
+    at_once: int
+    _buffers: SimpleQueue[np.ndarray] = field(default_factory=SimpleQueue)
+
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return self.problem.factor.shape[1]
+
+    @property
+    def blocks(self) -> int:
+        """Number of row blocks."""
+        return -(-self.samples // self.rows)
+
+    def reduce(self, block: int) -> BlockSums:
+        """All reductions of the rows of one block, in a buffer that later ones use again."""
+        start, stop = block * self.rows, min((block + 1) * self.rows, self.samples)
+        try:
+            buffer = self._buffers.get_nowait()
+        except Empty:
+            buffer = np.empty((self.rows, self.samples), np.float32)
+        try:
+            return _reduce_rows(self.problem, start, buffer[: stop - start])
+        finally:
+            self._buffers.put(buffer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,29 +230,24 @@ class _Sums:
     peak: Float32[np.ndarray, "rows"]
 
 
-def _reduce_rows(problem: _Problem, start: int, stop: int, buffers: SimpleQueue[np.ndarray]) -> _Block:
-    """All reductions of rows ``start..stop`` in a borrowed buffer."""
-    buffer = buffers.get()
-    try:
-        n = problem.factor.shape[1]
-        weight = buffer[: min(stop, n) - start]
-        sums = _weigh(problem, start, weight)
-        total = sums.moments[:, 0]
-        inverse = 1.0 / total
-        # The few positive terms of a block sum to 1e-7 in float32; the many blocks are added in float64.
-        marginal = (inverse.astype(np.float32) @ weight).astype(float)
-        nearest, nearest_weight = _nearest(problem, weight, inverse)
-        return _Block(
-            moments=sums.moments * inverse[:, None],
-            entropy=np.log(total) - sums.logit * inverse,
-            log_normaliser=np.log(total) + sums.peak,
-            marginal=marginal,
-            neighbours=nearest,
-            neighbour_weights=nearest_weight,
-            coarse=_spread(problem, weight, inverse),
-        )
-    finally:
-        buffers.put(buffer)
+def _reduce_rows(problem: _Problem, start: int, weight: Float32[np.ndarray, "rows n"]) -> BlockSums:
+    """All reductions of the rows from ``start`` on, in a buffer of as many."""
+    sums = _weigh(problem, start, weight)
+    total = sums.moments[:, 0]
+    inverse = 1.0 / total
+    # The few positive terms of a block sum to 1e-7 in float32; the many blocks are added in float64.
+    marginal = (inverse.astype(np.float32) @ weight).astype(float)
+    nearest, nearest_weight = _nearest(problem, weight, inverse)
+    values = {
+        "moments": sums.moments * inverse[:, None],
+        "entropy": np.log(total) - sums.logit * inverse,
+        "log_normaliser": np.log(total) + sums.peak,
+        "neighbours": nearest,
+        "neighbour_weights": nearest_weight,
+        "coarse": _spread(problem, weight, inverse),
+    }
+    kept = {name: value for name, value in values.items() if value is not None}
+    return BlockSums(np.arange(start, start + len(weight)), kept, [(slice(None), marginal)])
 
 
 def _tiles(n: int) -> Iterator[slice]:
@@ -333,24 +358,3 @@ def _spread(
         return None
     on_grid = (problem.spread @ weight.T).T * inverse[:, None]
     return on_grid.reshape(len(weight), *problem.coarse.shape).astype(np.float32)
-
-
-def _assemble(problem: _Problem, t: np.ndarray, blocks: tuple[_Block, ...], kernel: str) -> Posterior:
-    """Join the blocks in their order and undo the scaling of the parameters."""
-
-    def joined(name: str) -> np.ndarray | None:
-        parts = [getattr(block, name) for block in blocks]
-        return None if parts[0] is None else np.concatenate(parts)
-
-    moments = np.concatenate([block.moments for block in blocks])
-    scale, centre = problem.scale, problem.centre
-    return Posterior(
-        t=t, mean=centre + scale * moments[:, 1 : len(scale) + 1],
-        central_moment=central_moments(moments[:, 1:], scale),
-        marginal=np.sum([block.marginal for block in blocks], axis=0),
-        entropy=np.concatenate([block.entropy for block in blocks]),
-        log_normaliser=np.concatenate([block.log_normaliser for block in blocks]),
-        resolution=problem.resolution, kernel=kernel, exclude_self=problem.exclude_self,
-        neighbours=joined("neighbours"), neighbour_weights=joined("neighbour_weights"),
-        coarse=joined("coarse"),
-    )  # fmt: skip

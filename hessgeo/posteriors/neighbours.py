@@ -10,7 +10,6 @@ and the posterior is exact. Nothing is estimated: the bound holds of every row.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,16 +19,15 @@ import torch
 from jaxtyping import Float, Float32, Float64, Int64
 from scipy.sparse import csc_matrix
 from torch import Tensor
-from tqdm import tqdm
 
 from hessgeo.grids import Frame, Grid, bilinear_weights
-from hessgeo.posteriors.base import Posterior, central_moments, monomials
+from hessgeo.posteriors.base import Posterior, monomials
 from hessgeo.posteriors.checks import check_amounts, check_parameters
 from hessgeo.posteriors.kernels import log_kernel
-from hessgeo.posteriors.tiles import TILE, Rows, Tiles, make_tiles
+from hessgeo.posteriors.strips import BlockSums, whole_posterior
+from hessgeo.posteriors.tiles import TILE, Cut, Rows, Tiles, make_tiles
 
 GROUP = 4  # tiles whose distances are taken at once
-WAVE = 8  # tiles a thread works on before their marginals are added up
 
 
 def neighbour_posterior(
@@ -81,31 +79,51 @@ def neighbour_posterior(
         ValueError: on shapes that do not match, values that are not finite, an unknown kernel, a number out
             of range, or a ``coarse`` grid that does not cover ``t``.
     """
+    about = {"kernel": kernel, "resolution": resolution, "exclude_self": exclude_self}
+    problem = neighbour_rows(
+        embedding, t, **about, missing=missing, neighbours=neighbours, coarse=coarse, threads=threads,
+        memory_mb=memory_mb, tile=tile, file=file, device=device,
+    )  # fmt: skip
+    with single_threads():
+        threads = threads if device == "cpu" else 1
+        return whole_posterior(problem, t, threads=threads, progress=progress, **about)
+
+
+def neighbour_rows(
+    embedding: Rows,
+    t: Float[np.ndarray, "n axis"],
+    *,
+    kernel: str,
+    resolution: float,
+    missing: float = 1e-6,
+    exclude_self: bool = False,
+    neighbours: int = 0,
+    coarse: Grid | None = None,
+    threads: int = 1,
+    memory_mb: float = 256.0,
+    tile: int = TILE,
+    cut: Cut | None = None,
+    file: str | Path | None = None,
+    device: str = "cpu",
+) -> NeighbourRows:
+    """The rows of :func:`neighbour_posterior`, to be reduced tile by tile; arguments and errors as there.
+
+    By ``cut``, if there is one, samples are sorted into tiles as jobs on several machines have agreed.
+    """
     n = embedding.shape[0]
     check_parameters(n, t, resolution, exclude_self)
     check_amounts(n, neighbours, threads, exclude_self)
     if not 0 < missing <= 0.01:
         raise ValueError(f"missing must lie above 0 and at most at 0.01, not {missing}")
     log_kernel(kernel)
-    tiles = make_tiles(embedding, tile=tile, file=file, device=device)
-    t = np.asarray(t, dtype=float)
+    tiles = make_tiles(embedding, tile=tile, cut=cut, file=file, device=device)
     kept = int(memory_mb * 2**20 / (threads * 4 * tile))
-    problem = _Problem.build(tiles, t, kernel, resolution, missing, exclude_self, neighbours, coarse, kept)
-    found = _Found.empty(problem, n)
-    with _single_threads(), ThreadPoolExecutor(threads if device == "cpu" else 1) as pool:
-        bar = tqdm(total=tiles.count, desc="posterior", unit="tile", disable=not progress)
-        # In waves, so that marginals are added in the order of the tiles and few of them wait for it.
-        for start in range(0, tiles.count, WAVE * threads):
-            wave = range(start, min(start + WAVE * threads, tiles.count))
-            for own, rows in zip(wave, pool.map(problem.reduce, wave), strict=True):
-                found.put(tiles, own, rows)
-                bar.update()
-        bar.close()
-    return found.posterior(problem, t, kernel)
+    t = np.asarray(t, dtype=float)
+    return NeighbourRows.build(tiles, t, kernel, resolution, missing, exclude_self, neighbours, coarse, kept)
 
 
 @contextmanager
-def _single_threads() -> Iterator[None]:
+def single_threads() -> Iterator[None]:
     """Operations of torch on one thread each, for a ``with`` block: the tiles go side by side."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -159,16 +177,15 @@ class _Rows:
     marginal: list[tuple[Int64[np.ndarray, "m"], Float64[np.ndarray, "m"]]]  # places, and what is added there
     neighbours: Int64[np.ndarray, "rows k"] | None = None
     neighbour_weights: Float32[np.ndarray, "rows k"] | None = None
-    coarse: Float32[np.ndarray, "rows node"] | None = None
+    coarse: Float32[np.ndarray, "rows *cells"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class _Problem:
-    """What every tile reads: samples in tiles, kernel, and what to keep."""
+class NeighbourRows:
+    """Rows of the posterior by neighbours, as ``strips.RowProblem``: samples in tiles, kernel, and what to keep."""
 
     tiles: Tiles
     monomials: Float64[Tensor, "n moment"]  # 1, u, v, u^2, u v, v^2 of the parameters in box units, in places
-    frame: Frame
     kernel: str
     resolution: float
     missing: float
@@ -191,19 +208,50 @@ class _Problem:
         neighbours: int,
         coarse: Grid | None,
         kept: int,
-    ) -> _Problem:
+    ) -> NeighbourRows:
         """Parameters in the order of the tiles."""
-        frame = Frame.around(t)
         sorted_t = t[tiles.order]
-        summed = np.column_stack([np.ones(len(t)), monomials(frame.into(sorted_t))])
+        summed = np.column_stack([np.ones(len(t)), monomials(Frame.around(t).into(sorted_t))])
         spread = None if coarse is None else bilinear_weights(sorted_t, coarse).T.tocsc().astype(np.float32)
         return cls(
-            tiles, torch.from_numpy(summed).to(tiles.rows.device), frame, kernel, float(resolution),
+            tiles, torch.from_numpy(summed).to(tiles.rows.device), kernel, float(resolution),
             missing, exclude_self, neighbours, torch.arange(len(t)), spread, coarse, kept,
         )  # fmt: skip
 
-    def reduce(self, own: int) -> _Rows:
+    @property
+    def samples(self) -> int:
+        """Number of samples."""
+        return len(self.places)
+
+    @property
+    def blocks(self) -> int:
+        """Number of tiles."""
+        return self.tiles.count
+
+    @property
+    def at_once(self) -> int:
+        """Tiles at once: as many as there are, for what does not fit into memory is computed twice."""
+        return self.tiles.count
+
+    def reduce(self, block: int) -> BlockSums:
         """All reductions of the rows of one tile."""
+        rows, order = self._reduce(block), self.tiles.order
+        here, total = order[self.tiles.places(block)], rows.sums.moments[:, :1]
+        log_total = total[:, 0].log()
+        values = {
+            "moments": (rows.sums.moments / total).cpu().numpy(),
+            "entropy": (log_total - rows.sums.logit / total[:, 0]).clamp(min=0).cpu().numpy(),
+            "log_normaliser": (log_total + rows.sums.peak).cpu().numpy(),
+            "missing": rows.missing,
+            "seen": np.full(len(here), rows.seen, np.int64),
+            "neighbours": rows.neighbours,
+            "neighbour_weights": rows.neighbour_weights,
+            "coarse": rows.coarse,
+        }
+        kept = {name: value for name, value in values.items() if value is not None}
+        return BlockSums(here, kept, [(order[places], added) for places, added in rows.marginal])
+
+    def _reduce(self, own: int) -> _Rows:
         log_bound = self._log_mass_bounds(own)
         order = _near_to_far(own, log_bound)
         # What all tiles from each place of the order on can add; from the end on nothing.
@@ -318,6 +366,8 @@ class _Problem:
                 neighbours=np.take_along_axis(sample, order, axis=1),
                 neighbour_weights=np.take_along_axis(chosen, order, axis=1),
             )
+        if coarse is not None and self.coarse is not None:
+            coarse = coarse.reshape(len(coarse), *self.coarse.shape).astype(np.float32)
         return replace(found, coarse=coarse)
 
 
@@ -341,59 +391,3 @@ def _most_probable(
         places = torch.cat([before[1], places], dim=1)
     most = probability.topk(k, dim=1)
     return most.values, places.gather(1, most.indices)
-
-
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """Reductions of all rows, filled tile by tile, in the order of the samples."""
-
-    arrays: dict[str, np.ndarray]
-
-    @classmethod
-    def empty(cls, problem: _Problem, n: int) -> _Found:
-        """Room for all rows."""
-        shapes = {
-            "moments": (n, problem.monomials.shape[1]), "entropy": (n,), "log_normaliser": (n,),
-            "missing": (n,), "marginal": (n,),
-        }  # fmt: skip
-        arrays = {name: np.zeros(shape) for name, shape in shapes.items()}
-        arrays["seen"] = np.zeros(n, np.int64)
-        if problem.neighbours:
-            arrays["neighbours"] = np.zeros((n, problem.neighbours), np.int64)
-            arrays["neighbour_weights"] = np.zeros((n, problem.neighbours), np.float32)
-        if problem.coarse is not None:
-            arrays["coarse"] = np.zeros((n, problem.coarse.size), np.float32)
-        return cls(arrays)
-
-    def put(self, tiles: Tiles, own: int, rows: _Rows) -> None:
-        """Keep the reductions of the rows of a tile."""
-        here, total = tiles.order[tiles.places(own)], rows.sums.moments[:, :1]
-        log_total = total[:, 0].log()
-        values = {
-            "moments": rows.sums.moments / total,
-            "entropy": (log_total - rows.sums.logit / total[:, 0]).clamp(min=0),
-            "log_normaliser": log_total + rows.sums.peak,
-        }
-        for name, value in values.items():
-            self.arrays[name][here] = value.cpu().numpy()
-        for name in ("missing", "seen", "neighbours", "neighbour_weights", "coarse"):
-            if name in self.arrays:
-                self.arrays[name][here] = getattr(rows, name)
-        for places, added in rows.marginal:
-            self.arrays["marginal"][tiles.order[places]] += added
-
-    def posterior(self, problem: _Problem, t: Float64[np.ndarray, "n axis"], kernel: str) -> Posterior:
-        """The posterior, with the scaling of the parameters undone."""
-        arrays = dict(self.arrays)
-        moments, scale = arrays.pop("moments"), np.array(problem.frame.half)
-        if problem.coarse is not None:
-            arrays["coarse"] = arrays["coarse"].reshape(len(t), *problem.coarse.shape)
-        return Posterior(
-            t=t,
-            mean=np.array(problem.frame.centre) + scale * moments[:, 1 : len(scale) + 1],
-            central_moment=central_moments(moments[:, 1:], scale),
-            resolution=problem.resolution,
-            kernel=kernel,
-            exclude_self=problem.exclude_self,
-            **arrays,
-        )

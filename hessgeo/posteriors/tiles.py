@@ -14,8 +14,9 @@ from jaxtyping import Float, Float32, Float64, Int64
 from torch import Tensor
 
 from hessgeo.posteriors.kernels import check_embedding
+from hessgeo.posteriors.strips import BLOCK
 
-TILE = 256  # samples of a tile, at most
+TILE = BLOCK  # samples of a tile, at most
 _BLOCK = 2**26  # bytes of embeddings that are read at once
 _SKETCH = 16  # leading directions by which samples are sorted into tiles
 _SAMPLED = 4096  # samples that these directions are found from
@@ -29,6 +30,19 @@ class Rows(Protocol):
 
     def __getitem__(self, rows: slice) -> Float[np.ndarray, "rows d"]:
         """A range of samples."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """How samples are sorted into tiles: what jobs on several machines must agree on, whose rounding may differ.
+
+    Attributes:
+        order: the sample at each place.
+        starts: the first place of each tile, and the number of places.
+    """
+
+    order: Int64[np.ndarray, "n"]
+    starts: Int64[np.ndarray, "tile_and_one"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,18 +84,14 @@ class Tiles:
         return (squared.clamp(min=0).sqrt() - self.radius).clamp(min=0)
 
 
-def make_tiles(
-    embedding: Rows, *, tile: int = TILE, file: str | Path | None = None, device: str = "cpu"
-) -> Tiles:
+def cut_tiles(embedding: Rows, *, tile: int = TILE) -> Cut:
     """Sort samples into tiles, halving the set across the direction in which it is widest until its parts are tiles.
 
-    Besides a copy of the embeddings, in memory, in a file or on a device, it holds ``16 n`` numbers.
+    It holds ``16 n`` numbers.
 
     Args:
         embedding: of each sample, read in slices.
         tile: samples of a tile, at most.
-        file: where to keep the copy, to be mapped; None: in memory.
-        device: where to keep it and the centres.
 
     Raises:
         ValueError: if the embedding is no matrix of finite numbers, or a tile holds fewer than four samples.
@@ -92,7 +102,31 @@ def make_tiles(
         raise ValueError(
             f"embedding must be a matrix of at least one row, not of shape {tuple(embedding.shape)}"
         )
-    order, starts = _halved(_sketch(embedding), tile)
+    return Cut(*_halved(_sketch(embedding), tile))
+
+
+def make_tiles(
+    embedding: Rows,
+    *,
+    tile: int = TILE,
+    cut: Cut | None = None,
+    file: str | Path | None = None,
+    device: str = "cpu",
+) -> Tiles:
+    """Samples in tiles, with a copy of their embeddings in that order in memory, in a file or on a device.
+
+    Args:
+        embedding: of each sample, read in slices.
+        tile: samples of a tile, at most.
+        cut: how they are sorted; None: as ``cut_tiles`` does.
+        file: where to keep the copy, to be mapped; None: in memory.
+        device: where to keep it and the centres.
+
+    Raises:
+        ValueError: as ``cut_tiles``.
+    """
+    cut = cut_tiles(embedding, tile=tile) if cut is None else cut
+    order, starts = cut.order, cut.starts
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
     shape = (len(order), embedding.shape[1])

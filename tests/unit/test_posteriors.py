@@ -138,11 +138,18 @@ def test_threads_do_not_change_a_byte_and_blocks_only_rounding(monkeypatch):
 
 
 def test_blocks_fit_the_memory_they_are_given():
-    for n, threads, memory_mb in ((20_000, 2, 256.0), (60_000, 8, 256.0), (1000, 1, 0.1)):
-        rows = distance.block_rows(n, threads=threads, memory_mb=memory_mb)
-        assert rows == distance.ROWS or memory_mb / 2 < threads * rows * n * 4 / 2**20 <= memory_mb
+    rng = np.random.default_rng(0)
+    for n, memory_mb in ((20_000, 256.0), (60_000, 256.0), (1000, 0.1)):
+        rows = distance.block_rows(n, memory_mb=memory_mb)
+        assert rows == distance.ROWS or memory_mb / 2 < 8 * rows * n * 4 / 2**20 <= memory_mb
+        settings = {"kernel": "gaussian", "resolution": 1.0, "memory_mb": memory_mb}
+        problem = distance.distance_rows(
+            rng.normal(size=(n, 2)).astype("f4"), rng.uniform(size=(n, 2)), **settings
+        )
+        # As many go side by side as fit, on however many threads.
+        assert problem.at_once == int(memory_mb * 2**20 / (rows * n * 4)) >= 8
     with pytest.raises(ValueError, match=r"memory_mb=0\.1"):
-        distance.block_rows(60_000, threads=1, memory_mb=0.1)
+        distance.block_rows(60_000, memory_mb=0.1)
 
 
 def gaussian_posterior(nodes, resolution=400.0):

@@ -62,7 +62,7 @@ rule scan_resolution:
     params:
         seed=setting("seed"),
         factors=setting("scan", "factors"),
-        posterior=setting("posterior"),
+        posterior=of_study("posterior_settings"),
         fit=setting("free_energy"),
         phases=setting("phases"),
         grid=of_study("grid"),

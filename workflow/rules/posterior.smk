@@ -32,13 +32,15 @@ rule estimate_posterior:
     output:
         posterior=directory(study("posterior.zarr")),
         numbers=study("numbers", "posterior.json"),
+    wildcard_constraints:
+        study=layout.whole,
     threads: 8
     resources:
         mem_mb=8_000,
         runtime="4h",
     params:
         seed=setting("seed"),
-        posterior=setting("posterior"),
+        posterior=of_study("posterior_settings"),
         grid=of_study("grid"),
         store=of_study("samples"),
         array=of_study("embedding_array"),
@@ -46,3 +48,72 @@ rule estimate_posterior:
         "Estimate the posterior of {wildcards.study} and its resolution"
     script:
         "../scripts/estimate_posterior.py"
+
+
+# Of a study that asks for several parts: the same bytes, made by a job each and joined.
+rule start_posterior:
+    input:
+        points=of_study("complete", "t"),
+        embedding=of_study("complete", "embedding"),
+    output:
+        start=layout.any_study.posterior_start,
+    wildcard_constraints:
+        study=layout.parted,
+    resources:
+        mem_mb=8_000,
+        runtime="4h",
+    params:
+        seed=setting("seed"),
+        posterior=of_study("posterior_settings"),
+        grid=of_study("grid"),
+        store=of_study("samples"),
+        array=of_study("embedding_array"),
+    message:
+        "Choose the resolution of {wildcards.study}, before its posterior is shared among jobs"
+    script:
+        "../scripts/start_posterior.py"
+
+
+rule estimate_posterior_rows:
+    input:
+        points=of_study("complete", "t"),
+        embedding=of_study("complete", "embedding"),
+        start=rules.start_posterior.output.start,
+    output:
+        rows=layout.any_study.posterior_part(),
+    wildcard_constraints:
+        study=layout.parted,
+    threads: 8
+    resources:
+        mem_mb=8_000,
+        runtime="4h",
+    params:
+        posterior=of_study("posterior_settings"),
+        grid=of_study("grid"),
+        store=of_study("samples"),
+        array=of_study("embedding_array"),
+    message:
+        "Estimate part {wildcards.part} of {wildcards.parts} of the posterior of {wildcards.study}"
+    script:
+        "../scripts/estimate_posterior_rows.py"
+
+
+rule combine_posterior:
+    input:
+        points=of_study("complete", "t"),
+        start=rules.start_posterior.output.start,
+        rows=of_study("posterior_parts"),
+    output:
+        posterior=directory(study("posterior.zarr")),
+        numbers=study("numbers", "posterior.json"),
+    wildcard_constraints:
+        study=layout.parted,
+    resources:
+        mem_mb=8_000,
+    params:
+        posterior=of_study("posterior_settings"),
+        store=of_study("samples"),
+    message:
+        "Combine the posterior of {wildcards.study}"
+    script:
+        "../scripts/combine_posterior.py"

@@ -2,21 +2,16 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from hessgeo import store
 from hessgeo.grids import Grid
 from hessgeo.pipeline import pick_device, script_context
-from hessgeo.pipeline.estimation import distance_posterior, trained_posterior
+from hessgeo.pipeline.estimation import distance_posterior, posterior_numbers, trained_posterior
 from hessgeo.posteriors import write_posterior
 
 
 def main(result, numbers, output):
     write_posterior(output.posterior, result)
-    low, median, high = np.quantile(result.effective_cells, [0.05, 0.5, 0.95])
-    cells = {"effective_cells_05": low, "effective_cells_median": median, "effective_cells_95": high}
-    about = {"resolution": result.resolution, "kernel": result.kernel, **numbers}
-    store.write_json(output.numbers, {**about, "samples": len(result.t), **cells})
+    store.write_json(output.numbers, posterior_numbers(result, numbers))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,11 @@ MOST_VALUES = 2**31  # of an array that keeps several for each point
 THREADS = 8  # of the job that estimates a posterior
 
 
+def most_posterior_parts(points: int) -> int:
+    """Jobs that the rows of a posterior can be shared among: as ``posteriors.strips`` cuts them, which imports more."""
+    return min(256, -(-points // 256))
+
+
 def has_nodes(bounds: Sequence[float], nodes: int) -> bool:
     """Whether nodes between two bounds are numbers of their own."""
     low, high = bounds
@@ -113,7 +118,13 @@ def resolution_errors(check: StudyCheck) -> Iterator[str]:
         if (width := check.settings[part]["smoothing"]) > max(grid):
             yield check.line(f"{part}.smoothing", width, limit)
     network = posterior["network"]
-    unused = (("coarse", None), ("neighbours", 0), ("exclude_self", False), ("method", "blocks"))
+    unused = (
+        ("coarse", None),
+        ("neighbours", 0),
+        ("exclude_self", False),
+        ("method", "blocks"),
+        ("parts", 1),
+    )
     for key, neutral in unused:
         if posterior["kind"] == "network" and posterior[key] != neutral:
             allowed = f"{shown(neutral)} for the kind network, which does not keep or leave out samples"
@@ -154,7 +165,12 @@ def _point_errors(check: StudyCheck, points: int) -> Iterator[str]:
         return
     if posterior["resolution"] == "auto" and posterior["cells"] >= points:
         yield check.line("posterior.cells", posterior["cells"], f"fewer than the {points} points")
+    most = most_posterior_parts(points)
+    if posterior["parts"] > most:
+        yield check.line(
+            "posterior.parts", posterior["parts"], f"at most {most}, one for 256 of the {points:,} points"
+        )
     least = -(-THREADS * 4 * points // 2**20)
     if posterior["memory_mb"] < least and posterior["method"] == "blocks":
-        allowed = f"at least {least}, a row of the {points:,} points for each of {THREADS} threads"
+        allowed = f"at least {least}, {THREADS} rows of the {points:,} points"
         yield check.line("posterior.memory_mb", posterior["memory_mb"], allowed)
