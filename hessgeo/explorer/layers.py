@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Num, UInt8
 
+from hessgeo.figures.look import register_maps
 from hessgeo.grids import Grid
 from hessgeo.metrics.diagnostics import eigenvalues, in_units
 
@@ -169,9 +170,7 @@ def _largest(values: Num[np.ndarray, "a b 2 2"], grid: Grid) -> Num[np.ndarray, 
 
 def palette(name: str) -> UInt8[np.ndarray, "256 3"]:
     """The colours of a palette, from low to high."""
-    import seaborn as sns  # registers vlag
-
-    assert sns
+    register_maps()  # vlag is none of matplotlib's own
     colours: Any = mpl.colormaps[name](np.linspace(0, 1, 256))
     return np.rint(255 * colours[:, :3]).astype(np.uint8)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from hessgeo.figures import style
+from hessgeo.figures.look import line_colours
 
 TITLES = ("data", "density", "Euclidean affinity", "geodesic affinity")
 
@@ -51,7 +51,7 @@ def _draw_row(panels: list[Axes], part: xr.Dataset) -> object:
     points, label = part["points"].to_numpy(), part["label"].to_numpy().astype(int)
     x, y = part["x"].to_numpy(), part["y"].to_numpy()
     cross = points[int(part["source"])]
-    palette = np.array(sns.color_palette("colorblind", max(10, label.max() + 1)))
+    palette = np.array(line_colours(max(10, label.max() + 1)))
     panels[0].scatter(*points.T, c=palette[label], s=2.5, linewidths=0)
     density = np.exp(part["log_density"].to_numpy())
     style.show_field(panels[1], density, x, y, norm=Normalize(0, np.quantile(density, 0.995)))

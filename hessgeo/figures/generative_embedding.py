@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -27,7 +27,7 @@ def draw(dataset: xr.Dataset) -> tuple[Figure, pd.DataFrame]:
     """
     names = list(map(str, dataset["method"].to_numpy()))
     label = dataset["label"].to_numpy().astype(int)
-    palette = np.array(sns.color_palette("tab10", label.max() + 1))
+    palette = np.array(mpl.colormaps["tab10"].colors)[: label.max() + 1]
     columns, side, gap, title = 3, 2.18, 0.12, 0.36
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(style.DOUBLE_COLUMN, rows * (side + title) + 0.3))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pandas as pd
-import seaborn as sns
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from hessgeo.figures import style
+from hessgeo.figures.look import line_colours
 
 
 @style.theme()
@@ -47,7 +47,7 @@ def _draw_graph(axes: Axes, dataset: xr.Dataset, k: int) -> None:
     points = dataset["points"].to_numpy()
     component = dataset["component"].isel(graph=k).to_numpy()
     edges = dataset["edge"].to_numpy()[dataset["edge_graph"].to_numpy() == k]
-    palette = sns.color_palette("colorblind")
+    palette = line_colours()
     colours = [palette[name % len(palette)] for name in component]
     axes.add_collection(LineCollection(points[edges], colors="0.45", linewidths=0.5, zorder=1))
     axes.scatter(*points.T, c=colours, s=9, edgecolors="black", linewidths=0.3, zorder=2)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from jaxtyping import Float, Num
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, Normalize
@@ -15,6 +14,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from hessgeo.figures import style
+from hessgeo.figures.look import line_colours
 from hessgeo.grids import Grid
 
 PARAMETERS = {  # symbol, words, and unit by name
@@ -54,7 +54,7 @@ def derivative(name: str) -> str:
 
 def colours(count: int) -> list:
     """Colours that readers with any kind of colour vision tell apart, as many as asked for."""
-    return sns.color_palette("colorblind", count)
+    return line_colours(count)
 
 
 def draw_field(

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import xarray as xr
 from jaxtyping import Int, UInt8
 from matplotlib.axes import Axes
-from matplotlib.colors import BoundaryNorm, ListedColormap, to_rgb
+from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from scipy.ndimage import distance_transform_edt
 
 from hessgeo.figures import style
+from hessgeo.figures.look import line_colours
 from hessgeo.store.shards import StoredArray
 
 SHOWN = 12  # medoids that fit beside the map at a legible size
@@ -81,7 +81,7 @@ def draw(
 
 def colours_of(labels: Sequence[int]) -> dict[int, Colour]:
     """Colour-blind-safe colours, largest phase first; from the eleventh on, paler ones of the same hues."""
-    safe = [to_rgb(colour) for colour in sns.color_palette("colorblind")]
+    safe = line_colours()
     pale = [tuple(0.45 * channel + 0.55 for channel in colour) for colour in safe]
     cycle = safe + pale
     return {label: cycle[k % len(cycle)] for k, label in enumerate(labels)}

@@ -9,7 +9,6 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import xarray as xr
 from jaxtyping import Bool, Float, Num
 from matplotlib.axes import Axes
@@ -23,16 +22,18 @@ from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import LogFormatterSciNotation, MaxNLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
+from hessgeo.figures.look import FRAMES, register_maps
 from hessgeo.figures.thumbnails import shrink
 
 SINGLE_COLUMN, DOUBLE_COLUMN, PAGE_HEIGHT = 3.4, 7.0, 9.0  # inches
 PNG_DPI = 200
 BAR = 0.11  # thickness of a colour bar, inches
 SEQUENTIAL, RIDGE, DIVERGING = "viridis", "rocket", "vlag"
+register_maps()
 FAILED = "#b8c4ce"  # cells where a quantity does not exist; in none of the colour maps
 INK = "0.15"
 
-THEME: dict[str, Any] = {
+THEME: dict[str, Any] = FRAMES | {
     # DejaVu Sans ships with matplotlib: the same glyphs, so the same layout, on every machine.
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 8,
@@ -71,8 +72,7 @@ THEME: dict[str, Any] = {
 @contextmanager
 def theme() -> Iterator[None]:
     """The look of all figures, for a ``with`` block or as a decorator; settings outside are left alone."""
-    look = sns.axes_style("ticks") | sns.plotting_context("paper") | THEME
-    with mpl.rc_context(look):
+    with mpl.rc_context(THEME):
         yield
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 import xarray as xr
 from jaxtyping import Num, UInt8
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, to_hex
 from matplotlib.figure import Figure
 
 from hessgeo.figures import style
+from hessgeo.figures.look import LINES, line_colours
 
 LEFT, GAP, TOP, ROW, LINE = 0.52, 0.03, 0.30, 0.16, 0.125  # inches
 CHARACTERS = 19  # an inch, of the verdicts
@@ -92,7 +92,14 @@ def mosaic_of(image: UInt8[np.ndarray, "ta tb h w c"]) -> Num[np.ndarray, "y x c
 def colours_of(label: Num[np.ndarray, "window a b"]) -> list[str]:
     """A colour for each phase of the study, the same in all windows."""
     count = int(label.max())
-    found: list[str] = sns.color_palette("colorblind" if count <= 10 else "husl", count).as_hex()
+    return list(map(to_hex, line_colours(count) if count <= len(LINES) else _hues(count)))
+
+
+def _hues(count: int) -> list[tuple[float, float, float]]:
+    """So many hues of one lightness."""
+    import seaborn as sns  # of many phases alone: it takes a second to import
+
+    found: list[tuple[float, float, float]] = sns.husl_palette(count)
     return found
 
 

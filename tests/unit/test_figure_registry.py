@@ -79,7 +79,7 @@ def test_its_caption_can_be_read(repository, name):
 def test_another_figure_s_module_makes_none_due(repository):
     files = Code(repository).files("draw_figure.py", {"hessgeo.figures": ["metric"]})
     read = {path.stem for path in files if path.parent.name == "figures"}
-    assert read == {"__init__", "metric", "style", "saving", "thumbnails"}
+    assert read == {"__init__", "metric", "style", "look", "saving", "thumbnails"}
 
 
 def test_the_verdict_is_that_of_the_first_result_that_has_one():
