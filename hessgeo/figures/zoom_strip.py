@@ -106,7 +106,7 @@ def _hues(count: int) -> list[tuple[float, float, float]]:
 def _label_series(figure: Figure, name: str, lines: list[str], top: float, side: float) -> None:
     height = figure.get_size_inches()[1]
     precision, _, steps = name.partition("-")
-    words = f"{precision}\n{steps} steps"
+    words = f"{precision}\n{steps} steps" if steps.isdigit() else f"{precision}\n{steps} ODE"
     figure.text(0.02 / 7, (top - side - GAP / 2) / height, words, fontsize=7, va="center", linespacing=1.2)
     place = (LEFT / 7, (top - 2 * side - GAP - 0.03) / height)
     figure.text(*place, "\n".join(lines), fontsize=7, va="top", linespacing=1.2)

@@ -7,7 +7,8 @@ libraries share the steps of a batch, so that a result depends on what is comput
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float
@@ -54,21 +55,95 @@ def integrate(
         if len(active) == 0:
             return state
         step = np.minimum(size[active], 1 - done[active])
-        # A step too long may overflow; it is taken back like any other whose error is too large.
-        with np.errstate(over="ignore", invalid="ignore"):
-            found, error = _extrapolated(field, begin + span * done[active], state[active], span * step)
-            scale = tolerance * np.maximum(np.maximum(np.abs(found), np.abs(state[active])), 1)
-            excess = (error / scale).max(axis=1)
-        excess = np.where(np.isnan(excess), np.inf, excess)
+        found, excess = _tried(field, begin + span * done[active], state[active], span * step, tolerance)
         good = excess <= 1
         if np.any(~good & (step < SHORTEST)):
             raise ValueError(f"a solution ends after {done[active][~good].min():.6g} of the way")
         state[active[good]] = found[good]
         done[active[good]] = np.where(step >= 1 - done[active], 1.0, done[active] + step)[good]
-        with np.errstate(divide="ignore"):
-            change = _SAFETY * excess ** (-1 / (2 * len(PIECES) - 1))
-        size[active] = step * np.clip(change, _LEAST, _LARGEST)
+        size[active] = step * _change(excess, PIECES)
     raise ValueError(f"a solution takes more than {MOST_STEPS} steps")
+
+
+def common_times(
+    field: Field,
+    start: Float[np.ndarray, "n m"],
+    begin: float,
+    end: float,
+    *,
+    tolerance: float = TOLERANCE,
+    pieces: Sequence[int] = PIECES,
+) -> Float[np.ndarray, "k"]:
+    """Times from ``begin`` to ``end`` by which steps keep the errors of all of some points below a tolerance.
+
+    Steps that all points share make of the way a smooth map. Those that each point chooses for itself add an error of
+    the size of the tolerance to the difference of two points, however near they are.
+
+    Args:
+        field: as of ``integrate``.
+        start: the states at ``begin`` of points that stand for all.
+        begin: of the time.
+        end: of the time.
+        tolerance: as of ``integrate``.
+        pieces: even numbers of pieces of a step, rising: fewer where the field is not smooth enough for the order.
+
+    Raises:
+        ValueError: as ``integrate``.
+    """
+    state, span = np.array(start, dtype=np.float64), float(end) - float(begin)
+    done, size = [0.0], 0.25
+    while done[-1] < 1 and len(done) <= MOST_STEPS:
+        step = min(size, 1 - done[-1])
+        if step < SHORTEST:
+            raise ValueError(f"a solution ends after {done[-1]:.6g} of the way")
+        now, long = np.full(len(state), begin + span * done[-1]), np.full(len(state), span * step)
+        found, excess = _tried(field, now, state, long, tolerance, pieces)
+        if excess.max() <= 1:
+            state = found
+            done.append(1.0 if step >= 1 - done[-1] else done[-1] + step)
+        size = float(step * _change(excess.max(), pieces))
+    if done[-1] < 1:
+        raise ValueError(f"a solution takes more than {MOST_STEPS} steps")
+    return begin + span * np.array(done)
+
+
+def follow(
+    field: Field,
+    start: Float[np.ndarray, "n m"],
+    times: Float[np.ndarray, "k"],
+    *,
+    pieces: Sequence[int] = PIECES,
+) -> tuple[Float[np.ndarray, "n m"], Float[np.ndarray, "n"]]:
+    """The states at the last of some times, by one step between two, and of each point the largest error of a step."""
+    state, worst = np.array(start, dtype=np.float64), np.zeros(len(start))
+    for now, then in pairwise(np.asarray(times, dtype=np.float64)):
+        every = np.ones(len(state))
+        state, error = _extrapolated(field, now * every, state, (then - now) * every, pieces)
+        worst = np.maximum(worst, error.max(axis=1))
+    return state, worst
+
+
+def _tried(
+    field: Field,
+    time: Float[np.ndarray, "n"],
+    state: Float[np.ndarray, "n m"],
+    step: Float[np.ndarray, "n"],
+    tolerance: float,
+    pieces: Sequence[int] = PIECES,
+) -> tuple[Float[np.ndarray, "n m"], Float[np.ndarray, "n"]]:
+    """The states one step on, and their errors in units of what is tolerated."""
+    # A step too long may overflow; it is taken back like any other whose error is too large.
+    with np.errstate(over="ignore", invalid="ignore"):
+        found, error = _extrapolated(field, time, state, step, pieces)
+        scale = tolerance * np.maximum(np.maximum(np.abs(found), np.abs(state)), 1)
+        excess = (error / scale).max(axis=1)
+    return found, np.where(np.isnan(excess), np.inf, excess)
+
+
+def _change(excess: Float[np.ndarray, "*n"], pieces: Sequence[int]) -> Float[np.ndarray, "*n"]:
+    """How much longer or shorter the next step is."""
+    with np.errstate(divide="ignore"):
+        return np.clip(_SAFETY * excess ** (-1 / (2 * len(pieces) - 1)), _LEAST, _LARGEST)
 
 
 def _extrapolated(
@@ -76,14 +151,15 @@ def _extrapolated(
     time: Float[np.ndarray, "n"],
     state: Float[np.ndarray, "n m"],
     step: Float[np.ndarray, "n"],
+    pieces: Sequence[int],
 ) -> tuple[Float[np.ndarray, "n m"], Float[np.ndarray, "n m"]]:
     """The states one step on, and how far the last extrapolation moved them."""
     first = field(time, state)
     row: list[np.ndarray] = []
-    for place, pieces in enumerate(PIECES):
-        above, row = row, [_midpoint(field, time, state, step, pieces, first)]
+    for place, count in enumerate(pieces):
+        above, row = row, [_midpoint(field, time, state, step, count, first)]
         for column in range(place):
-            ratio = (pieces / PIECES[place - 1 - column]) ** 2
+            ratio = (count / pieces[place - 1 - column]) ** 2
             row.append(row[column] + (row[column] - above[column]) / (ratio - 1))
     return row[-1], np.abs(row[-1] - row[-2])
 

@@ -16,6 +16,7 @@ from hessgeo.pipeline.checks.sampling import (
     slice_errors,
 )
 from hessgeo.pipeline.checks.system import system_errors
+from hessgeo.pipeline.checks.zoom import zoom_errors
 from hessgeo.pipeline.derived import merged
 from hessgeo.pipeline.schema import defaults, fill_defaults, refusal, rules
 
@@ -29,6 +30,7 @@ CHECKS = (
     resolution_errors,
     path_errors,
     history_errors,
+    zoom_errors,
     embedding_errors,
     system_errors,
 )

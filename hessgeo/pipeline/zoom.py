@@ -24,8 +24,11 @@ from hessgeo.phases.zoom_windows import (
     zoom_window,
 )
 from hessgeo.phases.zoomed import Answer, BoundaryPoint, ZoomedMap, locate_boundary, nearest_reference
+from hessgeo.pipeline.checks.zoom import ADAPTIVE
 from hessgeo.pipeline.loading import latent_plane, load_model
 from hessgeo.systems.diffusion.denoisers import Denoiser, sample_generators
+from hessgeo.systems.diffusion.probability_flow import ProbabilityFlow
+from hessgeo.systems.slices import LatentSlice
 
 BATCH, FEW = 64, 17  # images at once; a bracket has 17, and a precision that tells few latents apart has few
 CANDIDATES = 8  # edges of the grid that the sharpest boundary is looked for on
@@ -44,25 +47,38 @@ def zoomed_model(params: Any, anchors: Float[np.ndarray, "3 *latent"], *, device
         device: where to run both.
     """
     dtype, system, embedder = getattr(torch, params.precision), params.system, params.embedder
-    chosen = {**system.settings, "dtype": "float32", "steps": params.steps}
+    plane = latent_plane(anchors, params.plane)
+    chosen = {**system.settings, "dtype": "float32"}
+    if params.steps != ADAPTIVE:
+        chosen["steps"] = params.steps
     with system.reading(), embedder.reading():
         denoiser = load_model(chosen, str(system.path), device=device)
         single = {**embedder.settings, "dtype": "float32"}
         embedding = load_embedding(single, embedder.path, tuple(params.image_shape), device=device)
     in_precision(denoiser.network, dtype)
     features = continued(embedding, dtype)
+    limit = ProbabilityFlow(denoiser, _typical(plane)) if params.steps == ADAPTIVE else None
 
     def generate(latents: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n c h w"]:
-        return _in_batches(denoiser, latents, params.seed)
+        return _in_batches(limit or denoiser, latents, params.seed)
 
     def embed(clean: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n d"]:
         values = pixel_values(clean)
         return np.concatenate([features(part) for part in np.split(values, range(BATCH, len(values), BATCH))])
 
-    return ZoomedMap(latent_plane(anchors, params.plane), generate, embed, params.precision)
+    return ZoomedMap(plane, generate, embed, params.precision)
 
 
-def _in_batches(denoiser: Denoiser, latents: Float[np.ndarray, "n c h w"], seed: int) -> np.ndarray:
+def _typical(plane: LatentSlice) -> Float[np.ndarray, "5 c h w"]:
+    """Latents at the corners of a slice and in its middle."""
+    (low, high), (below, above) = plane.extent
+    ends = [(low, below), (low, above), (high, below), (high, above), ((low + high) / 2, (below + above) / 2)]
+    return plane.latents(np.array(ends))
+
+
+def _in_batches(
+    denoiser: Denoiser | ProbabilityFlow, latents: Float[np.ndarray, "n c h w"], seed: int
+) -> np.ndarray:
     """Clean data of latents, in batches of one shape: the last is filled up."""
     size = BATCH if len(latents) > FEW else FEW
     made = []

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from hessgeo.figures import registry
+from hessgeo.pipeline.checks.zoom import ADAPTIVE, no_limit
 from hessgeo.pipeline.derived import axis_names, checkpoint_of
 
 if TYPE_CHECKING:
@@ -23,10 +24,10 @@ RESULTS = ("zoom.csv", "zoom.json", "windows.nc")
 
 @dataclass(frozen=True)
 class Series:
-    """Windows of one map: the model in a precision, with so many steps of its sampler."""
+    """Windows of one map: the model in a precision, with so many steps of its sampler, or the limit of many."""
 
     precision: str
-    steps: int
+    steps: int | str
 
     @property
     def name(self) -> str:
@@ -37,7 +38,7 @@ class Series:
     def named(cls, name: str) -> Series:
         """The series of a folder."""
         precision, _, steps = name.partition("-")
-        return cls(precision, int(steps))
+        return cls(precision, steps if steps == ADAPTIVE else int(steps))
 
 
 def zoom_widths(factor: float, levels: int, smallest: float) -> list[float]:
@@ -80,8 +81,13 @@ class ZoomLayout:
     def series(self) -> list[Series]:
         """Every precision with the steps of the study, then the first of them with the further numbers of steps."""
         steps, precisions = self.study.setting("system", "steps"), self.settings["precisions"]
-        more = [Series(precisions[0], other) for other in self.settings["steps"] if other != steps]
+        asked = [other for other in self.settings["steps"] if other != steps]
+        more = [Series(precisions[0], other) for other in asked if other != ADAPTIVE or self._has_limit]
         return [*(Series(precision, steps) for precision in precisions), *more]
+
+    @property
+    def _has_limit(self) -> bool:
+        return not no_limit(self.study.setting("system"))
 
     def widths(self, series: Series) -> list[float]:
         """Widths of the windows of a series, shares of the box."""

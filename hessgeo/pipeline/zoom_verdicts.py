@@ -64,7 +64,7 @@ def judge_series(table: pd.DataFrame, boundaries: Mapping[str, xr.Dataset]) -> d
         about = {
             key: boundary.attrs[key] for key in ("precision", "bracket", "clean_floor", "embedding_floor")
         }
-        place = {"point": list(map(float, boundary.attrs["point"])), "steps": int(rows["steps"].iloc[0])}
+        place = {"point": list(map(float, boundary.attrs["point"])), "steps": Series.named(str(name)).steps}
         floors = {key: float(boundary.attrs[f"{key}_floor"]) for key in ("clean", "embedding")}
         laws = {f"{top}_per_{bottom}": _law(rows, top, bottom, floors) for top, bottom in CONSTANTS}
         line = {

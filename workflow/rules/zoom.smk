@@ -14,7 +14,7 @@ zoomed = {
 
 
 wildcard_constraints:
-    series="(float64|float32|float16|bfloat16)-[0-9]+",
+    series="(float64|float32|float16|bfloat16)-([0-9]+|adaptive)",
     level="[0-9]+",
 
 
