@@ -30,6 +30,9 @@ def stack_figures(figures: Sequence[str]) -> str:
     for k, (text, (_, height)) in enumerate(zip(figures, sizes, strict=True)):
         own = text[text.index("<svg") :]
         own = _NAMES.sub(lambda found, k=k: f"{found[1]}f{k}-", own)
+        # Within the outer figure, whose unit is the point, a side in pt would be 4/3 of it.
+        for side in _SIDE.values():
+            own = side.sub(lambda found: found[0].replace("pt", ""), own, count=1)
         parts.append(own.replace("<svg", f'<svg x="0" y="{top:g}"', 1))
         top += height + GAP
     width, total = max(width for width, _ in sizes), top - GAP

@@ -226,6 +226,8 @@ def test_figures_are_stacked_with_names_of_their_own():
     root = ElementTree.fromstring(text)
     assert (root.get("width"), root.get("height")) == ("30pt", "33pt")
     assert [child.get("y") for child in root] == ["0", "28"]
+    # In the units of the outer viewBox: a side in pt would be 4/3 of it, and the figure cut.
+    assert [(child.get("width"), child.get("height")) for child in root] == [("10", "20"), ("30", "5")]
     assert re.findall(r'id="([^"]+)"', text) == ["f0-c", "f1-c"]
     assert re.findall(r"url\(#([^)]+)\)", text) == ["f0-c", "f1-c"]
     assert stack_figures([SVG.format(1, 2)]) == SVG.format(1, 2)
