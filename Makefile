@@ -16,15 +16,19 @@ PYTHON_CODE := setup.py hessgeo workflow/scripts benchmarks docs/conf.py docs/ke
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help figures report table1 table2 compare paper plan test unit shapes lint fmt tiny generative verify bench docs gallery clean
+.PHONY: help figures report table1 table2 compare paper plan test unit shapes lint fmt tiny generative verify soak bench docs gallery clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
+# What an installation that was interrupted left behind looks installed to pip, and is not: it is begun anew.
 $(VENV)/.installed: constraints.txt pyproject.toml
-	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	test ! -e $(VENV)/.installing || $(PYTHON) -m venv --clear $(VENV)
+	mkdir -p $(VENV)
+	touch $(VENV)/.installing
+	test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+	mv $(VENV)/.installing $@
 
 figures: $(VENV)/.installed ## build every study of config.yaml, then results/report.html
 	$(SNAKEMAKE)
@@ -79,6 +83,9 @@ generative: $(VENV)/.installed ## build the geodesics of densities (Kim et al. 2
 
 verify: $(VENV)/.installed ## compare everything under results with what vouches for it (of CONFIG=mine.yaml too)
 	$(SNAKEMAKE) verify $(if $(CONFIG),--configfile $(CONFIG))
+
+soak: $(VENV)/.installed ## kill runs 200 times and damage 1,000 results, at random (hours; goes on where it stopped)
+	python tests/soak.py $(ARGS)
 
 bench: $(VENV)/.installed ## run the performance comparisons
 	set -e; for benchmark in benchmarks/*.py; do python $$benchmark; done

@@ -4,6 +4,7 @@ import sys
 from functools import partial
 
 from snakemake.jobs import GroupJob, Job
+from snakemake.persistence import PersistenceBase
 from snakemake.utils import min_version
 
 from hessgeo.pipeline.config_files import one_line_each, read_config_file
@@ -16,6 +17,7 @@ from hessgeo.pipeline.layout import PATH_TABLES, Layout
 from hessgeo.pipeline.place import folder_of
 from hessgeo.pipeline.report_opening import opening
 from hessgeo.pipeline.rules import by_target, complete_rules, made_by
+from hessgeo.pipeline.runs import one_run
 from hessgeo.pipeline.settings import read_configuration, read_settings
 from hessgeo.pipeline.solvable import SCORED
 from hessgeo.pipeline.solvable_layout import TABLES
@@ -56,6 +58,9 @@ prepare_jobs(root, again)
 # What Snakemake says of a job that failed names its log, which is to be there and to hold a reason, whatever happened.
 for kind in (Job, GroupJob):
     kind.log_error = explain_killed(kind.log_error)
+
+# One run at a time in a folder, also of targets without outputs; what a killed run left locked is free again.
+PersistenceBase.lock = one_run(PersistenceBase.lock, again)
 
 layout = Layout(settings, root)
 

@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, wraps
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from hessgeo.pipeline.gpus import lease
+from hessgeo.pipeline.runs import announce_run, end_with_run
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 BAR_SECONDS = 60.0
@@ -100,6 +101,7 @@ def prepare_jobs(root: str | Path, command: str) -> None:
     # By default OpenMP's idle threads spin; where jobs share cores with others that made small sums 70 times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ[COMMAND] = command
+    announce_run()
 
 
 def repeat_command(
@@ -214,6 +216,17 @@ def _failure(error: Exception) -> str:
 
 
 @contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    """A log to write to, which may end before its last line where the disk is full."""
+    log = path.open("w", encoding="utf-8")
+    try:
+        yield log
+    finally:
+        with suppress(OSError):
+            log.close()
+
+
+@contextmanager
 def script_context(snakemake: Any) -> Iterator[Step]:
     """Run a script's work: messages and progress go to its log, a failure ends in one line.
 
@@ -227,13 +240,14 @@ def script_context(snakemake: Any) -> Iterator[Step]:
     Args:
         snakemake: the object of that name that Snakemake gives to a script; its rule has a log.
     """
+    end_with_run()
     _limit_threads(snakemake.threads)
     _seed(int(snakemake.params.get("seed", 0)))
     path = Path(str(snakemake.log[0]))
     path.parent.mkdir(parents=True, exist_ok=True)
     screen = sys.stderr
     about = ", ".join(f"{key} {value}" for key, value in snakemake.wildcards.items())
-    with path.open("w", encoding="utf-8") as log:
+    with _opened(path) as log:
         sys.stderr = ProgressLog(log, screen if screen.isatty() else None)
         logging.basicConfig(
             stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s", force=True
@@ -254,7 +268,9 @@ def script_context(snakemake: Any) -> Iterator[Step]:
             logging.info("%s %.1f s", DONE, time.monotonic() - start)
         # The one place that ends a job: the traceback is kept, the person gets one line, the job fails.
         except Exception as error:  # noqa: BLE001
-            log.write(traceback.format_exc())
+            with suppress(OSError):  # where the disk is full, the line alone says so
+                log.write(traceback.format_exc())
+                log.flush()
             screen.write(f"hessgeo: {snakemake.rule} ({about}) failed: {_failure(error)} (log: {path})\n")
             raise SystemExit(1) from None
         finally:

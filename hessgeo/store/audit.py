@@ -19,6 +19,9 @@ class DamageError(ValueError):
     """Results that verification found damaged or missing."""
 
 
+TOKEN = re.compile(
+    r"\.[0-9a-f]{8}$"
+)  # in the names of unfinished files where two writers cannot know each other
 ZARR_PARTIAL = re.compile(rf"\.[0-9a-f]{{32}}{re.escape(PARTIAL)}$")
 
 
@@ -144,9 +147,11 @@ class _Walk:
         folder, name = os.path.split(path)
         if not name.endswith(PARTIAL):
             return False
-        target = f"{folder}/{name.removeprefix('.').removesuffix(PARTIAL)}"
-        known = any(kind.fullmatch(target) for kind in (self.files, self.folders, self.parents))
-        return (name.startswith(".") and (known or shard_of(target) is not None)) or bool(
+        whole = name.removeprefix(".").removesuffix(PARTIAL)
+        targets = {f"{folder}/{found}" for found in (whole, TOKEN.sub("", whole))}
+        kinds = (self.files, self.folders, self.parents)
+        known = any(kind.fullmatch(target) for kind in kinds for target in targets)
+        return (name.startswith(".") and (known or any(map(shard_of, targets)))) or bool(
             ZARR_PARTIAL.search(name)
         )
 

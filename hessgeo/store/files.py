@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -29,35 +31,72 @@ def plain(value: Any) -> Any:
 
 
 @contextmanager
+def alone(folder: str | Path) -> Iterator[bool]:
+    """Wait for whoever else is ``alone`` with a folder, in whatever process of this machine; a killed one lets go.
+
+    Yields:
+        Whether the others can be known: some network disks have no locks for folders.
+    """
+    folder = Path(folder)
+    while True:
+        if not folder.is_dir():
+            clear(folder / "file")
+        folder.mkdir(parents=True, exist_ok=True)
+        place = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX)
+            locked = True
+        except OSError:
+            locked = False
+        # Whoever was here before may have removed the folder when it was done.
+        if folder.exists() and os.path.samestat(folder.stat(), os.fstat(place)):
+            break
+        os.close(place)
+    try:
+        yield locked
+    finally:
+        os.close(place)
+
+
+@contextmanager
+def _workplace(path: Path) -> Iterator[Path]:
+    """An empty folder beside a path, of this process alone: two jobs may write one result, see ``alone``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place = path.with_name(f".{path.name}{PARTIAL}")
+    if os.path.lexists(place) and not place.is_dir():
+        discard(place)
+    with alone(place) as locked:
+        if not locked:
+            place = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
+            place.mkdir()
+        for left in place.iterdir():  # by a job that was killed
+            discard(left)
+        try:
+            yield place
+        finally:
+            discard(place)
+
+
+@contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
     """A place beside ``path`` to write to; what was written is moved to ``path`` at once if all went well."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}{PARTIAL}")
-    discard(partial)  # of a job that was killed
-    try:
+    with _workplace(path) as place:
+        partial = place / "content"
         yield partial
         partial.replace(path)
-    finally:
-        discard(partial)
 
 
 @contextmanager
 def whole_files(folder: str | Path) -> Iterator[Path]:
     """A folder to write files to; each is moved to its place in ``folder`` at once if all went well."""
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.with_name(f".{folder.name}{PARTIAL}")
-    discard(partial)
-    partial.mkdir()
-    try:
+    with _workplace(folder) as partial:
         yield partial
         for file in sorted(path for path in partial.rglob("*") if path.is_file()):
             target = folder / file.relative_to(partial)
             target.parent.mkdir(parents=True, exist_ok=True)
             file.replace(target)
-    finally:
-        discard(partial)
 
 
 def discard(path: Path) -> None:

@@ -24,7 +24,7 @@ from numcodecs.zstd import Zstd
 from numpy.typing import DTypeLike
 from zarr.codecs import ZstdCodec
 
-from hessgeo.store.files import StoreError, clear, contents, size_fault
+from hessgeo.store.files import StoreError, alone, clear, contents, size_fault
 from hessgeo.store.strict import open_strictly
 from hessgeo.store.vouchers import read_record, write_record
 
@@ -67,7 +67,6 @@ def create_samples(
         arrays: shape of one sample and dtype of each array, by name.
         shard: samples a shard.
         attributes: what the group says of itself.
-
     """
     zarr.open_group(store, mode="a", zarr_format=3, attributes=dict(attributes))
     zarr.open_group(f"{store}/embedding", mode="a", zarr_format=3)
@@ -247,19 +246,20 @@ def write_shard(
         raise ValueError(
             f"shard {shard} of {name} holds {np.count_nonzero(~np.isfinite(data))} values not finite"
         )
-    # The old sidecar must not vouch for a new shard, not even for the moment between the two writes; nor must the old
-    # shard be read to fill up the new one.
-    remove_shard(store, name, shard)
-    array[rows] = data
     file = stored.file(shard)
-    record = {
-        **stored.expected(shard),
-        **contents(file),
-        "tail": _tail(file),
-        **about,
-        "versions": {package: version(package) for package in VERSIONED},
-    }
-    write_record(sidecar_file(store, name, shard), record)
+    # Two jobs write one shard where a run was killed and its jobs were not: each does all of it, in turn.
+    with alone(file.parent):
+        # The old sidecar must not vouch for a new shard, not even for a moment, nor the old shard fill up the new one.
+        remove_shard(store, name, shard)
+        array[rows] = data
+        record = {
+            **stored.expected(shard),
+            **contents(file),
+            "tail": _tail(file),
+            **about,
+            "versions": {package: version(package) for package in VERSIONED},
+        }
+        write_record(sidecar_file(store, name, shard), record)
 
 
 def _tail(file: Path) -> str:

@@ -1,15 +1,14 @@
 """Whatever happens to a file under results, verification finds it, or no number depends on it."""
 
-import os
 import random
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from running import made_by_workflow
 
 from hessgeo import store
-from hessgeo.pipeline.rules import made_by
 from hessgeo.posteriors import read_posterior
 from hessgeo.store.audit import Made, audit
 from hessgeo.store.inputs import shard_of
@@ -43,16 +42,7 @@ def pair(finished, workflow_in, shared_folder):
 @pytest.fixture(scope="module")
 def made(repository, tmp_path_factory):
     """What the rules of the workflow make."""
-    from snakemake.api import SnakemakeApi
-    from snakemake.settings.types import OutputSettings, ResourceSettings
-
-    before, folder = Path.cwd(), tmp_path_factory.mktemp("rules")
-    with SnakemakeApi(OutputSettings()) as api:
-        snakefile = repository / "Snakefile"
-        loaded = api.workflow(ResourceSettings(cores=1), snakefile=snakefile, workdir=folder)
-        found = Made(**made_by(loaded._workflow.rules, "results"))
-    os.chdir(before)
-    return found
+    return made_by_workflow(repository, tmp_path_factory.mktemp("rules"))
 
 
 def flip(file, rng, twin):

@@ -1,0 +1,172 @@
+"""One run of the workflow in a folder at a time, and no job that outlives its run.
+
+Snakemake leaves its locks behind when it is killed, and cannot tell them from those of a run that is at work: it asks a
+person. The system can: a lock on an open file ends with the process that holds it, however that ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import logging
+import os
+import platform
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import datetime
+from functools import wraps
+from pathlib import Path
+from typing import IO, Any
+
+LOCK = "hessgeo.lock"  # in Snakemake's own folder
+RUN = "HESSGEO_RUN"  # the variable in which jobs find the process that started them
+POLL_SECONDS = 1.0
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+READ_ONLY = {"plan"}  # rules that neither write nor compare results
+
+
+class AtWorkError(RuntimeError):
+    """Another run is at work in the folder."""
+
+
+@contextmanager
+def claim(folder: str | Path) -> Iterator[IO[str] | None]:
+    """Be the only run that works in a folder; a run that was killed lets go of it.
+
+    Args:
+        folder: of Snakemake's records.
+
+    Yields:
+        The open file of the lock, which names the last run unless that came to its end; None if the disk has no
+        locks, so that other runs cannot be known.
+
+    Raises:
+        AtWorkError: in one line, if another run has the folder.
+        OSError: if nothing can be written there.
+    """
+    file = Path(folder, LOCK)
+    with os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AtWorkError(_at_work(Path(folder), lock.read())) from None
+        except OSError:
+            yield None
+            return
+        yield lock
+
+
+def _read(text: str) -> dict[str, Any]:
+    with suppress(ValueError):
+        found = json.loads(text)
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _write(lock: IO[str], text: str) -> None:
+    lock.seek(0)
+    lock.truncate()
+    lock.write(text)
+    lock.flush()
+
+
+def _at_work(folder: Path, text: str) -> str:
+    found = _read(text)
+    since = f" since {datetime.fromtimestamp(found['since']):%Y-%m-%d %H:%M:%S}" if "since" in found else ""
+    who = (
+        f"process {found['process']} on {found['machine']}{since}"
+        if "process" in found
+        else "another process"
+    )
+    return f"a run is at work in {folder.absolute().parent} already ({who}); wait for its end, or stop it"
+
+
+def one_run(
+    lock: Callable[[Any], AbstractContextManager[None]], again: str
+) -> Callable[[Any], AbstractContextManager[None]]:
+    """Snakemake's lock of a folder, as ours has it: what a killed run left is lifted, of two runs one is refused.
+
+    Args:
+        lock: the method of Snakemake's persistence.
+        again: what runs this workflow again.
+    """
+    # A process may read the Snakefile more than once.
+    lock = getattr(lock, "of_snakemake", lock)
+
+    @wraps(lock)
+    @contextmanager
+    def locked(persistence: Any) -> Iterator[None]:
+        if {job.rule.name for job in persistence.dag.jobs} <= READ_ONLY:
+            with lock(persistence):
+                yield
+            return
+        try:
+            with claim(persistence.path) as own:
+                if own is None:
+                    with lock(persistence):
+                        yield
+                    return
+                if persistence.locked:
+                    _lift(persistence, str(_read(own.read()).get("machine", "")), again)
+                about = {"machine": platform.node(), "process": os.getpid(), "since": time.time()}
+                _write(own, json.dumps(about))
+                try:
+                    with lock(persistence):
+                        yield
+                finally:
+                    _write(own, "")
+        except AtWorkError as error:
+            sys.exit(f"hessgeo: {error}")
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            # Jobs say this of themselves; here it is Snakemake that cannot write.
+            sys.exit(f"hessgeo: {error.filename or persistence.path} cannot be written: {error.strerror}")
+
+    locked.of_snakemake = lock  # type: ignore[attr-defined]
+    return locked
+
+
+def _lift(persistence: Any, machine: str, again: str) -> None:
+    """Lift what a killed run left locked: nobody has our lock, which is of this machine, so nobody has Snakemake's."""
+    if machine != platform.node():
+        whom = f"by a run on {machine}" if machine else "by a run of which nothing is known"
+        sys.exit(f"hessgeo: {Path.cwd()} is locked {whom}; if that is not at work any more: {again} --unlock")
+    persistence.cleanup_locks()
+    Path(persistence.path, "locks").mkdir(exist_ok=True)
+
+
+def announce_run() -> None:
+    """Tell the jobs of this process that it is their run."""
+    import psutil
+
+    os.environ[RUN] = f"{os.getpid()} {psutil.Process().create_time()}"
+
+
+def end_with_run() -> None:
+    """End this job soon after the run that started it, if that is killed: the next run would do the same job beside it.
+
+    Its result would count for nothing, since a run that was killed does not know of it.
+    """
+    import psutil
+
+    number, _, created = os.environ.get(RUN, "").partition(" ")
+    try:
+        run = psutil.Process(int(number))
+        if abs(run.create_time() - float(created)) > 1 or int(number) == os.getpid():
+            return
+    except (ValueError, psutil.Error):
+        return  # started by hand, or in a container that sees its own processes alone
+
+    def watch() -> None:
+        while run.is_running() and run.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(POLL_SECONDS)
+        logging.error("the run that started this job (process %d) is gone: the job ends, too", run.pid)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
