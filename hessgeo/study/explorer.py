@@ -22,19 +22,15 @@ TITLES = {"fisher": "Fisher", "embedding": "Embedding (pull-back)", "density": "
 MARK = '<meta name="made-of" content="'  # before the digest of what a page was made of
 
 
-def explorer_page(parts: Stored, *, live: str | None = None) -> str:
-    """The page of a study, as HTML.
-
-    Args:
-        parts: its results.
-        live: see ``explorer.assemble``.
+def explorer_content(parts: Stored) -> Content:
+    """What the page of a study shows.
 
     Raises:
         StoreError: if a result is not what was written.
         ValueError: one line, if it is a study of one parameter.
     """
     beside = {name: _beside(parts.folder / name) for name in BESIDE}
-    content = Content(
+    return Content(
         name=parts.name,
         grid=parts.grid,
         free_energy=parts.free_energy,
@@ -49,7 +45,19 @@ def explorer_page(parts: Stored, *, live: str | None = None) -> str:
         windows=beside["zoom/windows.nc"],
         made_of=made_of(parts.folder),
     )
-    return assemble(content, live=live)
+
+
+def explorer_page(parts: Stored, *, live: str | None = None) -> str:
+    """The page of a study, as HTML.
+
+    Args:
+        parts: its results.
+        live: see ``explorer.assemble``.
+
+    Raises:
+        StoreError, ValueError: as ``explorer_content``.
+    """
+    return assemble(explorer_content(parts), live=live)
 
 
 def write_page(folder: Path) -> Path:

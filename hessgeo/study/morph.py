@@ -60,7 +60,10 @@ def film_study(
     morph = morph_study(parts, places, look, settings).assign_attrs(drawn=drawn)
     yield from told(morph)
     yield from map(
-        str, write_morph(morph, out, loop=settings["loop"], verdict=parts.free_energy.attrs["verdict"])
+        str,
+        write_morph(
+            morph, parts.phases, out, loop=settings["loop"], verdict=parts.free_energy.attrs["verdict"]
+        ),
     )
 
 
@@ -153,11 +156,12 @@ def check_name(out: Path) -> str:
     return kind
 
 
-def write_morph(morph: xr.Dataset, out: Path, *, loop: bool, verdict: str) -> list[Path]:
+def write_morph(morph: xr.Dataset, phases: xr.Dataset, out: Path, *, loop: bool, verdict: str) -> list[Path]:
     """Write films and figure beside each other; with an ending that is of a film, that film alone of both.
 
     Args:
         morph: of ``morph_study``.
+        phases: of the study, see ``morph_film.film``.
         out: where, with the ending ``.gif`` or ``.mp4`` or without.
         loop: whether it ends where it starts.
         verdict: on the fit, for the figure.
@@ -170,7 +174,7 @@ def write_morph(morph: xr.Dataset, out: Path, *, loop: bool, verdict: str) -> li
     """
     kind = check_name(out)
     base = out.with_suffix("") if kind else out
-    pictures = list(film(morph, loop=loop))
+    pictures = list(film(morph, phases, loop=loop))
     written = [Path(f"{base}.{one}") for one in ([kind] if kind else FILMS)]
     for file in written:
         WRITERS[file.suffix.removeprefix(".")](file, pictures, milliseconds=MILLISECONDS)

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from PIL import Image
 from typer.testing import CliRunner
@@ -276,12 +278,41 @@ def test_its_figure_is_whole_and_legible(made):
     )
 
 
+def halves():
+    """Two phases, parted at a = .5."""
+    label = np.where(GRID.points.reshape(*GRID.shape, 2)[..., 0] < 0.5, 1, 2)
+    return xr.Dataset({"label": (("a", "b"), label)}, {"a": GRID.axes[0], "b": GRID.axes[1]})
+
+
+def test_a_film_shows_where_it_is_on_the_map(made):
+    pictures = list(morph_film.film(made["frames"], halves(), loop=False))
+    high = pictures[0].shape[0] - morph_film.HEADER - morph_film.FOOTER
+
+    def shown(picture, a, b):
+        """The colour at (a, b) of the map, whose nodes lie in the middle of their cells."""
+        side = GRID.shape[0]
+        x, y = ((0.5 + share * (side - 1)) / side * high for share in (a, 1 - b))
+        return picture[morph_film.HEADER + int(y), int(x)].astype(int)
+
+    colours = [np.array(to_rgb(colour)) * 255 for colour in morph_film.COLOURS]
+    first, last = pictures[0], pictures[morph_film.HOLD + 7]
+    # At their common ends the geodesic's point covers the other one.
+    assert np.abs(shown(first, 0.1, 0.3) - colours[0]).max() <= 2
+    assert np.abs(shown(last, 0.9, 0.6) - colours[0]).max() <= 2
+    assert np.abs(shown(first, 0.9, 0.6) - colours[0]).max() > 20
+    middle = pictures[morph_film.HOLD + 3]
+    halfway = made["frames"]["point"].sel({"way": "geodesic"})[4].to_numpy()
+    assert np.abs(shown(middle, *halfway) - colours[0]).max() <= 2
+    assert np.abs(shown(first, 0.2, 0.9) - shown(first, 0.8, 0.9)).max() > 50
+
+
 def test_a_film_goes_there_and_back_or_round(made, tmp_path):
-    pictures = list(morph_film.film(made["frames"], loop=False))
+    phases = halves()
+    pictures = list(morph_film.film(made["frames"], phases, loop=False))
     assert len(pictures) == 2 * morph_film.HOLD + 2 * 7
     assert all(side % 2 == 0 for side in pictures[0].shape[:2])
     np.testing.assert_array_equal(pictures[morph_film.HOLD], pictures[-1])
-    assert len(list(morph_film.film(made["frames"], loop=True))) == 8
+    assert len(list(morph_film.film(made["frames"], phases, loop=True))) == 8
     write_gif(tmp_path / "film.gif", pictures, milliseconds=morph_film.MILLISECONDS)
     with Image.open(tmp_path / "film.gif") as gif:
         assert gif.size == pictures[0].shape[1::-1]

@@ -41,6 +41,7 @@ rule make_morph:
 rule film_morph:
     input:
         morph=rules.make_morph.output.morph,
+        phases=rules.segment_phases.output.fields,
     output:
         **{kind: study("morph", name) for kind, name in FILMS.items()},
     message:

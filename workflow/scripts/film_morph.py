@@ -1,4 +1,4 @@
-"""Film the morph of a study: its geodesic and the straight line side by side."""
+"""Film the morph of a study: its geodesic and the straight line side by side, and both on the map of phases."""
 
 from hessgeo import store
 from hessgeo.figures.morph_film import MILLISECONDS, SHADES, film
@@ -6,11 +6,11 @@ from hessgeo.pipeline import script_context
 from hessgeo.store.films import write_films
 
 
-def main(morph, films):
-    pictures = list(film(morph, loop=bool(morph.attrs["loop"])))
+def main(morph, phases, films):
+    pictures = list(film(morph, phases, loop=bool(morph.attrs["loop"])))
     write_films(films, pictures, milliseconds=MILLISECONDS, colours=SHADES)
 
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
-        main(store.read_dataset(step.input.morph), dict(step.output.items()))
+        main(*map(store.read_dataset, (step.input.morph, step.input.phases)), dict(step.output.items()))
