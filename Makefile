@@ -16,7 +16,7 @@ PYTHON_CODE := setup.py hessgeo workflow/scripts benchmarks docs/conf.py docs/ke
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
-.PHONY: help figures report table1 table2 compare paper plan test unit shapes lint fmt tiny generative verify soak bench docs gallery clean
+.PHONY: help figures report table1 table2 compare paper plan test unit fuzz shapes lint fmt tiny generative verify soak bench docs gallery clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -48,6 +48,9 @@ test: $(VENV)/.installed ## run all tests
 
 unit: $(VENV)/.installed ## run the tests that train nothing and run no workflow
 	$(PYTEST) -m 'not slow'
+
+fuzz: $(VENV)/.installed ## try 2,000 broken configurations, each time others
+	HESSGEO_FUZZ=full python -m pytest -n 0 tests/unit/test_fuzzed_configs.py
 
 # Those whose callers keep to all annotations as yet.
 CHECKED := $(patsubst %,tests/unit/test_%.py,grids metrics posteriors resolution segment lipschitz u2net path_scores)

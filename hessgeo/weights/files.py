@@ -17,6 +17,7 @@ import numpy as np
 
 LARGEST_JSON = 64_000_000  # bytes; the largest tokenizers have a quarter of it
 LARGEST_NPY_HEADER = 65_536  # bytes
+PIECE = 1 << 20  # bytes that are read at once
 
 _KINDS = {
     stat.S_ISDIR: "is a folder",
@@ -80,11 +81,14 @@ def read_bytes(path: str | Path, must: str = "a file", *, largest: int) -> bytes
     Raises:
         ValueError: as ``check_file``, and on a file that is larger.
     """
+    content = bytearray()
     with open_file(path, must) as file:
-        content = file.read(largest + 1)
+        # A piece at a time: Python takes the memory for all that is asked for, however short the file is.
+        while len(content) <= largest and (piece := file.read(PIECE)):
+            content += piece
     if len(content) > largest:
         raise ValueError(f"{path} has more than {largest:,} bytes, must be {must}")
-    return content
+    return bytes(content)
 
 
 def parse_json(text: str | bytes) -> dict[str, Any]:

@@ -99,7 +99,11 @@ def test_a_general_file_that_is_missing_is_named_by_its_key(refused, key, part):
         ({"latent": [512]}, "latent", "null for the kind diffusion"),
         ({"channels": 1}, "channels", "3 for the kind diffusion"),
         ({"negative_prompt": "dull"}, "negative_prompt", "which leaves it out"),
-        ({"lora": [{"weight": 1.0}]}, "lora[0]", "a mapping with file, weight"),
+        (
+            {"lora": [{"weight": 1.0}]},
+            "lora[0].file",
+            "is missing; allowed: a path without control characters",
+        ),
     ],
 )
 def test_settings_that_a_pipeline_cannot_follow(refused, sd, system, key, reason):

@@ -60,3 +60,23 @@ def test_a_configuration_in_json_is_read_and_a_name_of_two_lines_is_refused_in_o
     result = dry_run(repository, tmp_path, "--configfile", change)
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith("hessgeo: studies.a\\n: 'a\\n' is not allowed as a name")
+
+
+def test_configurations_that_are_drawn_end_in_one_line(repository, tmp_path):
+    """A few of those that ``test_fuzzed_configs.py`` draws by the thousand, through the command itself."""
+    (directory := tmp_path / "there").mkdir()
+    change = tmp_path / "change.yaml"
+    # A value of another type, a number out of bounds, a list too long, a key that is none, one that says too much.
+    for text, key in (
+        ('defaults: {posterior: {kernel: ["a\\nb", .nan]}}', "defaults.posterior.kernel"),
+        ("studies: {digits: {sampling: {shard: -7777777777777777777777}}}", "studies.digits.sampling.shard"),
+        ("generative: {graphs: {factors: [1, 1, 1, 1, .inf]}}", "generative.graphs.factors"),
+        ('models: {digits: {clip: {"w\\0idth ": {a: 1}}}}', "models.digits.clip.w"),
+    ):
+        change.write_text(text)
+        result = dry_run(repository, directory, "--configfile", change)
+        assert (result.returncode, result.stdout) == (1, "")
+        lines = result.stderr.splitlines()[1:]
+        assert lines
+        assert all(line.startswith(f"hessgeo: {key}") and "; allowed: " in line for line in lines), lines
+    assert list(directory.iterdir()) == []

@@ -219,6 +219,9 @@ def _lines(error: ValidationError) -> Iterator[str]:
         known = list(error.schema["properties"])
         for key in sorted(set(map(str, error.instance)) - set(known)):
             yield f"{dotted([*path, key])}: unknown key{nearest(key, known)}; allowed: {', '.join(known)}"
+    elif error.validator == "required":
+        for key in (key for key in error.validator_value if key not in error.instance):
+            yield f"{dotted([*path, key])}: is missing; allowed: {allowed(error.schema['properties'][key])}"
     else:
         line = refusal(dotted(path), error.instance, allowed(error.schema))
         if "number" in line.partition("; allowed: ")[2] and _is_number_in_text(error.instance):
