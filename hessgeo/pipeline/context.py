@@ -43,7 +43,7 @@ class Step:
         output: named outputs.
         params: parameters, the settings among them.
         wildcards: wildcards of the rule.
-        threads: threads that the job may use; torch and BLAS are limited to them already.
+        threads: threads that the job may use.
     """
 
     name: str
@@ -227,21 +227,25 @@ def _opened(path: Path) -> Iterator[TextIO]:
 
 
 @contextmanager
-def script_context(snakemake: Any) -> Iterator[Step]:
+def script_context(snakemake: Any, *, spread: bool = False) -> Iterator[Step]:
     """Run a script's work: messages and progress go to its log, a failure ends in one line.
 
     Inputs that are results are compared with their vouchers first. The vouchers of the outputs are withdrawn before the
     work and written after it, so that nothing vouches for what a job that failed left behind.
 
     Messages of ``logging`` and whatever is written to standard error go to the job's log, a progress bar as
-    one line a minute. Torch and BLAS are limited to the job's threads. If the work fails, its traceback is in
-    the log and the last line on standard error names the rule, the error and the log; the job exits with 1.
+    one line a minute. If the work fails, its traceback is in the log and the last line on standard error names the
+    rule, the error and the log; the job exits with 1.
+
+    Torch and BLAS have one thread and so one order of every sum: the bytes of results do not depend on the threads of a
+    job, which are for what shares out whole blocks.
 
     Args:
         snakemake: the object of that name that Snakemake gives to a script; its rule has a log.
+        spread: let torch and BLAS use the threads of the job, whose number then changes roundings.
     """
     end_with_run()
-    _limit_threads(snakemake.threads)
+    _limit_threads(snakemake.threads if spread else 1)
     _seed(int(snakemake.params.get("seed", 0)))
     path = Path(str(snakemake.log[0]))
     path.parent.mkdir(parents=True, exist_ok=True)

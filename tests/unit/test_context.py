@@ -79,12 +79,15 @@ def test_a_failure_is_one_line_and_a_traceback_in_the_log(job, capsys):
     assert "done in" not in read_log(job)
 
 
-def test_threads_bind_torch_and_blas(job):
-    with script_context(job):
-        assert torch.get_num_threads() == 1
+@pytest.mark.parametrize(("spread", "threads"), [(False, 1), (True, 3)])
+def test_torch_and_blas_have_one_thread_unless_a_script_lets_them_have_those_of_its_job(job, spread, threads):
+    job.threads = 3
+    with script_context(job, spread=spread) as step:
+        assert step.threads == 3
+        assert torch.get_num_threads() == threads
         np.ones((2, 2)) @ np.ones((2, 2))
-        assert {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {1}
-        assert {os.environ[variable] for variable in context.THREAD_VARIABLES} == {"1"}
+        assert {pool["num_threads"] for pool in threadpoolctl.threadpool_info()} == {threads}
+        assert {os.environ[variable] for variable in context.THREAD_VARIABLES} == {str(threads)}
 
 
 def test_the_seed_makes_even_global_randomness_repeat(job):

@@ -32,7 +32,7 @@ def test_a_rule_has_the_resources_of_all_or_its_own_or_those_of_the_command_line
         return [rules[name].resources[key].raw for key in ("_cores", "mem_mb", "runtime")]
 
     assert stated("train_clip") == [1, 4_000, 60]
-    assert stated("fit_free_energy") == [8, 8_000, 240]
+    assert stated("estimate_posterior") == [8, 8_000, 240]
     assert stated("solve_system") == [1, 777, 60]
     assert stated("derive_metric") == [3, 4_000, 20]
     assert callable(rules["solve_geodesics"].resources["mem_mb"]._evaluator)

@@ -28,7 +28,7 @@ def main(plane, latent_shape, image_shape, load_model, output):
 
 
 if __name__ == "__main__":
-    with script_context(snakemake) as step:
+    with script_context(snakemake, spread=True) as step:
         params, made = step.params, step.output.anchors
 
         def load():

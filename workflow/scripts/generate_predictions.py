@@ -28,7 +28,7 @@ def main(path, arrays, shard, system, seed, about):
 
 
 if __name__ == "__main__":
-    with script_context(snakemake) as step:
+    with script_context(snakemake, spread=True) as step:
         params, device, source = step.params, pick_device(), step.params.system
         anchors = store.read_npy(step.input.anchors)
         with source.reading(step.output.prediction) as model:

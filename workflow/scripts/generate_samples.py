@@ -25,7 +25,7 @@ def main(path, shard, system, seed, about):
 
 
 if __name__ == "__main__":
-    with script_context(snakemake) as step:
+    with script_context(snakemake, spread=True) as step:
         params, device, source = step.params, pick_device(), step.params.system
         anchors = store.read_npy(step.input.anchors)
         with source.reading(step.output.shards[0]) as model:
