@@ -28,7 +28,7 @@ def draw(dataset: xr.Dataset) -> tuple[Figure, pd.DataFrame]:
     margin = 0.06 * (high - low).max()
     ratio = float((high - low + 2 * margin)[1] / (high - low + 2 * margin)[0])
     count = dataset.sizes["graph"]
-    figure, panels = style.map_row(count, ratio, width=style.DOUBLE_COLUMN, top=0.42)
+    figure, panels = style.map_row(count, ratio, width=style.DOUBLE_COLUMN, top=0.55)
     for k, axes in enumerate(panels):
         _draw_graph(axes, dataset, k)
         axes.set(
@@ -53,7 +53,7 @@ def _draw_graph(axes: Axes, dataset: xr.Dataset, k: int) -> None:
     axes.scatter(*points.T, c=colours, s=9, edgecolors="black", linewidths=0.3, zorder=2)
     row = dataset.isel(graph=k)
     pieces, pairs = int(row["components"]), int(row["unreachable_pairs"])
-    parts = "connected" if pieces == 1 else f"{pieces} components, {pairs} pairs without a path"
+    parts = "connected" if pieces == 1 else f"{pieces} components,\n{pairs:,} pairs without a path"
     axes.set_title(
         f"$\\epsilon$ = {float(row['epsilon']):.3g}, {int(row['edges'])} edges\n{parts}", fontsize=7
     )

@@ -7,6 +7,7 @@ from diffusers import DDIMScheduler, DDPMScheduler
 
 from hessgeo.pipeline.layout import Layout
 from hessgeo.pipeline.settings import merged, read_settings
+from hessgeo.systems.diffusion import denoisers
 from hessgeo.systems.diffusion.denoisers import UnconditionalDenoiser
 from hessgeo.systems.diffusion.probability_flow import ProbabilityFlow
 from hessgeo.systems.diffusion.sampler import Sampler
@@ -80,6 +81,19 @@ def test_samplers_of_more_steps_come_nearer_to_it(latents):
         for steps in (20, 100, 500)
     ]
     assert apart[0] > 4 * apart[1] > 16 * apart[2]
+
+
+def test_steps_that_do_not_meet_are_refused_since_they_end_elsewhere(latents, monkeypatch):
+    with pytest.raises(
+        ValueError, match="steps is 150, whose steps of DDIM do not meet; those of 142 and 164 do"
+    ):
+        denoiser(steps=150)
+    monkeypatch.setattr(denoisers, "even_steps", lambda *_: None)
+    apart = {
+        n: np.abs(denoiser(steps=n).denoise(torch.from_numpy(latents)).numpy() - exact(latents)).max()
+        for n in (142, 150, 164)
+    }
+    assert apart[150] > 1.5 * max(apart[142], apart[164])
 
 
 def test_clipping_keeps_a_sampler_from_its_limit(latents):

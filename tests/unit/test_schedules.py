@@ -21,6 +21,7 @@ from hessgeo.systems.diffusion.schedules import (
     SWITCHES,
     _alphas,
     check_schedule,
+    even_steps,
 )
 
 FLOW = FLOW_SCHEDULERS["stable-diffusion-3"]
@@ -291,3 +292,17 @@ def test_the_second_version_may_not_say_two_things(tmp_path):
         ValueError, match=r"says prediction_type v_prediction .*, but its name says the opposite"
     ):
         describe_checkpoint(path)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 25, 30, 50, 60, 62, 64, 150, 300, 400, 999, 1000])
+def test_steps_that_meet_are_those_of_which_each_ends_where_the_next_begins(steps):
+    scheduler = diffusers.DDIMScheduler(timestep_spacing="trailing")
+    scheduler.set_timesteps(steps)
+    gaps = -np.diff(scheduler.timesteps.numpy())
+    short = gaps.mean() / (1000 // steps) - 1 if steps > 1 else 0
+    near = even_steps(steps, scheduler.config)
+    assert (near is None) == (short < 0.025)
+    if near:
+        assert near[0] < steps < near[1]
+        assert all(even_steps(one, scheduler.config) is None for one in near)
+    assert even_steps(steps, {"timestep_spacing": "leading"}) is None

@@ -19,6 +19,9 @@ PROMPT_KEYS: Mapping[str, Any] = {"prompt": "", "negative_prompt": "", "guidance
 # The tokenizer of the T5 of a family, whose window is all that it can read.
 T5_TOKENIZERS = {"stable-diffusion-3": "tokenizer_3", "flux": "tokenizer_2"}
 
+# What the embedded models are sampled by.
+EMBEDDED_SCHEDULE = {"num_train_timesteps": 1000, "timestep_spacing": "trailing"}
+
 
 def sampler_errors(
     check: StudyCheck, system: Mapping[str, Any], checkpoint: Checkpoint | None
@@ -61,6 +64,13 @@ def _noise_errors(system: Mapping[str, Any], checkpoint: Checkpoint | None) -> I
         most = schedule.get("num_train_timesteps", 1000) - (0 if checkpoint.flow else above)
         if system["steps"] > most:
             yield "steps", system["steps"], f"at most {most}, the steps of the schedule of {checkpoint.path}"
+    if not flow and system["scheduler"] in ("auto", "DDIMScheduler"):
+        from hessgeo.systems.diffusion.schedules import even_steps
+
+        schedule = EMBEDDED_SCHEDULE if checkpoint is None else checkpoint.configuration("scheduler")
+        if near := even_steps(system["steps"], schedule):
+            allowed = "a number whose steps of DDIM meet, as those of {} and {} do".format(*near)
+            yield "steps", system["steps"], allowed
 
 
 def _prompt_errors(

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from hessgeo.systems.diffusion.sampler import Sampler
+from hessgeo.systems.diffusion.schedules import even_steps
 from hessgeo.systems.sliced import NO_CONDITIONS, Conditions
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class Denoiser(ABC):
         shared: those of them that all images of a call have in common.
 
     Raises:
-        ValueError: on a step count that the schedule does not have, or a positive ``eta`` or another rule for a
+        ValueError: on a step count that the schedule does not have or whose steps do not meet (``even_steps``),
+            a positive ``eta`` or another rule for a
             scheduler that has none.
     """
 
@@ -48,6 +50,10 @@ class Denoiser(ABC):
         trained, steps, eta = scheduler.config.num_train_timesteps, sampler.steps, sampler.eta
         if not 1 <= steps <= trained:
             raise ValueError(f"steps is {steps}, must be between 1 and the schedule's {trained}")
+        if type(scheduler).__name__ == "DDIMScheduler" and (near := even_steps(steps, scheduler.config)):
+            raise ValueError(
+                f"steps is {steps}, whose steps of DDIM do not meet; those of {near[0]} and {near[1]} do"
+            )
         if eta > 0 and "eta" not in inspect.signature(scheduler.step).parameters:
             raise ValueError(f"eta is {eta}, must be 0 for {type(scheduler).__name__}, whose steps have none")
         self.scheduler = _following(scheduler, sampler.eta_rule)
