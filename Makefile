@@ -21,14 +21,18 @@ PYTEST := python -m pytest --numprocesses auto --maxprocesses 4
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-# What an installation that was interrupted left behind looks installed to pip, and is not: it is begun anew.
-$(VENV)/.installed: constraints.txt pyproject.toml
+# What an installation that was interrupted left behind looks installed to pip, and is not: it is begun anew. One that
+# failed by itself, for want of a network say, was undone by pip.
+INSTALL = python -m pip install --quiet --constraint constraints.txt --editable
+FAILED = { rm $(VENV)/.installing; exit 1; }
+$(VENV)/.installed: constraints.txt pyproject.toml $(wildcard $(VENV)/.installing)
 	test ! -e $(VENV)/.installing || $(PYTHON) -m venv --clear $(VENV)
 	mkdir -p $(VENV)
 	touch $(VENV)/.installing
 	test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
-	python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	mv $(VENV)/.installing $@
+	$(INSTALL) '.[dev]' || $(FAILED)
+	rm $(VENV)/.installing
+	touch $@
 
 figures: $(VENV)/.installed ## build every study of config.yaml, then results/report.html
 	$(SNAKEMAKE)
@@ -94,7 +98,9 @@ bench: $(VENV)/.installed ## run the performance comparisons
 	set -e; for benchmark in benchmarks/*.py; do python $$benchmark; done
 
 $(VENV)/.docs: $(VENV)/.installed
-	python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $(VENV)/.installing
+	$(INSTALL) '.[docs]' || $(FAILED)
+	rm $(VENV)/.installing
 	touch $@
 
 docs: $(VENV)/.docs ## build the pages into docs/_build/index.html; a warning is an error

@@ -60,7 +60,7 @@ for kind in (Job, GroupJob):
     kind.log_error = explain_killed(kind.log_error)
 
 # One run at a time in a folder, also of targets without outputs; what a killed run left locked is free again.
-PersistenceBase.lock = one_run(PersistenceBase.lock, again)
+PersistenceBase.lock = one_run(PersistenceBase.lock, again, settings.results)
 
 layout = Layout(settings, root)
 

@@ -39,6 +39,13 @@ def jobs_of(pid):
     return found
 
 
+def wait_for_jobs(process):
+    """Wait until a run has a job at work, or has ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while not ended(process, 0.2) and not jobs_of(process.pid):
+            pass
+
+
 def strike(process, rng):
     """Send a signal to a job, to Snakemake alone or to both; returns what was done, and the rules at work then."""
     jobs = jobs_of(process.pid)

@@ -21,10 +21,11 @@ from pathlib import Path
 
 import numpy as np
 from damages import DAMAGES, UNREAD, Damaged, digests, lost_beyond
-from kills import ended, left_over, strike
+from kills import ended, left_over, strike, wait_for_jobs
 from running import Workflow, made_by_workflow
 
 from hessgeo.store.audit import audit
+from hessgeo.store.files import discard
 
 REPOSITORY = Path(__file__).parent.parent
 NODES, SHARD = 16, 64
@@ -40,6 +41,8 @@ STUDY = {
         }
     },
 }
+MOMENTS = 0.08  # kills come within this share of the time of a run, once jobs are at work;
+EARLY = 0.2  # some come before
 DAMAGES_A_ROUND = 10
 PATIENCE = 900  # seconds until a run counts as hanging
 
@@ -75,20 +78,31 @@ class Soak:
     Args:
         folder: of both.
         seed: of all rounds.
+        whole: a finished workflow, in the place of our own study; runs make ``targets`` of it again.
+        targets: paths.
     """
 
-    def __init__(self, folder, seed):
+    def __init__(self, folder, seed, whole=None, targets=()):
         self.folder, self.seed = Path(folder).absolute(), seed
-        self.whole = Workflow(REPOSITORY, self._made("undisturbed"), base=STUDY)
-        self.place = Workflow(REPOSITORY, self._made("disturbed"), base=STUDY)
+        self.events = self.folder / "events.csv"
+        self.whole, self.targets, self.again = whole, list(targets), whole is not None
+        if self.again:
+            (self.folder / "disturbed").mkdir()
+            self.place = Workflow(REPOSITORY, self.folder / "disturbed", base=whole.overrides)
+            self.seconds, self.expected = 40.0, digests(whole.directory)
+        else:
+            self.whole = Workflow(REPOSITORY, self._made("undisturbed"), base=STUDY)
+            self.place = Workflow(REPOSITORY, self._made("disturbed"), base=STUDY)
+            self.targets = self._own_targets()
+            self.expected = self._undisturbed()
+
+    def _own_targets(self):
         results = ["posterior.zarr", "free_energy.nc", "metric.nc", "phases.nc", "phases.json"]
         figure = [f"figures/metric.{kind}" for kind in ("svg", "png", "csv")]
         arrays = ("t", "image", "embedding")
         study = self.whole.in_folder()
         shards = [path for array in arrays for path in (*study.shards(array), *study.sidecars(array))]
-        self.targets = [*(f"results/soak/{name}" for name in (*results, *figure)), *dict.fromkeys(shards)]
-        self.expected = self._undisturbed()
-        self.events = self.folder / "events.csv"
+        return [*(f"results/soak/{name}" for name in (*results, *figure)), *dict.fromkeys(shards)]
 
     def _made(self, name):
         place = self.folder / name
@@ -111,11 +125,19 @@ class Soak:
         for name in ("results", ".snakemake"):
             shutil.rmtree(self.place(name), ignore_errors=True)
 
+    def begin(self):
+        """A place in which the targets are to be made, all of it or the last part."""
+        if not self.again:
+            self.clear()
+            return
+        self.copy()
+        for path in map(self.place, self.targets):
+            discard(path)
+
     def copy(self):
-        """Put the undisturbed results into the place."""
+        """Put what the undisturbed run made into the place."""
         self.clear()
-        for name in ("results", ".snakemake"):
-            shutil.copytree(self.whole(name), self.place(name), symlinks=True)
+        shutil.copytree(self.whole.directory, self.place.directory, symlinks=True, dirs_exist_ok=True)
 
     def record(self, events):
         """Append rows, and say what did not end well."""
@@ -163,18 +185,21 @@ class Soak:
         """Kill a run until it ends by itself, at most ``limit`` times; returns the events."""
         name, events = f"kills:{number}", []
         rng = random.Random(f"{self.seed}/{name}")
-        self.clear()
+        self.begin()
         with (self.folder / "output.log").open("w") as log:
             process, strikes = self.start(log), 0
             while True:
-                moment = rng.uniform(0, 0.5 * self.seconds) if len(events) < limit else PATIENCE
-                if ended(process, moment):
+                moment, early = rng.uniform(0, MOMENTS * self.seconds), rng.random() < EARLY
+                last = len(events) >= limit
+                if not (last or early):
+                    wait_for_jobs(process)
+                if ended(process, PATIENCE if last else moment):
                     if process.returncode == 0:
                         break
                     if not strikes:
                         return self._failed(events, log, f"a run failed by itself ({process.returncode})")
                 else:
-                    if len(events) >= limit:
+                    if last:
                         os.killpg(process.pid, signal.SIGKILL)
                         return self._failed(events, log, f"a run hung for {PATIENCE} s")
                     event = strike(process, rng)
@@ -245,10 +270,7 @@ class Soak:
         for path in {*damaged.files, *(path for fault in found for path in damaged.of(fault))}:
             source, target = self.whole(path), Path(path)
             for place in (target, target.with_name(target.name + ".set-aside")):
-                if place.is_dir() and not place.is_symlink():
-                    shutil.rmtree(place)
-                else:
-                    place.unlink(missing_ok=True)
+                discard(place)
             if source.is_dir():
                 shutil.copytree(source, target)
             elif source.exists():
@@ -285,7 +307,7 @@ def result_files():
 
 def kind_of(file):
     """Files of one kind are made in one way: shards, sidecars, vouchers of one folder, and so on."""
-    return (file.suffix, *file.parts[2:4][:-1], ".vouchers" in file.parts, "c" in file.parts)
+    return " ".join([file.suffix, *file.parts[2:4][:-1], *({".vouchers", "c"} & set(file.parts))])
 
 
 def listing():

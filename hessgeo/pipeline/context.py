@@ -21,7 +21,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from hessgeo.pipeline.gpus import lease
-from hessgeo.pipeline.runs import announce_run, end_with_run
+from hessgeo.pipeline.orphans import announce_run, end_with_run
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 BAR_SECONDS = 60.0

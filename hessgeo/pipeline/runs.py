@@ -1,4 +1,4 @@
-"""One run of the workflow in a folder at a time, and no job that outlives its run.
+"""One run of the workflow in a folder at a time.
 
 Snakemake leaves its locks behind when it is killed, and cannot tell them from those of a run that is at work: it asks a
 person. The system can: a lock on an open file ends with the process that holds it, however that ends.
@@ -9,11 +9,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
-import logging
 import os
 import platform
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -22,9 +20,9 @@ from functools import wraps
 from pathlib import Path
 from typing import IO, Any
 
+from hessgeo.pipeline.clocks import settle
+
 LOCK = "hessgeo.lock"  # in Snakemake's own folder
-RUN = "HESSGEO_RUN"  # the variable in which jobs find the process that started them
-POLL_SECONDS = 1.0
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 READ_ONLY = {"plan"}  # rules that neither write nor compare results
 
@@ -87,13 +85,14 @@ def _at_work(folder: Path, text: str) -> str:
 
 
 def one_run(
-    lock: Callable[[Any], AbstractContextManager[None]], again: str
+    lock: Callable[[Any], AbstractContextManager[None]], again: str, results: str | Path
 ) -> Callable[[Any], AbstractContextManager[None]]:
     """Snakemake's lock of a folder, as ours has it: what a killed run left is lifted, of two runs one is refused.
 
     Args:
         lock: the method of Snakemake's persistence.
         again: what runs this workflow again.
+        results: folder of everything that is produced; what bears a date of the future there is dated now.
     """
     # A process may read the Snakefile more than once.
     lock = getattr(lock, "of_snakemake", lock)
@@ -115,6 +114,11 @@ def one_run(
                     _lift(persistence, str(_read(own.read()).get("machine", "")), again)
                 about = {"machine": platform.node(), "process": os.getpid(), "since": time.time()}
                 _write(own, json.dumps(about))
+                if count := settle(results):
+                    sys.stderr.write(
+                        f"hessgeo: {count} files and folders of {results} bore dates of the future, as after a clock "
+                        "was set back; they are dated now\n"
+                    )
                 try:
                     with lock(persistence):
                         yield
@@ -139,34 +143,3 @@ def _lift(persistence: Any, machine: str, again: str) -> None:
         sys.exit(f"hessgeo: {Path.cwd()} is locked {whom}; if that is not at work any more: {again} --unlock")
     persistence.cleanup_locks()
     Path(persistence.path, "locks").mkdir(exist_ok=True)
-
-
-def announce_run() -> None:
-    """Tell the jobs of this process that it is their run."""
-    import psutil
-
-    os.environ[RUN] = f"{os.getpid()} {psutil.Process().create_time()}"
-
-
-def end_with_run() -> None:
-    """End this job soon after the run that started it, if that is killed: the next run would do the same job beside it.
-
-    Its result would count for nothing, since a run that was killed does not know of it.
-    """
-    import psutil
-
-    number, _, created = os.environ.get(RUN, "").partition(" ")
-    try:
-        run = psutil.Process(int(number))
-        if abs(run.create_time() - float(created)) > 1 or int(number) == os.getpid():
-            return
-    except (ValueError, psutil.Error):
-        return  # started by hand, or in a container that sees its own processes alone
-
-    def watch() -> None:
-        while run.is_running() and run.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(POLL_SECONDS)
-        logging.error("the run that started this job (process %d) is gone: the job ends, too", run.pid)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -7,12 +7,12 @@ import subprocess
 import pytest
 
 PYTHON = """#!/bin/sh
-# In the place of Python: venv makes a folder of programs, or empties it first; pip fails where asked to.
+# In the place of Python: venv makes a folder of programs, or empties it first; pip is killed, or fails, where asked to.
 echo "$*" >> "$TRACE"
 case "$*" in
   *venv*--clear*) for last; do :; done; rm -rf "$last"; mkdir -p "$last/bin" ;;
   *venv*) for last; do :; done; mkdir -p "$last/bin" ;;
-  *"pip install"*) touch .venv/half; test ! -e fail || exit 1 ;;
+  *"pip install"*) touch .venv/half; test ! -e killed || kill -9 $PPID; test ! -e offline || exit 1 ;;
 esac
 for last; do :; done
 test ! -d .venv/bin || { cp "$0" .venv/bin/python 2>/dev/null; touch .venv/bin/pip; chmod +x .venv/bin/pip; } || true
@@ -28,10 +28,10 @@ def make(repository, tmp_path):
     (tmp_path / "python3").chmod(0o755)
     trace = tmp_path / "trace"
 
-    def run():
+    def run(target=".venv/.installed"):
         trace.write_text("")
         done = subprocess.run(
-            ["make", f"PYTHON={tmp_path / 'python3'}", ".venv/.installed"],
+            ["make", f"PYTHON={tmp_path / 'python3'}", target],
             cwd=tmp_path,
             env={"PATH": os.environ["PATH"], "TRACE": str(trace)},
             capture_output=True,
@@ -43,12 +43,12 @@ def make(repository, tmp_path):
 
 
 def test_an_installation_that_was_interrupted_is_begun_anew(make, tmp_path):
-    (tmp_path / "fail").touch()
+    (tmp_path / "killed").touch()
     status, asked = make()
     assert status != 0
     assert "--clear" not in asked
     assert (tmp_path / ".venv" / "half").exists()
-    (tmp_path / "fail").unlink()
+    (tmp_path / "killed").unlink()
     (tmp_path / ".venv" / "left").touch()
     status, asked = make()
     assert status == 0
@@ -67,3 +67,25 @@ def test_an_environment_that_is_whole_is_kept_when_pins_change(make, tmp_path):
     assert "pip install" in asked
     assert "venv" not in asked.replace(".venv", "")
     assert (tmp_path / ".venv" / "mine").exists()
+
+
+def test_an_installation_that_failed_is_tried_again_in_what_is_there(make, tmp_path):
+    (tmp_path / "offline").touch()
+    assert make()[0] != 0
+    (tmp_path / ".venv" / "mine").touch()
+    (tmp_path / "offline").unlink()
+    status, asked = make()
+    assert status == 0
+    assert "--clear" not in asked
+    assert (tmp_path / ".venv" / "mine").exists()
+
+
+def test_one_of_further_packages_that_was_interrupted_is_begun_anew(make, tmp_path):
+    assert make()[0] == 0
+    (tmp_path / "killed").touch()
+    assert make(".venv/.docs")[0] != 0
+    (tmp_path / "killed").unlink()
+    status, asked = make(".venv/.docs")
+    assert status == 0
+    assert "venv --clear" in asked
+    assert make(".venv/.docs") == (0, "")

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from hessgeo import store
-from hessgeo.pipeline import runs
+from hessgeo.pipeline import orphans, runs
 from hessgeo.store.files import alone
 
 ROUNDS = 15
@@ -136,11 +136,11 @@ class Persistence:
         yield
 
 
-LOCKED = runs.one_run(Persistence.lock, "snakemake --cores all")
+LOCKED = runs.one_run(Persistence.lock, "snakemake --cores all", "nowhere")
 
 
 def test_of_two_runs_in_one_folder_the_second_is_refused_in_one_line(tmp_path):
-    again = runs.one_run(LOCKED, "snakemake")  # the Snakefile, read twice
+    again = runs.one_run(LOCKED, "snakemake", "nowhere")  # the Snakefile, read twice
     with again(Persistence(tmp_path, "all", "fit_free_energy")):
         with pytest.raises(SystemExit) as refused, LOCKED(Persistence(tmp_path, "verify")):
             pytest.fail("a verification in the midst of a run would remove what is being written")
@@ -180,13 +180,13 @@ def test_locks_of_a_run_that_was_killed_are_lifted_those_of_another_machine_are_
 
 
 def test_a_job_ends_with_the_run_that_started_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(runs, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(orphans, "POLL_SECONDS", 0.05)
 
     def run():
-        runs.announce_run()
+        orphans.announce_run()
 
         def job():
-            runs.end_with_run()
+            orphans.end_with_run()
             time.sleep(60)
 
         (tmp_path / "job").write_text(str(forked(job)))
@@ -208,5 +208,5 @@ def test_a_job_ends_with_the_run_that_started_it(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("value", ["", "none", "1", "999999999 1.0", f"{os.getpid()} 1.0"])
 def test_a_job_without_a_run_goes_on(monkeypatch, value):
-    monkeypatch.setenv(runs.RUN, value)
-    runs.end_with_run()
+    monkeypatch.setenv(orphans.RUN, value)
+    orphans.end_with_run()

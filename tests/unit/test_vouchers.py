@@ -233,6 +233,7 @@ def test_results_behind_links_are_compared_and_circles_end(results, tmp_path):
 def test_what_killed_jobs_left_unfinished_is_told(results):
     zarr = f"results/one/samples/layout.zarr/image/c/0/0/0/0.{'1a' * 16}.partial"
     left = ["results/one/.metric.nc.partial", "results/one/manifest/layout/image/.0.json.partial", zarr]
+    left += ["results/one/.metric.nc.0123abcd.partial"]
     Path("results/one/download.partial").write_text("somebody's own")
     for path in left:
         Path(path).write_text("half")
