@@ -6,14 +6,13 @@ VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 SNAKEMAKE := snakemake --cores $(CORES)
-# Snakemake looks for free cores once in this time for every job that has ended: of hundreds, with seconds each, that
-# takes a third of a core at its own setting of one second.
-MANY := --max-jobs-per-timespan 1000/10s
 TINY := --configfile workflow/studies/tiny.yaml
 SNAKEFILES := Snakefile workflow/Snakefile workflow/rules
 PYTHON_CODE := setup.py hessgeo workflow/scripts benchmarks docs/conf.py docs/keep.py docs/extensions examples tests
 # Each process runs a test at a time; the workflow's own tests start jobs beside them.
-PYTEST := python -m pytest --numprocesses auto --maxprocesses 4
+# A process has tests that stand together, so that what they share is built in one of them; one that has none left takes
+# some of another's.
+PYTEST := python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help figures report table1 table2 compare paper plan test unit fuzz shapes lint fmt tiny generative verify soak bench docs gallery clean
@@ -77,13 +76,13 @@ tiny: $(VENV)/.installed ## build the tiny study, from training to figures
 	$(SNAKEMAKE) $(TINY)
 
 table1: $(VENV)/.installed ## build Table 1, the Fisher metrics and all figures of solvable systems (50 min)
-	$(SNAKEMAKE) $(MANY) table1
+	$(SNAKEMAKE) table1
 
 compare: $(VENV)/.installed ## measure what differs between the studies of every comparison (CONFIG=workflow/studies/steps.yaml)
 	$(SNAKEMAKE) compare $(if $(CONFIG),--configfile $(CONFIG))
 
 paper: $(VENV)/.installed ## build every figure and table of the papers by number, and results/paper/index.html
-	$(SNAKEMAKE) $(MANY) paper --configfile $(or $(CONFIG),workflow/studies/paper.yaml)
+	$(SNAKEMAKE) paper --configfile $(or $(CONFIG),workflow/studies/paper.yaml)
 
 generative: $(VENV)/.installed ## build the geodesics of densities (Kim et al. 2024)
 	$(SNAKEMAKE) generative_geodesics $(if $(CONFIG),--configfile $(CONFIG))

@@ -25,6 +25,9 @@ NETWORK_TRAINING = (
 # How the rows of a posterior are computed, and not what.
 IDLE_OF_POSTERIOR = ("parts",)
 
+# Of one kind, unless settings say how much each does: Snakemake takes some 5 ms to plan one.
+MOST_JOBS = 250
+
 # What a parameter is called that moves the latent or a condition.
 ALONG = {
     "latent": "latent coordinate",
@@ -192,8 +195,9 @@ class StudyLayout(StudyModels):
 
     @property
     def shards_per_job(self) -> int:
-        """Shards that a job makes or embeds."""
-        return self._study["sampling"]["shards_per_job"]
+        """Shards that a job makes or embeds: as asked for, or so many that jobs stay few enough to plan."""
+        asked = self._study["sampling"]["shards_per_job"]
+        return -(-self.shard_count("image") // MOST_JOBS) if asked == "auto" else asked
 
     def shard_count(self, array: str) -> int:
         """Number of shards of an array; the points are one shard."""

@@ -53,6 +53,21 @@ def test_one_shard_a_job_is_the_default(layout):
     assert block.files("image") == ["results/{study}/samples/{store}.zarr/image/c/{shard}/0/0/0"]
 
 
+@pytest.mark.parametrize(
+    ("grid", "most", "jobs"), [([160, 100], 1, 250), ([160, 102], 2, 128), ([400, 320], 8, 250)]
+)
+def test_of_many_shards_a_job_makes_so_many_that_the_jobs_stay_few(layout, grid, most, jobs):
+    found = layout({"studies": {"digits": {"sampling": {"grid": grid, "shard": 64}}}})
+    single, *several = found.blocks["generate_samples"]
+    count = found.of("digits").shard_count("image")
+    if most == 1:
+        assert (single.studies, several, count) == ("digits", [], jobs)
+    else:
+        assert [k for block in several for k in block.shards] == list(range(count))
+        assert len(several) == jobs
+        assert max(len(block.shards) for block in several) == most
+
+
 def test_how_many_a_job_makes_changes_no_name(layout):
     one = layout(CHANGE).of("digits")
     other = layout(CHANGE, {"studies": {"digits": {"sampling": {"shards_per_job": 1}}}}).of("digits")

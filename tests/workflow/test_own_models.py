@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -86,12 +87,15 @@ LEVEL = 1
 
 
 @pytest.fixture(scope="module")
-def dream_files(small_checkpoint, tmp_path_factory):
+def dream_files(small_checkpoint, shared_folder):
     """What someone has at hand: a single-file model, a LoRA, an image encoder, a photograph, a latent."""
+    return shared_folder("dream_files", partial(write_dream_files, small_checkpoint))
+
+
+def write_dream_files(small_checkpoint, folder):
     import checkpoints
     from safetensors.numpy import save_file
 
-    folder = tmp_path_factory.mktemp("dream_files")
     pipeline = small_checkpoint("small_stable_diffusion")
     checkpoints.single_file(pipeline, folder / "dream.safetensors")
     checkpoints.configuration_only(pipeline, folder / "config")
@@ -102,16 +106,18 @@ def dream_files(small_checkpoint, tmp_path_factory):
     Image.fromarray(photograph).save(folder / "photo.png")
     latent = rng.standard_normal(checkpoints.LATENT_SHAPE).astype(np.float32)
     save_file({"latents": latent}, folder / "latent.safetensors")
-    return folder
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory):
+def guarded(shared_folder):
     """An environment without a network and with a home of its own, and the folder of both."""
-    folder = tmp_path_factory.mktemp("guarded")
-    for name in ("guard", "home", "temporary"):
-        (folder / name).mkdir()
-    (folder / "guard" / "sitecustomize.py").write_text(GUARD)
+
+    def build(folder):
+        for name in ("guard", "home", "temporary"):
+            (folder / name).mkdir()
+        (folder / "guard" / "sitecustomize.py").write_text(GUARD)
+
+    folder = shared_folder("guarded", build)
     environment = {
         "PYTHONPATH": str(folder / "guard"),
         "HOME": str(folder / "home"),
@@ -125,12 +131,14 @@ def guarded(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def photos(workflow_in, dream_files, guarded, tmp_path_factory):
+def photos(workflow_in, dream_files, guarded, shared_folder):
     """The study of a photograph, built once from nothing."""
-    directory = shutil.copytree(dream_files, tmp_path_factory.mktemp("photos") / "run")
-    workflow = workflow_in(directory, base=DREAMS, environment=guarded[1])
-    workflow.run(*GIVEN)
-    return workflow
+
+    def build(folder):
+        shutil.copytree(dream_files, folder / "run")
+        workflow_in(folder / "run", base=DREAMS, environment=guarded[1]).run(*GIVEN)
+
+    return workflow_in(shared_folder("photos", build) / "run", base=DREAMS, environment=guarded[1])
 
 
 def only(folder, pattern="*"):
@@ -328,15 +336,8 @@ def write_generator(file, weight):
 
 
 @pytest.fixture(scope="module")
-def drawn(workflow_in, small_checkpoint, guarded, tmp_path_factory):
+def drawn(workflow_in, small_checkpoint, guarded, shared_folder):
     """The images of four studies, each of another kind of model."""
-    directory = tmp_path_factory.mktemp("drawn") / "run"
-    directory.mkdir()
-    for name, builder in PIPELINES.items():
-        shutil.copytree(small_checkpoint(builder), directory / name)
-    write_generator(
-        directory / "gan.onnx", np.random.default_rng(4).normal(size=(5, 72)).astype(np.float32) / 3
-    )
     sampler = {"steps": 3, "guidance": GUIDANCE, "prompt": PROMPT}
     studies = {name: {"system": {"checkpoint": name, **sampler}} for name in PIPELINES}
     generator = {"kind": "generator", "checkpoint": "gan.onnx", "latent": [5], "size": [4, 6]}
@@ -349,9 +350,17 @@ def drawn(workflow_in, small_checkpoint, guarded, tmp_path_factory):
         },
         "studies": {**studies, "gan": {"system": generator}},
     }
-    workflow = workflow_in(directory, base=base, environment=guarded[1])
-    workflow.run("--until", "generate_samples")
-    assert not list(directory.glob("results/*/samples/*.zarr/embedding/*/c"))
+
+    def build(folder):
+        directory = folder / "run"
+        for name, builder in PIPELINES.items():
+            shutil.copytree(small_checkpoint(builder), directory / name)
+        weight = np.random.default_rng(4).normal(size=(5, 72)).astype(np.float32) / 3
+        write_generator(directory / "gan.onnx", weight)
+        workflow_in(directory, base=base, environment=guarded[1]).run("--until", "generate_samples")
+
+    workflow = workflow_in(shared_folder("drawn", build) / "run", base=base, environment=guarded[1])
+    assert not list(workflow("results").glob("*/samples/*.zarr/embedding/*/c"))
     return workflow
 
 
@@ -378,11 +387,8 @@ def test_images_of_a_generator_are_those_of_its_runtime(drawn):
 
 
 @pytest.fixture(scope="module")
-def routes(workflow_in, small_checkpoint, guarded, tmp_path_factory):
+def routes(workflow_in, small_checkpoint, guarded, shared_folder):
     """Distances and a network on the same samples, along two planes of which one is carried to the comparison."""
-    directory = tmp_path_factory.mktemp("routes") / "run"
-    directory.mkdir()
-    shutil.copytree(small_checkpoint("small_ddim"), directory / "ddim")
     base = {
         "run": ["distance", "network"],
         "defaults": {
@@ -404,11 +410,14 @@ def routes(workflow_in, small_checkpoint, guarded, tmp_path_factory):
         },
         "comparisons": {"routes": ["distance-1", "network-1"]},
     }
-    workflow = workflow_in(directory, base=base, environment=guarded[1])
     figure = [f"results/comparisons/routes.{kind}" for kind in ("svg", "png", "csv")]
     network = [f"results/network-2/posterior_network/{name}" for name in NETWORK_FILES.values()]
-    workflow.run(*figure, *network, "compare")
-    return workflow
+
+    def build(folder):
+        shutil.copytree(small_checkpoint("small_ddim"), folder / "run" / "ddim")
+        workflow_in(folder / "run", base=base, environment=guarded[1]).run(*figure, *network, "compare")
+
+    return workflow_in(shared_folder("routes", build) / "run", base=base, environment=guarded[1])
 
 
 def test_a_comparison_sets_both_routes_side_by_side(routes):
