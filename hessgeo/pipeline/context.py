@@ -198,12 +198,16 @@ def _vouched(snakemake: Any) -> Iterator[None]:
     # Imported here: the Snakefile, which reads no result, need not wait for the libraries that do.
     from hessgeo import store
 
-    outputs, root = _results(snakemake.output), getattr(snakemake, "config", {}).get("results")
+    outputs, config = _results(snakemake.output), getattr(snakemake, "config", {})
+    root = config.get("results")
     store.withdraw(outputs)
-    if root is not None:
-        store.check_results(_results(snakemake.input), root)
-    yield
-    store.vouch(outputs)
+    with store.kept_at(root=root or ".", **config.get("storage", {})):
+        # Before hours of work whose results nobody would take.
+        store.probe(outputs)
+        if root is not None:
+            store.check_results(_results(snakemake.input), root)
+        yield
+        store.vouch(outputs)
 
 
 def _failure(error: Exception) -> str:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from hessgeo.store import StoreError, read_record
-from hessgeo.store.files import contents
-from hessgeo.store.vouchers import write_record
+from hessgeo.store.contents import contents
+from hessgeo.store.records import write_record
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hessgeo.pipeline.checks.generative import generative_errors
-from hessgeo.pipeline.checks.results import name_errors, results_errors
+from hessgeo.pipeline.checks.results import name_errors, results_errors, storage_errors
 from hessgeo.pipeline.config_files import SettingsError, confirm_config, merge_config
 from hessgeo.pipeline.derived import merged
 from hessgeo.pipeline.schema import (
@@ -114,6 +114,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
 def _errors(complete: Mapping[str, Any], checks: Sequence[StudyCheck]) -> Iterator[str]:
     """A line for each entry that does not fit the others, or the files that it names."""
     yield from results_errors(complete["results"])
+    yield from storage_errors(complete["storage"]["url"])
     yield from name_errors(complete)
     yield from unknown_names("run", complete["run"], complete["studies"], "studies")
     yield from generative_errors(complete["generative"], complete["models"])

@@ -15,6 +15,7 @@ from zarr.codecs import ZstdCodec
 
 from hessgeo.posteriors.base import Posterior
 from hessgeo.store.files import StoreError, discard, whole
+from hessgeo.store.objects import ObjectStoreError, keep_folder
 from hessgeo.store.strict import StrictStore
 from hessgeo.store.vouchers import check
 
@@ -50,6 +51,7 @@ def write_posterior(path: str | Path, posterior: Posterior) -> None:
                 compressors=ZstdCodec(level=3, checksum=True),
                 config={"write_empty_chunks": True},
             )
+        keep_folder(partial, path)
         discard(path)
 
 
@@ -68,7 +70,7 @@ def read_posterior(path: str | Path) -> Posterior:
         fields: dict[str, Any] = {name: group.attrs[name] for name in names if name in group.attrs}
         fields |= {name: np.asarray(group[name]) for name in names if name in group}
         known = group.attrs.get(DIGEST)
-    except (FileNotFoundError, StoreError):
+    except (FileNotFoundError, ObjectStoreError, StoreError):
         raise
     except Exception as error:
         raise StoreError(f"{path} cannot be read: {' '.join(str(error).split())}") from error

@@ -3,6 +3,8 @@
 from hessgeo.store.files import StoreError, whole, whole_files
 from hessgeo.store.inputs import check_results
 from hessgeo.store.networks import load_network, read_network, write_network
+from hessgeo.store.objects import ObjectStoreError, kept_at, pointed, probe
+from hessgeo.store.records import read_record
 from hessgeo.store.results import (
     finite,
     read_dataset,
@@ -33,10 +35,11 @@ from hessgeo.store.shards import (
     verify,
     write_shard,
 )
-from hessgeo.store.vouchers import check, fault, read_record, vouch, voucher_file, withdraw
+from hessgeo.store.vouchers import check, fault, vouch, voucher_file, withdraw
 
 __all__ = [
     "MissingArrayError",
+    "ObjectStoreError",
     "ShardState",
     "StoreError",
     "check",
@@ -48,8 +51,11 @@ __all__ = [
     "describe_array",
     "fault",
     "finite",
+    "kept_at",
     "load_network",
     "open_array",
+    "pointed",
+    "probe",
     "read_array",
     "read_dataset",
     "read_json",

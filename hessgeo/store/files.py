@@ -1,13 +1,11 @@
-"""Files that are there whole or not at all, and what tells one content from another."""
+"""Files that are there whole or not at all."""
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import secrets
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -132,32 +130,3 @@ def set_aside(path: Path) -> None:
     while os.path.lexists(aside):
         aside = aside.with_name(aside.name + ASIDE)
     path.rename(aside)
-
-
-def contents(path: Path) -> dict[str, Any]:
-    """Size and SHA-256 of a file."""
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return {"bytes": os.fstat(stream.fileno()).st_size, "sha256": digest}
-
-
-def size_fault(path: Path, size: Any) -> str | None:
-    """What is wrong with a file that should have ``size`` bytes, None if it is a file that has."""
-    try:
-        found = path.stat()
-    except OSError as error:
-        return "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-    if not stat.S_ISREG(found.st_mode):  # a pipe would block whoever opens it
-        return "is no file"
-    return None if found.st_size == size else f"has {found.st_size} bytes, not {size}"
-
-
-def content_fault(path: Path, entry: dict[str, Any]) -> str | None:
-    """What is wrong with a file beside what ``contents`` said of it, None if nothing is."""
-    if fault := size_fault(path, entry.get("bytes")):
-        return fault
-    try:
-        same = contents(path) == entry
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"
-    return None if same else "holds other bytes than were written"

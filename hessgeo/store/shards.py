@@ -24,9 +24,11 @@ from numcodecs.zstd import Zstd
 from numpy.typing import DTypeLike
 from zarr.codecs import ZstdCodec
 
-from hessgeo.store.files import StoreError, alone, clear, contents, size_fault
+from hessgeo.store.contents import contents, ending, size_fault
+from hessgeo.store.files import StoreError, alone, clear
+from hessgeo.store.objects import copy, keep
+from hessgeo.store.records import read_record, write_record
 from hessgeo.store.strict import open_strictly
-from hessgeo.store.vouchers import read_record, write_record
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -70,6 +72,8 @@ def create_samples(
     """
     zarr.open_group(store, mode="a", zarr_format=3, attributes=dict(attributes))
     zarr.open_group(f"{store}/embedding", mode="a", zarr_format=3)
+    for group in ("", "embedding"):
+        copy(Path(store, group, "zarr.json"))
     create_array(store, "t", samples=len(points), item=points.shape[1:], dtype="f8", shard=len(points))
     write_shard(store, "t", 0, np.asarray(points, dtype=float), about={})
     for name, (item, dtype) in arrays.items():
@@ -99,6 +103,7 @@ def create_array(
         fill_value=np.nan if dtype.kind == "f" else 0,
         overwrite=False,
     )
+    copy(Path(store, name, "zarr.json"))
 
 
 def compressed_share(data: Shaped[np.ndarray, "rows *item"]) -> float:
@@ -210,8 +215,7 @@ def shard_file(store: str | Path, name: str, shard: int) -> Path:
 
 def sidecar_file(store: str | Path, name: str, shard: int) -> Path:
     """The sidecar of a shard, ``manifest/<store>/<array>/<shard>.json`` beside the folder of the stores."""
-    store = Path(store)
-    return store.parent.parent / "manifest" / store.stem / name / f"{shard}.json"
+    return Path(store).parent.parent / "manifest" / Path(store).stem / name / f"{shard}.json"
 
 
 def write_shard(
@@ -255,17 +259,12 @@ def write_shard(
         record = {
             **stored.expected(shard),
             **contents(file),
-            "tail": _tail(file),
+            **ending(file, TAIL),
             **about,
             "versions": {package: version(package) for package in VERSIONED},
         }
+        keep(file)
         write_record(sidecar_file(store, name, shard), record)
-
-
-def _tail(file: Path) -> str:
-    with file.open("rb") as stream:
-        stream.seek(-min(TAIL, os.fstat(stream.fileno()).st_size), os.SEEK_END)
-        return hashlib.sha256(stream.read()).hexdigest()
 
 
 def examine(
@@ -285,7 +284,10 @@ def examine(
             return ShardState.FOREIGN, None
         if size_fault(file, record["bytes"]):
             return (ShardState.TRUNCATED if file.is_file() else ShardState.MISSING), None
-        same = contents(file)["sha256"] == record["sha256"] if whole else _tail(file) == record["tail"]
+        found = contents(file) if whole else ending(file, TAIL)
+        if found["bytes"] != record["bytes"]:  # of an object, whose pointer knows what it had
+            return ShardState.TRUNCATED, None
+        same = all(record[key] == value for key, value in found.items())
     except (OSError, StoreError, KeyError):
         return ShardState.MISSING, None
     return (ShardState.OK if same else ShardState.FLIPPED), record.get("model")
@@ -336,9 +338,8 @@ def check_shards(array: StoredArray, shards: Iterable[int]) -> None:
         models |= {model} if model else set()
         if state != ShardState.OK:
             wrong.append(f"shard {shard} is {state}")
-    place = f"{array.store}/{array.name}"
+    place, more = f"{array.store}/{array.name}", f", and {len(wrong) - 1} more are wrong" if wrong[1:] else ""
     if wrong:
-        more = f", and {len(wrong) - 1} more are wrong" if len(wrong) > 1 else ""
         raise StoreError(f"{place} is not complete: {wrong[0]}{more}")
     if len(models) > 1:
         raise StoreError(f"{place} holds shards of two models in one store: {', '.join(sorted(models))}")

@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import zarr
+from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.storage import LocalStore
 
 from hessgeo.store.files import StoreError
+from hessgeo.store.objects import ObjectStoreError, Pointer, pointed
 
 
 class StrictStore(LocalStore):
@@ -20,10 +23,29 @@ class StrictStore(LocalStore):
         Raises:
             StoreError: if it is that of a chunk, and there is none.
         """
+        is_chunk = "c" in key.split("/") and not key.endswith("zarr.json")
+        if is_chunk and (pointer := pointed(self.root / key)):
+            return await _read(pointer, *arguments, **options)
         found = await super().get(key, *arguments, **options)
-        if found is None and "c" in key.split("/") and not key.endswith("zarr.json"):
+        if found is None and is_chunk:
             raise StoreError(f"{self.root}/{key} is missing")
         return found
+
+
+async def _read(
+    pointer: Pointer, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
+) -> Buffer:
+    """What a pointer stands for, or a range of it."""
+    start, stop = 0, pointer.bytes
+    match byte_range:
+        case RangeByteRequest():
+            start, stop = byte_range.start, min(byte_range.end, stop)
+        case OffsetByteRequest():
+            start = byte_range.offset
+        case SuffixByteRequest():
+            start = max(0, stop - byte_range.suffix)
+    buffer = (prototype or default_buffer_prototype()).buffer
+    return buffer.from_bytes(await pointer.read(start, stop))
 
 
 def open_strictly(path: str | Path, *, mode: str = "r") -> zarr.Array:
@@ -38,7 +60,7 @@ def open_strictly(path: str | Path, *, mode: str = "r") -> zarr.Array:
         with zarr.config.set({"array.write_empty_chunks": True}):
             store = LocalStore(path) if mode == "r+" else StrictStore(path, read_only=True)
             return zarr.open_array(store, mode=mode, zarr_format=3)
-    except FileNotFoundError:
+    except (FileNotFoundError, ObjectStoreError):
         raise
     except Exception as error:
         raise StoreError(f"{path} cannot be read: {' '.join(str(error).split())}") from error

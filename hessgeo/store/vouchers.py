@@ -1,67 +1,25 @@
 """Vouchers: a record of size and SHA-256 beside each result, written last, by which every reader knows it again.
 
 A result ``folder/name`` has its voucher in ``folder/.vouchers/name.json``; what lies in a sample store, beside the
-store. Shards of samples are vouched for by their sidecars instead, see ``shards``. Vouchers and sidecars are records:
-JSON that carries its own digest, so that no byte of it can change unseen.
+store. Shards of samples are vouched for by their sidecars instead, see ``shards``. Both are ``records``.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
-from hessgeo.store.files import StoreError, clear, content_fault, contents, plain, whole
+from hessgeo.store.contents import content_fault, contents
+from hessgeo.store.files import StoreError, clear
+from hessgeo.store.records import read_record, write_record
 
 VOUCHERS = ".vouchers"
-SEAL = "seal"
 # Paths of a shard, and of its sidecar.
 SHARD = re.compile(r"(?:^|/)samples/[^/]+\.zarr/(?P<array>.+?)/c/(?P<shard>\d+)(?:/0)*$")
 SIDECAR = re.compile(r"(?:^|/)manifest/(?P<store>[^/]+)/(?P<array>.+)/(?P<shard>\d+)\.json$")
 MARKER = ".snakemake_timestamp"  # what Snakemake leaves in a folder that a rule makes
-
-
-def _text(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, indent=2, allow_nan=False, default=plain) + "\n"
-
-
-def _sealed(record: Mapping[str, Any]) -> str:
-    return _text({**record, SEAL: hashlib.sha256(_text(record).encode()).hexdigest()})
-
-
-def write_record(path: str | Path, record: Mapping[str, Any]) -> None:
-    """Write a record, whole or not at all.
-
-    Raises:
-        ValueError: if a number is not finite, which JSON does not have.
-    """
-    with whole(path) as partial:
-        partial.write_text(_sealed(record), encoding="utf-8")
-
-
-def read_record(path: str | Path) -> dict[str, Any]:
-    """Read what ``write_record`` wrote.
-
-    Raises:
-        OSError: if there is none that can be read.
-        StoreError: if it is not what was written, to the byte.
-    """
-    path = Path(path)
-    if path.exists() and not path.is_file():
-        raise StoreError(f"{path} is no file")
-    try:
-        text = path.read_text(encoding="utf-8")
-        record = json.loads(text)
-        whole = isinstance(record, dict) and record.pop(SEAL, None) and _sealed(record) == text
-    except (ValueError, RecursionError) as error:
-        raise StoreError(f"{path} is damaged: {error}") from error
-    if not whole:
-        raise StoreError(f"{path} is damaged")
-    return record
 
 
 def voucher_file(path: str | Path) -> Path:

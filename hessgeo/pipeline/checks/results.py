@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -21,6 +22,12 @@ def results_errors(results: str) -> Iterator[str]:
     reason = _bad_path(results) or _unwritable(results)
     if reason:
         yield refusal("results", results, f"a folder that can be written to ({reason})")
+
+
+def storage_errors(url: str | None) -> Iterator[str]:
+    """A line if results are to be kept at a URL, and nothing is installed that could do so; nothing is asked of it."""
+    if url is not None and find_spec("obstore") is None:
+        yield refusal("storage.url", url, "null without the package obstore (pip install hessgeo[cloud])")
 
 
 def _bad_path(results: str) -> str:
