@@ -21,7 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import torch
-from record import Row, record
+from record import Row, middle, record
 
 from hessgeo.geodesics import geodesics
 from hessgeo.geodesics.eikonal import Valleys, distance_map
@@ -44,15 +44,15 @@ def installed(package):
     return importlib.import_module(PEERS[package])
 
 
-def best_of(function, repeats):
-    """The least time of some runs, seconds of this process."""
+def timed(function, repeats):
+    """The times of some runs, seconds of this process, after one for imports and compilation."""
     function()
     times = []
     for _ in range(repeats):
         start = time.process_time()
         function()
         times.append(time.process_time() - start)
-    return min(times)
+    return times
 
 
 def turning(x, ratio):
@@ -76,11 +76,11 @@ def speed(args):
         def ours(matrix=matrix):
             return distances(medium(matrix), source / step)
 
-        seconds, peers = best_of(ours, args.repeats), {}
+        seconds, peers = timed(ours, args.repeats), {}
         skfmm = installed("scikit-fmm") if ratio == 1 else None
         if skfmm is not None:
             level = np.linalg.norm(nodes - source, axis=-1) - 1.5 * step
-            peers["scikit-fmm"] = best_of(partial(skfmm.distance, level, dx=step), args.repeats)
+            peers["scikit-fmm"] = timed(partial(skfmm.distance, level, dx=step), args.repeats)
         if installed("agd") is not None:
             try:
                 peers["agd"] = agd_seconds(turning(nodes, ratio), step, source, args.repeats)
@@ -109,7 +109,7 @@ def agd_seconds(metric, step, source, repeats):
         }
     )
     problem.SetRect([[0, 1], [0, 1]], dimx=len(metric), sampleBoundary=True)
-    return best_of(problem.Run, repeats)
+    return timed(problem.Run, repeats)
 
 
 def error(args):
@@ -237,7 +237,7 @@ def main():
     )
     parser.add_argument("what", nargs="*", help="speed, error, paths; the first two if none is named")
     parser.add_argument("--nodes", type=int, default=400, help="a side (speed)")
-    parser.add_argument("--repeats", type=int, default=9, help="of which the fastest counts (speed)")
+    parser.add_argument("--repeats", type=int, default=9, help="of which the median counts (speed)")
     parser.add_argument("--count", type=int, default=10_000, help="random paths, 20 to a metric (paths)")
     parser.add_argument("--first", type=int, default=0, help="number of the first of them (paths)")
     parser.add_argument("--seed", type=int, default=0, help="of the random metrics (paths)")
@@ -250,8 +250,8 @@ def main():
     for name in args.what or ("speed", "error"):
         rows = parts[name](args)
         for row in rows:
-            beside = f", {row.peer} {row.peer_value:.3g}" if row.peer else ""
-            print(f"{row.name}: {row.value:.3g} {row.unit}{beside}", flush=True)
+            beside = f", {row.peer} {middle(row.peer_value):.3g}" if row.peer else ""
+            print(f"{row.name}: {middle(row.value):.3g} {row.unit}{beside}", flush=True)
         if args.record:
             record(rows)
 

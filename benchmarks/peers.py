@@ -7,7 +7,7 @@
     python benchmarks/peers.py moments        # posterior moments: blocks, neighbours, plain NumPy, 64 nearest of FAISS
     python benchmarks/peers.py million        # what the moments of a million samples would take
 
-Times are of the processor, the best of ``--repeats``; on a busy machine ratios are steadier.
+Times are of the processor, the median of ``--repeats``; on a busy machine ratios are steadier.
 Every number goes into ``benchmarks/results.csv``.
 """
 
@@ -20,7 +20,7 @@ import time
 import numpy as np
 import torch
 from posterior_moments import synthetic_samples
-from record import Row, record
+from record import Row, middle, record
 from scipy import ndimage
 from threadpoolctl import threadpool_limits
 
@@ -32,13 +32,13 @@ from hessgeo.systems.solvable.ising import Ising
 
 
 def timed(run, repeats):
-    """Result, and least processor time of some calls."""
+    """Result, and processor time of each of some calls."""
     times = []
     for _ in range(repeats):
         start = time.process_time()
         result = run()
         times.append(time.process_time() - start)
-    return result, min(times)
+    return result, times
 
 
 def reweighting(args):
@@ -79,7 +79,7 @@ def minima(height, persistence):
 def persistence(args):
     """Counts of phases of rough and smooth random fields, each against gudhi's."""
     agreed = compared = 0
-    seconds = peer = 0.0
+    seconds, peer = np.zeros(args.repeats), np.zeros(args.repeats)
     for seed in range(args.fields):
         rng = np.random.default_rng(seed)
         shape = ((24, 24), (48, 40), (64, 64), (96, 96))[seed % 4]
@@ -94,11 +94,11 @@ def persistence(args):
             theirs, other = timed(lambda h=height, p=least: minima(h, p), args.repeats)
             agreed += ours.label.max() + 1 - ours.label.min() == theirs
             compared += 1
-            seconds, peer = seconds + one, peer + other
+            seconds, peer = seconds + np.array(one), peer + np.array(other)
     name = f"phases by persistence, {args.fields} random fields, each at four levels"
     return [
         Row(f"{name}: counts that agree", agreed, "", "gudhi", compared, ("gudhi",)),
-        Row(f"{name}: time, with labels and ridges", seconds, "s", "gudhi", peer, ("gudhi",)),
+        Row(f"{name}: time, with labels and ridges", list(seconds), "s", "gudhi", list(peer), ("gudhi",)),
     ]
 
 
@@ -179,6 +179,7 @@ def million(args):
     # Every sample against every tile's centre, in float64.
     sources, centres = rng.normal(size=(256, 512)), rng.normal(size=(1024, 512))
     _, bounds = timed(lambda: sources @ centres.T, args.repeats)
+    seconds, every, blocks, bounds = map(middle, (seconds, every, blocks, bounds))
     overhead = n * (n / 256) * bounds / (256 * 1024)
     share = near.seen.mean() * n * seconds / near.seen.sum()
     about = "posterior moments, 1000000 x 512, projected to 16 cores"
@@ -196,7 +197,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", nargs="*", help=f"{', '.join(parts)}; all if none is named")
-    parser.add_argument("--repeats", type=int, default=3, help="of each call; the best counts")
+    parser.add_argument("--repeats", type=int, default=3, help="of each call; the median counts")
     parser.add_argument("--fields", type=int, default=120, help="random fields, each at four persistences")
     parser.add_argument("--sizes", type=int, nargs="+", default=[5000, 10000], help="samples (moments)")
     parser.add_argument("--nearest", type=int, default=64, help="neighbours that FAISS looks for (moments)")
@@ -210,8 +211,8 @@ def main():
                 continue
             rows = parts[name](args)
             for row in rows:
-                beside = f", {row.peer} {row.peer_value:.3g}" if row.peer else ""
-                print(f"{row.name}: {row.value:.3g} {row.unit}{beside}", flush=True)
+                beside = f", {row.peer} {middle(row.peer_value):.3g}" if row.peer else ""
+                print(f"{row.name}: {middle(row.value):.3g} {row.unit}{beside}", flush=True)
             record(rows)
 
 

@@ -118,6 +118,8 @@ def measure(n: int, options: argparse.Namespace) -> dict[str, float]:
         "bare_s": np.median(bare, axis=0)[0], "moments_s": np.median(full, axis=0)[0],
         "ratio": np.median(ratio), "ratio_low": ratio.min(), "ratio_high": ratio.max(),
         "processor_ratio": np.median(processor_ratio), "peak_extra_mib": memory,
+        "bare_runs": [wall for wall, _ in bare], "moments_runs": [wall for wall, _ in full],
+        "ratio_runs": ratio.tolist(),
     }  # fmt: skip
 
 
@@ -141,13 +143,22 @@ def main(arguments: Sequence[str] | None = None) -> pd.DataFrame:
     parser.add_argument("--csv", type=Path, help="where to write the table")
     options = parser.parse_args(arguments)
     table = pd.DataFrame([measure(n, options) for n in options.sizes])
-    print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
+    print(
+        table.drop(columns=["bare_runs", "moments_runs", "ratio_runs"]).to_string(
+            index=False, float_format=lambda value: f"{value:.3g}"
+        )
+    )
     if len(options.sizes) > 1:
         exponent, offset = np.polyfit(np.log(table["n"]), np.log(table["moments_s"]), 1)
         projected = np.exp(offset + exponent * np.log(options.project))
         print(f"seconds ~ n^{exponent:.2f}; {projected:.0f} s projected at n = {options.project}")
     units = {"bare_s": "s", "moments_s": "s", "peak_extra_mib": "MiB"}
-    record_table("posterior moments by blocks", table, labels=["n", "dimension", "threads"], units=units)
+    # Every repeat, of which the row says the spread.
+    runs = table.assign(
+        bare_s=table.pop("bare_runs"), moments_s=table.pop("moments_runs"), ratio=table.pop("ratio_runs")
+    )
+    runs = runs.drop(columns=["ratio_low", "ratio_high"])
+    record_table("posterior moments by blocks", runs, labels=["n", "dimension", "threads"], units=units)
     if options.csv:
         table.to_csv(options.csv, index=False)
     return table

@@ -1,8 +1,9 @@
 """One table of all that benchmarks measure, ``benchmarks/results.csv``: a row a number, with a peer's if there is one.
 
 A row has the name of what was measured, its value and unit; of a peer measured in the same run its name, its value in
-the same unit, and ``ratio``, the peer's value over ours; and machine, versions and date. A row that is measured again
-replaces the one of its name. Each benchmark records its own::
+the same unit, and ``ratio``, the peer's value over ours; and machine, versions and date. Of what was run several times
+the value is the median, and ``low``, ``high`` and ``runs`` say from where to where it went, and how often; a row of one
+run ends before them. A row that is measured again replaces the one of its name. Each benchmark records its own::
 
     record_table("spline_fit accuracy", table, labels=["potential", "nodes"], units={"seconds": "s"})
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import csv
 import os
 import platform
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -24,7 +26,21 @@ if TYPE_CHECKING:
     import pandas as pd  # what measures GPUs needs none
 
 FILE = Path(__file__).with_name("results.csv")
-COLUMNS = ("name", "value", "unit", "peer", "peer_value", "ratio", "machine", "versions", "date")
+COLUMNS = (
+    "name",
+    "value",
+    "unit",
+    "peer",
+    "peer_value",
+    "ratio",
+    "machine",
+    "versions",
+    "date",
+    "low",
+    "high",
+    "runs",
+)
+SPREAD = COLUMNS[-3:]
 PACKAGES = ("numpy", "scipy", "torch")  # whose versions stand in every row
 
 
@@ -34,18 +50,18 @@ class Row:
 
     Attributes:
         name: what was measured, unique in the table.
-        value: ours.
+        value: ours, or those of several runs, of which the median stands.
         unit: of the value and of the peer's; empty for a number without one.
         peer: who else was measured in the same run.
-        peer_value: theirs.
+        peer_value: theirs, or those of several runs.
         packages: whose versions the row names, too.
     """
 
     name: str
-    value: float
+    value: float | Sequence[float]
     unit: str = ""
     peer: str = ""
-    peer_value: float | None = None
+    peer_value: float | Sequence[float] | None = None
     packages: tuple[str, ...] = ()
 
 
@@ -57,19 +73,33 @@ def record(rows: Iterable[Row], *, file: Path = FILE) -> None:
             table = {row["name"]: row for row in csv.DictReader(lines)}
     about = {"machine": machine(), "date": date.today().isoformat()}
     for row in rows:
-        theirs = row.peer_value
-        ratio = "" if theirs is None or not row.value else f"{theirs / row.value:.4g}"
+        ours, theirs = middle(row.value), None if row.peer_value is None else middle(row.peer_value)
+        ratio = "" if theirs is None or not ours else f"{theirs / ours:.4g}"
         table[row.name] = {
-            "name": row.name, "value": f"{row.value:.6g}", "unit": row.unit, "peer": row.peer,
+            "name": row.name, "value": f"{ours:.6g}", "unit": row.unit, "peer": row.peer,
             "peer_value": "" if theirs is None else f"{theirs:.6g}", "ratio": ratio,
-            "versions": versions(row.packages), **about,
+            "versions": versions(row.packages), **about, **spread(row.value),
         }  # fmt: skip
     partial = file.with_suffix(".partial")
     with partial.open("w", newline="", encoding="utf-8") as lines:
-        writer = csv.DictWriter(lines, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table[name] for name in sorted(table))
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for name in sorted(table):
+            cells = [table[name].get(column) or "" for column in COLUMNS]
+            writer.writerow(cells if cells[-1] else cells[: -len(SPREAD)])
     partial.replace(file)
+
+
+def middle(value: float | Sequence[float]) -> float:
+    """A number, or the median of several."""
+    return float(statistics.median(value)) if isinstance(value, Sequence) else float(value)
+
+
+def spread(value: float | Sequence[float]) -> dict[str, str]:
+    """Least and largest of several runs, and their number; empty of one."""
+    if not isinstance(value, Sequence) or len(value) < 2:
+        return dict.fromkeys(SPREAD, "")
+    return {"low": f"{min(value):.6g}", "high": f"{max(value):.6g}", "runs": str(len(value))}
 
 
 def record_table(
@@ -85,7 +115,8 @@ def record_table(
     Args:
         benchmark: what begins the names.
         table: one row a case.
-        labels: the columns that tell cases apart; all others that hold numbers are recorded.
+        labels: the columns that tell cases apart; all others that hold numbers, or lists of those of several runs, are
+            recorded.
         units: of columns; those that are not named have none.
         file: the table to write to.
     """
@@ -95,11 +126,11 @@ def record_table(
         numbers = {
             column: value
             for column, value in case.items()
-            if column not in labels and isinstance(value, Number) and not _is_none(value)
+            if column not in labels and isinstance(value, Number | list) and not _is_none(value)
         }
         start = f"{benchmark}, {told}" if told else benchmark
         rows += [
-            Row(f"{start}: {column}", float(value), (units or {}).get(column, ""))
+            Row(f"{start}: {column}", value, (units or {}).get(column, ""))
             for column, value in numbers.items()
         ]
     record(rows, file=file)

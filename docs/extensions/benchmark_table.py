@@ -25,6 +25,8 @@ def cells(row: dict[str, str], benchmark: str) -> list[str]:
     """What a row of a table says."""
     what = row["name"].removeprefix(benchmark).lstrip(" ,:")
     value = row["value"] and f"{float(row['value']):.4g}"
+    if row.get("runs"):
+        value += f" ({float(row['low']):.3g} to {float(row['high']):.3g}, {row['runs']} runs)"
     peer = row["peer_value"] and f"{float(row['peer_value']):.4g}"
     return [what, value, row["unit"], row["peer"], peer, row["ratio"]]
 

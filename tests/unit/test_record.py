@@ -48,3 +48,31 @@ def test_the_committed_table_has_its_columns_and_each_name_once():
         assert tuple(reader.fieldnames) == COLUMNS
     assert names == sorted(set(names))
     assert names
+
+
+def test_of_several_runs_the_median_stands_and_the_spread_beside_it(tmp_path):
+    file = tmp_path / "results.csv"
+    # As the table was before it had a spread.
+    file.write_text(",".join(COLUMNS[:-3]) + "\nold,1,s,,,,here,python 3,2026-11-01\n")
+    record([Row("new", [3.0, 1.0, 10.0], "s", "peer", [6.0, 4.0])], file=file)
+    record_table("fit", pd.DataFrame([{"case": "a", "seconds": [2.0, 4.0]}]), labels=["case"], file=file)
+    rows = read(file)
+    assert {key: rows["new"][key] for key in ("value", "low", "high", "runs", "peer_value", "ratio")} == {
+        "value": "3", "low": "1", "high": "10", "runs": "3", "peer_value": "5", "ratio": "1.667",
+    }  # fmt: skip
+    assert [rows["fit, case a: seconds"][key] for key in ("value", "low", "high", "runs")] == [
+        "3",
+        "2",
+        "4",
+        "2",
+    ]
+    assert (rows["old"]["value"], rows["old"]["date"], rows["old"]["runs"]) == ("1", "2026-11-01", None)
+    record([Row("new", 2.0, "s")], file=file)
+    assert read(file)["new"]["runs"] is None
+
+
+def test_a_spread_holds_its_median():
+    with FILE.open(newline="", encoding="utf-8") as lines:
+        for row in csv.DictReader(lines):
+            if row["runs"]:
+                assert float(row["low"]) <= float(row["value"]) <= float(row["high"])
