@@ -52,8 +52,8 @@ test: $(VENV)/.installed ## run all tests
 unit: $(VENV)/.installed ## run the tests that train nothing and run no workflow
 	$(PYTEST) -m 'not slow'
 
-fuzz: $(VENV)/.installed ## try 2,000 broken configurations, each time others
-	HESSGEO_FUZZ=full python -m pytest -n 0 tests/unit/test_fuzzed_configs.py
+fuzz: $(VENV)/.installed ## try 2,000 broken configurations and 750 damaged files, each time others
+	HESSGEO_FUZZ=full python -m pytest -n 0 tests/unit/test_fuzzed_configs.py tests/unit/test_fuzzed_files.py
 
 # Those whose callers keep to all annotations as yet.
 CHECKED := $(patsubst %,tests/unit/test_%.py,grids metrics posteriors resolution segment lipschitz u2net path_scores)

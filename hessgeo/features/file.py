@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from hessgeo.features.base import FeatureCheckpoint, Features
-from hessgeo.weights.files import check_file
+from hessgeo.weights.files import check_file, npy_header
 
 SUFFIXES = (".npy", ".safetensors", ".parquet")
 ALLOWED = "a .npy, .safetensors or .parquet file of features (n, d), a row a point in the order of the points"
@@ -85,10 +85,8 @@ class FeatureFile(FeatureCheckpoint):
         """Shape, kinds of the numbers, and what reads rows."""
         try:
             if self.path.endswith(".npy"):
-                try:
-                    array = np.load(self.path, mmap_mode="r", allow_pickle=False)
-                except ValueError as error:
-                    raise OSError(str(error)) from error
+                npy_header(self.path, "a .npy file of features")
+                array = np.load(self.path, mmap_mode="r", allow_pickle=False)
                 yield array.shape, array.dtype.kind, lambda rows: np.asarray(array[rows])
             elif self.path.endswith(".safetensors"):
                 yield from self._safetensors()

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import stat
+import tokenize
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -133,7 +134,8 @@ def npy_header(path: str | Path, must: str = "a .npy file") -> tuple[tuple[int, 
             version = np.lib.format.read_magic(file)
             shape, _, dtype = readers[version[0]](file, max_header_size=LARGEST_NPY_HEADER)
         # What numpy meets in a header that is not its own.
-        except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        except (ValueError, KeyError, TypeError, SyntaxError, RecursionError, MemoryError,
+                tokenize.TokenError) as error:  # fmt: skip
             raise ValueError(f"{path} has no header of a .npy file, must be {must}") from error
         size, start = os.fstat(file.fileno()).st_size, file.tell()
     if dtype.hasobject:

@@ -108,12 +108,18 @@ class Module:
 
 def is_torchscript(path: str | Path) -> bool:
     """Whether a file is what ``torch.jit.save`` writes: a zip archive with the code of its modules."""
-    try:
-        with open_file(path) as file, zipfile.ZipFile(file) as archive:
-            inner = {name.partition("/")[2] for name in archive.namelist()}
-    except (zipfile.BadZipFile, NotImplementedError, OSError):
-        return False
+    inner = {name.partition("/")[2] for name in member_names(path)}
     return "constants.pkl" in inner and any(name.startswith("code/") for name in inner)
+
+
+def member_names(path: str | Path) -> list[str]:
+    """Names in a zip archive; none if a file is no archive, or a damaged one."""
+    with open_file(path) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return archive.namelist()
+        except DAMAGE:
+            return []
 
 
 def read_torch_file(path: str | Path, *, largest: int = LARGEST_PICKLE) -> Any:

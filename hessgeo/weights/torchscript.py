@@ -13,13 +13,13 @@ from __future__ import annotations
 import ast
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 from hessgeo.weights.declared import Declared, NetworkFile, read_or_refuse
 from hessgeo.weights.files import open_file
+from hessgeo.weights.torch_files import DAMAGE
 
 LARGEST_CODE = 4_000_000  # bytes of text; StyleGAN's has a tenth
 LARGEST_PICKLES = 64_000_000  # bytes
@@ -49,10 +49,10 @@ def _read(path: Path, size: int, changed: int) -> NetworkFile | str:
             code = _texts(archive, ".py", LARGEST_CODE)
             pickles = _texts(archive, ".pkl", LARGEST_PICKLES)
         trees = {name: ast.parse(text) for name, text in code.items()}
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError) as error:
-        return f"is damaged ({' '.join(str(error).split())})"
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return f"holds code that cannot be checked before it is run ({' '.join(str(error).split())[:200]})"
+    except DAMAGE as error:
+        return f"is damaged ({' '.join(str(error).split())[:200]})"
     outside = [name for tree in trees.values() for name in _outside(tree)]
     for text in (*code.values(), *pickles.values()):
         for library in re.findall(rb"torch\.classes\.(\w+)", text):
@@ -96,9 +96,9 @@ def _outside(tree: ast.Module) -> Iterator[str]:
 
 
 def _chain(node: ast.expr) -> list[str]:
-    """``["a", "b", "c"]`` of ``a.b.c``; empty if it begins with anything but a name."""
-    names = []
-    while isinstance(node, ast.Attribute):
+    """``["a", "b", "c"]`` of ``a.b.c``; empty if it begins with anything but a name, or has more than three."""
+    names: list[str] = []
+    while isinstance(node, ast.Attribute) and len(names) < 3:
         names.append(node.attr)
         node = node.value
     return [node.id, *reversed(names)] if isinstance(node, ast.Name) else []

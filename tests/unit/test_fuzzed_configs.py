@@ -110,7 +110,7 @@ HELD = {
     "solvable.systems.ising-8.parameters": alone("natural", "temperature"),
     "solvable.systems.ising-8.extent": lambda value: box(value) and max(map(abs, [*value[0], *value[1]])) <= 20,
     "solvable.convergence.seeds": between(1, 3),
-    "solvable.systems.ising-8.kind": alone("ising"),
+    "solvable.systems.ising-8.kind": lambda value: value != "tasep",
     "solvable.systems.ising-8.size": between(3, 18),
     "solvable.systems.ising-8.truth_samples": alone(0),
     "solvable.systems.ising-8.samples": lambda value: value % 100_000 == 0 and value >= 100_000,
@@ -120,7 +120,7 @@ HELD = {
 OTHERS = {"results", "studies.tiny.system.compile"}
 # Lines of what is held may name the other of two settings.
 PARTNERS = {
-    "studies.tiny.system.kind": ("studies.tiny.system.latent",),
+    "studies.tiny.system.kind": ("studies.tiny.system", "defaults.system"),
     "studies.tiny.sampling.grid": (
         "studies.tiny.sampling.shard",
         "defaults.slice.extent",

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int, Shaped, UInt8
 
 from hessgeo.systems.images import header_shape, load_image
-from hessgeo.weights.files import check_file
+from hessgeo.weights.files import check_file, npy_header
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 ALLOWED = (
@@ -73,7 +73,8 @@ class ImageArray:
         """
         try:
             values = np.asarray(_open(self.path)[rows]).reshape(len(rows), *self.shape)
-        except (OSError, ValueError, KeyError) as error:
+        # A chunk that is damaged ends in whatever its decoder raises.
+        except Exception as error:
             raise ValueError(f"{self.path} cannot be read ({' '.join(str(error).split())[:200]})") from error
         if self.output_range is None:
             return values
@@ -143,6 +144,7 @@ def _words(shape: Shape) -> str:
 def _open(path: str) -> Any:
     """An array in a file, nothing of which is read yet."""
     if path.endswith(".npy"):
+        npy_header(path, "a .npy file of images")
         return np.load(path, mmap_mode="r", allow_pickle=False)
     import zarr  # here, for it takes a third of a second
 
@@ -153,8 +155,8 @@ def _describe_array(path: str, output_range: Sequence[float] | None) -> ImageArr
     try:
         array: Shaped[np.ndarray, "n *image"] = _open(path)
         shape, dtype = tuple(map(int, array.shape)), np.dtype(array.dtype)
-    # Zarr and NumPy meet what is no array with any of these.
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
+    # Zarr meets metadata that are none with whatever they lead it to.
+    except Exception as error:
         raise ValueError(f"{path} cannot be read ({' '.join(str(error).split())[:200]})") from error
     item = (*shape[1:], 1) if len(shape) == 3 else shape[1:]
     if len(item) != 3 or item[2] not in (1, 3) or min(shape) < 1:
