@@ -15,7 +15,7 @@ PYTHON_CODE := setup.py hessgeo workflow/scripts benchmarks docs/conf.py docs/ke
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help figures report table1 table2 compare paper plan test unit fuzz shapes lint fmt tiny generative verify soak bench docs gallery clean
+.PHONY: help figures explore report table1 table2 compare paper plan test unit fuzz shapes lint fmt tiny generative verify soak bench docs gallery clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -36,6 +36,11 @@ $(VENV)/.installed: constraints.txt pyproject.toml $(wildcard $(VENV)/.installin
 figures: $(VENV)/.installed ## build every study of config.yaml, then results/report.html
 	$(SNAKEMAKE)
 	snakemake --report results/report.html
+	@echo "Open results/report.html in a browser; make explore writes a page to walk in for each study."
+
+explore: $(VENV)/.installed ## build what the explorer shows, and its page of every study, results/STUDY/explore.html
+	$(SNAKEMAKE) explore
+	@echo "Open in a browser:" results/*/explore.html
 
 report: $(VENV)/.installed ## write results/report.html again from what is built
 	snakemake --report results/report.html

@@ -191,7 +191,7 @@ def told(morph: xr.Dataset) -> list[str]:
         f"{numbers['frames']} frames, {numbers['certified']} of {numbers['legs']} legs certified, length "
         f"{numbers['length']:.4g}",
         f"largest step in the embedding: {geodesic:.3g}, of the straight line {straight:.3g} "
-        f"(no way over neighbouring nodes goes below {numbers['floor']:.3g})",
+        f"(the least of all ways over neighbouring nodes alone: {numbers['floor']:.3g})",
     ]
     said += [f"not certified: {reason}" for reason in numbers["reasons"]]
     return said + [f"warning: {line}" for line in numbers["warnings"]]

@@ -1,5 +1,6 @@
 """What others find the project by: its citation, its place in the catalogue of workflows, containers and templates."""
 
+import ast
 import json
 import re
 import tomllib
@@ -112,6 +113,26 @@ def test_containers_hold_what_is_pinned_and_nothing_of_the_host(repository, proj
     assert re.findall(r"^%(\w+)$", apptainer, re.MULTILINE) == [
         "files", "environment", "post", "runscript", "test", "labels",
     ]  # fmt: skip
+
+
+def test_the_apptainer_image_is_built_from_all_that_a_wheel_takes_and_no_more(repository):
+    recipe = (repository / "containers" / "hessgeo.def").read_text()
+    lines = re.search(r"^%files\n(.*?)\n\n", recipe, re.DOTALL | re.MULTILINE)[1].split("\n")
+    files = dict(line.split() for line in lines)
+    assert {name: f"/opt/hessgeo/{name}" for name in files} == files
+    assert all((repository / name).exists() for name in files)
+    setup = (repository / "setup.py").read_text()
+    beside = ast.literal_eval(re.search(r"^BESIDE = (.*)$", setup, re.MULTILINE)[1])
+    built = {
+        "hessgeo",
+        "pyproject.toml",
+        "setup.py",
+        "README.md",
+        "LICENSE",
+        "MANIFEST.in",
+        "constraints.txt",
+    }
+    assert set(files) == built | set(beside)
 
 
 @pytest.mark.parametrize("name", FORMS)

@@ -211,7 +211,18 @@ def test_windows_of_a_zoom_are_gone_through(shown):
     assert shown.page.locator("#zoom-words").inner_text() == "1 of the box, about 0.5, 1"
 
 
+def test_it_opens_at_the_most_typical_image_of_the_largest_phase(shown):
+    phases = {phase["medoid"]: phase for phase in explored.content().found["phases"]}
+    row = max(phases, key=lambda medoid: phases[medoid]["area"])
+    shown.settled()
+    place = [float(word) for word in told(shown)["a, b"].split(", ")]
+    assert place == pytest.approx(GRID.points[row], rel=1e-3)
+    assert told(shown)["phase"] == str(phases[row]["label"])
+    assert shown.ask("() => location.hash") == ""
+
+
 def test_keys_move_and_set_points_and_the_address_keeps_what_is_shown(shown, opened, address):
+    shown.ask("() => window.explorer.hover([8, 6])")
     shown.page.locator("#above").focus()
     for key in (
         "ArrowRight",

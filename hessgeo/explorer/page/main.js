@@ -355,6 +355,7 @@ function clear() {
 
 /** Show the state from scratch. */
 function start() {
+  if (!state.at) state = { ...state, at: study.opening() }; // an address may name none
   if (state.view) map.moveTo(study.nodes.place(state.view.slice(0, 2)), state.view[2]);
   useTheme();
   useLayer();

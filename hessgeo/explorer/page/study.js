@@ -23,6 +23,11 @@ export function studyOf(data, changed) {
     fields: Object.fromEntries(Object.entries(data.fields).map(([name, packed]) => [name, unpack(packed)])),
     phaseAt: (place) => labels[nodes.nearest(place)],
     phaseColour: (place) => colours.get(found.phaseAt(place)) ?? [128, 128, 128],
+    /** Where the page opens: at the most typical sample of the largest phase; null where phases name none. */
+    opening() {
+      const row = data.phases[0]?.medoid ?? null;
+      return row === null ? null : nodes.parameters(samples.placeOf(row));
+    },
     valuesOf(layer) {
       if (!values.has(layer.key)) values.set(layer.key, unpack(layer.values));
       return values.get(layer.key);
