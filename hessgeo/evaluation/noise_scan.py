@@ -19,6 +19,7 @@ from hessgeo.evaluation.contrast import boundary_contrast
 from hessgeo.evaluation.flow_boundaries import contrast_table, noise_table
 from hessgeo.evaluation.model_differences import Blocks, Interval
 
+FLAT = 1.05  # contrast below which boundaries count as no steeper than the rest
 EXACT_FROM = 0.1  # less noise takes grids of ten thousands of nodes
 EXACT_LATENTS = np.linspace(-2, 2, 81)
 
@@ -95,11 +96,11 @@ def half_way(levels: Sequence[NoiseLevel], name: str) -> tuple[float, float] | N
 
 
 def flat_from(levels: Sequence[NoiseLevel], name: str) -> float | None:
-    """The least noise from which on boundaries are no steeper than the rest; None if they are to the end."""
+    """The least noise from which on boundaries are steeper than the rest by less than FLAT; None if there is none."""
     found = None
     for level in reversed(levels):
         contrast: Interval | None = getattr(level, name)
-        if contrast is not None and contrast.low > 1:
+        if contrast is not None and contrast.value >= FLAT:
             break
         found = level.eta
     return found
@@ -146,9 +147,9 @@ def _told(levels: Sequence[NoiseLevel]) -> str:
     if between is None:
         text = f"the landscape keeps its boundaries: images are {sharp}, and more than half of that is left to the end"
     else:
-        text = f"the landscape smooths between eta = {between[0]:g} and {between[1]:g}: images are {sharp}, and lose "
-        text += "half of it there"
-    text += "" if flat is None else f"; from {flat:g} on boundaries are no steeper than the rest"
+        text = f"the landscape smooths between eta = {between[0]:g} and {between[1]:g}: images are {sharp}, "
+        text += "and lose half of its logarithm there"
+    text += "" if flat is None else f"; from {flat:g} on they are less than 5 % steeper there"
     if seeds is not None:
         text += f"; from {seeds:g} on two seeds draw two maps (adjusted Rand below .5)"
-    return f"{text}; of {first.phases} phases {last.phases} are left at {last.eta:g}"
+    return f"{text}; {first.phases} phases at eta = {first.eta:g} are {last.phases} at {last.eta:g}"

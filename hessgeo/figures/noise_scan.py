@@ -19,7 +19,7 @@ from hessgeo.figures import style
 from hessgeo.figures.phases import colours_of, draw_map
 
 LEFT, RIGHT, GAP, HEIGHT = 0.64, 0.12, 0.6, 1.35  # of the panels, inches
-TOP, BELOW, BETWEEN = 0.45, 0.55, 0.16  # above the panels, below each, between maps and their names
+TOP, BELOW, BETWEEN = 0.45, 0.52, 0.12  # above the panels, below each, between maps and their names
 THIN, LINE, CHARACTERS = 0.06, 0.125, 118  # between maps; of the verdict: a line, and letters in one
 RULES = {"ddim": "DDIM's rule", "renewal": "renewal"}
 SHARP = ("steepness of images", "length by the Fisher metric")
@@ -48,7 +48,7 @@ def draw(
     room = (style.DOUBLE_COLUMN - LEFT - RIGHT - THIN * (len(etas) - 1)) / len(etas)
     ratio = min(style.height_ratio(a, b), 2.0)
     side = min(room, 1.0)
-    maps = len(rules) * (side * ratio + THIN) + BETWEEN + 0.35
+    maps = len(rules) * (side * ratio + THIN) + BETWEEN + 0.42
     text = LINE * len(words) + 0.12
     height = TOP + 2 * (HEIGHT + BELOW) + maps + text
     figure = Figure(figsize=(style.DOUBLE_COLUMN, height))
@@ -64,9 +64,7 @@ def draw(
         axes.set_xlim(-0.03 * max(etas), 1.03 * max(etas))
         style.panel_letter(axes, letter, left=22)
     _name_rules(figure, rules, height)
-    _draw_maps(
-        figure, noise_maps, (a, b), (side, side * ratio), height - TOP - 2 * (HEIGHT + BELOW) - BETWEEN
-    )
+    _draw_maps(figure, noise_maps, (a, b), (side, side * ratio), height - TOP - 2 * (HEIGHT + BELOW))
     figure.text(
         0.08 / style.DOUBLE_COLUMN,
         (text - 0.04) / height,

@@ -105,7 +105,9 @@ def _level(
     first: Scanned, found: Sequence[Scanned], numbers: Mapping[str, Any], blocks: Blocks
 ) -> NoiseLevel:
     study = found[0]
-    again = agreement(study.label, found[1].label, blocks) if len(found) > 1 else None
+    # Two maps of one phase agree on nothing that noise could have moved.
+    drawn = len(found) > 1 and max(one.label.max() for one in found[:2]) > 1
+    again = agreement(study.label, found[1].label, blocks) if drawn else None
     return NoiseLevel(
         study.eta,
         int(study.label.max()),

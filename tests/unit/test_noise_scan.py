@@ -119,8 +119,8 @@ def test_a_scan_has_the_numbers_of_its_studies_by_noise():
     np.testing.assert_array_equal(table["again"], [1, 1, np.nan])
     assert maps["label"].sel(eta_rule="renewal", eta=0.2).to_numpy()[13:15, 0].tolist() == [1, 2]
     assert "smooths between eta = 0 and 0.2" in numbers["finding"]
-    assert "from 0.5 on boundaries are no steeper than the rest" in numbers["finding"]
-    assert "of 2 phases 1 are left at 0.5" in numbers["finding"]
+    assert "from 0.5 on they are less than 5 % steeper there" in numbers["finding"]
+    assert "2 phases at eta = 0 are 1 at 0.5" in numbers["finding"]
 
 
 def test_the_figure_shows_maps_and_verdict_at_legible_sizes_and_cuts_nothing():

@@ -377,6 +377,8 @@ def test_a_network_takes_the_place_of_distances(read, refused, tmp_path):
 
 
 def test_every_study_file_is_allowed(config, repository, small_checkpoint, tmp_path, monkeypatch):
+    import checkpoints
+
     monkeypatch.chdir(tmp_path)
     # Those of the gallery need files of other packages, and have a test of their own.
     studies = (repository / "workflow" / "studies").glob("*.yaml")
@@ -385,6 +387,7 @@ def test_every_study_file_is_allowed(config, repository, small_checkpoint, tmp_p
     np.save("images.npy", np.zeros((64, 8, 8), np.uint8))
     points = np.random.default_rng(0).random((64, 2))
     np.savetxt("points.csv", points, delimiter=",", header="a,b", comments="")
+    checkpoints.small_lora(small_checkpoint("small_stable_diffusion"), tmp_path / "style.safetensors")
     for file in files:
         builder = {"flux": "small_flux", "sdxl": "small_stable_diffusion_xl"}.get(
             file.stem, "small_stable_diffusion"
