@@ -13,8 +13,9 @@ from pathlib import Path
 from record import Row, record
 
 SOAK = Path(__file__).parents[1] / "tests" / "soak.py"
-SHORT = ("--kills", "5", "--repairs", "10", "--damages", "50")
+SHORT = ("--kills", "5", "--writes", "50", "--repairs", "10", "--damages", "50")
 NAMES = {
+    "write": "kills of a job as it wrote, after which the same job made the same bytes",
     "kill": "kills after which the same command made the same bytes",
     "repair": "damages that verify named and a run repaired to the same bytes",
     "damage": "damages that the audit named and removed alone",

@@ -33,7 +33,7 @@ def jobs_of(pid):
     for child in psutil.Process(pid).children(recursive=True):
         with contextlib.suppress(psutil.Error):
             command = child.cmdline()
-            if "python" in Path(command[0]).name and ".snakemake/scripts" in "".join(command):
+            if command and "python" in Path(command[0]).name and ".snakemake/scripts" in "".join(command):
                 script = next(part for part in command if ".snakemake/scripts" in part)
                 found[child] = Path(script).name.split(".")[-2]
     return found

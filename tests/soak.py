@@ -1,9 +1,9 @@
 """Kill runs at random moments and damage results at random, and compare every digest with an undisturbed run's.
 
 ``python tests/soak.py --kills 200 --damages 1000 --seed 0`` works in a folder of its own, and goes on where it stopped:
-what is done is in ``events.csv``, a row an event. Events come in rounds, each of a seed of its own, so that ``--round
-kills:7`` repeats one. The study is small but whole: images and features that are there, posterior, fit, metric,
-phases, a figure.
+what is done is in ``events.csv``, a row an event. Events come in rounds, each of a seed of its own, so that
+``--round kill:7`` repeats one. The study is small but whole: images and features that are there, posterior, fit,
+metric, phases, a figure.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import contextlib
 import csv
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ import numpy as np
 from damages import DAMAGES, UNREAD, Damaged, digests, lost_beyond
 from kills import ended, left_over, strike, wait_for_jobs
 from running import Workflow, made_by_workflow
+from writing import killed_writes
 
 from hessgeo.store.audit import audit
 from hessgeo.store.files import discard
@@ -42,8 +44,8 @@ STUDY = {
     },
 }
 MOMENTS = 0.08  # kills come within this share of the time of a run, once jobs are at work;
+PARTIAL = re.compile(r"\.partial(/|$)")  # what a killed job was writing
 EARLY = 0.2  # some come before
-DAMAGES_A_ROUND = 10
 PATIENCE = 900  # seconds until a run counts as hanging
 
 
@@ -84,7 +86,7 @@ class Soak:
 
     def __init__(self, folder, seed, whole=None, targets=()):
         self.folder, self.seed = Path(folder).absolute(), seed
-        self.events = self.folder / "events.csv"
+        self.events, self.made = self.folder / "events.csv", None
         self.whole, self.targets, self.again = whole, list(targets), whole is not None
         if self.again:
             (self.folder / "disturbed").mkdir()
@@ -169,6 +171,11 @@ class Soak:
             return f"differ: {' '.join(wrong[:3])}; verify: {checked.stdout[-300:]}"
         return "same bytes"
 
+    def same(self):
+        """Whether the working directory has the files of the undisturbed run, unfinished ones aside."""
+        found = digests(".")
+        return {path: found[path] for path in found if not PARTIAL.search(path)} == self.expected
+
     # Kills
 
     def start(self, log):
@@ -183,7 +190,7 @@ class Soak:
 
     def kill_round(self, number, limit):
         """Kill a run until it ends by itself, at most ``limit`` times; returns the events."""
-        name, events = f"kills:{number}", []
+        name, events = f"kill:{number}", []
         rng = random.Random(f"{self.seed}/{name}")
         self.begin()
         with (self.folder / "output.log").open("w") as log:
@@ -197,11 +204,13 @@ class Soak:
                     if process.returncode == 0:
                         break
                     if not strikes:
-                        return self._failed(events, log, f"a run failed by itself ({process.returncode})")
+                        return self._failed(
+                            name, events, log, f"a run failed by itself ({process.returncode})"
+                        )
                 else:
                     if last:
                         os.killpg(process.pid, signal.SIGKILL)
-                        return self._failed(events, log, f"a run hung for {PATIENCE} s")
+                        return self._failed(name, events, log, f"a run hung for {PATIENCE} s")
                     event = strike(process, rng)
                     events.append(Event(name, "kill", event[0], round(moment, 2), event[1]))
                     strikes += 1
@@ -214,13 +223,12 @@ class Soak:
             event.outcome = outcome
         return events
 
-    def _failed(self, events, log, outcome):
+    def _failed(self, name, events, log, outcome):
         log.flush()
         text = Path(log.name).read_text()
-        shutil.copy(
-            log.name, self.folder / f"failed-{events[0].round if events else 'start'}.log".replace(":", "-")
-        )
-        for event in events or [Event("kills", "kill", "none")]:
+        events = events or [Event(name, "kill", "none")]
+        shutil.copy(log.name, self.folder / f"failed-{name.replace(':', '-')}.log")
+        for event in events:
             event.outcome = f"{outcome}: {text[-300:]}"
         return events
 
@@ -239,7 +247,7 @@ class Soak:
 
     def damage_round(self, number, count, made):
         """Damages one by one; each must be seen by the audit, and cost nothing beyond itself."""
-        name, events = f"damages:{number}", []
+        name, events = f"damage:{number}", []
         rng = random.Random(f"{self.seed}/{name}")
         with contextlib.chdir(self.place.directory):
             files = result_files()
@@ -279,7 +287,7 @@ class Soak:
 
     def repair_round(self, number, count):
         """Damages at once; ``verify`` must name each, and the plain command make the same bytes again."""
-        name = f"repairs:{number}"
+        name = f"repair:{number}"
         rng = random.Random(f"{self.seed}/{name}")
         self.copy()
         with contextlib.chdir(self.place.directory):
@@ -315,57 +323,58 @@ def listing():
     return {str(path): path.lstat().st_size for path in Path("results").rglob("*") if not path.is_dir()}
 
 
-def run(soak, kills, damages, repairs, limit):
+def one_round(soak, fault, number, count):
+    """A round of one fault; those that run no workflow begin with what the undisturbed run made."""
+    if fault == "kill":
+        return soak.kill_round(number, count)
+    if fault == "repair":
+        return soak.repair_round(number, count)
+    if soak.made is None:
+        soak.made = made_by_workflow(REPOSITORY, soak.folder)
+    soak.copy()
+    if fault == "damage":
+        return soak.damage_round(number, count, soak.made)
+    with contextlib.chdir(soak.place.directory):
+        return killed_writes(soak, number, count, soak.made, Event)
+
+
+def run(soak, asked, sizes):
     """All rounds that are not recorded yet; returns whether everything ended well."""
     well = True
-    with contextlib.suppress(KeyboardInterrupt):
-        for fault, asked in (("kill", kills), ("repair", repairs), ("damage", damages)):
-            made = None
-            while (done := soak.count(fault))[0] < asked:
-                number, left = done[1], asked - done[0]
-                if fault == "kill":
-                    events = soak.kill_round(number, min(left, limit))
-                elif fault == "repair":
-                    events = soak.repair_round(number, min(left, DAMAGES_A_ROUND))
-                else:
-                    if made is None:
-                        soak.copy()
-                        made = made_by_workflow(REPOSITORY, soak.folder)
-                    events = soak.damage_round(number, min(left, 50), made)
-                well &= soak.record(events)
-                bad = sum(event.outcome != "same bytes" for event in events)
-                sys.stdout.write(
-                    f"{fault}: {done[0] + len(events)} of {asked}, {bad} of the last {len(events)} bad\n"
-                )
-                sys.stdout.flush()
+    for fault in asked:
+        while (done := soak.count(fault))[0] < asked[fault]:
+            events = one_round(soak, fault, done[1], min(asked[fault] - done[0], sizes[fault]))
+            well &= soak.record(events)
+            bad = sum(event.outcome != "same bytes" for event in events)
+            sys.stdout.write(
+                f"{fault}: {done[0] + len(events)} of {asked[fault]}, {bad} of the last {len(events)} bad\n"
+            )
+            sys.stdout.flush()
     return well
 
 
 def main():
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--damages", type=int, default=1000, help="seen by the audit, and put back")
+    parser.add_argument("--writes", type=int, default=1000, help="kills of a job as it writes, without a run")
+    parser.add_argument("--damages", type=int, default=1000, help="named by the audit, and put back")
+    parser.add_argument("--kills", type=int, default=200, help="of a run, its jobs or both")
     parser.add_argument("--repairs", type=int, default=100, help="damages that go through verify and a run")
     parser.add_argument("--kills-a-round", type=int, default=10, help="of one study, from nothing to its end")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", default="/tmp/hessgeo-soak")
-    parser.add_argument("--round", default="", help="repeat one, such as kills:7, and nothing else")
+    parser.add_argument("--round", default="", help="repeat one, such as kill:7, and nothing else")
     given = parser.parse_args()
     soak = Soak(given.folder, given.seed)
-    if given.round:
-        kind, _, number = given.round.partition(":")
-        if kind == "kills":
-            events = soak.kill_round(int(number), given.kills_a_round)
-        elif kind == "repairs":
-            events = soak.repair_round(int(number), DAMAGES_A_ROUND)
-        else:
-            soak.copy()
-            events = soak.damage_round(int(number), 50, made_by_workflow(REPOSITORY, soak.folder))
-        for event in events:
-            sys.stdout.write(f"{event}\n")
-        sys.exit(any(event.outcome != "same bytes" for event in events))
-    sys.exit(not run(soak, given.kills, given.damages, given.repairs, given.kills_a_round))
+    asked = {"write": given.writes, "damage": given.damages, "kill": given.kills, "repair": given.repairs}
+    sizes = {"write": 50, "damage": 50, "kill": given.kills_a_round, "repair": 10}
+    if not given.round:
+        sys.exit(not run(soak, asked, sizes))
+    fault, _, number = given.round.partition(":")
+    events = one_round(soak, fault, int(number), sizes[fault])
+    for event in events:
+        sys.stdout.write(f"{event}\n")
+    sys.exit(any(event.outcome != "same bytes" for event in events))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,116 @@
+"""Jobs that are killed as they write a result, without a run round them: cheap, so that there can be many."""
+
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+
+from hessgeo import store
+from hessgeo.posteriors import read_posterior, write_posterior
+from hessgeo.store.audit import audit
+from hessgeo.store.files import discard
+from hessgeo.store.inputs import shard_of
+from hessgeo.store.vouchers import in_manifest
+
+ABOUT = ("seconds", "device", "model")  # of a sidecar, what the job says itself
+
+
+def rewrite(path, source):
+    """Write a result again as the job that makes it does, from what an undisturbed run made of it."""
+    if known := shard_of(path):
+        group, array, shard = known
+        place = Path(str(source)[: -len(str(path))])
+        rows = store.shard_rows(place / group, array, shard)
+        data = np.asarray(store.read_array(place / group, array, rows))
+        record = store.read_record(store.sidecar_file(place / group, array, shard))
+        about = {key: record[key] for key in record if key in ABOUT}
+        store.write_shard(group, array, shard, data, about=about)
+        return
+    store.withdraw([path])
+    discard(path)  # as Snakemake does before a job
+    if path.name == "posterior.zarr":
+        write_posterior(path, read_posterior(source))
+    elif path.suffix == ".json":
+        store.write_json(path, store.read_json(source))
+    else:
+        with store.whole(path) as partial:
+            shutil.copyfile(source, partial)
+    store.vouch([path])
+
+
+def forked(path, source):
+    """The job, in a process of its own."""
+    if child := os.fork():
+        return child
+    status = 1
+    try:
+        rewrite(path, source)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def results(files):
+    """The results among files: one path a shard, one a folder, none of what vouches for them."""
+    found = set()
+    for file in files:
+        inside = [place for place in file.parents if place.name == "posterior.zarr"]
+        if inside and ".vouchers" not in file.parts:
+            found.add(inside[0])
+        elif ".vouchers" not in file.parts and file.name != "zarr.json":
+            found |= {file} if shard_of(file) is None or "manifest" not in file.parts else set()
+    return sorted(found)
+
+
+def faults_of(path, made):
+    """What the audit says is wrong with a result."""
+    about = str(store.sidecar_file(*shard_of(path))) if in_manifest(path) else str(path)
+    return [fault for fault in audit("results", made).faults if fault.path == about]
+
+
+def killed_writes(soak, number, count, made, event):
+    """Kill jobs as they write, one by one, in the working directory; the same job again must make the same bytes.
+
+    Args:
+        soak: with the undisturbed run, and ``same``, whether the place has its files.
+        number: of the round.
+        count: kills.
+        made: what rules make.
+        event: makes a row.
+    """
+    name = f"write:{number}"
+    rng, events = random.Random(f"{soak.seed}/{name}"), []
+    paths = results([Path(path) for path in soak.expected])
+    for _ in range(count):
+        path = rng.choice(paths)
+        source = soak.whole(path)
+        start = time.perf_counter()
+        if os.waitpid(forked(path, source), 0)[1]:
+            events.append(event(name, "write", str(path), 0.0, "", "the job fails undisturbed"))
+            continue
+        moment = rng.uniform(0, 1.1 * (time.perf_counter() - start))
+        child = forked(path, source)
+        time.sleep(moment)
+        os.kill(child, signal.SIGKILL)
+        ended_before = os.waitpid(child, 0)[1] == 0
+        found = faults_of(path, made)
+        told = "; ".join(fault.told for fault in found) or ("ended before" if ended_before else "whole")
+        outcome = "same bytes"
+        if not found and not soak.same():
+            outcome = "not seen"
+        if os.waitpid(forked(path, source), 0)[1]:
+            outcome = "the same job again fails"
+        elif faults_of(path, made) or not soak.same():
+            outcome = f"other bytes, {outcome}"
+        events.append(event(name, "write", str(path), round(moment, 4), told, outcome))
+    left = audit("results", made)
+    if left.leftovers or left.faults:
+        # Each job removes what a killed one left unfinished; Zarr's own temporary files are left to verify.
+        own = [path for path in left.leftovers if "/c/" not in path]
+        if own or left.faults:
+            events[-1].outcome = f"left: {[*own, *(fault.told for fault in left.faults)][:3]}"
+    return events
