@@ -4,6 +4,7 @@ import sys
 from functools import partial
 
 from snakemake.jobs import GroupJob, Job
+from snakemake.output_index import OutputIndex
 from snakemake.persistence import PersistenceBase
 from snakemake.utils import min_version
 
@@ -16,7 +17,7 @@ from hessgeo.pipeline.folders import ANCHOR_FILES, NETWORK_FILES
 from hessgeo.pipeline.layout import PATH_TABLES, Layout
 from hessgeo.pipeline.place import folder_of
 from hessgeo.pipeline.report_opening import opening
-from hessgeo.pipeline.rules import by_target, complete_rules, made_by
+from hessgeo.pipeline.rules import by_target, complete_rules, made_by, once_a_file
 from hessgeo.pipeline.runs import one_run
 from hessgeo.pipeline.settings import read_configuration, read_settings
 from hessgeo.pipeline.solvable import SCORED
@@ -58,6 +59,9 @@ prepare_jobs(root, again)
 # What Snakemake says of a job that failed names its log, which is to be there and to hold a reason, whatever happened.
 for kind in (Job, GroupJob):
     kind.log_error = explain_killed(kind.log_error)
+
+# Of 2,000 shards a plan is done in less than three quarters of the time.
+OutputIndex.match_producers = once_a_file(OutputIndex.match_producers)
 
 # One run at a time in a folder, also of targets without outputs; what a killed run left locked is free again.
 PersistenceBase.lock = one_run(PersistenceBase.lock, again, settings.results)

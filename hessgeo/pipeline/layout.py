@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, reduce
+from inspect import Parameter, Signature
 from operator import attrgetter, getitem
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,14 @@ PATH_TABLES = {
     "table2_against_fisher": "Table 2, less the Fisher geodesic",
     "table2_turning": "turning in phases and at boundaries",
 }
+
+
+def _of_wildcards(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The same, with its signature beside it: Snakemake asks for it several times a job, and finding it out is slow."""
+    function.__signature__ = Signature(  # type: ignore[attr-defined]
+        [Parameter("wildcards", Parameter.POSITIONAL_OR_KEYWORD)]
+    )
+    return function
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ class Layout:
             value = read(self.of(study or wildcards.study))
             return value(*arguments) if callable(value) else value
 
-        return found
+        return _of_wildcards(found)
 
     def setting(self, *keys: str) -> Callable[[Any], Any]:
         """A function of a rule's wildcards: the settings of its study, or an entry of them."""
@@ -118,7 +127,9 @@ class Layout:
             script: its file in ``workflow/scripts``.
             chosen: a function of wildcards, see ``Code.of``.
         """
-        return lambda wildcards: self.codes.of(Path(script).name, chosen(wildcards) if chosen else None)
+        return _of_wildcards(
+            lambda wildcards: self.codes.of(Path(script).name, chosen(wildcards) if chosen else None)
+        )
 
     # Parts of a run.
 

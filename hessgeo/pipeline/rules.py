@@ -6,7 +6,8 @@ A rule says what is its own; ``complete_rules`` gives it the rest, so that runs 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import Any
 
 from hessgeo.pipeline.layout import Layout
@@ -80,6 +81,25 @@ def record(rule: Any, results: str) -> str:
 def bare(path: Any) -> str:
     """A rule's path, without the constraints of its wildcards."""
     return WILDCARD.sub(r"{\1}", str(path))
+
+
+def once_a_file(producers: Callable[[Any, str], set[Any]]) -> Callable[[Any, str], set[Any]]:
+    """Snakemake's search for the rules that make a file, done once for a file, not once for every job that needs it.
+
+    The answers stay with the index of rules that is asked: Snakemake makes another when its rules change.
+    """
+    if hasattr(producers, "__wrapped__"):
+        return producers  # the Snakefile was read before in this process
+
+    @wraps(producers)
+    def remembered(index: Any, file: str) -> set[Any]:
+        known = vars(index).setdefault("found_before", {})
+        # Of the path alone: how a job reads the file is no matter of who makes it.
+        if (path := str(file)) not in known:
+            known[path] = producers(index, file)
+        return known[path]
+
+    return remembered
 
 
 def made_by(rules: Iterable[Any], results: str, templates: Iterable[str] = ()) -> dict[str, list[str]]:

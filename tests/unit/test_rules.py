@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from snakemake.api import SnakemakeApi
+from snakemake.output_index import OutputIndex
 from snakemake.resources import Resources
 from snakemake.settings.types import OutputSettings, ResourceSettings
 
@@ -64,3 +65,19 @@ def test_logs_lie_by_the_place_of_the_results_the_rule_and_its_wildcards(rules):
     assert log("solve_system") == "solvable/solve_system/{system}.log"
     assert log("verify") == "verify.log"
     assert bare(rules["solve_system"].benchmark) == "results/benchmarks/solvable/solve_system/{system}.tsv"
+
+
+def test_the_rules_that_make_a_file_are_looked_for_once_and_found_as_by_snakemake(rules, monkeypatch):
+    search = OutputIndex.match_producers.__wrapped__
+    files = ["results/digits/metric.nc", "results/digits/numbers/samples.json", "results/digits/nothing.nc"]
+    index = OutputIndex(list(rules.values()))
+    known = {file: search(index, file) for file in files}
+    assert [sorted(rule.name for rule in known[file]) for file in files] == [
+        ["derive_metric"], ["check_samples"], [],
+    ]  # fmt: skip
+    asked = []
+    match = OutputIndex.match
+    monkeypatch.setattr(OutputIndex, "match", lambda index, file: asked.append(file) or match(index, file))
+    again = OutputIndex(list(rules.values()))
+    assert [again.match_producers(file) for file in 3 * files] == [known[file] for file in 3 * files]
+    assert asked == files
