@@ -56,7 +56,7 @@ def dry_run(folder: Path, *arguments: str | Path) -> tuple[float, str]:
     ]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=folder, check=True)
     after = getrusage(RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout + done.stderr
 
 
 def jobs_of(plan: str) -> list[dict[str, list[str] | str]]:

@@ -14,28 +14,10 @@ from hessgeo.evaluation.posterior_rows import measured_rows
 from hessgeo.free_energies.base import FitData, FreeEnergy
 from hessgeo.free_energies.coordinates import coordinates_of_posterior
 from hessgeo.free_energies.fits import FITS
-from hessgeo.grids import Grid, bilinear_weights
+from hessgeo.grids import Grid
 from hessgeo.metrics.curvature import thermodynamic_curvature
 from hessgeo.metrics.diagnostics import eigenvalues, in_units, positive_definite
 from hessgeo.posteriors import Posterior
-
-
-def to_grid(
-    values: Float[np.ndarray, "n *item"], t: Float[np.ndarray, "n axis"], grid: Grid
-) -> Float[np.ndarray, "*nodes_and_item"]:
-    """Mean of the samples' values around each node, by bilinear weights; NaN where a node has no sample.
-
-    Samples with a NaN are left out. If the samples are the nodes, these are their values.
-    """
-    flat = np.asarray(values, dtype=float).reshape(len(t), -1)
-    usable = np.isfinite(flat).all(axis=1)
-    weights = bilinear_weights(t[usable], grid)
-    total = np.asarray(weights.sum(axis=0)).ravel()
-    # A weight of rounding size is a node's own coordinate missed by a rounding, not a sample beside it.
-    covered = total > 1e-9
-    mean = np.full((grid.size, flat.shape[1]), np.nan)
-    mean[covered] = (weights.T @ flat[usable])[covered] / total[covered, None]
-    return mean.reshape(*grid.shape, *np.shape(values)[1:])
 
 
 class NotConvergedError(ArithmeticError):

@@ -24,7 +24,7 @@ from hessgeo.evaluation.model_differences import (
 from hessgeo.evaluation.reseeding import Reseeded
 from hessgeo.grids import Grid
 from hessgeo.phases.lipschitz import lipschitz_field
-from hessgeo.pipeline.chain import to_grid
+from hessgeo.pipeline.node_means import to_grid
 
 
 @dataclass(frozen=True)

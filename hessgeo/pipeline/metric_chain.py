@@ -10,7 +10,8 @@ from hessgeo.free_energies.response import FEWEST, antisymmetric_share, response
 from hessgeo.grids import Grid
 from hessgeo.metrics.diagnostics import codazzi_residual, relative_difference
 from hessgeo.metrics.measured import embedding_metric, posterior_metric
-from hessgeo.pipeline.chain import metric_fields, to_grid
+from hessgeo.pipeline.chain import metric_fields
+from hessgeo.pipeline.node_means import to_grid
 from hessgeo.posteriors.base import Posterior
 
 

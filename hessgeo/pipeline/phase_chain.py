@@ -29,7 +29,7 @@ from hessgeo.phases.segment import (
     segment_phases,
     smoothed_height,
 )
-from hessgeo.pipeline.chain import to_grid
+from hessgeo.pipeline.node_means import to_grid
 
 
 def phase_map(

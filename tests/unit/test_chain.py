@@ -8,7 +8,7 @@ from potentials import KnownPotential
 from hessgeo.evaluation.posterior_rows import fitted_rows, measured_rows
 from hessgeo.grids import Grid, parameter_points
 from hessgeo.phases import boundary_growth
-from hessgeo.pipeline import chain, phase_chain
+from hessgeo.pipeline import chain, node_means, phase_chain
 from hessgeo.posteriors import Posterior, posterior, posterior_rows
 
 GRID = Grid(((0.0, 2.0), (-1.0, 1.0)), (9, 11))
@@ -32,15 +32,15 @@ def test_values_at_the_nodes_stay_as_they_are():
     values = np.random.default_rng(0).standard_normal((GRID.size, 2, 3))
     # Up to the rounding of a node's position within its cell.
     np.testing.assert_allclose(
-        chain.to_grid(values, GRID.points, GRID), values.reshape(9, 11, 2, 3), rtol=0, atol=1e-14
+        node_means.to_grid(values, GRID.points, GRID), values.reshape(9, 11, 2, 3), rtol=0, atol=1e-14
     )
 
 
 def test_scattered_values_become_means_around_each_node():
     t = parameter_points("uniform", GRID, 4000, 1)
-    constant = chain.to_grid(np.full(4000, 7.0), t, GRID)
+    constant = node_means.to_grid(np.full(4000, 7.0), t, GRID)
     np.testing.assert_allclose(constant, 7.0, rtol=1e-14)
-    slope = chain.to_grid(t[:, 0] + 2 * t[:, 1], t, GRID)
+    slope = node_means.to_grid(t[:, 0] + 2 * t[:, 1], t, GRID)
     a, b = np.meshgrid(*GRID.axes, indexing="ij")
     inner = (slice(1, -1), slice(1, -1))
     # About 60 samples a node; the mean of an affine function is off by their scatter, (step / sqrt 6) / sqrt 60.
@@ -51,7 +51,7 @@ def test_scattered_values_become_means_around_each_node():
 
 def test_a_node_without_samples_and_a_sample_without_a_value_show():
     t = np.array([[0.0, -1.0], [0.25, -1.0]])
-    on_grid = chain.to_grid(np.array([3.0, np.nan]), t, GRID)
+    on_grid = node_means.to_grid(np.array([3.0, np.nan]), t, GRID)
     assert on_grid[0, 0] == 3
     assert np.isnan(on_grid.ravel()[1:]).all()
 
@@ -60,7 +60,7 @@ def test_a_sample_that_rounding_moves_off_its_node_is_none_of_the_next_one():
     node = np.array(GRID.extent)[:, 0]
     # Of a sample that misses its node along both axes a share of 1e-12 falls to the node across: not a sample of its.
     for share, nodes in ((0.0, 1), (1e-12, 1), (1e-6, 3)):
-        on_grid = chain.to_grid(np.array([3.0]), (node + share * np.array(GRID.spacing))[None], GRID)
+        on_grid = node_means.to_grid(np.array([3.0]), (node + share * np.array(GRID.spacing))[None], GRID)
         assert np.isfinite(on_grid).sum() == nodes
         np.testing.assert_allclose(on_grid[np.isfinite(on_grid)], 3.0)
 
