@@ -29,7 +29,8 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from hessgeo.posteriors import Posterior, posterior
-from hessgeo.posteriors.distance import COLUMNS, block_rows
+from hessgeo.posteriors.distance import block_rows
+from hessgeo.posteriors.factors import COLUMNS
 
 
 def synthetic_samples(n: int, dimension: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

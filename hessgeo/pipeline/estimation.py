@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,13 +16,14 @@ from jaxtyping import Float, UInt8
 from hessgeo.grids import Grid
 from hessgeo.posteriors import Posterior, choose_resolution
 from hessgeo.posteriors.bundles import Images, resize_images
-from hessgeo.posteriors.distance import distance_rows
+from hessgeo.posteriors.distance import block_rows, distance_rows
+from hessgeo.posteriors.kernels import Rows
 from hessgeo.posteriors.neighbours import neighbour_rows, single_threads
 from hessgeo.posteriors.network import load_network, network_posterior
 from hessgeo.posteriors.network_calibration import calibrate
 from hessgeo.posteriors.row_files import Start
-from hessgeo.posteriors.strips import RowProblem, whole_posterior
-from hessgeo.posteriors.tiles import Rows, cut_tiles
+from hessgeo.posteriors.strips import RowProblem, strip_count, whole_posterior
+from hessgeo.posteriors.tiles import cut_tiles
 
 
 @contextmanager
@@ -80,7 +82,7 @@ def _resolution(
     automatic = settings["resolution"] == "auto"
     if automatic:
         rule = {key: settings[key] for key in ("kernel", "cells", "quantile", "sources")}
-        resolution = choose_resolution(np.asarray(embedding), t, **rule, seed=seed, grid=grid)
+        resolution = choose_resolution(embedding, t, **rule, seed=seed, grid=grid)
     else:
         resolution = float(settings["resolution"])
     logging.getLogger(__name__).info("resolution N = %.6g", resolution)
@@ -108,6 +110,13 @@ def about_rows(settings: Mapping[str, Any], start: Start) -> dict[str, Any]:
     return {key: settings[key] for key in ("kernel", "exclude_self")} | {"resolution": start.resolution}
 
 
+def count_strips(settings: Mapping[str, Any], start: Start, samples: int) -> int:
+    """Strips of a posterior of so many samples, as ``row_problem`` will have them."""
+    if start.cut is not None:
+        return strip_count(len(start.cut.starts) - 1)
+    return strip_count(-(-samples // block_rows(samples, memory_mb=settings["memory_mb"])))
+
+
 @contextmanager
 def row_problem(
     embedding: Rows,
@@ -123,10 +132,13 @@ def row_problem(
     options = {key: settings[key] for key in ("neighbours", "memory_mb")} | about_rows(settings, start)
     coarse = settings["coarse"]
     options["coarse"] = Grid(grid.extent, tuple(coarse)) if coarse else None
-    if settings["method"] == "blocks":
+    if settings["method"] == "blocks" and 4 * math.prod(embedding.shape) <= settings["memory_mb"] * 2**20:
         yield distance_rows(np.asarray(embedding), t, **options)
         return
     with tempfile.TemporaryDirectory(prefix="hessgeo-") as scratch, single_threads():
+        if settings["method"] == "blocks":
+            yield distance_rows(embedding, t, **options, file=Path(scratch, "factors.f4"))
+            return
         # What is read in slices does not fit into memory, and its sorted copy goes into a file.
         file = None if isinstance(embedding, np.ndarray) else Path(scratch, "embedding.f4")
         options |= {"missing": settings["missing"], "cut": start.cut, "file": file, "device": device}

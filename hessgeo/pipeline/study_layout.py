@@ -13,6 +13,7 @@ from hessgeo.pipeline.digest import digest
 from hessgeo.pipeline.explorer import BESIDE, PAGE, RESULTS, digests
 from hessgeo.pipeline.folders import ANCHOR_FILES, NETWORK_FILES, StudyFolder
 from hessgeo.pipeline.history_settings import history_steps, no_history
+from hessgeo.pipeline.scheduler import Scheduler
 from hessgeo.pipeline.study_models import BASE_MEMORY_MB, Model, StudyModels
 from hessgeo.pipeline.zoom_layout import FILMS, ZoomLayout
 
@@ -23,7 +24,7 @@ NETWORK_TRAINING = (
 
 
 # How the rows of a posterior are computed, and not what.
-IDLE_OF_POSTERIOR = ("parts",)
+IDLE_OF_POSTERIOR = ("parts", "scheduler")
 
 # Of one kind, unless settings say how much each does: Snakemake takes some 5 ms to plan one.
 MOST_JOBS = 250
@@ -139,6 +140,11 @@ class StudyLayout(StudyModels):
     def posterior_settings(self) -> dict[str, Any]:
         """The settings of its posterior, without those that change no byte of it."""
         return {key: value for key, value in self._study["posterior"].items() if key not in IDLE_OF_POSTERIOR}
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """Where the rows of its posterior are computed."""
+        return Scheduler(self._study["posterior"]["scheduler"])
 
     @property
     def geodesics(self) -> dict[str, Any]:

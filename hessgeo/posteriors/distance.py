@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from queue import Empty, SimpleQueue
 
 import numpy as np
@@ -13,14 +14,12 @@ from scipy.sparse import csr_matrix
 from hessgeo.grids import Frame, Grid, bilinear_weights
 from hessgeo.posteriors.base import Posterior, monomials
 from hessgeo.posteriors.checks import check_amounts, check_parameters, check_resolution
-from hessgeo.posteriors.kernels import LogKernel, check_embedding, log_kernel, squared_distances
+from hessgeo.posteriors.factors import Factors
+from hessgeo.posteriors.kernels import LogKernel, Rows, log_kernel, squared_distances
 from hessgeo.posteriors.strips import BLOCK, BlockSums, whole_posterior
 
-# A tile of ROWS x COLUMNS float32 (0.5 MiB), its exponential, and a float64 copy of STRIP of its rows stay in the
-# second-level cache of one core.
 ROWS = BLOCK
-COLUMNS = 512
-STRIP = 128
+STRIP = 128  # of whose rows of a tile there is a float64 copy
 # Row blocks whose buffers ``memory_mb`` is to hold, whatever the threads: these are to change no byte.
 BUFFERS = 8
 # Logits lower than this under the row's maximum are raised to it: their share, 4e-31 each, is far under
@@ -80,7 +79,7 @@ def posterior(
 
 
 def distance_rows(
-    embedding: Float[np.ndarray, "n d"],
+    embedding: Rows,
     t: Float[np.ndarray, "n axis"],
     *,
     kernel: str,
@@ -89,14 +88,21 @@ def distance_rows(
     neighbours: int = 0,
     coarse: Grid | None = None,
     memory_mb: float = 256.0,
+    file: str | Path | None = None,
 ) -> DistanceRows:
-    """The rows of :func:`posterior`, to be reduced block by block; arguments and errors as there."""
-    check_embedding(embedding)
-    check_parameters(len(embedding), t, resolution, exclude_self)
+    """The rows of :func:`posterior`, to be reduced block by block; arguments and errors as there.
+
+    Embeddings may be read in slices, and their centred copy lies in ``file``, if one is named: then memory holds
+    buffers and some numbers a sample, and the bytes of the result are the same.
+    """
+    check_parameters(embedding.shape[0], t, resolution, exclude_self)
     check_amounts(len(t), neighbours, 1, exclude_self)
+    log_kernel(kernel)
     rows = block_rows(len(t), memory_mb=memory_mb)
     buffers = int(memory_mb * 2**20 / (4 * len(t) * rows))
-    problem = _Problem.build(embedding, t, kernel, resolution, exclude_self, neighbours, coarse)
+    problem = _Problem.build(
+        Factors.of(embedding, file=file), t, kernel, resolution, exclude_self, neighbours, coarse
+    )
     return DistanceRows(problem, rows, buffers)
 
 
@@ -147,7 +153,7 @@ def block_rows(n: int, *, memory_mb: float) -> int:
 class _Problem:
     """What every row block reads: samples centred and scaled, kernel, and what to keep."""
 
-    factor: Float32[np.ndarray, "e n"]  # rows E, 1, |E|^2: one product with it yields squared distances
+    factors: Factors
     monomials: Float64[np.ndarray, "n moment"]  # 1, u, v, u^2, u v, v^2 of the scaled parameters
     kernel: LogKernel
     resolution: float
@@ -159,7 +165,7 @@ class _Problem:
     @classmethod
     def build(
         cls,
-        embedding: np.ndarray,
+        factors: Factors,
         t: np.ndarray,
         kernel: str,
         resolution: float,
@@ -167,19 +173,12 @@ class _Problem:
         neighbours: int,
         coarse: Grid | None,
     ) -> _Problem:
-        n, d = embedding.shape
-        factor = np.empty((d + 2, n), np.float32)
-        # Distances do not change, and |E|^2, whose rounding limits them, becomes as small as it can be.
-        mean = embedding.mean(axis=0, dtype=float)
-        np.subtract(embedding.T, mean[:, None], out=factor[:d], casting="same_kind")
-        factor[d] = 1.0
-        factor[d + 1] = np.einsum("dn,dn->n", factor[:d], factor[:d], dtype=float)
         t = np.asarray(t, dtype=float)
-        summed = np.column_stack([np.ones(n), monomials(Frame.around(t).into(t))])
+        summed = np.column_stack([np.ones(len(t)), monomials(Frame.around(t).into(t))])
         spread = None if coarse is None else bilinear_weights(t, coarse).T.tocsr().astype(np.float32)
         logarithm = log_kernel(kernel)
         return cls(
-            factor, summed, logarithm, float(resolution), exclude_self, neighbours, spread, coarse,
+            factors, summed, logarithm, float(resolution), exclude_self, neighbours, spread, coarse,
         )  # fmt: skip
 
 
@@ -201,7 +200,7 @@ class DistanceRows:
     @property
     def samples(self) -> int:
         """Number of samples."""
-        return self.problem.factor.shape[1]
+        return self.problem.factors.samples
 
     @property
     def blocks(self) -> int:
@@ -250,22 +249,23 @@ def _reduce_rows(problem: _Problem, start: int, weight: Float32[np.ndarray, "row
     return BlockSums(np.arange(start, start + len(weight)), kept, [(slice(None), marginal)])
 
 
-def _tiles(n: int) -> Iterator[slice]:
-    return (slice(start, min(start + COLUMNS, n)) for start in range(0, n, COLUMNS))
+def _tiles(factors: Factors) -> Iterator[slice]:
+    n, width = factors.samples, factors.width
+    return (slice(start, min(start + width, n)) for start in range(0, n, width))
 
 
 def _weigh(problem: _Problem, start: int, weight: Float32[np.ndarray, "rows n"]) -> _Sums:
     """Fill a row block with ``exp(logit - peak)``, tile by tile, and sum it up on the way."""
-    rows, n = weight.shape
-    source = _sources(problem, start, rows)
+    rows = len(weight)
+    source = problem.factors.sources(start, rows)
     peak = np.zeros(rows, np.float32)
     if problem.exclude_self:
         peak = _fill_logits(problem, source, start, weight)
     moments, mean_logit = np.zeros((rows, problem.monomials.shape[1])), np.zeros(rows)
     # Work space is kept from tile to tile: fresh pages for each would cost a tenth of the time.
-    logits, weights = np.empty((2, rows, COLUMNS), np.float32)
-    wide = np.empty((min(STRIP, rows), COLUMNS))
-    for columns in _tiles(n):
+    logits, weights = np.empty((2, rows, problem.factors.width), np.float32)
+    wide = np.empty((min(STRIP, rows), problem.factors.width))
+    for columns in _tiles(problem.factors):
         width = columns.stop - columns.start
         logit, tile = logits[:, :width], weights[:, :width]
         if problem.exclude_self:
@@ -308,22 +308,17 @@ def _fill_logits(
     zero.
     """
     peak = np.full(len(logit), -np.inf, np.float32)
-    for columns in _tiles(logit.shape[1]):
+    for columns in _tiles(problem.factors):
         part = logit[:, columns]
         _logits(problem, source, start, columns, part)
         np.maximum(peak, part.max(axis=1), out=peak)
     return peak
 
 
-def _sources(problem: _Problem, start: int, rows: int) -> Float32[np.ndarray, "rows e"]:
-    """Left factors ``[-2 E_i, |E_i|^2, 1]``: times ``[E_j, 1, |E_j|^2]`` they give ``|E_i - E_j|^2``."""
-    factor = problem.factor[:, start : start + rows]
-    return np.ascontiguousarray(np.concatenate([-2.0 * factor[:-2], factor[[-1, -2]]]).T)
-
-
 def _logits(problem: _Problem, source: np.ndarray, start: int, columns: slice, out: np.ndarray) -> None:
     """Log-kernel of one tile, with the distance of a sample to itself exact."""
-    np.matmul(source, problem.factor[:, columns], out=out)
+    np.matmul(source, problem.factors.tile(columns.start), out=out)
+    problem.factors.release(columns.start)
     own = _own(start, len(source), columns)
     out[own] = 0.0
     problem.kernel(out, problem.resolution, out=out)

@@ -23,9 +23,9 @@ from torch import Tensor
 from hessgeo.grids import Frame, Grid, bilinear_weights
 from hessgeo.posteriors.base import Posterior, monomials
 from hessgeo.posteriors.checks import check_amounts, check_parameters
-from hessgeo.posteriors.kernels import log_kernel
+from hessgeo.posteriors.kernels import Rows, log_kernel
 from hessgeo.posteriors.strips import BlockSums, whole_posterior
-from hessgeo.posteriors.tiles import TILE, Cut, Rows, Tiles, make_tiles
+from hessgeo.posteriors.tiles import TILE, Cut, Tiles, make_tiles
 
 GROUP = 4  # tiles whose distances are taken at once
 

@@ -10,17 +10,18 @@ from scipy.spatial import cKDTree
 
 from hessgeo.grids import Grid, parameter_points
 from hessgeo.posteriors.base import PAIRS, row_moments
-from hessgeo.posteriors.kernels import LogKernel, log_kernel, squared_distances
+from hessgeo.posteriors.kernels import LogKernel, Rows, log_kernel, squared_distances
 from hessgeo.posteriors.widths import NARROW, least_variances
 
 # Bracket of the search. Embeddings have unit norm, so at the lower end the posterior is flat over everything,
 # and at the upper end it is narrower than the float32 rounding of the distances.
 BRACKET = (1e-3, 1e7)
 RELATIVE_TOLERANCE = 1e-4
+_PART = 2**23  # distances that are looked at at once
 
 
 def choose_resolution(
-    embedding: Float[np.ndarray, "n d"],
+    embedding: Rows,
     t: Float[np.ndarray, "n axis"],
     *,
     kernel: str,
@@ -52,7 +53,8 @@ def choose_resolution(
     samples.
 
     Args:
-        embedding: embedding of each sample, unit norm.
+        embedding: embedding of each sample, unit norm, in memory or read in slices. Besides a large one there are the
+            ``sources x n`` distances in memory, and of what is made of them a part.
         t: its parameters.
         kernel: ``gaussian`` or ``laplace``, as in :func:`hessgeo.posteriors.distance.posterior`.
         cells: effective number of samples, above 1 and below ``n``.
@@ -69,19 +71,25 @@ def choose_resolution(
             the flattest posterior has, or still reached by the sharpest (samples with equal embeddings), or samples
             that fill no more than a line of the plane.
     """
-    _check(len(embedding), cells, quantile, sources)
-    chosen = _spread_sources(np.asarray(t, dtype=float), sources, seed)
+    _check(embedding.shape[0], cells, quantile, sources)
+    t = np.asarray(t, dtype=float)
+    chosen = _spread_sources(t, sources, seed)
     squared = squared_distances(embedding, chosen)
     logarithm = log_kernel(kernel)
+    step = max(1, _PART // len(t))
+    parts = [slice(start, start + step) for start in range(0, len(chosen), step)]
 
     def reaches(log_n: float) -> bool:
-        return float(np.quantile(_effective_cells(squared, logarithm, np.exp(log_n)), quantile)) >= cells
+        found = [_effective_cells(squared[part], logarithm, np.exp(log_n)) for part in parts]
+        return float(np.quantile(np.concatenate(found), quantile)) >= cells
 
     def wide(log_n: float) -> bool:
         if grid is None:
             return True
-        least = _least_variances(squared, logarithm, np.exp(log_n), np.asarray(t, dtype=float), chosen, grid)
-        return float(np.quantile(least, quantile)) >= NARROW
+        least = [
+            _least_variances(squared[part], logarithm, np.exp(log_n), t, chosen[part], grid) for part in parts
+        ]
+        return float(np.quantile(np.concatenate(least), quantile)) >= NARROW
 
     low, high = np.log(BRACKET)
     flat = reaches(high)

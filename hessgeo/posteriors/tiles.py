@@ -6,30 +6,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64, Int64
+from jaxtyping import Float32, Float64, Int64
 from torch import Tensor
 
-from hessgeo.posteriors.kernels import check_embedding
+from hessgeo.posteriors.kernels import Rows, check_embedding
 from hessgeo.posteriors.strips import BLOCK
 
 TILE = BLOCK  # samples of a tile, at most
 _BLOCK = 2**26  # bytes of embeddings that are read at once
 _SKETCH = 16  # leading directions by which samples are sorted into tiles
 _SAMPLED = 4096  # samples that these directions are found from
-
-
-@runtime_checkable
-class Rows(Protocol):
-    """What embeddings are read from: an array of NumPy, Dask or Zarr, read a slice of rows at a time."""
-
-    shape: tuple[int, ...]
-
-    def __getitem__(self, rows: slice) -> Float[np.ndarray, "rows d"]:
-        """A range of samples."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from hessgeo.grids import Grid
 from hessgeo.pipeline.checks.sampling import most_posterior_parts
 from hessgeo.pipeline.estimation import about_rows, distance_posterior, row_problem, start_rows
 from hessgeo.posteriors import read_posterior, strips
+from hessgeo.posteriors.distance import distance_rows
 from hessgeo.posteriors.row_files import read_start, read_strips, write_start, write_strips
 from hessgeo.posteriors.strips import joined_posterior, reduced_strips, share, strip_count
 from hessgeo.store import StoreError
@@ -136,3 +137,20 @@ def test_parts_share_all_strips_and_none_is_empty():
     for samples in (64, 256, 257, 65_536, 65_537, 10**6):
         for rows in (1, 100, strips.BLOCK):
             assert 1 <= most_posterior_parts(samples) <= strip_count(-(-samples // rows))
+
+
+def test_factors_in_a_file_are_those_in_memory_and_take_none(samples, tmp_path):
+    embedding, t = samples
+    lazy = da.from_array(embedding, chunks=(500, 12))
+    settings = {"kernel": "gaussian", "resolution": 40.0, "neighbours": 3, "exclude_self": True}
+    inside = distance_rows(embedding, t, **settings)
+    outside = distance_rows(lazy, t, **settings, file=tmp_path / "factors.f4")
+    assert outside.problem.factors.mapped is not None
+    for block in (0, inside.blocks - 1):
+        one, other = (problem.reduce(block) for problem in (inside, outside))
+        assert {name: value.tobytes() for name, value in one.values.items()} == {
+            name: value.tobytes() for name, value in other.values.items()
+        }
+        assert one.added[0][1].tobytes() == other.added[0][1].tobytes()
+    with pytest.raises(ValueError, match="embedding holds values that are not finite"):
+        distance_rows(np.where(embedding == embedding[7, 3], np.nan, embedding), t, **settings)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hessgeo.grids import Grid, bilinear_weights
-from hessgeo.posteriors import KERNELS, distance, posterior, posterior_rows
+from hessgeo.posteriors import KERNELS, distance, factors, posterior, posterior_rows
 
 BOX = Grid(((-1.0, 2.0), (0.0, 1.0)), (6, 5))
 RESOLUTION = {"gaussian": 30.0, "laplace": 8.0}
@@ -32,7 +32,7 @@ def brute_force(embedding, kernel, resolution, exclude_self=False):
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("exclude_self", [False, True])
 def test_reductions_equal_brute_force(kernel, exclude_self, monkeypatch):
-    monkeypatch.setattr(distance, "COLUMNS", 64)  # several tiles, the last one ragged
+    monkeypatch.setattr(factors, "COLUMNS", 64)  # several tiles, the last one ragged
     embedding, t = scattered()
     p, log_z = brute_force(embedding, kernel, RESOLUTION[kernel], exclude_self)
     settings = {"kernel": kernel, "resolution": RESOLUTION[kernel], "exclude_self": exclude_self}

@@ -44,6 +44,7 @@ rule estimate_posterior:
         grid=of_study("grid"),
         store=of_study("samples"),
         array=of_study("embedding_array"),
+        scheduler=of_study("scheduler"),
     message:
         "Estimate the posterior of {wildcards.study} and its resolution"
     script:

@@ -5,6 +5,7 @@ from pathlib import Path
 from hessgeo import store
 from hessgeo.grids import Grid
 from hessgeo.pipeline import pick_device, script_context
+from hessgeo.pipeline.cluster import cluster_posterior
 from hessgeo.pipeline.estimation import distance_posterior, posterior_numbers, trained_posterior
 from hessgeo.posteriors import write_posterior
 
@@ -25,9 +26,16 @@ if __name__ == "__main__":
             )
         else:
             near = settings["method"] == "neighbours"
-            embedding = (store.open_array if near else store.read_array)(params.store, params.array)
-            options = {"threads": step.threads, "device": pick_device() if near else "cpu"}
-            result, numbers = distance_posterior(
-                embedding, t, Grid(**params.grid), settings, seed=params.seed, **options
-            )
+            embedding = store.open_array(params.store, params.array)
+            given = (embedding, t, Grid(**params.grid), settings)
+            if params.scheduler.is_cluster:
+                place = {
+                    "store": str(Path(params.store).resolve()),
+                    "array": params.array,
+                    "grid": params.grid,
+                }
+                result, numbers = cluster_posterior(params.scheduler, place, *given, seed=params.seed)
+            else:
+                options = {"threads": step.threads, "device": pick_device() if near else "cpu"}
+                result, numbers = distance_posterior(*given, seed=params.seed, **options)
         main(result, numbers, step.output)

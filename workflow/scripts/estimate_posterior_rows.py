@@ -17,7 +17,7 @@ if __name__ == "__main__":
     with script_context(snakemake) as step:
         params, settings, place = step.params, step.params.posterior, step.wildcards
         near, t = settings["method"] == "neighbours", store.read_array(step.params.store, "t")
-        embedding = (store.open_array if near else store.read_array)(params.store, params.array)
+        embedding = store.open_array(params.store, params.array)
         device, start = pick_device() if near else "cpu", read_start(step.input.start)
         threads = step.threads if device == "cpu" else 1
         options = {"threads": threads, "device": device}

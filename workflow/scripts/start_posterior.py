@@ -14,7 +14,6 @@ def main(embedding, t, grid, settings, seed, output):
 if __name__ == "__main__":
     with script_context(snakemake) as step:
         params, settings = step.params, step.params.posterior
-        near = settings["method"] == "neighbours"
-        embedding = (store.open_array if near else store.read_array)(params.store, params.array)
+        embedding = store.open_array(params.store, params.array)
         t = store.read_array(params.store, "t")
         main(embedding, t, Grid(**params.grid), settings, params.seed, step.output)

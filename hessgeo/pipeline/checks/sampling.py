@@ -170,6 +170,10 @@ def _point_errors(check: StudyCheck, points: int) -> Iterator[str]:
         yield check.line(
             "posterior.parts", posterior["parts"], f"at most {most}, one for 256 of the {points:,} points"
         )
+    if posterior["parts"] > 1 and posterior["scheduler"] != "threads":
+        yield check.line(
+            "posterior.scheduler", posterior["scheduler"], "threads where posterior.parts is above 1"
+        )
     least = -(-THREADS * 4 * points // 2**20)
     if posterior["memory_mb"] < least and posterior["method"] == "blocks":
         allowed = f"at least {least}, {THREADS} rows of the {points:,} points"
