@@ -1,6 +1,5 @@
 """An S3 server of this machine for tests, whose buckets are folders, and which fails as it is told to."""
 
-import os
 import socket
 import threading
 from contextlib import contextmanager
@@ -130,8 +129,3 @@ def serving(folder, port=0):
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def free_of_credentials(environment):
-    """The environment without what any client would take for credentials or an address."""
-    return {key: value for key, value in (environment or os.environ).items() if not key.startswith("AWS_")}

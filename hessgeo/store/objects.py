@@ -85,20 +85,21 @@ def _client(bucket: str, patience: float) -> Any:
         from obstore.store import from_url
     except ImportError:
         raise ObjectStoreError(f"{bucket} needs the package obstore: pip install hessgeo[cloud]") from None
-    return from_url(
-        bucket,
-        # The digest goes with what is written: a store that got other bytes refuses them.
-        **({"config": {"checksum_algorithm": "SHA256"}} if bucket.startswith("s3://") else {}),
-        client_options={
+    options: dict[str, Any] = {
+        "client_options": {
             "timeout": timedelta(seconds=patience),
             "allow_http": os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"),
         },
-        retry_config={
+        "retry_config": {
             "max_retries": MOST_TRIES,
             "retry_timeout": timedelta(seconds=patience),
             "backoff": BACKOFF,
         },
-    )
+    }
+    if bucket.startswith("s3://"):
+        # The digest goes with what is written: a store that got other bytes refuses them.
+        options["config"] = {"checksum_algorithm": "SHA256"}
+    return from_url(bucket, **options)
 
 
 def _open(url: str) -> tuple[Any, str]:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import version
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 20
 COMPRESSION = 3  # level of Zstandard
+AT_ONCE = 16  # shards that are asked for side by side: those at a URL take their time
 TAIL = 1 << 12  # bytes at the end of a shard: its index, and the checksum of its last chunk
 VERSIONED = ("hessgeo", "numpy", "torch", "diffusers", "transformers", "open_clip_torch", "zarr")
 
@@ -51,6 +53,9 @@ class ShardState(StrEnum):
     TRUNCATED = "truncated"
     FLIPPED = "flipped"
     FOREIGN = "foreign"
+
+
+Found = tuple[ShardState, str | None]  # with the model that the sidecar names
 
 
 def create_samples(
@@ -246,10 +251,8 @@ def write_shard(
         raise ValueError(
             f"shard {shard} of {name} takes {array.dtype} {expected}, not {data.dtype} {data.shape}"
         )
-    if data.dtype.kind == "f" and not np.isfinite(data).all():
-        raise ValueError(
-            f"shard {shard} of {name} holds {np.count_nonzero(~np.isfinite(data))} values not finite"
-        )
+    if data.dtype.kind == "f" and (wrong := np.count_nonzero(~np.isfinite(data))):
+        raise ValueError(f"shard {shard} of {name} holds {wrong} values not finite")
     file = stored.file(shard)
     # Two jobs write one shard where a run was killed and its jobs were not: each does all of it, in turn.
     with alone(file.parent):
@@ -267,9 +270,7 @@ def write_shard(
         write_record(sidecar_file(store, name, shard), record)
 
 
-def examine(
-    file: Path, sidecar: Path, expected: Mapping[str, Any], *, whole: bool
-) -> tuple[ShardState, str | None]:
+def examine(file: Path, sidecar: Path, expected: Mapping[str, Any], *, whole: bool) -> Found:
     """State of a shard, and the model that its sidecar names.
 
     Args:
@@ -293,9 +294,13 @@ def examine(
     return (ShardState.OK if same else ShardState.FLIPPED), record.get("model")
 
 
-def _examine(array: StoredArray, shard: int, *, whole: bool) -> tuple[ShardState, str | None]:
-    sidecar = sidecar_file(array.store, array.name, shard)
-    return examine(array.file(shard), sidecar, array.expected(shard), whole=whole)
+def _states(array: StoredArray, shards: Iterable[int], *, whole: bool) -> dict[int, Found]:
+    def state(shard: int) -> tuple[int, Found]:
+        sidecar = sidecar_file(array.store, array.name, shard)
+        return shard, examine(array.file(shard), sidecar, array.expected(shard), whole=whole)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return dict(pool.map(state, shards))
 
 
 def verify(store: str | Path, name: str) -> dict[int, ShardState]:
@@ -305,7 +310,7 @@ def verify(store: str | Path, name: str) -> dict[int, ShardState]:
     ``flipped`` other bytes, ``foreign`` a sidecar of another store, array or place, or of other metadata.
     """
     array = describe_array(store, name)
-    return {shard: _examine(array, shard, whole=True)[0] for shard in range(array.count)}
+    return {shard: state for shard, (state, _) in _states(array, range(array.count), whole=True).items()}
 
 
 def remove_shard(store: str | Path, name: str, shard: int) -> None:
@@ -331,13 +336,9 @@ def check_shards(array: StoredArray, shards: Iterable[int]) -> None:
     Raises:
         StoreError: if a shard is not what its sidecar says, or the shards are those of several models.
     """
-    wrong: list[str] = []
-    models: set[str] = set()
-    for shard in shards:
-        state, model = _examine(array, shard, whole=False)
-        models |= {model} if model else set()
-        if state != ShardState.OK:
-            wrong.append(f"shard {shard} is {state}")
+    states = _states(array, shards, whole=False)
+    wrong = [f"shard {shard} is {state}" for shard, (state, _) in states.items() if state != ShardState.OK]
+    models = {model for _, model in states.values() if model}
     place, more = f"{array.store}/{array.name}", f", and {len(wrong) - 1} more are wrong" if wrong[1:] else ""
     if wrong:
         raise StoreError(f"{place} is not complete: {wrong[0]}{more}")
@@ -361,8 +362,7 @@ def open_array(store: str | Path, name: str, rows: slice | None = None) -> da.Ar
     Raises:
         StoreError: if the array, or a shard that holds the rows, is missing or not what its sidecar says.
     """
-    # Imported here: most jobs read arrays whole, and need not wait for Dask.
-    import dask.array as da
+    import dask.array as da  # most jobs need not wait for it
 
     array, rows = _complete(store, name, rows)
     return da.from_zarr(array, chunks=array.shards)[rows]
