@@ -270,5 +270,7 @@ def test_what_is_no_such_file_at_all_is_one_line(plain, what):
             file.unlink()
             OTHERS[what](file)
             found = plain.judge(name, path)
-            assert "refused" in found, (name, file, found)
+            # Of a store not every file says something of what is read.
+            same = found.get("digest") == plain.known[name]["digest"]
+            assert "refused" in found or (same and path.is_dir()), (name, file, found)
             plain.place(name)
