@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int
@@ -73,7 +74,7 @@ def posterior(
             of range, a ``coarse`` grid that does not cover ``t``, or ``memory_mb`` below eight rows.
     """
     check_amounts(len(t), neighbours, threads, exclude_self)
-    about = {"kernel": kernel, "resolution": resolution, "exclude_self": exclude_self}
+    about: dict[str, Any] = {"kernel": kernel, "resolution": resolution, "exclude_self": exclude_self}
     problem = distance_rows(embedding, t, **about, neighbours=neighbours, coarse=coarse, memory_mb=memory_mb)
     return whole_posterior(problem, t, threads=threads, progress=progress, **about)
 

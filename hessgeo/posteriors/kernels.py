@@ -55,7 +55,9 @@ def log_kernel(name: str) -> LogKernel:
 class Rows(Protocol):
     """What embeddings are read from: an array of NumPy, Dask or Zarr, read a slice of rows at a time."""
 
-    shape: tuple[int, ...]
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Samples and features."""
 
     def __getitem__(self, rows: slice) -> Float[np.ndarray, "rows d"]:
         """A range of samples."""

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,7 +80,7 @@ def neighbour_posterior(
         ValueError: on shapes that do not match, values that are not finite, an unknown kernel, a number out
             of range, or a ``coarse`` grid that does not cover ``t``.
     """
-    about = {"kernel": kernel, "resolution": resolution, "exclude_self": exclude_self}
+    about: dict[str, Any] = {"kernel": kernel, "resolution": resolution, "exclude_self": exclude_self}
     problem = neighbour_rows(
         embedding, t, **about, missing=missing, neighbours=neighbours, coarse=coarse, threads=threads,
         memory_mb=memory_mb, tile=tile, file=file, device=device,
