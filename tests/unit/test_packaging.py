@@ -134,10 +134,12 @@ def make(repository, *arguments):
 
 def test_set_up_installs_what_is_pinned_once(repository):
     plan = make(repository, "--dry-run", "--always-make", "figures")
-    assert [line for line in plan if "pip install" in line] == [
-        "python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'"
-    ]
-    assert plan[-2:] == ["snakemake --cores all", "snakemake --report results/report.html"]
+    (line,) = [line for line in plan if "pip install" in line]
+    assert line.startswith(
+        "python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' ||"
+    )
+    ours = [line for line in plan if line.startswith("snakemake")]
+    assert ours == ["snakemake --cores all", "snakemake --report results/report.html"]
 
 
 def test_every_target_of_the_makefile_is_explained(repository):
