@@ -6,6 +6,7 @@ from functools import partial
 from snakemake.jobs import GroupJob, Job
 from snakemake.output_index import OutputIndex
 from snakemake.persistence import PersistenceBase
+from snakemake.rules import Rule
 from snakemake.utils import min_version
 
 from hessgeo.pipeline.config_files import one_line_each, read_config_file
@@ -15,6 +16,7 @@ from hessgeo.pipeline.explorer import PAGE, source_digest
 from hessgeo.pipeline.figures import drawings
 from hessgeo.pipeline.folders import ANCHOR_FILES, NETWORK_FILES
 from hessgeo.pipeline.layout import PATH_TABLES, Layout
+from hessgeo.pipeline.partitions import Scheduler
 from hessgeo.pipeline.place import folder_of
 from hessgeo.pipeline.report_opening import opening
 from hessgeo.pipeline.rules import by_target, complete_rules, made_by, once_a_file
@@ -65,6 +67,11 @@ OutputIndex.match_producers = once_a_file(OutputIndex.match_producers)
 
 # One run at a time in a folder, also of targets without outputs; what a killed run left locked is free again.
 PersistenceBase.lock = one_run(PersistenceBase.lock, again, settings.results)
+
+# Of a scheduler: a job that no node can hold is refused, and one that was killed gets more at its next attempt.
+scheduler = Scheduler()
+PersistenceBase.lock = scheduler.checked(PersistenceBase.lock)
+Rule.expand_resources = scheduler.grown(Rule.expand_resources)
 
 layout = Layout(settings, root)
 
