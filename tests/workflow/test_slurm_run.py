@@ -1,5 +1,6 @@
-"""The profile of SLURM on a cluster of this machine: what no node can hold is refused."""
+"""The profile of SLURM on a cluster of this machine: what no node can hold is refused, the rest is the local run's."""
 
+import hashlib
 import subprocess
 
 import pytest
@@ -32,3 +33,19 @@ def test_a_job_that_no_node_holds_is_refused_before_any_is_submitted(copied, slu
     )
     assert "whose nodes have 8 CPUs, 16,000 MB, 2 GPUs, any time" in line
     assert slurm.jobs("all") == {}
+
+
+def test_what_slurm_runs_has_the_bytes_of_a_local_run(copied, slurm):
+    workflow = copied()
+    study = workflow.study
+    shard = study.shards("embedding")[0]
+    made = [workflow(path) for path in (shard, *map(study.path, ("free_energy.nc", "metric.nc")))]
+    before = [hashlib.sha256(path.read_bytes()).hexdigest() for path in made]
+    for path in made:
+        path.unlink()
+    profile = workflow.repository / "workflow" / "profiles" / "slurm"
+    command = workflow.command(study.path("metric.nc"), "--workflow-profile", profile)
+    done = subprocess.run(command, cwd=workflow.directory.parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in made] == before
+    assert len(slurm.jobs("all")) >= 4  # the embedding, the posterior, the fit, the metric
