@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float64, Int64, Shaped
@@ -46,6 +46,7 @@ class BlockSums:
     added: Sequence[tuple[Int64[np.ndarray, "m"] | slice, Float64[np.ndarray, "m"]]]
 
 
+@runtime_checkable
 class RowProblem(Protocol):
     """A posterior whose rows can be reduced block by block, in any order and on any thread."""
 
