@@ -22,7 +22,7 @@ from hessgeo.store import StoreError
 GRID = Grid(((-1.0, 2.0), (0.0, 1.0)), (24, 20))
 SETTINGS = {
     "kernel": "gaussian", "resolution": "auto", "cells": 17, "quantile": 0.1, "sources": 64, "exclude_self": False,
-    "neighbours": 0, "coarse": None, "method": "blocks", "missing": 1e-4, "memory_mb": 0.25,
+    "neighbours": 0, "coarse": None, "method": "blocks", "missing": 1e-4, "memory_mb": 2,
 }  # fmt: skip
 
 
