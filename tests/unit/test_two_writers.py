@@ -206,7 +206,7 @@ def test_a_job_ends_with_the_run_that_started_it(monkeypatch, tmp_path):
     os.waitpid(parent, 0)
 
 
-@pytest.mark.parametrize("value", ["", "none", "1", "999999999 1.0", f"{os.getpid()} 1.0"])
+@pytest.mark.parametrize("value", ["", "none", "1", "999999999 1.0", "{self} 1.0"])
 def test_a_job_without_a_run_goes_on(monkeypatch, value):
-    monkeypatch.setenv(orphans.RUN, value)
+    monkeypatch.setenv(orphans.RUN, value.format(self=os.getpid()))
     orphans.end_with_run()
