@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +37,18 @@ def alone(folder: str | Path) -> Iterator[bool]:
     """
     folder = Path(folder)
     while True:
-        if not folder.is_dir():
-            clear(folder / "file")
-        folder.mkdir(parents=True, exist_ok=True)
-        place = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        place = _opened(folder)
+        if place is None:
+            continue
         try:
             fcntl.flock(place, fcntl.LOCK_EX)
             locked = True
         except OSError:
             locked = False
         # Whoever was here before may have removed the folder when it was done.
-        if folder.exists() and os.path.samestat(folder.stat(), os.fstat(place)):
-            break
+        with suppress(FileNotFoundError):
+            if os.path.samestat(folder.stat(), os.fstat(place)):
+                break
         os.close(place)
     try:
         yield locked
@@ -56,13 +56,28 @@ def alone(folder: str | Path) -> Iterator[bool]:
         os.close(place)
 
 
+def _opened(folder: Path) -> int | None:
+    """A folder, made if need be, opened to be locked; None where somebody made or removed it at the same time."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except (FileExistsError, NotADirectoryError):
+        # It was removed again, or something else stands here or on the way.
+        clear(folder / "file")
+        return None
+
+
 @contextmanager
 def _workplace(path: Path) -> Iterator[Path]:
     """An empty folder beside a path, of this process alone: two jobs may write one result, see ``alone``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     place = path.with_name(f".{path.name}{PARTIAL}")
-    if os.path.lexists(place) and not place.is_dir():
-        discard(place)
+    with suppress(
+        IsADirectoryError, PermissionError
+    ):  # as systems say of a folder; that of another job stays
+        place.unlink(missing_ok=True)
     with alone(place) as locked:
         if not locked:
             place = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PARTIAL}")
@@ -115,8 +130,9 @@ def clear(path: Path) -> None:
             continue
         if place == path:
             path.unlink(missing_ok=True)
-        elif os.path.lexists(place):
-            set_aside(place)
+        elif os.path.lexists(place) and not place.is_dir():  # once more: others may be making it
+            with suppress(FileNotFoundError):
+                set_aside(place)
         return
     if path.is_symlink() or not any(not inner.is_dir() for inner in path.rglob("*")):
         discard(path)
