@@ -44,7 +44,9 @@ def test_what_slurm_runs_has_the_bytes_of_a_local_run(copied, slurm):
     for path in made:
         path.unlink()
     profile = workflow.repository / "workflow" / "profiles" / "slurm"
-    command = workflow.command(study.path("metric.nc"), "--workflow-profile", profile)
+    # Of jobs of seconds one need not wait 40 of them before asking.
+    soon = ("--slurm-init-seconds-before-status-checks", "3")
+    command = workflow.command(study.path("metric.nc"), *soon, "--workflow-profile", profile)
     done = subprocess.run(command, cwd=workflow.directory.parent, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in made] == before
