@@ -13,6 +13,7 @@ from jaxtyping import Float, Float32, Int, UInt8
 from torch import Tensor
 
 from hessgeo.systems.diffusion.denoisers import sample_generators
+from hessgeo.systems.diffusion.sampler import clean_of
 from hessgeo.systems.diffusion.system import DiffusionSystem
 from hessgeo.systems.sliced import Conditions
 
@@ -104,10 +105,7 @@ class RecordingScheduler:
     def _clean(self, output: Tensor, x: Tensor, alpha: float, sigma: float) -> Tensor:
         if type(self._own).__name__ == "FlowMatchEulerDiscreteScheduler":
             return x - sigma * output
-        kind = self._own.config.prediction_type
-        if kind == "v_prediction":
-            return alpha * x - sigma * output
-        return output if kind == "sample" else (x - sigma * output) / alpha
+        return clean_of(self._own.config.prediction_type, output, x, alpha, sigma)
 
 
 class RecordedSystem(DiffusionSystem):

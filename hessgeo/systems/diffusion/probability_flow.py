@@ -22,6 +22,7 @@ from torch import Tensor
 
 from hessgeo.numerics.extrapolation import common_times, follow
 from hessgeo.systems.diffusion.denoisers import Denoiser
+from hessgeo.systems.diffusion.sampler import clean_of
 
 TOLERANCE = 1e-4  # of the error of a step in a pixel of range two
 # Order six. Networks see a time by its sines, the fastest of a period of 2 pi of the schedule's thousand: a step longer
@@ -100,8 +101,5 @@ class ProbabilityFlow:
         time = torch.tensor(float(self._time(angle)), dtype=torch.float64, device=x.device)
         output = network(x, time, return_dict=False)[0].double().cpu().numpy().reshape(state.shape)
         alpha, sigma = np.cos(angle), np.sin(angle)
-        if kind == "v_prediction":
-            return alpha * state - sigma * output, alpha * output + sigma * state
-        if kind == "sample":
-            return output, (state - alpha * output) / sigma
-        return (state - sigma * output) / alpha, output
+        clean = clean_of(kind, output, state, alpha, sigma)
+        return clean, output if kind == "epsilon" else (state - alpha * clean) / sigma

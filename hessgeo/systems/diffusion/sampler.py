@@ -48,3 +48,18 @@ class Sampler:
     def __post_init__(self) -> None:
         if not 0 <= self.eta <= 1:
             raise ValueError(f"eta is {self.eta}, must be between 0 and 1")
+
+
+def clean_of(kind: str, output: Any, x: Any, alpha: float, sigma: float) -> Any:
+    """The clean data that a network predicts at ``x = alpha x_0 + sigma z``, of arrays or tensors alike.
+
+    Args:
+        kind: what its output is: ``epsilon``, the noise; ``v_prediction``, ``alpha z - sigma x_0``; or ``sample``.
+        output: of the network.
+        x: the state.
+        alpha: share of the data.
+        sigma: share of the noise.
+    """
+    if kind == "v_prediction":
+        return alpha * x - sigma * output
+    return output if kind == "sample" else (x - sigma * output) / alpha
