@@ -15,7 +15,7 @@ PYTHON_CODE := setup.py hessgeo workflow/scripts benchmarks docs/conf.py docs/ke
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help figures explore report table1 table2 compare paper plan test unit fuzz shapes lint fmt tiny generative verify soak bench docs gallery clean
+.PHONY: help figures explore report table1 table2 compare paper plan test unit fuzz shapes lint fmt tiny generative verify soak bench docs gallery clean interrupted
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,7 +24,7 @@ help: ## list the targets
 # failed by itself, for want of a network say, was undone by pip.
 INSTALL = python -m pip install --quiet --constraint constraints.txt --editable
 FAILED = { rm $(VENV)/.installing; exit 1; }
-$(VENV)/.installed: constraints.txt pyproject.toml $(wildcard $(VENV)/.installing)
+$(VENV)/.installed: constraints.txt pyproject.toml $(if $(wildcard $(VENV)/.installing),interrupted)
 	test ! -e $(VENV)/.installing || $(PYTHON) -m venv --clear $(VENV)
 	mkdir -p $(VENV)
 	touch $(VENV)/.installing

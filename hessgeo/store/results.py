@@ -91,8 +91,10 @@ def write_dataset(path: str | Path, dataset: xr.Dataset) -> None:
     encoding = {
         name: {"zlib": True, "complevel": 3} for name, field in dataset.data_vars.items() if field.ndim
     }
+    # In memory first: HDF5 does not survive a disk that is full.
+    content = dataset.assign_attrs(attributes).to_netcdf(engine="h5netcdf", encoding=encoding)
     with whole(path) as partial:
-        dataset.assign_attrs(attributes).to_netcdf(partial, engine="h5netcdf", encoding=encoding)
+        partial.write_bytes(content)
 
 
 def read_dataset(path: str | Path) -> xr.Dataset:
