@@ -124,6 +124,15 @@ def test_arrays_are_the_images_of_a_folder(read, kind, dtype):
     np.testing.assert_array_equal(own_samples(study.own.settings).read(slice(5, 20))[..., 0], IMAGES[5:20])
 
 
+def test_an_array_that_lacks_a_chunk_is_not_read_as_black_images(read, tmp_path):
+    source = tmp_path / "half.zarr"
+    zarr.create_array(source, data=IMAGES, chunks=(10, *IMAGES.shape[1:]))
+    assert describe_images(str(source)).count == len(IMAGES)
+    (source / "c" / "1" / "0" / "0").unlink()
+    with pytest.raises(ValueError, match=r"half\.zarr .*1 of \d+ chunks are missing, must all be"):
+        describe_images(str(source))
+
+
 def test_colour_and_turned_photographs_are_read_upright(tmp_path):
     colour = np.random.default_rng(0).integers(0, 256, (6, 4, 3), dtype=np.uint8)
     exif = Image.Exif()

@@ -148,7 +148,17 @@ def _open(path: str) -> Any:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     import zarr  # here, for it takes a third of a second
 
-    return zarr.open_array(path, mode="r")
+    for file in Path(path).rglob("*"):
+        if not file.is_dir():
+            check_file(file, "a file of an array")
+    array = zarr.open_array(path, mode="r")
+    # Zarr reads a chunk that is missing as its fill value: as black images, where a copy was cut short.
+    whole, there = array.nchunks, array.nchunks_initialized
+    if there < whole:
+        raise ValueError(
+            f"{whole - there} of {whole} chunks are missing, must all be written, empty ones too"
+        )
+    return array
 
 
 def _describe_array(path: str, output_range: Sequence[float] | None) -> ImageArray:
