@@ -9,13 +9,21 @@ from hessgeo.pipeline.plan import Plan, Timing
 from hessgeo.pipeline.plan_posterior import PosteriorCost
 
 
-def format_plans(plans: Sequence[Plan]) -> str:
-    """All plans as text, a paragraph a study and one for their total."""
-    paragraphs = ["\n".join(_study_lines(plan)) for plan in plans]
-    return "\n\n".join([*paragraphs, "\n".join(_total_lines(plans))]) + "\n"
+def format_plans(plans: Sequence[Plan], *, url: str | None = None) -> str:
+    """All plans as text, a paragraph a study and one for their total.
+
+    Args:
+        plans: one a study.
+        url: of the bucket that takes images and embeddings; None of a disk.
+    """
+    room = "disk" if url is None else "bucket"
+    paragraphs = ["\n".join(_study_lines(plan, room)) for plan in plans]
+    heading, *total = _total_lines(plans, room)
+    total.insert(0, heading if url is None else f"{heading}, in the bucket at {url}")
+    return "\n\n".join([*paragraphs, "\n".join(total)]) + "\n"
 
 
-def _study_lines(plan: Plan) -> Iterator[str]:
+def _study_lines(plan: Plan, room: str) -> Iterator[str]:
     shape = " x ".join(map(str, plan.image_shape))
     yield f"{plan.study} on {plan.device}"
     yield _line("images", f"{plan.images:,} of {shape} in {plan.shards:,} shards of {plan.shard:,}")
@@ -28,7 +36,7 @@ def _study_lines(plan: Plan) -> Iterator[str]:
         yield _line("history", f"{plan.steps} steps, by the target history alone: {kept} raw, {taken} to do")
     probe = plan.probe
     packed = "" if probe is None else f", about {size(plan.compressed_bytes)} compressed as the probe's are"
-    yield _line("disk", f"images {size(plan.raw_bytes)} raw{packed}")
+    yield _line(room, f"images {size(plan.raw_bytes)} raw{packed}")
     yield _line("", f"embeddings {size(plan.embedding_bytes)}")
     if probe is None:
         yield _line("time", f"not known: {plan.note}")
@@ -65,7 +73,7 @@ def _rate(timing: Timing, shard: int, left: float | None, batch_size: int | None
     return f"{duration(timing.seconds)} an image ({timed}), {per_shard} a shard, {duration(left)} to do"
 
 
-def _total_lines(plans: Sequence[Plan]) -> Iterator[str]:
+def _total_lines(plans: Sequence[Plan], room: str) -> Iterator[str]:
     """Studies that share samples, or an embedding, count once."""
     sampled = {plan.store: plan for plan in plans}.values()
     embedded = {(plan.store, plan.array): plan for plan in plans}.values()
@@ -73,7 +81,7 @@ def _total_lines(plans: Sequence[Plan]) -> Iterator[str]:
     yield _line("images", f"{sum(plan.images for plan in sampled):,}")
     packed = _sum([plan.compressed_bytes for plan in sampled])
     more = "" if packed is None else f", about {size(packed)} compressed"
-    yield _line("disk", f"images {size(sum(plan.raw_bytes for plan in sampled))} raw{more}")
+    yield _line(room, f"images {size(sum(plan.raw_bytes for plan in sampled))} raw{more}")
     yield _line("", f"embeddings {size(_sum([plan.embedding_bytes for plan in embedded]))}")
     seconds = [plan.sampling_seconds for plan in sampled] + [plan.embedding_seconds for plan in embedded]
     left = _sum(seconds)

@@ -83,6 +83,11 @@ def test_the_text_says_all_of_it():
         "1.15 device-hours to do",
     ):
         assert part in text
+    # What a bucket takes is not asked of the disk.
+    away = format_plans([make_plan()], url="s3://mine/runs")
+    assert "disk" not in away
+    assert away.count("bucket    images 3.22 GB raw") == 2
+    assert "total of 1 study, in the bucket at s3://mine/runs" in away
 
 
 def test_the_cost_of_a_posterior_is_that_of_its_pairs():
