@@ -51,12 +51,14 @@ class ZoomedMap:
         generate: from latents, numbers of the precision held in float64, to clean data; in what precision is its own.
         embed: from clean data, flat or not, to features; the data themselves if None.
         precision: one of ``PRECISIONS``.
+        picture: from clean data to images of values from 0 to 1, channels last; if None, clean data are pixels.
     """
 
     plane: LatentSlice
     generate: Callable[[Latents], Float[np.ndarray, "n *sample"]]
     embed: Callable[[Float[np.ndarray, "n *sample"]], Float[np.ndarray, "n e"]] | None = None
     precision: str = "float64"
+    picture: Callable[[Float[np.ndarray, "n c h w"]], Float[np.ndarray, "n height width k"]] | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:

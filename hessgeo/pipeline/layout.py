@@ -174,13 +174,12 @@ class Layout:
     @property
     def history_words(self) -> str:
         """What the target ``history`` says: of which studies it is, and what the others lack."""
-        lacking = [
-            f"{study.name} has none: it needs {study.history_need}"
-            for study in self.studies
-            if study.history_need
-        ]
-        names = ", ".join(study.name for study in self.history_studies) or "no study"
-        return "; ".join([f"The history of {names} is complete", *lacking])
+        return _complete("history", {study.name: study.history_need for study in self.studies})
+
+    @property
+    def zoom_words(self) -> str:
+        """What the target ``zoom`` says, in the same way."""
+        return _complete("zoom", {study.name: study.zoom.need for study in self.studies})
 
     @cached_property
     def _owners(self) -> list[StudyLayout]:
@@ -333,3 +332,10 @@ class Layout:
         names = [f"{name}.{kind}" for name in self.settings.comparisons for kind in FIGURE_KINDS]
         compared = [self.comparison(name) for name in names]
         return [*(path for study in self.studies for path in study.targets), *compared]
+
+
+def _complete(what: str, needs: Mapping[str, str]) -> str:
+    """That something is complete of the studies that need nothing for it, and what the others need."""
+    names = ", ".join(name for name, need in needs.items() if not need) or "no study"
+    lacking = [f"{name} has none: it needs {need}" for name, need in needs.items() if need]
+    return "; ".join([f"The {what} of {names} is complete", *lacking])

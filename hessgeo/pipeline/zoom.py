@@ -15,7 +15,6 @@ from hessgeo.features import load_embedding
 from hessgeo.features.continuous import continued
 from hessgeo.figures.thumbnails import shrink
 from hessgeo.grids import AXES, Extent, Grid
-from hessgeo.numerics.precision import in_precision
 from hessgeo.phases.zoom_windows import (
     ZoomWindow,
     distinct,
@@ -46,6 +45,8 @@ def zoomed_model(params: Any, anchors: Float[np.ndarray, "3 *latent"], *, device
         anchors: of the slice.
         device: where to run both.
     """
+    from hessgeo.systems.diffusion.real_images import real_images, to_precision
+
     dtype, system, embedder = getattr(torch, params.precision), params.system, params.embedder
     plane = latent_plane(anchors, params.plane)
     chosen = {**system.settings, "dtype": "float32"}
@@ -55,18 +56,23 @@ def zoomed_model(params: Any, anchors: Float[np.ndarray, "3 *latent"], *, device
         denoiser = load_model(chosen, str(system.path), device=device)
         single = {**embedder.settings, "dtype": "float32"}
         embedding = load_embedding(single, embedder.path, tuple(params.image_shape), device=device)
-    in_precision(denoiser.network, dtype)
+    to_precision(denoiser, dtype)
     features = continued(embedding, dtype)
     limit = ProbabilityFlow(denoiser, _typical(plane)) if params.steps == ADAPTIVE else None
 
+    most = BATCH if system.settings["batch_size"] == "auto" else min(BATCH, system.settings["batch_size"])
+
     def generate(latents: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n c h w"]:
-        return _in_batches(limit or denoiser, latents, params.seed)
+        return _in_batches(limit or denoiser, latents, params.seed, most)
+
+    def picture(clean: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n height width channels"]:
+        return pixel_values(real_images(denoiser, clean))
 
     def embed(clean: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n d"]:
-        values = pixel_values(clean)
-        return np.concatenate([features(part) for part in np.split(values, range(BATCH, len(values), BATCH))])
+        parts = np.split(clean, range(most, len(clean), most))
+        return np.concatenate([features(picture(part)) for part in parts])
 
-    return ZoomedMap(plane, generate, embed, params.precision)
+    return ZoomedMap(plane, generate, embed, params.precision, picture)
 
 
 def _typical(plane: LatentSlice) -> Float[np.ndarray, "5 c h w"]:
@@ -77,10 +83,10 @@ def _typical(plane: LatentSlice) -> Float[np.ndarray, "5 c h w"]:
 
 
 def _in_batches(
-    denoiser: Denoiser | ProbabilityFlow, latents: Float[np.ndarray, "n c h w"], seed: int
+    denoiser: Denoiser | ProbabilityFlow, latents: Float[np.ndarray, "n c h w"], seed: int, most: int
 ) -> np.ndarray:
     """Clean data of latents, in batches of one shape: the last is filled up."""
-    size = BATCH if len(latents) > FEW else FEW
+    size = most if len(latents) > FEW else min(most, FEW)
     made = []
     for first in range(0, len(latents), size):
         rows = np.resize(np.arange(first, min(first + size, len(latents))), size)
@@ -92,7 +98,7 @@ def _in_batches(
 
 
 def pixel_values(clean: Float[np.ndarray, "n c h w"]) -> Float[np.ndarray, "n h w c"]:
-    """What pixels of clean data are rounded from, 0 to 1, as in ``denoisers.to_pixels``."""
+    """What pixels of values from -1 to 1 are rounded from, 0 to 1, as in ``denoisers.to_pixels``."""
     return np.clip(clean / 2 + 0.5, 0, 1).transpose(0, 2, 3, 1)
 
 
@@ -212,7 +218,7 @@ def describe_window(
     options = {key: phases[key] for key in ("persistence", "minimum_area", "smoothing")}
     phase = window_phases(answer.embedding, grid, options)
     fields, constants = window_constants(answer, grid)
-    images, kept = _images(answer, zoomed.plane.latent_shape, shape, int(settings["images"]))
+    images, kept = _images(zoomed, answer, shape, int(settings["images"]))
     numbers = {
         "level": window.level,
         "width": window.width,
@@ -236,12 +242,14 @@ def describe_window(
 
 
 def _images(
-    answer: Answer, latent_shape: tuple[int, ...], shape: tuple[int, int], most: int
+    zoomed: ZoomedMap, answer: Answer, shape: tuple[int, int], most: int
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """Eight-bit images of all nodes, and the nodes along each side that are kept."""
-    values = pixel_values(answer.clean.reshape(-1, *latent_shape))
+    clean, picture = answer.clean.reshape(-1, *zoomed.plane.latent_shape), zoomed.picture or pixel_values
+    parts = np.split(clean, range(BATCH, len(clean), BATCH))
+    images = np.concatenate([np.rint(255 * picture(part)).astype(np.uint8) for part in parts])
     first, second = (np.rint(np.linspace(0, n - 1, min(n, most))).astype(int) for n in shape)
-    return np.rint(255 * values).astype(np.uint8), (first, second)
+    return images, (first, second)
 
 
 def window_numbers(window: xr.Dataset) -> dict[str, Any]:

@@ -9,13 +9,11 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from hessgeo.figures import registry
-from hessgeo.pipeline.checks.zoom import ADAPTIVE, no_limit
-from hessgeo.pipeline.derived import axis_names, checkpoint_of
+from hessgeo.pipeline.checks.zoom import ADAPTIVE, no_limit, no_zoom
 
 if TYPE_CHECKING:
     from hessgeo.pipeline.study_layout import StudyLayout
 
-CONTINUED = ("open_clip", "timm", "pixels")  # embeddings that can be taken of real values
 DEEPEST = "float64"  # the precision that goes on to smaller windows
 # Films: an MP4 where there is an ffmpeg, of the extra animation.
 FILMS = {"gif": "film.gif", **({"mp4": "film.mp4"} if find_spec("imageio_ffmpeg") else {})}
@@ -63,19 +61,15 @@ class ZoomLayout:
         return found
 
     @cached_property
+    def need(self) -> str:
+        """What the study lacks for one, empty if nothing."""
+        sections = ("system", "embedding", "slice", "sampling", "zoom")
+        return no_zoom({key: self.study.setting(key) for key in sections}, self._models)
+
+    @property
     def is_there(self) -> bool:
-        """Whether the study can have one: a plane of latents, a model whose pixels are its latents, real features."""
-        setting = self.study.setting
-        if setting("system", "kind") != "diffusion" or setting("embedding", "kind") not in CONTINUED:
-            return False
-        if setting("embedding", "size") is not None or not self.study.is_plane:
-            return False
-        if setting("sampling", "design") != "grid":
-            return False
-        if setting("slice", "interpolation") != "linear" or set(axis_names(setting("slice"))) != {"latent"}:
-            return False
-        trained = self.study.system_model.trained
-        return trained or checkpoint_of(setting("system")).family == "unconditional"
+        """Whether the study can have one: a plane of latents, a model in any precision, real features."""
+        return not self.need
 
     @property
     def series(self) -> list[Series]:
@@ -87,7 +81,12 @@ class ZoomLayout:
 
     @property
     def _has_limit(self) -> bool:
-        return not no_limit(self.study.setting("system"))
+        return not no_limit(self.study.setting("system"), self._models)
+
+    @property
+    def _models(self) -> Mapping[str, Any]:
+        """The embedded models."""
+        return self.study.settings.models
 
     def widths(self, series: Series) -> list[float]:
         """Widths of the windows of a series, shares of the box."""

@@ -3,6 +3,7 @@
 import inspect
 import json
 import shutil
+from contextlib import nullcontext
 
 import diffusers
 import numpy as np
@@ -11,6 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from test_checkpoints import header_only, original
 
+from hessgeo.models.digit_diffusion import build_scheduler, build_unet
+from hessgeo.pipeline.checks.sampler import EMBEDDED_SCHEDULE, embedded_schedulers
+from hessgeo.pipeline.settings import SettingsError, merged, read_settings
 from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
 from hessgeo.systems.diffusion.families import FLOW_SCHEDULERS, NOISE_SCHEDULERS
 from hessgeo.systems.diffusion.pipelines import make_scheduler
@@ -306,3 +310,18 @@ def test_steps_that_meet_are_those_of_which_each_ends_where_the_next_begins(step
         assert near[0] < steps < near[1]
         assert all(even_steps(one, scheduler.config) is None for one in near)
     assert even_steps(steps, {"timestep_spacing": "leading"}) is None
+
+
+def test_embedded_models_are_refused_every_sampler_that_their_schedule_refuses(tmp_path, config):
+    folder = tmp_path / "digits"
+    diffusers.DDIMPipeline(build_unet([8, 8]), build_scheduler()).save_pretrained(folder)
+    checkpoint = describe_checkpoint(folder)
+    assert checkpoint.configuration("scheduler").items() >= EMBEDDED_SCHEDULE.items()
+    for name in NOISE_SCHEDULERS:
+        system = {"system": {"scheduler": name}}
+        obeys = name in embedded_schedulers()
+        with nullcontext() if obeys else pytest.raises(ValueError, match="does not know"):
+            check_schedule(checkpoint, name)
+        line = rf"studies\.digits\.system\.scheduler: '{name}' is not allowed; allowed: auto, DDIMScheduler, Heun"
+        with nullcontext() if obeys else pytest.raises(SettingsError, match=line):
+            read_settings(merged(config, {"studies": {"digits": system}}))

@@ -17,12 +17,14 @@ from hessgeo.models.digit_clip import build_clip, save_clip
 from hessgeo.models.digit_diffusion import build_unet
 from hessgeo.numerics.precision import in_precision
 from hessgeo.phases.zoomed import ZoomedMap, nearest_reference
+from hessgeo.pipeline.config_files import SettingsError
 from hessgeo.pipeline.layout import Layout
 from hessgeo.pipeline.schema import defaults
 from hessgeo.pipeline.settings import merged, read_settings
 from hessgeo.pipeline.zoom import (
     describe_boundary,
     describe_window,
+    pixel_values,
     starting_pairs,
     window_numbers,
     window_of,
@@ -30,6 +32,9 @@ from hessgeo.pipeline.zoom import (
 from hessgeo.pipeline.zoom_layout import Series, zoom_widths
 from hessgeo.pipeline.zoom_verdicts import judge_series, windows_shown, zoom_table
 from hessgeo.store.films import write_gif
+from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
+from hessgeo.systems.diffusion.real_images import real_images, to_precision
+from hessgeo.systems.diffusion.system import load_denoiser
 from hessgeo.systems.slices import LatentSlice
 
 GRID = Grid(((-1.0, 2.0), (-1.0, 2.0)), (20, 16))
@@ -63,17 +68,58 @@ def test_a_series_for_every_precision_and_for_further_steps_of_the_first(zoom):
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "need"),
     [
-        {"slice": {"interpolation": "spherical"}},
-        {"sampling": {"design": "sobol", "count": 64}},
-        {"sampling": {"grid": [64]}, "slice": {"extent": [[-1, 2]]}},
-        {"embedding": {"kind": "network"}},
-        {"system": {"kind": "generator"}},
+        ({"slice": {"interpolation": "spherical"}}, "slice.interpolation linear"),
+        ({"sampling": {"design": "sobol", "count": 64}}, "an image on every node"),
+        ({"sampling": {"grid": [64]}, "slice": {"extent": [[-1, 2]]}}, "an image on every node"),
+        ({"embedding": {"kind": "network"}}, "embedding.kind is network"),
+        ({"embedding": {"size": 16}}, "shrunk in eight bits, not 16"),
+        ({"system": {"kind": "generator"}}, "system.kind is generator"),
+        (
+            {"system": {"scheduler": "EulerDiscreteScheduler"}},
+            "without float64 for the sampler EulerDiscrete",
+        ),
     ],
 )
-def test_what_has_no_real_latents_on_a_plane_has_no_zoom(zoom, change):
-    assert zoom(**change).targets == []
+def test_what_has_no_real_latents_on_a_plane_has_no_zoom(zoom, change, need):
+    found = zoom(**change)
+    assert found.targets == []
+    assert need in found.need
+
+
+def test_a_zoom_that_cannot_be_is_refused_where_it_is_asked_for_and_named_where_not(config, tmp_path):
+    scattered = {"sampling": {"design": "sobol", "count": 4096}}
+    layout = Layout(
+        read_settings(merged(config, {"run": ["digits", "sown"], "studies": {"sown": scattered}})), tmp_path
+    )
+    assert layout.zoom_words.startswith("The zoom of digits is complete; sown has none: it needs an image on")
+    asked = {"studies": {"digits": {**scattered, "zoom": {"levels": 3}}}}
+    with pytest.raises(
+        SettingsError, match=r"studies\.digits\.zoom\.levels: 3 is not allowed; .* every node"
+    ) as refused:
+        read_settings(merged(config, asked))
+    assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("family", ["small_stable_diffusion", "small_stable_diffusion_3"])
+def test_a_model_of_latents_is_decoded_in_the_precision_that_it_runs_in(small_checkpoint, family):
+    checkpoint = describe_checkpoint(small_checkpoint(family))
+    latents = torch.randn(3, *checkpoint.latent_shape, generator=torch.Generator().manual_seed(0))
+    seen = {}
+    for precision in ("float64", "float32", "float16", "bfloat16"):
+        denoiser = load_denoiser(checkpoint, steps=3)
+        if precision == "float32":
+            rounded = denoiser.decode(denoiser.denoise(latents))
+        to_precision(denoiser, getattr(torch, precision))
+        clean = denoiser.denoise(latents)
+        assert clean.dtype == getattr(torch, precision)
+        seen[precision] = pixel_values(real_images(denoiser, clean.double().numpy()))
+    np.testing.assert_array_equal(np.rint(255 * seen["float32"]), rounded)
+    apart = {name: np.abs(seen[name] - seen["float64"]).max() for name in seen}
+    # A rounding of the precision, grown by some hundred layers in three steps.
+    assert 0 < apart["float32"] < 1e-4
+    assert apart["float32"] < apart["float16"] < apart["bfloat16"] < 0.2
 
 
 def test_pairs_lie_across_the_steepest_boundary_or_the_nearest():

@@ -95,4 +95,4 @@ rule zoom:
     input:
         layout.zoom_targets,
     message:
-        "The zoom of every study is complete"
+        layout.zoom_words

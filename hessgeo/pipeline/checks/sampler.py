@@ -19,8 +19,8 @@ PROMPT_KEYS: Mapping[str, Any] = {"prompt": "", "negative_prompt": "", "guidance
 # The tokenizer of the T5 of a family, whose window is all that it can read.
 T5_TOKENIZERS = {"stable-diffusion-3": "tokenizer_3", "flux": "tokenizer_2"}
 
-# What the embedded models are sampled by.
-EMBEDDED_SCHEDULE = {"num_train_timesteps": 1000, "timestep_spacing": "trailing"}
+# What the schedule of the embedded models says, ``models.digit_diffusion.build_scheduler``, whose import takes seconds.
+EMBEDDED_SCHEDULE = {"num_train_timesteps": 1000, "timestep_spacing": "trailing", "clip_sample": True}
 
 
 def sampler_errors(
@@ -133,13 +133,33 @@ def _schedule_errors(system: Mapping[str, Any], checkpoint: Checkpoint | None) -
     from hessgeo.systems.diffusion.checkpoints import scheduler_names
     from hessgeo.systems.diffusion.schedules import check_schedule
 
-    if checkpoint is None or system["scheduler"] not in ("auto", *scheduler_names(checkpoint.family)):
+    if system["scheduler"] not in ("auto", *scheduler_names(_family(checkpoint))):
+        return
+    if checkpoint is None:
+        if system["scheduler"] not in ("auto", *embedded_schedulers()):
+            allowed = f"auto, {', '.join(embedded_schedulers())}"
+            yield (
+                "scheduler",
+                system["scheduler"],
+                f"{allowed} for an embedded model, whose steps clip images",
+            )
         return
     try:
         check_schedule(checkpoint, system["scheduler"])
     except ValueError as error:
         key = "checkpoint" if system["scheduler"] == "auto" else "scheduler"
         yield key, system[key], f"a sampler and a schedule that agree ({error})"
+
+
+def embedded_schedulers() -> tuple[str, ...]:
+    """The samplers that obey all that the schedule of the embedded models says."""
+    from hessgeo.systems.diffusion.checkpoints import scheduler_names
+    from hessgeo.systems.diffusion.schedules import KNOWS
+
+    said = [knowing for key, knowing in KNOWS.items() if EMBEDDED_SCHEDULE.get(key)]
+    return tuple(
+        name for name in scheduler_names("unconditional") if all(name in knowing for knowing in said)
+    )
 
 
 def _lora_errors(system: Mapping[str, Any], checkpoint: Checkpoint | None) -> Iterator[Refusal]:
