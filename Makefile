@@ -4,6 +4,9 @@ PYTHON ?= python3
 CORES ?= all
 VENV := .venv
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# Bytecode is kept, whatever the caller's environment says: each process of tests would rewrite the assertions of all
+# test files again, and each job compile what it imports of the package.
+unexport PYTHONDONTWRITEBYTECODE
 
 SNAKEMAKE := snakemake --cores $(CORES)
 TINY := --configfile workflow/studies/tiny.yaml
