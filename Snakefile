@@ -7,6 +7,7 @@ from snakemake.jobs import GroupJob, Job
 from snakemake.output_index import OutputIndex
 from snakemake.persistence import PersistenceBase
 from snakemake.rules import Rule
+from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.utils import min_version
 
 from hessgeo.pipeline.config_files import one_line_each, read_config_file
@@ -20,7 +21,7 @@ from hessgeo.pipeline.partitions import Scheduler
 from hessgeo.pipeline.place import folder_of
 from hessgeo.pipeline.report_opening import opening
 from hessgeo.pipeline.rules import by_target, complete_rules, made_by, once_a_file
-from hessgeo.pipeline.runs import one_run
+from hessgeo.pipeline.runs import in_a_thread, one_run
 from hessgeo.pipeline.settings import read_configuration, read_settings
 from hessgeo.pipeline.solvable import SCORED
 from hessgeo.pipeline.solvable_layout import TABLES
@@ -67,6 +68,9 @@ OutputIndex.match_producers = once_a_file(OutputIndex.match_producers)
 
 # One run at a time in a folder, also of targets without outputs; what a killed run left locked is free again.
 PersistenceBase.lock = one_run(PersistenceBase.lock, again, settings.results)
+
+# Else a run that is told to stop as it takes note of a job's end waits for ever.
+JobScheduler.exit_gracefully = in_a_thread(JobScheduler.exit_gracefully)
 
 # Of a scheduler: a job that no node can hold is refused, and one that was killed gets more at its next attempt.
 scheduler = Scheduler()

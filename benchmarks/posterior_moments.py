@@ -24,7 +24,7 @@ from pathlib import Path
 import dask
 import numpy as np
 import pandas as pd
-from record import record_table
+from record import Row, record, record_table
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
@@ -153,6 +153,13 @@ def main(arguments: Sequence[str] | None = None) -> pd.DataFrame:
         exponent, offset = np.polyfit(np.log(table["n"]), np.log(table["moments_s"]), 1)
         projected = np.exp(offset + exponent * np.log(options.project))
         print(f"seconds ~ n^{exponent:.2f}; {projected:.0f} s projected at n = {options.project}")
+        whole = f"posterior moments by blocks, dimension {options.dimension}, threads {options.threads}"
+        record(
+            [
+                Row(f"{whole}: power of n in their time", exponent),
+                Row(f"{whole}: projected to n {options.project}", projected, "s"),
+            ]
+        )
     units = {"bare_s": "s", "moments_s": "s", "peak_extra_mib": "MiB"}
     # Every repeat, of which the row says the spread.
     runs = table.assign(

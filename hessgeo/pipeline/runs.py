@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
+from threading import Thread
 from typing import IO, Any
 
 from hessgeo.pipeline.clocks import settle
@@ -134,6 +135,22 @@ def one_run(
 
     locked.of_snakemake = lock  # type: ignore[attr-defined]
     return locked
+
+
+def in_a_thread(handler: Callable[..., None]) -> Callable[..., None]:
+    """A handler of signals that takes a lock, for signals that may come while the lock is held.
+
+    A signal interrupts the main thread wherever it is. Where that has the lock, a handler on top of it would wait for
+    ever; a thread waits until the lock is free.
+    """
+    handler = getattr(handler, "of_snakemake", handler)
+
+    @wraps(handler)
+    def started(*args: Any) -> None:
+        Thread(target=handler, args=args, daemon=True).start()
+
+    started.of_snakemake = handler  # type: ignore[attr-defined]
+    return started
 
 
 def _lift(persistence: Any, machine: str, again: str) -> None:

@@ -21,15 +21,12 @@ MARK = re.compile(
 SPEED = re.compile(r"\btime of |\btimes? over |\btimes faster|\ban hour|\bseconds\b|\d (?:ms|s|min)\b")
 # Measured before the table was kept, and not since: what begins their lines. None is added.
 UNTRACED = {
-    "README.md": {"one smooth geodesic and one across"},
     "docs/measured.md": {
         "spline fit, 64 x 64 nodes",
         "against the perceptron of the paper",
-        "posterior moments, 20,000 x 512",
         "growth of that time",
         "a small Stable Diffusion, CPU",
         "time of the stock pipeline",
-        "one smooth geodesic and one across",
         "500 geodesics of 90 points",
         "the same card, Stable Diffusion 1",
     },

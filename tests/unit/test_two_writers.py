@@ -4,12 +4,15 @@ import json
 import os
 import platform
 import signal
+import threading
 import time
 from contextlib import contextmanager
+from functools import partial
 from types import SimpleNamespace
 
 import psutil
 import pytest
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 from hessgeo import store
 from hessgeo.pipeline import orphans, runs
@@ -210,3 +213,18 @@ def test_a_job_ends_with_the_run_that_started_it(monkeypatch, tmp_path):
 def test_a_job_without_a_run_goes_on(monkeypatch, value):
     monkeypatch.setenv(orphans.RUN, value.format(self=os.getpid()))
     orphans.end_with_run()
+
+
+def test_a_run_that_is_told_to_stop_as_it_holds_its_lock_stops():
+    scheduler = SimpleNamespace(_lock=threading.Lock(), _user_kill=None, _open_jobs=threading.Semaphore(0))
+    taken = JobScheduler.exit_gracefully
+    stop = partial(runs.in_a_thread(runs.in_a_thread(getattr(taken, "of_snakemake", taken))), scheduler)
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        with scheduler._lock:
+            os.kill(os.getpid(), signal.SIGTERM)  # Snakemake's own handler waits here for ever
+            assert scheduler._user_kill is None
+        assert scheduler._open_jobs.acquire(timeout=10)
+        assert scheduler._user_kill == "graceful"
+    finally:
+        signal.signal(signal.SIGTERM, before)
