@@ -43,8 +43,9 @@ def _sampler(system: Mapping[str, Any], models: Collection[str]) -> str:
     if system["scheduler"] != "auto":
         return str(system["scheduler"])
     checkpoint = None if system["checkpoint"] in models else checkpoint_of(system)
-    flow = checkpoint is not None and checkpoint.flow
-    return str(checkpoint.configuration("scheduler")["_class_name"]) if flow else "DDIMScheduler"
+    if checkpoint is None or not checkpoint.flow:
+        return "DDIMScheduler"
+    return str(checkpoint.configuration("scheduler")["_class_name"])
 
 
 def no_limit(system: Mapping[str, Any], models: Collection[str]) -> str:
