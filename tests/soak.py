@@ -46,7 +46,7 @@ STUDY = {
 MOMENTS = 0.08  # kills come within this share of the time of a run, once jobs are at work;
 PARTIAL = re.compile(r"\.partial(/|$)")  # what a killed job was writing
 EARLY = 0.2  # some come before
-PATIENCE = 900  # seconds until a run counts as hanging
+PATIENCE = 600  # seconds until a run counts as hanging
 
 
 @dataclass
@@ -214,8 +214,11 @@ class Soak:
                     event = strike(process, rng)
                     events.append(Event(name, "kill", event[0], round(moment, 2), event[1]))
                     strikes += 1
-                    if event[0].startswith("job") or not ended(process, PATIENCE):
+                    if event[0].startswith("job"):
                         continue
+                    if not ended(process, PATIENCE):
+                        os.killpg(process.pid, signal.SIGKILL)
+                        return self._failed(name, events, log, f"a run that was killed hung for {PATIENCE} s")
                 # As the documentation says: the same command again, at once.
                 process, strikes = self.start(log), 0
         outcome = "jobs outlived their run" if left_over(self.place.directory) else self.verdict()
