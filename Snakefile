@@ -10,6 +10,7 @@ from snakemake.rules import Rule
 from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.utils import min_version
 
+from hessgeo.pipeline.captions import caption
 from hessgeo.pipeline.config_files import one_line_each, read_config_file
 from hessgeo.pipeline.context import explain_killed, prepare_jobs, repeat_command
 from hessgeo.pipeline.embedding_names import embedding_name

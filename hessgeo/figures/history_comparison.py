@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from jaxtyping import Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -36,9 +37,8 @@ def draw(
         The figure, 7 inches wide, and a row for each boundary that the first study shares with another: ``study``,
         ``phase``, ``other``, ``level`` of the other study, ``first_level``.
     """
-    finals = [fields["final"].to_numpy().astype(int) for fields in history_fields]
-    made = [_decisions(one["boundaries"]) for one in history]
-    alignments = [align(finals[0], final, (made[0], mine)) for final, mine in zip(finals, made, strict=True)]
+    finals = _final_phases(history_fields)
+    alignments = _alignments(history, finals)
     lines = [
         line for told in map(_told, labels[1:], alignments[1:]) for line in textwrap.wrap(told, CHARACTERS)
     ]
@@ -61,6 +61,25 @@ def draw(
     axes.set_xlabel(LEVEL)
     figure.text(LEFT / style.DOUBLE_COLUMN, (note - 0.04) / height, "\n".join(lines), fontsize=7, va="top")
     return figure, _table(labels[1:], alignments[1:])
+
+
+def verdict_lines(
+    history: Sequence[Mapping[str, Any]], history_fields: Sequence[xr.Dataset], labels: Sequence[str]
+) -> list[str]:
+    """What each study but the first does otherwise than that, a sentence each; of the arguments of ``draw``."""
+    return list(map(_told, labels[1:], _alignments(history, _final_phases(history_fields))[1:]))
+
+
+def _final_phases(history_fields: Sequence[xr.Dataset]) -> list[Int[np.ndarray, "a b"]]:
+    return [fields["final"].to_numpy().astype(int) for fields in history_fields]
+
+
+def _alignments(
+    history: Sequence[Mapping[str, Any]], finals: Sequence[Int[np.ndarray, "a b"]]
+) -> list[Alignment]:
+    """Each history set beside the first."""
+    made = [_decisions(one["boundaries"]) for one in history]
+    return [align(finals[0], final, (made[0], mine)) for final, mine in zip(finals, made, strict=True)]
 
 
 def _decisions(boundaries: Sequence[Mapping[str, Any]]) -> list[Decision]:

@@ -68,7 +68,7 @@ def draw(
     """
     a, b = style.axes_of(fields)
     tall = MAP * min(style.height_ratio(a, b), 2.0)
-    text = textwrap.wrap(_verdict(safety), 132)
+    text = textwrap.wrap(verdict_line(safety), 132)
     floor = BOTTOM + 0.135 * len(text)
     figure = Figure(figsize=(style.DOUBLE_COLUMN, TOP + max(tall, SHOWN * (SIDE + 0.08)) + floor))
     height = figure.get_figheight()
@@ -88,7 +88,7 @@ def draw(
     return figure, _table(safety["phases"])
 
 
-def _verdict(safety: Mapping[str, Any]) -> str:
+def verdict_line(safety: Mapping[str, Any]) -> str:
     """What the numbers say."""
     return (
         f"A jitter of {safety['jitter']:g} of the box changes the phase of {safety['mean_risk']:.1%} of all images; "

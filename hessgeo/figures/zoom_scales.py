@@ -46,7 +46,9 @@ def draw(table: pd.DataFrame, verdicts: Mapping[str, Any]) -> tuple[Figure, pd.D
     """
     names = list(dict.fromkeys(table["series"]))
     across = int(CHARACTERS * (style.DOUBLE_COLUMN - 0.2))
-    lines = [line for name in names for line in textwrap.wrap(f"{name}: {_told(verdicts[name])}", across)]
+    lines = [
+        line for name in names for line in textwrap.wrap(f"{name}: {verdict_line(verdicts[name])}", across)
+    ]
     below = LINE * len(lines) + 0.1
     height = TOP + 2 * SIDE + 2 * BOTTOM + 0.1 + LEGEND + below
     figure = Figure(figsize=(style.DOUBLE_COLUMN, height))
@@ -118,7 +120,7 @@ def _scale(axes: Axes, table: pd.DataFrame) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _told(found: Mapping[str, Any]) -> str:
+def verdict_line(found: Mapping[str, Any]) -> str:
     """What became of the Lipschitz constant and of the boundary, with the numbers that decided."""
     law, shape = found["lipschitz"]["embedding_per_parameter"], found["boundary"]
     kinds = ", ".join(f"{kind} in {count}" for kind, count in shape["windows"].items()) or "seen in no window"

@@ -39,7 +39,7 @@ def draw(windows: xr.Dataset, verdicts: Mapping[str, Any]) -> tuple[Figure, pd.D
     names = list(dict.fromkeys(windows["series"].to_numpy().tolist()))
     side = (style.DOUBLE_COLUMN - LEFT - 0.1 - GAP * (len(levels) - 1)) / len(levels)
     texts = {
-        name: textwrap.wrap(_told(verdicts[name]), int(CHARACTERS * (style.DOUBLE_COLUMN - LEFT)))
+        name: textwrap.wrap(verdict_line(verdicts[name]), int(CHARACTERS * (style.DOUBLE_COLUMN - LEFT)))
         for name in names
     }
     blocks = [2 * side + GAP + LINE * len(texts[name]) + ROW for name in names]
@@ -112,7 +112,7 @@ def _label_series(figure: Figure, name: str, lines: list[str], top: float, side:
     figure.text(*place, "\n".join(lines), fontsize=7, va="top", linespacing=1.2)
 
 
-def _told(found: Mapping[str, Any]) -> str:
+def verdict_line(found: Mapping[str, Any]) -> str:
     """The verdicts of a series in words."""
     law, shape = found["lipschitz"]["embedding_per_parameter"], found["boundary"]
     counted = ", ".join(f"{kind} in {count}" for kind, count in shape["windows"].items()) or "none"

@@ -39,21 +39,26 @@ def opening(template: Path, layout: Layout, arguments: Sequence[str]) -> Path:
     page = report_page(arguments)
     if page is None:
         return template
-    folder = Path(tempfile.mkdtemp(prefix="hessgeo-report-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     studies = {study.name: _read(Path(study.path(NUMBERS))) for study in layout.studies}
     links = {
         study.name: os.path.relpath(study.path(PAGE), page.parent)
         for study in layout.studies
         if Path(study.path(PAGE)).is_file()
     }
-    text = folder / template.name
+    text = temporary_folder() / template.name
     # Snakemake reads the text as a template of its own: what stands in a name is no instruction to it.
     summary = "\n".join(summary_lines(studies, links))
     text.write_text(
         f"{{% raw %}}{summary}{{% endraw %}}\n\n{template.read_text(encoding='utf-8')}", encoding="utf-8"
     )
     return text
+
+
+def temporary_folder() -> Path:
+    """A new folder for texts of a report, which goes when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="hessgeo-report-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def report_page(arguments: Sequence[str]) -> Path | None:

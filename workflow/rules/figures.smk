@@ -10,7 +10,7 @@ for drawing in drawings(layout):
         output:
             svg=report(
                 f"{drawing.path}.svg",
-                caption=f"../report/{drawing.figure.name}.rst",
+                caption=caption(drawing, layout, sys.argv),
                 category=drawing.category,
                 labels={"figure": drawing.figure.label},
             ),
