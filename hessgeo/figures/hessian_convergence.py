@@ -100,7 +100,7 @@ def _draw_panel(axes: Axes, fits: pd.DataFrame, name: str, label: str) -> dict[s
         for first, (step, here, there) in enumerate(zip(own["step"], x, y, strict=True)):
             if first in (0, len(own) - 1):  # the ends tell the direction; more would run into each other
                 axes.annotate(
-                    f"{step:,}", (here, there), (4, -3), textcoords="offset points", fontsize=6.5, color=colour,
+                    f"{step:,}", (here, there), (4, -3), textcoords="offset points", fontsize=7, color=colour,
                     ha="left", va="top", path_effects=[Stroke(linewidth=1.5, foreground="white"), Normal()],
                 )  # fmt: skip
     low, high = fits["loss"].min(), fits["loss"].max()

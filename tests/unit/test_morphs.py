@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
-from matplotlib.text import Text
 from PIL import Image
+from printed import assert_printable, assert_whole, said
 from typer.testing import CliRunner
 
 from hessgeo.command import app
@@ -260,18 +259,10 @@ def test_without_a_model_frames_are_the_nearest_samples():
 
 def test_its_figure_is_whole_and_legible(made):
     figure, table = figure_module.draw(made["nearest"])
-    with style.theme():
-        box = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())
-    width, height = figure.get_size_inches()
-    assert box.x0 >= 0
-    assert box.y0 >= 0
-    assert box.x1 <= width == style.DOUBLE_COLUMN
-    assert box.y1 <= height <= style.PAGE_HEIGHT
-    texts = [text for text in figure.findobj(Text) if text.get_text()]
-    assert min(text.get_fontsize() for text in texts) >= 7
-    assert "Warning: a cut cannot be avoided" in " ".join(
-        text.get_text().replace("\n", " ") for text in texts
-    )
+    assert_whole(figure)
+    assert_printable(figure)
+    assert figure.get_figwidth() == style.DOUBLE_COLUMN
+    assert "Warning: a cut cannot be avoided" in said(figure)
     assert len(table) == 18
     np.testing.assert_allclose(
         table["feature_step"].dropna(), made["nearest"]["feature_step"].to_numpy().ravel()

@@ -4,8 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
+from printed import assert_printable, assert_whole, said
 
 from hessgeo.evaluation.flow_boundaries import pair_flow
 from hessgeo.evaluation.model_differences import Blocks, Interval
@@ -127,16 +126,10 @@ def test_the_figure_shows_maps_and_verdict_at_legible_sizes_and_cuts_nothing():
     maps, table, numbers = scanned()
     figure, shown = noise_scan.draw(maps, table, numbers)
     assert shown is table
-    with style.theme():
-        box = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())
-    width, height = figure.get_size_inches()
-    assert min(box.x0, box.y0) >= 0
-    assert box.x1 <= width == style.DOUBLE_COLUMN
-    assert box.y1 <= height <= style.PAGE_HEIGHT
-    texts = [text for text in figure.findobj(Text) if text.get_text()]
-    assert 7 <= min(text.get_fontsize() for text in texts) <= max(text.get_fontsize() for text in texts) <= 9
-    words = " ".join(text.get_text().replace("\n", " ") for text in texts)
-    assert numbers["finding"] in words
+    assert_whole(figure)
+    assert_printable(figure)
+    assert figure.get_figwidth() == style.DOUBLE_COLUMN
+    assert numbers["finding"] in said(figure)
     assert len(figure.axes) == 4 + 3
 
 

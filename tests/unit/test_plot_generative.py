@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 import xarray as xr
+from printed import assert_whole
 
 from hessgeo.densities.convergence import node_convergence
 from hessgeo.densities.experiments import affinity_maps, epsilon_graphs
@@ -29,13 +30,7 @@ def saved(tmp_path):
         paths = [tmp_path / f"figure.{kind}" for kind in ("svg", "png", "csv")]
         save_figure(figure, table, *paths)
         assert all(path.stat().st_size > 0 for path in paths)
-        renderer = figure.canvas.get_renderer() if hasattr(figure.canvas, "get_renderer") else None
-        box = figure.get_tightbbox(renderer)
-        width, height = figure.get_size_inches()
-        assert box.x0 > -0.02
-        assert box.y0 > -0.02
-        assert box.x1 < width + 0.02
-        assert box.y1 < height + 0.02
+        assert_whole(figure, slack=0.02)
         return pd.read_csv(paths[2])
 
     return save

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from gaussian_flow import final_phases, flow
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
+from printed import assert_printable, assert_whole
 
-from hessgeo.figures import history, history_comparison, history_maps, style
+from hessgeo.figures import history, history_comparison, history_maps
 from hessgeo.grids import Grid
 from hessgeo.pipeline.history_chain import Steps, trace_history
 
@@ -122,14 +121,8 @@ def test_wider_modes_are_decided_later_by_what_is_known(drawn):
 @pytest.mark.parametrize("name", ["history", "history_maps", "history_comparison"])
 def test_figures_are_legible_and_whole(drawn, name):
     figure, table = drawn[name]
-    with style.theme():
-        box = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())
-    width, height = figure.get_size_inches()
-    assert min(box.x0, box.y0) >= 0
-    assert box.x1 <= width
-    assert box.y1 <= height <= style.PAGE_HEIGHT
-    sizes = {text.get_fontsize() for text in figure.findobj(Text) if text.get_text()}
-    assert 7 <= min(sizes) <= max(sizes) <= 9
+    assert_whole(figure)
+    assert_printable(figure)
     assert len(table) > 3
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
+from printed import assert_printable, assert_whole
 
 from hessgeo.estimators.estimate import Estimate
 from hessgeo.evaluation.finite_size import heat_capacity, heat_capacity_peak
@@ -158,19 +159,13 @@ FIGURES = (
 @pytest.mark.parametrize("name", FIGURES)
 def test_nothing_is_cut_off_and_no_labels_meet(drawn, name):
     figure, table = drawn[name]
-    width, height = figure.get_size_inches()
     assert len(table) > 0
-    assert width in (style.SINGLE_COLUMN, style.DOUBLE_COLUMN)
-    assert height <= style.PAGE_HEIGHT
     with style.theme():
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
-        box = figure.get_tightbbox(canvas.get_renderer())
-        assert box.x0 >= 0
-        assert box.y0 >= 0
-        assert box.x1 <= width
-        assert box.y1 <= height
         boxes = [(text, text.get_window_extent(canvas.get_renderer())) for text in labels(figure)]
+    assert_whole(figure)
+    assert_printable(figure)
     for k, (first, here) in enumerate(boxes):
         for second, there in boxes[k + 1 :]:
             assert not here.overlaps(there), (first.get_text(), second.get_text())

@@ -13,6 +13,7 @@ import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
+from printed import assert_printable, assert_whole
 from scipy.ndimage import gaussian_filter
 from scipy.special import logsumexp, softmax
 
@@ -328,22 +329,12 @@ def test_every_axis_with_numbers_has_a_label(drawn, name):
 @pytest.mark.parametrize("shape", ["square", "wide"])
 def test_nothing_is_cut_off_at_the_edges(drawn, drawn_wide, name, shape):
     figure, _ = (drawn if shape == "square" else drawn_wide)[name]
-    with style.theme():
-        box = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())
-    width, height = figure.get_size_inches()
-    assert box.x0 >= 0
-    assert box.y0 >= 0
-    assert box.x1 <= width
-    assert box.y1 <= height
+    assert_whole(figure)
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_print_size_and_text_size(drawn, name):
-    figure, _ = drawn[name]
-    assert figure.get_figwidth() in (style.SINGLE_COLUMN, style.DOUBLE_COLUMN)
-    assert figure.get_figheight() <= style.PAGE_HEIGHT
-    sizes = {text.get_fontsize() for text in figure.findobj(Text) if text.get_text()}
-    assert 7 <= min(sizes) <= max(sizes) <= 9
+    assert_printable(drawn[name][0])
 
 
 def test_theme_leaves_the_settings_outside_alone(study):

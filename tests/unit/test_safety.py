@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
+from printed import assert_printable, assert_whole
 from scipy.special import ndtr
 
 from hessgeo.figures import safety as figure_module
@@ -171,14 +170,9 @@ def test_its_figure_is_whole_and_legible(measured):
     phases, fields, _, found = measured
     images = np.random.default_rng(1).integers(0, 256, (2, 3, 8, 8, 1)).astype(np.uint8)
     figure, table = figure_module.draw(fields, found, phases, images)
-    with style.theme():
-        box = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())
-    width, height = figure.get_size_inches()
-    assert box.x0 >= 0
-    assert box.y0 >= 0
-    assert box.x1 <= width == style.DOUBLE_COLUMN
-    assert box.y1 <= height <= style.PAGE_HEIGHT
-    assert min(text.get_fontsize() for text in figure.findobj(Text) if text.get_text()) >= 7
+    assert_whole(figure)
+    assert_printable(figure)
+    assert figure.get_figwidth() == style.DOUBLE_COLUMN
     np.testing.assert_allclose(
         table["risk"], [phase[kind]["risk"] for phase in found["phases"] for kind in figure_module.KINDS]
     )

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
+from printed import assert_printable, assert_whole
 
 from hessgeo.figures import stability as figure_module
 from hessgeo.figures import style
@@ -140,15 +140,10 @@ def test_the_figure_says_the_verdict_and_nothing_is_cut_or_small(measured, plane
         "classes": 3,
     }
     figure, rows = figure_module.draw(fields, {**found, "classifier": known}, table)
-    canvas = FigureCanvasAgg(figure)
     with style.theme():
-        canvas.draw()
-    box, (width, height) = figure.get_tightbbox(canvas.get_renderer()), figure.get_size_inches()
-    assert min(box.x0, box.y0) >= -0.01
-    assert box.x1 <= width + 0.01
-    assert box.y1 <= height + 0.01
-    sizes = {text.get_fontsize() for text in figure.findobj(Text) if text.get_text() and text.get_visible()}
-    assert min(sizes) >= 7
+        FigureCanvasAgg(figure).draw()
+    assert_whole(figure, slack=0.01)
+    assert_printable(figure)
     said = "\n".join(figure_module.verdict_lines({**found, "classifier": known}))
     assert "Real: 3 of 3 phases and 3 of 3 boundaries" in said
     assert "0 places called wrongly" in said

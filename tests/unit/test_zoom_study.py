@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.text import Text
 from PIL import Image
+from printed import assert_printable, assert_whole, said
 
 from hessgeo.features import load_embedding
 from hessgeo.features.continuous import continued
@@ -232,19 +231,11 @@ def drawn(cascade):
 def test_a_figure_states_its_verdicts_and_fits_its_page(drawn, name):
     figure, table = drawn[name]
     assert len(table) == 19
-    with style.theme():
-        box = figure.get_tightbbox(FigureCanvasAgg(figure).get_renderer())
-    width, height = figure.get_size_inches()
-    assert width == style.DOUBLE_COLUMN
-    assert box.x0 >= 0
-    assert box.y0 >= 0
-    assert box.x1 <= width
-    assert box.y1 <= height <= style.PAGE_HEIGHT
-    texts = [text for text in figure.findobj(Text) if text.get_text()]
-    assert min(text.get_fontsize() for text in texts) >= 7
-    said = " ".join(" ".join(text.get_text() for text in texts).split())
-    assert said.count("Lipschitz constant saturates") == 2
-    assert "smooth in" in said
+    assert_whole(figure)
+    assert_printable(figure)
+    assert figure.get_figwidth() == style.DOUBLE_COLUMN
+    assert said(figure).count("Lipschitz constant saturates") == 2
+    assert "smooth in" in said(figure)
 
 
 def test_a_film_grows_from_one_window_into_the_next(cascade, tmp_path):
