@@ -14,6 +14,13 @@ from hessgeo.pipeline.settings import merged, read_settings
 from hessgeo.store.audit import Made
 
 SECONDS = 1500  # a limit against hanging, not a measure
+# As few numbers as the schema and the fits take.
+SMALL = {
+    "posterior": {"cells": 20, "quantile": 0.5, "sources": 64},
+    "free_energy": {"splines": [8, 8]},
+    "scan": {"factors": [0.5, 1]},
+    "figures": {"mosaic": 8, "sources": 2},
+}
 
 
 class Workflow:

@@ -72,7 +72,7 @@ def test_smooth_potentials(name):
 
 @pytest.mark.parametrize("draws", [5, 50])
 def test_bars_hold_the_noise_of_posteriors_that_are_drawn(draws):
-    truth, grid, generator = POTENTIALS["three_phases_soft"], Grid(BOX, (24, 24)), np.random.default_rng(5)
+    truth, grid, generator = POTENTIALS["three_phases_soft"], Grid(BOX, (16, 16)), np.random.default_rng(5)
     _, p = exact_posterior(truth, grid, resolution=20.0)
     covered, errors_of_metric = [], []
     t = torch.from_numpy(grid.points)

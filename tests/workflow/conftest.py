@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from running import Workflow
+from offline import build_offline, offline_environment
+from running import SMALL, Workflow
+
+from hessgeo.pipeline.folders import NETWORK_FILES
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +47,47 @@ def built(workflow_in, shared_folder, quick):
         workflow_in(folder / "run", base=quick).run("table1")
 
     return workflow_in(shared_folder("solvable", build) / "run", base=quick)
+
+
+@pytest.fixture(scope="session")
+def guarded(shared_folder):
+    """An environment without a network and with a home of its own, and the folder of both."""
+    folder = shared_folder("guarded", build_offline)
+    return folder, offline_environment(folder)
+
+
+@pytest.fixture(scope="session")
+def routes(workflow_in, small_checkpoint, guarded, shared_folder):
+    """Distances and a network on the same samples, along two planes of which one is carried to the comparison."""
+    base = {
+        "run": ["distance", "network"],
+        "defaults": {
+            **SMALL,
+            "system": {"checkpoint": "ddim", "steps": 4},
+            "slice": {"triplets": [1, [2, 3, 4]]},
+            "embedding": {"kind": "pixels"},
+            "sampling": {"grid": [16, 16], "shard": 256},
+        },
+        "studies": {
+            "distance": {},
+            "network": {
+                "samples": "distance",
+                "posterior": {
+                    "kind": "network",
+                    "network": {"grid": [16, 16], "epochs": 2, "batch_size": 32},
+                },
+            },
+        },
+        "comparisons": {"routes": ["distance-1", "network-1"]},
+    }
+    figure = [f"results/comparisons/routes.{kind}" for kind in ("svg", "png", "csv")]
+    network = [f"results/network-2/posterior_network/{name}" for name in NETWORK_FILES.values()]
+
+    def build(folder):
+        shutil.copytree(small_checkpoint("small_ddim"), folder / "run" / "ddim")
+        workflow_in(folder / "run", base=base, environment=guarded[1]).run(*figure, *network, "compare")
+
+    return workflow_in(shared_folder("routes", build) / "run", base=base, environment=guarded[1])
 
 
 @pytest.fixture

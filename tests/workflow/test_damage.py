@@ -1,11 +1,14 @@
 """Whatever happens to a file under results, verification finds it, or no number depends on it."""
 
+import itertools
+import os
 import random
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from damages import DAMAGES
 from running import made_by_workflow
 
 from hessgeo import store
@@ -16,61 +19,29 @@ from hessgeo.store.vouchers import vouched_by
 
 pytestmark = pytest.mark.slow
 
-DAMAGES = 300
-OTHER = {
-    "seed": 22,
-    "slice": {"anchors": 22},
-    "sampling": {"grid": [16, 16], "shard": 64, "shards_per_job": 4},
-    "posterior": {"kind": "network", "network": {"grid": [16, 16], "epochs": 1, "batch_size": 32}},
-}
+COUNT = 300
 
 
 @pytest.fixture(scope="module")
-def pair(finished, workflow_in, shared_folder):
-    """The tiny study, and beside it a second one of another seed, whose posterior comes from a network."""
-    tiny = finished.overrides["studies"]["tiny"]
-    settings = {"run": ["tiny", "other"], "studies": {"other": {**tiny, **OTHER}}}
+def pair(finished, routes, shared_folder):
+    """The tiny study, and beside it four of another model along two planes, two of them with a network.
+
+    What each has is also in another, of the same shape and with other content.
+    """
 
     def build(folder):
-        shutil.copytree(finished.directory, folder / "run", copy_function=shutil.copy2)
-        numbers = [f"results/other/{name}" for name in ("numbers.json", "figures/metric.svg", "phases.nc")]
-        workflow_in(folder / "run", **settings).run(*numbers)
+        for one in (finished, routes):
+            shutil.copytree(
+                one("results"), folder / "results", copy_function=shutil.copy2, dirs_exist_ok=True
+            )
 
-    return workflow_in(shared_folder("pair", build) / "run", **settings)
+    return shared_folder("pair", build)
 
 
 @pytest.fixture(scope="module")
 def made(repository, tmp_path_factory):
     """What the rules of the workflow make."""
     return made_by_workflow(repository, tmp_path_factory.mktemp("rules"))
-
-
-def flip(file, rng, twin):
-    content = bytearray(file.read_bytes())
-    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
-    file.write_bytes(content)
-
-
-def cut(file, rng, twin):
-    content = file.read_bytes()
-    file.write_bytes(content[: rng.randrange(len(content))])
-
-
-def empty(file, rng, twin):
-    file.write_bytes(b"")
-
-
-def delete(file, rng, twin):
-    file.unlink()
-
-
-def make_folder(file, rng, twin):
-    file.unlink()
-    file.mkdir()
-
-
-def replace(file, rng, twin):
-    shutil.copyfile(twin, file)
 
 
 def twin_of(file, files):
@@ -114,38 +85,41 @@ def same(one, two):
 
 
 def restore(file, content):
-    if file.is_dir():
-        file.rmdir()
+    """A file as it was before a damage, whatever is in its place."""
+    if file.is_dir() and not file.is_symlink():
+        shutil.rmtree(file)
+    elif os.path.lexists(file):
+        file.unlink()
     file.write_bytes(content)
 
 
 def test_no_damage_goes_unseen(pair, made, monkeypatch):
-    monkeypatch.chdir(pair.directory)
+    monkeypatch.chdir(pair)
     assert audit("results", made).faults == []
-    files = sorted(path for path in Path("results").rglob("*") if path.is_file())
+    files = sorted(path for path in Path("results").rglob("*") if path.is_file() and path.stat().st_size)
     kinds = {}
     for file in files:
         # A kind of file: where it is made, whatever its study and its digest.
         kinds.setdefault((file.suffix, file.parts[1] == "models", *file.parts[2:4][:-1]), []).append(file)
     rng = random.Random(10)
-    damages = [flip, cut, empty, delete, make_folder, replace]
     order = [rng.choice(kinds[kind]) for kind in rng.sample(sorted(kinds), len(kinds))]
-    order += rng.choices(files, k=DAMAGES - len(order))
+    order += rng.choices(files, k=COUNT - len(order))
     harmless = seen = 0
-    for number, file in enumerate(order):
-        damage = damages[number % len(damages)]
-        content, twin = file.read_bytes(), twin_of(file, files)
-        if damage in (flip, cut) and not content:
-            damage = delete
+    for file, how in zip(order, itertools.cycle(DAMAGES)):
+        twin = twin_of(file, files)
+        content = {path: path.read_bytes() for path in (file, twin) if path}
         before = None if unread(file, made) else read(file)
-        damage(file, rng, twin)
-        about = f"{file}: {damage.__name__}, {twin}"
-        found = audit("results", made)
-        if found.faults:
+        # One that has no other of its kind is deleted.
+        damaged = DAMAGES[how](file, rng, [twin] if twin else [], ()) or DAMAGES["deleted"](file, rng, [], ())
+        about = f"{how}: {file}, {twin}"
+        if audit("results", made).faults:
             seen += 1
         else:
             # A log, or the same content: nothing that a step reads has changed.
-            assert unread(file, made) or (file.is_file() and file.read_bytes() == content), about
+            assert all(
+                unread(path, made) or (path.is_file() and path.read_bytes() == content[path])
+                for path in damaged
+            ), about
             harmless += 1
         if before is not None:
             try:
@@ -153,11 +127,12 @@ def test_no_damage_goes_unseen(pair, made, monkeypatch):
             except (OSError, ValueError, RuntimeError):
                 after = before  # who reads it is told
             assert same(before, after), about
-        restore(file, content)
+        for path in damaged:
+            restore(path, content[path])
     assert audit("results", made).faults == []
-    assert seen + harmless == DAMAGES
-    assert seen > DAMAGES / 2
+    assert seen + harmless == COUNT
+    assert seen > COUNT / 2
 
 
 def unread(file, made):
-    return bool(Made.matcher(made.unread).fullmatch(str(file))) or file.name == ".snakemake_timestamp"
+    return bool(Made.matcher(made.unread).fullmatch(str(file)))

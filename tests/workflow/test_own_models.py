@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from running import SMALL
 
 from hessgeo import store
 from hessgeo.figures import registry
@@ -21,38 +22,6 @@ from hessgeo.systems.slices import LatentSlice, random_anchors
 
 pytestmark = pytest.mark.slow
 
-# In every Python process of a run: notes that it was there, and notes and refuses every way out of the machine.
-GUARD = """
-import os, socket, sys
-from pathlib import Path
-
-notes = Path(__file__).parent
-with (notes / "processes").open("a") as file:
-    file.write(" ".join(sys.orig_argv) + "\\n")
-
-def refuse(*arguments, **options):
-    with (notes / "attempts").open("a") as file:
-        file.write(f"{sys.orig_argv}: {arguments}\\n")
-    raise OSError("a test has no network")
-
-class Guarded(socket.socket):
-    def connect(self, address):
-        return super().connect(address) if self.family == socket.AF_UNIX else refuse(address)
-
-    def connect_ex(self, address):
-        return super().connect_ex(address) if self.family == socket.AF_UNIX else refuse(address)
-
-socket.socket, socket.getaddrinfo = Guarded, refuse
-"""
-NOWHERE = "http://127.0.0.1:9"  # nothing listens there, should a library go round Python's sockets
-
-# As few numbers as the schema and the fits take.
-SMALL = {
-    "posterior": {"cells": 20, "quantile": 0.5, "sources": 64},
-    "free_energy": {"splines": [8, 8]},
-    "scan": {"factors": [0.5, 1]},
-    "figures": {"mosaic": 8, "sources": 2},
-}
 PROMPT, NEGATIVE = "a house", "dull"
 DREAM = {
     "checkpoint": None,
@@ -106,28 +75,6 @@ def write_dream_files(small_checkpoint, folder):
     Image.fromarray(photograph).save(folder / "photo.png")
     latent = rng.standard_normal(checkpoints.LATENT_SHAPE).astype(np.float32)
     save_file({"latents": latent}, folder / "latent.safetensors")
-
-
-@pytest.fixture(scope="module")
-def guarded(shared_folder):
-    """An environment without a network and with a home of its own, and the folder of both."""
-
-    def build(folder):
-        for name in ("guard", "home", "temporary"):
-            (folder / name).mkdir()
-        (folder / "guard" / "sitecustomize.py").write_text(GUARD)
-
-    folder = shared_folder("guarded", build)
-    environment = {
-        "PYTHONPATH": str(folder / "guard"),
-        "HOME": str(folder / "home"),
-        "XDG_CACHE_HOME": str(folder / "home" / ".cache"),
-        "TMPDIR": str(folder / "temporary"),
-        "HTTP_PROXY": NOWHERE,
-        "HTTPS_PROXY": NOWHERE,
-        "HF_ENDPOINT": NOWHERE,
-    }
-    return folder, environment
 
 
 @pytest.fixture(scope="module")
@@ -384,40 +331,6 @@ def test_images_of_a_generator_are_those_of_its_runtime(drawn):
 
 
 # --- a study on the samples of another ---
-
-
-@pytest.fixture(scope="module")
-def routes(workflow_in, small_checkpoint, guarded, shared_folder):
-    """Distances and a network on the same samples, along two planes of which one is carried to the comparison."""
-    base = {
-        "run": ["distance", "network"],
-        "defaults": {
-            **SMALL,
-            "system": {"checkpoint": "ddim", "steps": 4},
-            "slice": {"triplets": [1, [2, 3, 4]]},
-            "embedding": {"kind": "pixels"},
-            "sampling": {"grid": [16, 16], "shard": 256},
-        },
-        "studies": {
-            "distance": {},
-            "network": {
-                "samples": "distance",
-                "posterior": {
-                    "kind": "network",
-                    "network": {"grid": [16, 16], "epochs": 2, "batch_size": 32},
-                },
-            },
-        },
-        "comparisons": {"routes": ["distance-1", "network-1"]},
-    }
-    figure = [f"results/comparisons/routes.{kind}" for kind in ("svg", "png", "csv")]
-    network = [f"results/network-2/posterior_network/{name}" for name in NETWORK_FILES.values()]
-
-    def build(folder):
-        shutil.copytree(small_checkpoint("small_ddim"), folder / "run" / "ddim")
-        workflow_in(folder / "run", base=base, environment=guarded[1]).run(*figure, *network, "compare")
-
-    return workflow_in(shared_folder("routes", build) / "run", base=base, environment=guarded[1])
 
 
 def test_a_comparison_sets_both_routes_side_by_side(routes):
