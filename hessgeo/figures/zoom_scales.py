@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from hessgeo.figures import style
-from hessgeo.figures.zoom_strip import below_precision
+from hessgeo.figures.zoom_strip import below_precision, kinds
 
 COLOURS = ("#0173b2", "#d55e00", "#029e73", "#cc78bc", "#ca9161", "#56b4e9", "#949494", "#de8f05")
 MARKS = "osD^vP*X"
@@ -123,6 +123,5 @@ def _scale(axes: Axes, table: pd.DataFrame) -> None:
 def verdict_line(found: Mapping[str, Any]) -> str:
     """What became of the Lipschitz constant and of the boundary, with the numbers that decided."""
     law, shape = found["lipschitz"]["embedding_per_parameter"], found["boundary"]
-    kinds = ", ".join(f"{kind} in {count}" for kind, count in shape["windows"].items()) or "seen in no window"
     lipschitz = f"Lipschitz constant {law['verdict']}: {law['reason']}"
-    return f"{lipschitz}; boundary {kinds} of {shape['resolved']} resolved windows{below_precision(shape)}"
+    return f"{lipschitz}; {kinds(shape)}{below_precision(shape)}"

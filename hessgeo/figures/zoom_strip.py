@@ -115,7 +115,6 @@ def _label_series(figure: Figure, name: str, lines: list[str], top: float, side:
 def verdict_line(found: Mapping[str, Any]) -> str:
     """The verdicts of a series in words."""
     law, shape = found["lipschitz"]["embedding_per_parameter"], found["boundary"]
-    counted = ", ".join(f"{kind} in {count}" for kind, count in shape["windows"].items()) or "none"
     dimension = ""
     if "box_dimension" in shape:
         interval = f"[{shape['box_low']:.2f}, {shape['box_high']:.2f}]"
@@ -123,7 +122,15 @@ def verdict_line(found: Mapping[str, Any]) -> str:
             f"; box dimension {shape['box_dimension']:.2f} {interval} at width {_plain(shape['width'])}"
         )
     lipschitz = f"Lipschitz constant {law['verdict']}"
-    return f"{lipschitz}; boundary {counted} of {shape['resolved']} resolved windows{dimension}{below_precision(shape)}"
+    return f"{lipschitz}; {kinds(shape)}{dimension}{below_precision(shape)}"
+
+
+def kinds(shape: Mapping[str, Any]) -> str:
+    """In how many windows the boundary is of which kind, in words."""
+    if not shape["resolved"]:
+        return "no window is resolved"
+    counted = ", ".join(f"{kind} in {count}" for kind, count in shape["windows"].items()) or "seen in none"
+    return f"boundary {counted} of {shape['resolved']} resolved windows"
 
 
 def below_precision(shape: Mapping[str, Any]) -> str:
