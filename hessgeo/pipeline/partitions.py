@@ -13,11 +13,14 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import astuple, dataclass
 from functools import wraps
+from pathlib import PurePath
 from typing import Any
 
 from hessgeo.pipeline.config_files import SettingsError, one_line_each
+from hessgeo.pipeline.executors import keep_jobs
 
-EXECUTOR = "slurm"
+# Executors whose jobs may go to SLURM, and the resource that names their partition.
+PARTITION = {"slurm": "slurm_partition", "cluster-generic": "queue"}
 # A line for all nodes of a partition that have the same: its name, CPUs, MB, generic resources, and its time limit.
 SINFO = ("sinfo", "--noheader", "--exact", "--format=%P|%c|%m|%G|%l")
 SECONDS = 60  # for an answer
@@ -93,12 +96,27 @@ def asked(threads: int, resources: Mapping[str, Any]) -> Amounts | None:
     return Amounts(max(cpus, 1), float(memory), gpus, float(resources.get("runtime") or 0))
 
 
-def refusals(jobs: Iterable[tuple[str, str, Amounts]], partitions: Mapping[str, list[Amounts]]) -> list[str]:
+def partition_resource(workflow: Any) -> str | None:
+    """The resource that names the partition of a job, if a workflow's executor submits to SLURM."""
+    name = workflow.executor_plugin.name if workflow.executor_plugin else ""
+    if name == "cluster-generic":
+        command = (workflow.executor_settings.submit_cmd or "").split()
+        if not command or PurePath(command[0]).name != "sbatch":
+            return None  # of another scheduler, whose nodes sinfo does not know
+    return PARTITION.get(name)
+
+
+def refusals(
+    jobs: Iterable[tuple[str, str, Amounts]],
+    partitions: Mapping[str, list[Amounts]],
+    resource: str = PARTITION["slurm"],
+) -> list[str]:
     """A line for each rule with a job that no node of its partition can hold.
 
     Args:
         jobs: rule, partition (or several, with commas; empty for the default one), and what is asked.
         partitions: nodes of each.
+        resource: what names the partition of a job.
     """
     lines: dict[str, str] = {}
     for rule, partition, wanted in dict.fromkeys(jobs):
@@ -107,7 +125,7 @@ def refusals(jobs: Iterable[tuple[str, str, Amounts]], partitions: Mapping[str, 
         nodes = [node for name in names for node in partitions.get(name, [])]
         if rule in lines or (not unknown and any(wanted.within(node) for node in nodes)):
             continue
-        change = f"--set-resources {rule}:slurm_partition=NAME"
+        change = f"--set-resources {rule}:{resource}=NAME"
         if unknown:
             known = ", ".join(filter(None, partitions))
             where = f"the partition {unknown[0]}" if unknown[0] else "the default partition"
@@ -127,6 +145,7 @@ class Scheduler:
 
     def __init__(self) -> None:
         self.partitions: dict[str, list[Amounts]] = {}
+        self.resource = PARTITION["slurm"]
 
     def checked(
         self, lock: Callable[[Any], AbstractContextManager[None]]
@@ -138,17 +157,19 @@ class Scheduler:
         @wraps(lock)
         @contextmanager
         def locked(persistence: Any) -> Any:
-            plugin = persistence.dag.workflow.executor_plugin
-            if plugin is not None and plugin.name == EXECUTOR:
-                self.check(persistence.dag)
+            workflow = persistence.dag.workflow
+            if resource := partition_resource(workflow):
+                self.check(persistence.dag, resource)
+            if workflow.executor_plugin and workflow.executor_plugin.name == "slurm":
+                keep_jobs(workflow.executor_plugin.executor)
             with lock(persistence):
                 yield
 
         locked.before_partitions = lock  # type: ignore[attr-defined]
         return locked
 
-    def check(self, dag: Any) -> None:
-        """Refuse what no node can hold.
+    def check(self, dag: Any, resource: str = PARTITION["slurm"]) -> None:
+        """Refuse what no node can hold; ``resource`` names the partition of a job.
 
         Raises:
             SystemExit: with a line for each rule.
@@ -158,14 +179,14 @@ class Scheduler:
         except (OSError, subprocess.SubprocessError) as error:
             reason = " ".join(str(getattr(error, "stderr", "") or error).split())
             sys.exit(f"hessgeo: sinfo does not say what the partitions hold: {reason}")
-        self.partitions = read_partitions(done.stdout)
+        self.partitions, self.resource = read_partitions(done.stdout), resource
         jobs = []
         for job in dag.needrun_jobs():
             wanted = None if job.is_group() or job.is_local else asked(job.threads, job.resources)
             if wanted is not None:
-                jobs.append((job.rule.name, str(job.resources.get("slurm_partition", "")), wanted))
+                jobs.append((job.rule.name, str(job.resources.get(resource, "")), wanted))
         with one_line_each():
-            if lines := refusals(jobs, self.partitions):
+            if lines := refusals(jobs, self.partitions, resource):
                 raise SettingsError(lines)
 
     def grown(self, expand: Callable[..., Any]) -> Callable[..., Any]:
@@ -185,7 +206,7 @@ class Scheduler:
             values = dict(resources.items())
             for name in GROWING:
                 if isinstance(own := values.get(name), int):
-                    most = self._most(name, str(values.get("slurm_partition", "")))
+                    most = self._most(name, str(values.get(self.resource, "")))
                     values[name] = int(max(own, min(own * attempt, most)))
             return type(resources)(fromdict=values)
 

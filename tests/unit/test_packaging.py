@@ -71,8 +71,9 @@ def test_whatever_is_imported_is_a_dependency(repository, project):
     files = (file for folder in ("hessgeo", "workflow") for file in (repository / folder).rglob("*.py"))
     names = {name for file in files for name in imported(file)}
     assert {"torch", "PIL"} <= names  # the walk did find them
-    # What stores need that lie at a URL is asked for where one is set.
-    needs = [*project["dependencies"], *project["optional-dependencies"]["cloud"]]
+    # What stores need that lie at a URL is asked for where one is set, and an executor where its profile is given.
+    extras = project["optional-dependencies"]
+    needs = [*project["dependencies"], *extras["cloud"], *extras["kubernetes"]]
     brought = set().union(*(top_names(Requirement(line).name) for line in needs))
     assert names - brought - {"hessgeo"} == set()
 
@@ -106,7 +107,9 @@ def test_the_conda_environment_has_the_same_versions(repository, pinned, project
     pip = next(entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
     installed = {canonicalize_name(name): pin for name, pin in (line.split("==") for line in pip)}
     assert {name: pinned[name] for name in installed} == installed
-    wanted = {name for name in needed(project["dependencies"]) if not PLATFORM.match(name)}
+    # Jobs of a study whose samples lie in a bucket run there, too.
+    needs = project["dependencies"] + project["optional-dependencies"]["cloud"]
+    wanted = {name for name in needed(needs) if not PLATFORM.match(name)}
     assert wanted - set(installed) == set()
 
 

@@ -8,7 +8,15 @@ import pytest
 from snakemake.iocontainers import ResourceList
 
 from hessgeo.pipeline import partitions
-from hessgeo.pipeline.partitions import Amounts, Scheduler, asked, gpus_of, read_partitions, refusals
+from hessgeo.pipeline.partitions import (
+    Amounts,
+    Scheduler,
+    asked,
+    gpus_of,
+    partition_resource,
+    read_partitions,
+    refusals,
+)
 
 SINFO = """cpu*|16|64000|(null)|1-00:00:00
 cpu*|64|256000+|(null)|1-00:00:00
@@ -72,6 +80,23 @@ def test_a_line_names_the_rule_what_it_asks_for_and_what_the_nodes_have():
     assert line.startswith("fit is for the partition fast, which sinfo does not have; it has cpu, gpu: ")
 
 
+@pytest.mark.parametrize(
+    ("plugin", "submit", "resource"),
+    [
+        ("slurm", None, "slurm_partition"),
+        ("cluster-generic", "/opt/slurm/bin/sbatch --parsable --mem={resources.mem_mb}", "queue"),
+        ("cluster-generic", "qsub -q {resources.queue}", None),
+        ("cluster-generic", None, None),
+        ("kubernetes", None, None),
+        (None, None, None),
+    ],
+)
+def test_jobs_are_judged_where_they_go_to_slurm(plugin, submit, resource):
+    plugin = plugin and SimpleNamespace(name=plugin)
+    workflow = SimpleNamespace(executor_plugin=plugin, executor_settings=SimpleNamespace(submit_cmd=submit))
+    assert partition_resource(workflow) == resource
+
+
 def a_graph(*jobs):
     """A graph of jobs, each a rule, its threads, and resources."""
 
@@ -108,6 +133,9 @@ def test_a_run_ends_with_a_line_a_rule_before_anything_is_submitted(sinfo):
     lines = str(ended.value.code).splitlines()
     assert [line.split(" asks for ")[0] for line in lines] == ["hessgeo: fit", "hessgeo: scan"]
     Scheduler().check(a_graph(("map", 1, scan)))
+    # By a command that submits, which names partitions by another resource.
+    with pytest.raises(SystemExit, match=r"scan asks for .* partition gpu, .* scan:queue=NAME$"):
+        Scheduler().check(a_graph(("scan", 9, {"queue": "gpu"}), ("map", 9, {"queue": "cpu"})), "queue")
 
 
 @pytest.mark.parametrize("script", ["echo 'no controller' >&2; exit 1", "exec sleep 5"])

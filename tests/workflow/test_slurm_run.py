@@ -1,10 +1,15 @@
-"""The profile of SLURM on a cluster of this machine: what no node can hold is refused, the rest is the local run's."""
+"""Profiles on a SLURM cluster of this machine: what no node can hold is refused, the rest has a local run's bytes.
+
+One cluster for all, and few jobs: a job is mostly Snakemake's start. ``benchmarks/slurm.py`` compares every file of a
+study.
+"""
 
 import hashlib
 import subprocess
+import time
 
 import pytest
-from slurm_cluster import cluster, missing
+from slurm_cluster import SOON, cluster, missing
 
 pytestmark = [
     pytest.mark.slow,
@@ -12,19 +17,65 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def slurm(tmp_path):
-    with cluster(tmp_path / "slurm") as running:
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    with cluster(tmp_path_factory.mktemp("slurm")) as running:
         yield running
+
+
+def by_profile(workflow, name, paths, *options):
+    """The command that makes files of a workflow through a profile."""
+    profile = workflow.repository / "workflow" / "profiles" / name
+    return workflow.command(*paths, *options, *SOON[name], "--workflow-profile", profile)
+
+
+def remove(workflow, paths):
+    """Remove files; returns the digests that they had."""
+    before = digests(workflow, paths)
+    for path in paths:
+        workflow(path).unlink()
+    return before
+
+
+def digests(workflow, paths):
+    return [hashlib.sha256(workflow(path).read_bytes()).hexdigest() for path in paths]
+
+
+def wait_for(found, process, seconds=600):
+    """Poll until there is something, while the process runs."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        if value := found():
+            return value
+        time.sleep(0.1)
+    raise AssertionError(process.communicate()[0] if process.poll() is not None else "time ran out")
+
+
+def disturbed(workflow, command, disturb):
+    """Run a command, and meanwhile what disturbs it; returns what was printed."""
+    process = subprocess.Popen(
+        command,
+        cwd=workflow.directory.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        disturb(process)
+        printed, _ = process.communicate(timeout=1500)
+    finally:
+        process.kill()
+    assert process.returncode == 0, printed[-3000:]
+    return printed
 
 
 def test_a_job_that_no_node_holds_is_refused_before_any_is_submitted(copied, slurm):
     workflow = copied()
-    for name in ("free_energy.nc", "metric.nc"):
-        workflow(workflow.study.path(name)).unlink()
-    profile = workflow.repository / "workflow" / "profiles" / "slurm"
+    paths = list(map(workflow.study.path, ("free_energy.nc", "metric.nc")))
+    remove(workflow, paths)
+    before = slurm.numbers()
     more = ("--set-resources", "fit_free_energy:mem_mb=64000")
-    command = workflow.command(workflow.study.path("metric.nc"), *more, "--workflow-profile", profile)
+    command = by_profile(workflow, "slurm", paths, *more)
     done = subprocess.run(command, cwd=workflow.directory.parent, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("hessgeo: ")]
@@ -32,22 +83,40 @@ def test_a_job_that_no_node_holds_is_refused_before_any_is_submitted(copied, slu
         "hessgeo: fit_free_energy asks for 1 CPU, 64,000 MB, no GPU, 240 minutes in partition cpu, "
     )
     assert "whose nodes have 8 CPUs, 16,000 MB, 2 GPUs, any time" in line
-    assert slurm.jobs("all") == {}
+    assert slurm.numbers() == before
 
 
-def test_what_slurm_runs_has_the_bytes_of_a_local_run(copied, slurm):
+def test_a_run_through_kills_of_jobs_and_daemons_has_the_bytes_of_a_local_one(copied, slurm):
     workflow = copied()
-    study = workflow.study
-    shard = study.shards("embedding")[0]
-    made = [workflow(path) for path in (shard, *map(study.path, ("free_energy.nc", "metric.nc")))]
-    before = [hashlib.sha256(path.read_bytes()).hexdigest() for path in made]
-    for path in made:
-        path.unlink()
-    profile = workflow.repository / "workflow" / "profiles" / "slurm"
-    # Of jobs of seconds one need not wait 40 of them before asking.
-    soon = ("--slurm-init-seconds-before-status-checks", "3")
-    command = workflow.command(study.path("metric.nc"), *soon, "--workflow-profile", profile)
-    done = subprocess.run(command, cwd=workflow.directory.parent, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert [hashlib.sha256(path.read_bytes()).hexdigest() for path in made] == before
-    assert len(slurm.jobs("all")) >= 4  # the embedding, the posterior, the fit, the metric
+    paths = workflow.study.shards("embedding")[:2]
+    before = remove(workflow, paths)
+
+    def disturb(process):
+        def at_work():
+            return [job for job, comment in slurm.jobs().items() if "embed_samples" in comment]
+
+        # Two at once, for there are two GPUs.
+        first, _ = wait_for(lambda: len(at_work()) == 2 and at_work(), process)
+        subprocess.run(["scancel", first], check=True)
+        slurm.kill("slurmctld", "slurmd")
+        slurm.start()
+
+    printed = disturbed(workflow, by_profile(workflow, "slurm", paths), disturb)
+    assert "Trying to restart job" in printed
+    assert digests(workflow, paths) == before
+
+
+def test_a_command_that_submits_has_the_bytes_of_a_local_run_and_a_killed_job_is_sent_again(copied, slurm):
+    workflow = copied()
+    paths = list(map(workflow.study.path, ("free_energy.nc", "metric.nc")))
+    before = remove(workflow, paths)
+    submitted = len(slurm.numbers())
+
+    def disturb(process):
+        (job,) = wait_for(lambda: slurm.numbers("running"), process)
+        subprocess.run(["scancel", job], check=True)
+
+    printed = disturbed(workflow, by_profile(workflow, "generic", paths), disturb)
+    assert "Trying to restart job" in printed
+    assert digests(workflow, paths) == before
+    assert len(slurm.numbers()) == submitted + 3  # the fit twice, the metric

@@ -18,6 +18,11 @@ FOLDER = Path("/etc/slurm")
 KEY = Path("/etc/munge/munge.key")
 MARK = "# Written by the tests of hessgeo."
 SECONDS = 60  # against hanging; the daemons are up in two
+# Options for jobs of seconds, by profile: one need not wait 40 of them before asking, nor for files of other machines.
+SOON = {
+    "slurm": ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5"),
+    "generic": ("--seconds-between-status-checks", "2", "--latency-wait", "5"),
+}
 
 CONFIGURATION = """{mark}
 ClusterName=tests
@@ -143,6 +148,12 @@ class Cluster:
         command = ["squeue", "--noheader", f"--states={state}", "--format=%i %k"]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS)
         return dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if " " in line.strip())
+
+    def numbers(self, state="all"):
+        """Numbers of jobs."""
+        command = ["squeue", "--noheader", f"--states={state}", "--format=%A"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=SECONDS)
+        return done.stdout.split()
 
     def kill(self, *names):
         """End daemons at once, as a machine that fails does."""

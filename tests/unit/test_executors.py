@@ -1,0 +1,114 @@
+"""Executors of other packages: no job is lost while a controller is away, and none that is forgotten is waited for."""
+
+import asyncio
+import logging
+import stat
+from types import SimpleNamespace
+
+import pytest
+
+from hessgeo.pipeline import executors
+
+
+class Executor:
+    """One that asks of its jobs as that of SLURM does: what is running it yields, and nothing if nobody answers."""
+
+    logger = logging.getLogger(__name__)
+
+    def __init__(self, states):
+        self.states, self.done, self.failed = states, [], []
+
+    def report_job_success(self, job):
+        self.done.append(job.external_jobid)
+
+    def report_job_error(self, job, msg=None):
+        self.failed.append(job.external_jobid)
+
+    async def check_active_jobs(self, active_jobs):
+        if self.states is None:
+            return
+        for job in active_jobs:
+            state = self.states.get(job.external_jobid)
+            if state == "COMPLETED":
+                self.report_job_success(job)
+            elif state == "FAILED":
+                self.report_job_error(job, msg="failed")
+            else:
+                yield job
+
+
+@pytest.fixture
+def kept():
+    """A class of its own, kept twice, as where a Snakefile is read twice."""
+    kind = type("Kept", (Executor,), {})
+    executors.keep_jobs(kind)
+    executors.keep_jobs(kind)
+    return kind
+
+
+@pytest.fixture
+def squeue(tmp_path, monkeypatch):
+    """Put a program in the place of ``squeue``, that says what it is told to."""
+
+    def put(script):
+        program = tmp_path / "squeue"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setattr(executors, "SQUEUE", (str(program), *executors.SQUEUE[1:]))
+
+    return put
+
+
+JOBS = [SimpleNamespace(external_jobid=number) for number in ("1", "2", "3", "7_2")]
+
+
+def checked(executor, jobs=JOBS):
+    """Jobs that are at work still after a check."""
+
+    async def run():
+        return [job.external_jobid async for job in executor.check_active_jobs(list(jobs))]
+
+    return asyncio.run(run())
+
+
+def test_what_ended_is_reported_once_and_the_rest_is_at_work(kept, squeue):
+    squeue("printf '1 1\\n2 2\\n3 3\\n9 7\\n'")
+    executor = kept({"1": "COMPLETED", "2": "FAILED", "3": "RUNNING", "7_2": "PENDING"})
+    assert checked(executor) == ["3", "7_2"]
+    assert (executor.done, executor.failed) == (["1"], ["2"])
+
+
+@pytest.mark.parametrize("script", ["exit 1", "exec sleep 5"])
+def test_a_controller_that_does_not_answer_loses_no_job(kept, squeue, script, monkeypatch):
+    monkeypatch.setattr(executors, "SECONDS", 0.2)
+    squeue(script)
+    executor = kept(None)
+    for _ in range(executors.ASKED + 1):
+        assert checked(executor) == ["1", "2", "3", "7_2"]
+    assert executor.done == executor.failed == []
+
+
+def test_a_job_that_is_forgotten_is_waited_for_a_few_times_and_then_its_outputs_are_looked_for(kept, squeue):
+    squeue("printf '2 2\\n3 3\\n9 7\\n'")
+    executor = kept({})
+    for _ in range(executors.ASKED - 1):
+        assert checked(executor) == ["1", "2", "3", "7_2"]
+    squeue("exit 1")  # says nothing, and is no time that it was not known
+    assert checked(executor) == ["1", "2", "3", "7_2"]
+    squeue("printf '2 2\\n3 3\\n9 7\\n'")
+    assert checked(executor) == ["2", "3", "7_2"]
+    assert (executor.done, executor.failed) == (["1"], [])
+    # One that is there again meanwhile is no stranger.
+    squeue("printf '2 2\\n9 7\\n'")
+    assert checked(executor, JOBS[1:]) == ["2", "3", "7_2"]
+    squeue("printf '2 2\\n3 3\\n9 7\\n'")
+    assert checked(executor, JOBS[1:]) == ["2", "3", "7_2"]
+    squeue("printf '2 2\\n9 7\\n'")
+    for _ in range(executors.ASKED - 1):
+        assert checked(executor, JOBS[1:]) == ["2", "3", "7_2"]
+
+
+def test_the_executor_of_slurm_is_as_the_one_that_is_kept():
+    plugin = pytest.importorskip("snakemake_executor_plugin_slurm")
+    assert hasattr(plugin.Executor, "check_active_jobs")
+    assert all(hasattr(plugin.Executor, name) for name in ("report_job_success", "report_job_error"))
