@@ -33,7 +33,7 @@ def keep_jobs(executor: type) -> None:
 
 
 def without_lost(check: Check) -> Check:
-    """An executor's check of its jobs, which reports those that ended and yields the others; all the others.
+    """An executor's check of its jobs, which reports those that ended and yields the others; all of them, and evenly.
 
     One that ``squeue`` does not know any more has ended, as far as anybody can say: a controller that was killed before
     it wrote the job down ends it, and one that ended long ago was taken off the list. It is reported as done. Snakemake
@@ -58,6 +58,9 @@ def without_lost(check: Check) -> Check:
             executor.report_job_success(job)
         for job in left.values():  # of which nothing was said, for the controller was away
             yield job
+        # Its own pauses grow to three minutes while no job ends; where one job follows another, half of that is idle.
+        pause = executor.workflow.executor_settings.init_seconds_before_status_checks
+        executor.next_seconds_between_status_checks = pause
 
     checked.before_lost = check  # type: ignore[attr-defined]
     return checked

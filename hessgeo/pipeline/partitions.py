@@ -125,17 +125,18 @@ def refusals(
         nodes = [node for name in names for node in partitions.get(name, [])]
         if rule in lines or (not unknown and any(wanted.within(node) for node in nodes)):
             continue
-        change = f"--set-resources {rule}:{resource}=NAME"
         if unknown:
             known = ", ".join(filter(None, partitions))
             where = f"the partition {unknown[0]}" if unknown[0] else "the default partition"
-            lines[rule] = f"{rule} is for {where}, which sinfo does not have; it has {known}: {change}"
+            lines[rule] = (
+                f"{rule} is for {where}, which sinfo does not have; it has {known}: {resource} of {rule} in the profile"
+            )
             continue
         have = " or ".join(map(str, dict.fromkeys(nodes)))
         where = f"partition {partition}" if partition else "the default partition"
         lines[rule] = (
             f"{rule} asks for {wanted} in {where}, whose nodes have {have}, so it would wait for ever: "
-            f"--set-threads {rule}=N, --set-resources {rule}:mem_mb=N, or another partition by {change}"
+            f"--set-threads {rule}=N, or in the profile's set-resources mem_mb, gpu, runtime or {resource} of {rule}"
         )
     return list(lines.values())
 

@@ -14,6 +14,8 @@ class Executor:
     """One that asks of its jobs as that of SLURM does: what is running it yields, and nothing if nobody answers."""
 
     logger = logging.getLogger(__name__)
+    workflow = SimpleNamespace(executor_settings=SimpleNamespace(init_seconds_before_status_checks=40))
+    next_seconds_between_status_checks = 170
 
     def __init__(self, states):
         self.states, self.done, self.failed = states, [], []
@@ -76,6 +78,7 @@ def test_what_ended_is_reported_once_and_the_rest_is_at_work(kept, squeue):
     executor = kept({"1": "COMPLETED", "2": "FAILED", "3": "RUNNING", "7_2": "PENDING"})
     assert checked(executor) == ["3", "7_2"]
     assert (executor.done, executor.failed) == (["1"], ["2"])
+    assert executor.next_seconds_between_status_checks == 40
 
 
 @pytest.mark.parametrize("script", ["exit 1", "exec sleep 5"])

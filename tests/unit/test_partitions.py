@@ -73,11 +73,13 @@ def test_a_line_names_the_rule_what_it_asks_for_and_what_the_nodes_have():
     (line,) = refusals([("estimate_posterior", "gpu", Amounts(16, 8000, 1, 240))], read_partitions(SINFO))
     assert line == (
         "estimate_posterior asks for 16 CPUs, 8,000 MB, 1 GPU, 240 minutes in partition gpu, whose nodes have 8 CPUs, "
-        "32,000 MB, 4 GPUs, any time, so it would wait for ever: --set-threads estimate_posterior=N, --set-resources "
-        "estimate_posterior:mem_mb=N, or another partition by --set-resources estimate_posterior:slurm_partition=NAME"
+        "32,000 MB, 4 GPUs, any time, so it would wait for ever: --set-threads estimate_posterior=N, or in the "
+        "profile's set-resources mem_mb, gpu, runtime or slurm_partition of estimate_posterior"
     )
     (line,) = refusals([("fit", "fast", Amounts(1, 1, 0, 1))], read_partitions(SINFO))
-    assert line.startswith("fit is for the partition fast, which sinfo does not have; it has cpu, gpu: ")
+    assert line.startswith(
+        "fit is for the partition fast, which sinfo does not have; it has cpu, gpu: slurm_partition of"
+    )
 
 
 @pytest.mark.parametrize(
@@ -134,7 +136,7 @@ def test_a_run_ends_with_a_line_a_rule_before_anything_is_submitted(sinfo):
     assert [line.split(" asks for ")[0] for line in lines] == ["hessgeo: fit", "hessgeo: scan"]
     Scheduler().check(a_graph(("map", 1, scan)))
     # By a command that submits, which names partitions by another resource.
-    with pytest.raises(SystemExit, match=r"scan asks for .* partition gpu, .* scan:queue=NAME$"):
+    with pytest.raises(SystemExit, match=r"scan asks for .* partition gpu, .* or queue of scan$"):
         Scheduler().check(a_graph(("scan", 9, {"queue": "gpu"}), ("map", 9, {"queue": "cpu"})), "queue")
 
 
