@@ -18,7 +18,7 @@ PYTHON_CODE := setup.py hessgeo workflow/scripts benchmarks docs/conf.py docs/ke
 PYTEST := python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help figures explore report table1 table2 compare paper plan test unit fuzz shapes lint fmt tiny generative verify soak bench docs gallery clean interrupted
+.PHONY: help figures explore report table1 table2 compare paper plan test unit fuzz shapes lint fmt tiny generative verify soak bench docs gallery clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,6 +27,8 @@ help: ## list the targets
 # failed by itself, for want of a network say, was undone by pip.
 INSTALL = python -m pip install --quiet --constraint constraints.txt --editable
 FAILED = { rm $(VENV)/.installing; exit 1; }
+# Never there, so that what needs it is always made.
+.PHONY: interrupted
 $(VENV)/.installed: constraints.txt pyproject.toml $(if $(wildcard $(VENV)/.installing),interrupted)
 	test ! -e $(VENV)/.installing || $(PYTHON) -m venv --clear $(VENV)
 	mkdir -p $(VENV)

@@ -1,10 +1,11 @@
 """Processor time of a plan: a dry run of a study with many shards, and how it grows with the number of jobs.
 
 The study is the tiny one with more points. Each case is a ``snakemake --dry-run`` of its own in an empty folder, whose
-processor time is that of the process and all its children. The growth is fitted, and says what 10,000 jobs take. Run
-from the repository::
+processor time is that of the process and all its children; beside it one of as many jobs by three plain rules of a
+Snakefile without settings, layout or package: what Snakemake takes by itself. The growth is fitted, and says what
+10,000 jobs take. Run from the repository::
 
-    python benchmarks/dry_run.py                # four dry runs, a minute of a core
+    python benchmarks/dry_run.py                # eight dry runs, two minutes of a core
     python benchmarks/dry_run.py --shards 500   # a look
 """
 
@@ -27,6 +28,20 @@ TINY = ROOT / "workflow" / "studies" / "tiny.yaml"
 SHARD = 64
 SHARDS = (500, 1000, 2000)
 JOBS = 10_000  # of which the growth says what they take
+# As many jobs as a study has, each with a file or two.
+PLAIN = """
+rule all:
+    input: expand("embedding/{{k}}", k=range({pairs}))
+
+rule generate_samples:
+    output: "image/{{k}}"
+    shell: "touch {{output}}"
+
+rule embed_samples:
+    input: "image/{{k}}"
+    output: "embedding/{{k}}"
+    shell: "touch {{output}}"
+"""
 
 
 def settings(shards: int, each: int | str) -> str:
@@ -65,10 +80,22 @@ def measure(shards: int, each: int | str) -> tuple[int, Row]:
         seconds, plan = dry_run(
             folder, "--snakefile", ROOT / "Snakefile", "--configfile", folder / "change.yaml"
         )
-    jobs = int(re.search(r"^total\s+(\d+)", plan, re.MULTILINE)[1])
+        jobs = planned(plan)
+        (folder / "Snakefile").write_text(PLAIN.format(pairs=(jobs - 1) // 2))
+        alone, plan = dry_run(folder, "--workflow-profile", "none")
+    assert planned(plan) >= jobs - 1
     how = "as many a job as by default" if each == "auto" else f"{each} a job"
-    print(f"{shards} shards, {how}: {seconds:.1f} s of processor time, {jobs} jobs", flush=True)
-    return jobs, Row(f"dry run of {shards} shards, {how}: processor time", seconds, "s")
+    print(
+        f"{shards} shards, {how}: {seconds:.1f} s of processor time, {jobs} jobs; plain: {alone:.1f} s",
+        flush=True,
+    )
+    name = f"dry run of {shards} shards, {how}: processor time"
+    return jobs, Row(name, seconds, "s", "as many plain jobs", alone)
+
+
+def planned(plan: str) -> int:
+    """Number of jobs that a dry run says there are."""
+    return int(re.search(r"^total\s+(\d+)", plan, re.MULTILINE)[1])
 
 
 def growth(jobs: list[int], rows: list[Row]) -> list[Row]:

@@ -39,6 +39,7 @@ class Code:
         self.root = Path(root)
         self.packages = self.root if (self.root / PACKAGE).is_dir() else Path(__file__).parents[2]
         self._known: dict[Path, _Module] = {}
+        self._places: dict[str, Path | None] = {}
         self._digests: dict[tuple, str] = {}
 
     def of(self, script: str, chosen: Mapping[str, Sequence[str]] | None = None) -> str:
@@ -106,14 +107,21 @@ class Code:
         """The files that are run when a module is imported: its own, and those of the packages around it."""
         parts = name.split(".")
         for length in range(1, len(parts) + 1):
-            place = self._place(".".join(parts[:length]))
-            if (place / "__init__.py").is_file():
-                yield place / "__init__.py"
-            elif place.with_suffix(".py").is_file():
-                yield place.with_suffix(".py")
-                return  # what follows is a name in the module
+            prefix = ".".join(parts[:length])
+            if file := self._file(prefix):
+                yield file
+                if file.name != "__init__.py":
+                    return  # what follows is a name in the module
             elif length < len(parts):
-                raise ModuleNotFoundError(f"{name} is imported, and there is no {'.'.join(parts[:length])}")
+                raise ModuleNotFoundError(f"{name} is imported, and there is no {prefix}")
+
+    def _file(self, name: str) -> Path | None:
+        """The file of a package or module, None if it is a name in one."""
+        if name not in self._places:
+            place = self._place(name)
+            files = (place / "__init__.py", place.with_suffix(".py"))
+            self._places[name] = next((file for file in files if file.is_file()), None)
+        return self._places[name]
 
     def _place(self, name: str) -> Path:
         return self.packages.joinpath(*name.split("."))
