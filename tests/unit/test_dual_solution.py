@@ -19,7 +19,13 @@ def solved(posterior: Posterior, grid: Grid):
 
 @pytest.mark.parametrize(
     ("sharpness", "resolution", "nodes"),
-    [(3, 30, 24), (3, 300, 24), (10, 100, 20), (300, 30, 24), (300, 300, 24)],
+    [
+        (3, 30, 24),
+        (3, 300, 24),
+        (10, 100, 20),
+        (300, 30, 24),
+        pytest.param(300, 300, 24, marks=pytest.mark.slow),
+    ],
 )
 def test_values_and_slopes_at_the_nodes_are_exact_however_sharp(sharpness, resolution, nodes):
     potential, grid = planes(5, sharpness), Grid(BOX, (nodes, nodes))

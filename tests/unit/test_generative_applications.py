@@ -46,7 +46,14 @@ def normal(*shape, seed=0):
 
 
 # Fewer points are harder to tell apart, and of spirals too few.
-@pytest.mark.parametrize(("name", "count"), [("moons", 300), ("circles", 300), ("spirals", 600)])
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("circles", 300),
+        pytest.param("moons", 300, marks=pytest.mark.slow),
+        pytest.param("spirals", 600, marks=pytest.mark.slow),
+    ],
+)
 def test_geodesic_distances_find_clusters_that_k_means_does_not(name, count):
     toy = TOYS[name](count, 0)
     scores = cluster_scores(toy.points, toy.labels, {"kernel": kernel_density(toy.points)}, quantile=0.0)

@@ -13,7 +13,7 @@ def gpu(repository):
     return runpy.run_path(str(repository / "benchmarks" / "gpu.py"))
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", ["posterior", pytest.param("fits", marks=pytest.mark.slow), "geodesics"])
 def test_the_cpu_has_the_numbers_of_the_cpu(gpu, capsys, monkeypatch, part):
     monkeypatch.setitem(
         gpu["main"].__globals__, "record", lambda rows: pytest.fail("a small run is recorded")
