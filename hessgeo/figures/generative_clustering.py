@@ -35,7 +35,7 @@ def draw(scores: pd.DataFrame) -> tuple[Figure, pd.DataFrame]:
     image = axes.imshow(wide.to_numpy(), aspect="auto", cmap=style.SEQUENTIAL, norm=Normalize(0, 1))
     for (row, column), value in np.ndenumerate(wide.to_numpy()):
         worst = least.to_numpy()[row, column]
-        text = f"{value:.2f}" if value - worst < 0.005 else f"{value:.2f} ({worst:.2f})"
+        text = f"{value:z.2f}" if value - worst < 0.005 else f"{value:z.2f} ({worst:z.2f})"
         axes.text(
             column, row, text, ha="center", va="center", fontsize=7, color="black" if value > 0.6 else "white"
         )

@@ -150,7 +150,7 @@ def _draw_matrix(axes: Axes, names: list[str], counts: Mapping[str, int], agreem
     for row in agreements.itertuples():
         i, j = place[row.second], place[row.first]
         values[i, j] = row.value
-        axes.text(j, i, f"{row.value:.2f}", color="white" if row.value < 0.6 else "black", **centred)
+        axes.text(j, i, f"{row.value:z.2f}", color="white" if row.value < 0.6 else "black", **centred)
         if row.high > row.low:
             axes.text(
                 i, j, f"{_short(row.low)}\n{_short(row.high)}", color="0.35", linespacing=0.95, **centred
