@@ -30,6 +30,7 @@ def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_pods_are_planned_from_nothing(empty, repository):
     result = empty().run(
         "--workflow-profile", profile(repository, "kubernetes"), "--dry-run", "--quiet", "rules"
@@ -56,6 +57,32 @@ def test_objects_of_kubernetes_are_those_that_the_profile_names(repository):
     tag = (repository / "containers" / "Dockerfile").read_text().split("--tag ")[1].split()[0]
     assert settings["container-image"] == container["image"] == tag
     assert container["args"][-1].removeprefix("/opt/hessgeo/") == str(folder.relative_to(repository))
+
+
+@pytest.mark.parametrize(
+    ("squeue", "sacct", "word"),
+    [
+        ("echo COMPLETED", "exit 1", "success"),
+        ("echo RUNNING", "exit 1", "running"),
+        ("echo PENDING", "exit 1", "running"),
+        ("echo TIMEOUT", "exit 1", "failed"),
+        ("echo OUT_OF_MEMORY", "exit 1", "failed"),
+        ("echo Unable to contact slurm controller >&2; exit 1", "exit 1", "running"),
+        # Forgotten, and known to the accounting or not.
+        ("echo slurm_load_jobs error: Invalid job id specified >&2; exit 1", "echo COMPLETED", "success"),
+        ("echo slurm_load_jobs error: Invalid job id specified >&2; exit 1", "echo CANCELLED by 0", "failed"),
+        ("echo slurm_load_jobs error: Invalid job id specified >&2; exit 1", "exit 1", "failed"),
+    ],
+)
+def test_a_word_says_what_became_of_a_job(repository, tmp_path, squeue, sacct, word):
+    for name, script in (("squeue", squeue), ("sacct", sacct)):
+        (tmp_path / name).write_text(f'#!/bin/sh\ncase "$*" in *--jobs=17*) ;; *) exit 9 ;; esac\n{script}\n')
+        (tmp_path / name).chmod(0o755)
+    command = [profile(repository, "generic") / "status.sh", "17;cluster"]
+    done = subprocess.run(
+        command, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == (f"{word}\n", "")
 
 
 def test_commands_of_other_schedulers_ask_for_what_jobs_have(repository):
