@@ -127,6 +127,7 @@ localrules:
     explore,
     safety,
     morph,
+    refine,
     paper,
 
 
@@ -157,6 +158,7 @@ include: "workflow/rules/zoom.smk"
 include: "workflow/rules/explore.smk"
 include: "workflow/rules/safety.smk"
 include: "workflow/rules/morph.smk"
+include: "workflow/rules/refine.smk"
 include: "workflow/rules/paper.smk"
 
 

@@ -91,6 +91,9 @@ SAFETY = (Figure("safety", "safe seeds", ("safety_fields", "safety", "phases", "
 # Of its morph, by the target morph.
 MORPH = (Figure("morph", "morph", ("morph",), needs="is_tested"),)
 
+# Of its refinement, by the target refine.
+REFINEMENT = (Figure("refinement", "refinement", ("refined", "refined_numbers")),)
+
 # Of their histories side by side, by the same target.
 HISTORIES = Figure(
     "history_comparison", "{comparison}, histories", ("history", "history_fields"), ("labels",)

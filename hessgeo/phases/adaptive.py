@@ -9,7 +9,7 @@ it are cut in four, so that samples gather on boundaries: about ``length / error
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -86,7 +86,12 @@ class AdaptiveSamples:
 
 
 def sample_adaptively(
-    sample: Sample, grid: Grid, *, error: float, start: int = 9, images: int | None = None
+    sample: Sample,
+    grid: Grid,
+    *,
+    error: float,
+    start: int | tuple[int, int] = 9,
+    images: int | None = None,
 ) -> AdaptiveSamples:
     """Sample nodes of a grid, most densely where the outputs change, until the change is placed to within ``error``.
 
@@ -106,33 +111,94 @@ def sample_adaptively(
     Raises:
         ValueError: if an argument is out of range, or the outputs are not one a sample, finite, and of one shape.
     """
-    if len(grid.shape) != 2 or not _LEAST_START <= start <= min(grid.shape):
+    steps = _steps(grid, error, start, images)
+    new, _ = next(steps)
+    before = None
+    while True:
+        outputs = _asked(sample, grid, new, before)
+        before = outputs if before is None else before
+        try:
+            new, _ = steps.send(outputs)
+        except StopIteration as end:
+            found: AdaptiveSamples = end.value
+            return found
+
+
+def resume(
+    grid: Grid,
+    index: Int64[np.ndarray, "n"],
+    outputs: Real[np.ndarray, "n *d"],
+    *,
+    error: float,
+    start: int | tuple[int, int],
+    images: int | None = None,
+) -> tuple[AdaptiveSamples, Int64[np.ndarray, "m"]]:
+    """How far samples that are there have come in ``sample_adaptively``, and the nodes of the next round.
+
+    Args:
+        grid: as there.
+        index: rows of the nodes that are sampled, in any order; those of the first round are among them.
+        outputs: of these.
+        error: as there.
+        start: as there.
+        images: as there.
+
+    Returns:
+        The samples up to the last round that is complete, and the nodes that are still to be sampled of the next one:
+        none if it has ended.
+
+    Raises:
+        ValueError: as ``sample_adaptively``, and if a node of the first round is missing.
+    """
+    steps, at = _steps(grid, error, start, images), _rows(grid, index).ravel()
+    new, found = next(steps)
+    while (at[new] >= 0).all():
+        try:
+            new, found = steps.send(_checked(outputs[at[new]], new, None))
+        except StopIteration as end:
+            return end.value, np.empty(0, dtype=np.int64)
+    if found is None:
+        raise ValueError(f"{int((at[new] < 0).sum())} nodes of the first round have no sample")
+    return found, new[at[new] < 0]
+
+
+Steps = Generator[tuple[np.ndarray, AdaptiveSamples | None], np.ndarray, AdaptiveSamples]
+
+
+def _steps(grid: Grid, error: float, start: int | tuple[int, int], images: int | None) -> Steps:
+    """The nodes of each round and what was found before; is sent their outputs, and gives what was found in the end."""
+    first = (start, start) if isinstance(start, int) else start
+    if len(grid.shape) != 2 or not all(
+        _LEAST_START <= some <= nodes for some, nodes in zip(first, grid.shape, strict=True)
+    ):
         raise ValueError(
             f"start must lie in {_LEAST_START}..{min(grid.shape)} nodes of two axes, not {start}"
         )
     if not error > 0:
         raise ValueError(f"error must be positive, not {error}")
-    if images is not None and images < start**2:
-        raise ValueError(f"images must be at least start^2 = {start**2}, not {images}")
-    a, b = (np.round(np.linspace(0, nodes - 1, start)).astype(int) for nodes in grid.shape)
+    if images is not None and images < first[0] * first[1]:
+        raise ValueError(f"images must be at least start^2 = {first[0] * first[1]}, not {images}")
+    a, b = (
+        np.round(np.linspace(0, nodes - 1, some)).astype(int)
+        for some, nodes in zip(first, grid.shape, strict=True)
+    )
     cells = np.array([(*p, *q) for p in pairwise(a) for q in pairwise(b)])
     index = np.sort((a[:, None] * grid.shape[1] + b).ravel())
-    outputs = _asked(sample, grid, index, None)
+    outputs = yield index, None
     rounds = [len(index)]
     while True:
         rows = _rows(grid, index)
         uncertainty = _uncertainty(cells, rows, outputs, grid)
+        found = AdaptiveSamples(grid, index, outputs, cells, uncertainty, error, tuple(rounds))
         due = (uncertainty > error) & (np.ptp(cells[:, :2], axis=1) + np.ptp(cells[:, 2:], axis=1) > 2)
         chosen = _affordable(cells, uncertainty, due, rows, None if images is None else images - len(index))
         if not chosen.any():
-            return AdaptiveSamples(grid, index, outputs, cells, uncertainty, error, tuple(rounds))
+            return found
         cells = np.concatenate([cells[~chosen], *(_quarters(cell) for cell in cells[chosen])])
         new = _missing(cells, rows)
         if len(new):
-            index, outputs = (
-                np.append(index, new),
-                np.concatenate([outputs, _asked(sample, grid, new, outputs)]),
-            )
+            outputs = np.concatenate([outputs, (yield new, found)])
+            index = np.append(index, new)
             rounds.append(len(index))
 
 
@@ -144,7 +210,10 @@ def _rows(grid: Grid, index: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "a b"]
 
 
 def _asked(sample: Sample, grid: Grid, index: np.ndarray, before: np.ndarray | None) -> np.ndarray:
-    outputs = np.asarray(sample(grid.points[index], index))
+    return _checked(np.asarray(sample(grid.points[index], index)), index, before)
+
+
+def _checked(outputs: np.ndarray, index: np.ndarray, before: np.ndarray | None) -> np.ndarray:
     like = outputs.shape[1:] if before is None else before.shape[1:]
     whole = np.issubdtype(outputs.dtype, np.integer)
     if len(outputs) != len(index) or outputs.shape[1:] != like or outputs.ndim != (1 if whole else 2):

@@ -272,6 +272,10 @@ def _morph(made: Drawn) -> str:
     return str(_module("morph").verdict_line(store.read_dataset(made.results["morph"])))
 
 
+def _refinement(made: Drawn) -> str:
+    return str(_module("refinement").verdict_line(store.read_json(made.results["refined_numbers"])))
+
+
 def _routes(made: Drawn) -> str:
     told = []
     for name, path in zip(made.names, made.numbers, strict=True):
@@ -349,6 +353,7 @@ VERDICTS: Mapping[str, Callable[[Drawn], str]] = {
     "zoom_scales": _zoom("zoom_scales"),
     "safety": _safety,
     "morph": _morph,
+    "refinement": _refinement,
     "routes": _routes,
     "model_differences": _model_differences,
     "noise_scan": _noise_scan,

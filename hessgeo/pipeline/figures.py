@@ -36,6 +36,8 @@ RESULTS = {
     "zoom_windows": "zoom/windows.nc",
     "zoom_table": "zoom/zoom.csv",
     "zoom_verdicts": "zoom/zoom.json",
+    "refined": "refined/refined.nc",
+    "refined_numbers": "refined/refined.json",
 }
 # What they read of a comparison.
 DIFFERENCES = {
@@ -87,7 +89,14 @@ class Drawing:
 
 def drawings(layout: Layout) -> Iterator[Drawing]:
     """Every figure of a run, one a rule."""
-    of_targets = (*registry.HISTORY, *registry.STABILITY, *registry.ZOOM, *registry.SAFETY, *registry.MORPH)
+    of_targets = (
+        *registry.HISTORY,
+        *registry.STABILITY,
+        *registry.ZOOM,
+        *registry.SAFETY,
+        *registry.MORPH,
+        *registry.REFINEMENT,
+    )
     for figure in (*registry.STUDY, *registry.PATHS, *of_targets, *registry.PAPER):
         yield _of_study(layout, figure)
     yield _of_comparison(layout, registry.COMPARISON, layout.comparison("{comparison}"))

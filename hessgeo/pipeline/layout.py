@@ -181,6 +181,11 @@ class Layout:
         """What the target ``zoom`` says, in the same way."""
         return _complete("zoom", {study.name: study.zoom.need for study in self.studies})
 
+    @property
+    def refine_words(self) -> str:
+        """What the target ``refine`` says, in the same way."""
+        return _complete("refinement", {study.name: study.refine.need for study in self.studies})
+
     @cached_property
     def _owners(self) -> list[StudyLayout]:
         """The studies whose samples are used."""
@@ -264,6 +269,16 @@ class Layout:
     def zoom_targets(self) -> list[str]:
         """Everything that the target ``zoom`` makes."""
         return [path for study in self.studies for path in study.zoom.targets]
+
+    @property
+    def refine_targets(self) -> list[str]:
+        """Everything that the target ``refine`` makes."""
+        return [path for study in self.studies for path in study.refine.targets]
+
+    def rounds_before(self, wildcards: Any) -> list[str]:
+        """What a round of a study's refinement follows."""
+        found: list[str] = self.of(wildcards.study).refine.before(int(wildcards.round))
+        return found
 
     @property
     def explorer_targets(self) -> list[str]:

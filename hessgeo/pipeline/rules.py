@@ -136,4 +136,5 @@ def by_target(layout: Layout) -> dict[str, list[str]]:
         "explore": layout.explorer_targets,
         "safety": layout.safety_targets,
         "morph": layout.morph_targets,
+        "refine": layout.refine_targets,
     }

@@ -8,6 +8,7 @@ from typing import Any
 from hessgeo.pipeline.checks.embedding import embedding_errors
 from hessgeo.pipeline.checks.geodesics import path_errors
 from hessgeo.pipeline.checks.history import history_errors
+from hessgeo.pipeline.checks.refine import refine_errors
 from hessgeo.pipeline.checks.sampling import (
     SIDES,
     parameter_errors,
@@ -31,6 +32,7 @@ CHECKS = (
     path_errors,
     history_errors,
     zoom_errors,
+    refine_errors,
     embedding_errors,
     system_errors,
 )

@@ -13,6 +13,7 @@ from hessgeo.pipeline.digest import digest
 from hessgeo.pipeline.explorer import BESIDE, PAGE, RESULTS, digests
 from hessgeo.pipeline.folders import ANCHOR_FILES, NETWORK_FILES, StudyFolder
 from hessgeo.pipeline.history_settings import history_steps, no_history
+from hessgeo.pipeline.refine_layout import RefineLayout
 from hessgeo.pipeline.scheduler import Scheduler
 from hessgeo.pipeline.study_models import BASE_MEMORY_MB, Model, StudyModels
 from hessgeo.pipeline.zoom_layout import FILMS, ZoomLayout
@@ -261,6 +262,11 @@ class StudyLayout(StudyModels):
         return [*anchors, *(self.path("numbers", f"{step}.json") for step in steps)]
 
     # Targets.
+
+    @cached_property
+    def refine(self) -> RefineLayout:
+        """The rounds of the target refine."""
+        return RefineLayout(self)
 
     @cached_property
     def zoom(self) -> ZoomLayout:

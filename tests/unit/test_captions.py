@@ -65,7 +65,11 @@ def test_each_figure_of_a_study_and_of_a_comparison_has_a_verdict():
         registry.SAFETY,
     )
     single = (registry.HISTORIES, registry.COMPARISON, registry.DIFFERENCES, registry.NOISE)
-    names = {figure.name for group in (*groups, registry.MORPH, registry.PAPER, single) for figure in group}
+    names = {
+        figure.name
+        for group in (*groups, registry.MORPH, registry.REFINEMENT, registry.PAPER, single)
+        for figure in group
+    }
     assert names | {"noisy_flow", "mode_pair"} == set(VERDICTS)
 
 

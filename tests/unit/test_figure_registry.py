@@ -25,6 +25,7 @@ OF_STUDIES = (
     *registry.ZOOM,
     *registry.SAFETY,
     *registry.MORPH,
+    *registry.REFINEMENT,
     *registry.PAPER,
 )
 OF_SOLVABLE = (*registry.SOLVABLE, *registry.PAPER_SOLVABLE)

@@ -74,7 +74,7 @@ def study(**entries):
             {"studies": {"digits": None}},
             "studies.digits: null is not allowed; allowed: a mapping with seed, samples, system, slice, sampling, "
             "embedding, posterior, free_energy, phases, scan, geodesics, history, stability, zoom, safety, morph, "
-            "figures",
+            "refine, figures",
         ),
         (
             study(slice={"extent": [[2, -1], [-1, 2]]}),
