@@ -44,16 +44,18 @@ def without_lost(check: Check) -> Check:
 
     @wraps(check)
     async def checked(executor: Any, active_jobs: list[Any]) -> AsyncGenerator[Any, None]:
-        left = {job.external_jobid: job for job in active_jobs}
+        # Not by number: a controller that forgot a job gives its number to another.
+        left = {id(job): job for job in active_jobs}
         _note_ended(executor, left)
         known = await known_numbers()
         async for job in check(executor, active_jobs):
-            number = left.pop(job.external_jobid).external_jobid
+            number = left.pop(id(job)).external_jobid
             if known is not None:
                 unknown[number] = 0 if number.partition("_")[0] in known else unknown[number] + 1
             if unknown[number] < ASKED:
                 yield job
                 continue
+            del unknown[number]
             executor.logger.warning(f"SLURM does not know job {number} any more; its outputs are looked for.")
             executor.report_job_success(job)
         for job in left.values():  # of which nothing was said, for the controller was away
@@ -66,13 +68,13 @@ def without_lost(check: Check) -> Check:
     return checked
 
 
-def _note_ended(executor: Any, left: dict[str, Any]) -> None:
+def _note_ended(executor: Any, left: dict[int, Any]) -> None:
     """Take jobs that an executor reports out of those that are left."""
     for name in ("report_job_success", "report_job_error"):
         report = getattr(type(executor), name)
 
         def noted(job: Any, *arguments: Any, report: Any = report, **options: Any) -> None:
-            left.pop(job.external_jobid, None)
+            left.pop(id(job), None)
             report(executor, job, *arguments, **options)
 
         setattr(executor, name, noted)

@@ -111,6 +111,16 @@ def test_a_job_that_is_forgotten_is_waited_for_a_few_times_and_then_its_outputs_
         assert checked(executor, JOBS[1:]) == ["2", "3", "7_2"]
 
 
+def test_two_jobs_may_have_one_number_where_a_controller_forgot_the_first(kept, squeue):
+    squeue("echo 2 2")
+    again = [*JOBS[1:2], SimpleNamespace(external_jobid="2")]
+    executor = kept({"2": "RUNNING"})
+    assert checked(executor, again) == ["2", "2"]
+    executor.states = {"2": "COMPLETED"}
+    assert checked(executor, again) == []
+    assert executor.done == ["2", "2"]
+
+
 def test_the_executor_of_slurm_is_as_the_one_that_is_kept():
     plugin = pytest.importorskip("snakemake_executor_plugin_slurm")
     assert hasattr(plugin.Executor, "check_active_jobs")

@@ -96,10 +96,12 @@ def test_a_run_through_kills_of_jobs_and_daemons_has_the_bytes_of_a_local_one(co
             return [job for job, comment in slurm.jobs().items() if "embed_samples" in comment]
 
         # Two at once, for there are two GPUs.
-        first, _ = wait_for(lambda: len(at_work()) == 2 and at_work(), process)
-        subprocess.run(["scancel", first], check=True)
+        wait_for(lambda: len(at_work()) == 2, process)
         slurm.kill("slurmctld", "slurmd")
         slurm.start()
+        # It goes on with what it had written down: with both, or with those that are sent again.
+        job = wait_for(at_work, process)[0]
+        subprocess.run(["scancel", job], check=True)
 
     printed = disturbed(workflow, by_profile(workflow, "slurm", paths), disturb)
     assert "Trying to restart job" in printed
