@@ -49,7 +49,8 @@ def refined_so_far(
     outputs = nearest_reference(embedding[list(medoids)])(vectors) if by_boundary else vectors
     error, images = settings["error"] or 1 / (min(fine.shape) - 1), settings["images"]
     most = None if images is None else grid.size + images
-    return resume(fine, index, outputs, error=error, start=grid.shape, images=most)
+    start = grid.shape[0], grid.shape[1]
+    return resume(fine, index, outputs, error=error, start=start, images=most)
 
 
 def sample_nodes(
