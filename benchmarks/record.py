@@ -2,8 +2,8 @@
 
 A row has the name of what was measured, its value and unit; of a peer measured in the same run its name, its value in
 the same unit, and ``ratio``, the peer's value over ours; and machine, versions and date. Of what was run several times
-the value is the median, and ``low``, ``high`` and ``runs`` say from where to where it went, and how often. A row that is
-measured again replaces the one of its name. Each benchmark records its own::
+the value is the median, and ``low``, ``high`` and ``runs`` say from where to where it went, and how often. A row
+that is measured again replaces the one of its name. Each benchmark records its own::
 
     record_table("spline_fit accuracy", table, labels=["potential", "nodes"], units={"seconds": "s"})
 """
