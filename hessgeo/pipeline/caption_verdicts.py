@@ -108,7 +108,7 @@ def _phases(made: Drawn) -> str:
     if not strengths:
         return f"{words}."
     least = min(strengths, key=lambda one: one["strength"])
-    first, other, times = *least["phases"], least["strength"] / phases["persistence"]
+    (first, other), times = least["phases"], least["strength"] / phases["persistence"]
     return (
         f"{words}. The weakest boundary, {first}|{other}, has strength {least['strength']:.2g}, {times:.1f} times the "
         "persistence that was asked for."
