@@ -122,11 +122,14 @@ def _run(path: Path) -> ModuleType:
     # Dataclasses and pickles look their module up; what lies beside the file can be imported by it.
     sys.modules[spec.name] = module
     sys.path.insert(0, str(path.resolve().parent))
+    # Nothing of ours is left beside it.
+    kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         raise ValueError(f"{path} does not run: {_in_a_line(error)}") from error
     finally:
+        sys.dont_write_bytecode = kept
         sys.path.remove(str(path.resolve().parent))
     return module
 
