@@ -238,12 +238,12 @@ def _history_maps(made: Drawn) -> str:
     finals, last = table.groupby("step")["final"].nunique(), int(counts.iloc[-1])
     all_there = finals[finals >= last].index.min()
     steps = ", ".join(f"{count} at {step}" for step, count in counts.iloc[:-1].items())
-    return (
-        f"Phases of the predictions by step: {steps}; {last} of the images. All final phases are there from step "
-        f"{all_there} of those shown."
+    since = (
+        f"All final phases are there from step {all_there} of those shown."
         if all_there < counts.index[-1]
-        else f"Phases of the predictions by step: {steps}; {last} of the images. No step shown has all final phases."
+        else "No step shown has all final phases."
     )
+    return f"Phases of the predictions by step: {steps}; {last} of the images. {since}"
 
 
 def _history_comparison(made: Drawn) -> str:
