@@ -19,6 +19,7 @@ from hessgeo.pipeline.figures import drawings
 from hessgeo.pipeline.folders import ANCHOR_FILES, NETWORK_FILES
 from hessgeo.pipeline.layout import PATH_TABLES, Layout
 from hessgeo.pipeline.partitions import Scheduler
+from hessgeo.pipeline.patches import patch
 from hessgeo.pipeline.place import folder_of
 from hessgeo.pipeline.report_opening import opening
 from hessgeo.pipeline.rules import by_target, complete_rules, made_by, once_a_file
@@ -62,21 +63,19 @@ prepare_jobs(root, again)
 
 # What Snakemake says of a job that failed names its log, which is to be there and to hold a reason, whatever happened.
 for kind in (Job, GroupJob):
-    kind.log_error = explain_killed(kind.log_error)
+    patch(kind, "log_error", explain_killed)
 
 # Of 2,000 shards a plan is done in less than three quarters of the time.
-OutputIndex.match_producers = once_a_file(OutputIndex.match_producers)
+patch(OutputIndex, "match_producers", once_a_file)
 
-# One run at a time in a folder, also of targets without outputs; what a killed run left locked is free again.
-PersistenceBase.lock = one_run(PersistenceBase.lock, again, settings.results)
+# One run at a time in a folder, also of targets without outputs; what a killed run left locked is free again. Of a
+# scheduler: a job that no node can hold is refused, and one that was killed gets more at its next attempt.
+scheduler = Scheduler()
+patch(PersistenceBase, "lock", partial(one_run, again=again, results=settings.results), scheduler.checked)
+patch(Rule, "expand_resources", scheduler.grown)
 
 # Else a run that is told to stop as it takes note of a job's end waits for ever.
-JobScheduler.exit_gracefully = in_a_thread(JobScheduler.exit_gracefully)
-
-# Of a scheduler: a job that no node can hold is refused, and one that was killed gets more at its next attempt.
-scheduler = Scheduler()
-PersistenceBase.lock = scheduler.checked(PersistenceBase.lock)
-Rule.expand_resources = scheduler.grown(Rule.expand_resources)
+patch(JobScheduler, "exit_gracefully", in_a_thread)
 
 layout = Layout(settings, root)
 

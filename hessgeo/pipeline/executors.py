@@ -14,6 +14,8 @@ from collections.abc import AsyncGenerator, Callable
 from functools import wraps
 from typing import Any
 
+from hessgeo.pipeline.patches import patch
+
 # Number of a job, and of the array it is of.
 SQUEUE = ("squeue", "--noheader", "--states=all", "--format=%A %F")
 SECONDS = 60  # for an answer
@@ -26,10 +28,9 @@ def keep_jobs(executor: type) -> None:
     """Let a class of executors of SLURM lose no job, and wait for none that is gone.
 
     Args:
-        executor: its method ``check_active_jobs`` is replaced; done twice it is done once.
+        executor: its method ``check_active_jobs`` is replaced.
     """
-    check = executor.check_active_jobs  # type: ignore[attr-defined]
-    executor.check_active_jobs = without_lost(check)  # type: ignore[attr-defined]
+    patch(executor, "check_active_jobs", without_lost)
 
 
 def without_lost(check: Check) -> Check:
@@ -39,7 +40,6 @@ def without_lost(check: Check) -> Check:
     it wrote the job down ends it, and one that ended long ago was taken off the list. It is reported as done. Snakemake
     then looks for its outputs, which are whole or not there, and sends it again where they are not.
     """
-    check = getattr(check, "before_lost", check)
     unknown: Counter[str] = Counter()
 
     @wraps(check)
@@ -64,7 +64,6 @@ def without_lost(check: Check) -> Check:
         pause = executor.workflow.executor_settings.init_seconds_before_status_checks
         executor.next_seconds_between_status_checks = pause
 
-    checked.before_lost = check  # type: ignore[attr-defined]
     return checked
 
 

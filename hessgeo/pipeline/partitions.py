@@ -152,8 +152,6 @@ class Scheduler:
         self, lock: Callable[[Any], AbstractContextManager[None]]
     ) -> Callable[[Any], AbstractContextManager[None]]:
         """Snakemake's lock of a folder, before which jobs that no node can hold end the run, in a line a rule."""
-        # A process may read the Snakefile more than once.
-        lock = getattr(lock, "before_partitions", lock)
 
         @wraps(lock)
         @contextmanager
@@ -166,7 +164,6 @@ class Scheduler:
             with lock(persistence):
                 yield
 
-        locked.before_partitions = lock  # type: ignore[attr-defined]
         return locked
 
     def check(self, dag: Any, resource: str = PARTITION["slurm"]) -> None:
@@ -195,7 +192,6 @@ class Scheduler:
 
         A job that was killed had perhaps too little of one. More than any node of its partition has is not asked for.
         """
-        expand = getattr(expand, "of_first_attempt", expand)
 
         @wraps(expand)
         def expanded(
@@ -211,7 +207,6 @@ class Scheduler:
                     values[name] = int(max(own, min(own * attempt, most)))
             return type(resources)(fromdict=values)
 
-        expanded.of_first_attempt = expand  # type: ignore[attr-defined]
         return expanded
 
     def _most(self, name: str, partition: str) -> float:

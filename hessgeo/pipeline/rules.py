@@ -88,8 +88,6 @@ def once_a_file(producers: Callable[[Any, str], set[Any]]) -> Callable[[Any, str
 
     The answers stay with the index of rules that is asked: Snakemake makes another when its rules change.
     """
-    if hasattr(producers, "__wrapped__"):
-        return producers  # the Snakefile was read before in this process
 
     @wraps(producers)
     def remembered(index: Any, file: str) -> set[Any]:

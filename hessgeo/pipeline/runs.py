@@ -86,7 +86,7 @@ def _at_work(folder: Path, text: str) -> str:
 
 
 def one_run(
-    lock: Callable[[Any], AbstractContextManager[None]], again: str, results: str | Path
+    lock: Callable[[Any], AbstractContextManager[None]], *, again: str, results: str | Path
 ) -> Callable[[Any], AbstractContextManager[None]]:
     """Snakemake's lock of a folder, as ours has it: what a killed run left is lifted, of two runs one is refused.
 
@@ -95,8 +95,6 @@ def one_run(
         again: what runs this workflow again.
         results: folder of everything that is produced; what bears a date of the future there is dated now.
     """
-    # A process may read the Snakefile more than once.
-    lock = getattr(lock, "of_snakemake", lock)
 
     @wraps(lock)
     @contextmanager
@@ -133,7 +131,6 @@ def one_run(
             # Jobs say this of themselves; here it is Snakemake that cannot write.
             sys.exit(f"hessgeo: {error.filename or persistence.path} cannot be written: {error.strerror}")
 
-    locked.of_snakemake = lock  # type: ignore[attr-defined]
     return locked
 
 
@@ -143,13 +140,11 @@ def in_a_thread(handler: Callable[..., None]) -> Callable[..., None]:
     A signal interrupts the main thread wherever it is. Where that has the lock, a handler on top of it would wait for
     ever; a thread waits until the lock is free.
     """
-    handler = getattr(handler, "of_snakemake", handler)
 
     @wraps(handler)
     def started(*args: Any) -> None:
         Thread(target=handler, args=args, daemon=True).start()
 
-    started.of_snakemake = handler  # type: ignore[attr-defined]
     return started
 
 

@@ -164,6 +164,3 @@ def test_memory_and_time_grow_with_the_attempt_up_to_what_a_node_has(sinfo):
     assert at(3) == (45_000, 1500, 2, "gpu")  # nothing is known of nodes: another executor
     scheduler.check(a_graph())
     assert at(3) == (32_000, 1500, 2, "gpu")
-    # Read twice, as of a Snakefile that is, it grows once.
-    again = scheduler.grown(expand)
-    assert again(None, {}, [], 2).mem_mb == 30_000

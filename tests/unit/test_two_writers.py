@@ -139,12 +139,11 @@ class Persistence:
         yield
 
 
-LOCKED = runs.one_run(Persistence.lock, "snakemake --cores all", "nowhere")
+LOCKED = runs.one_run(Persistence.lock, again="snakemake --cores all", results="nowhere")
 
 
 def test_of_two_runs_in_one_folder_the_second_is_refused_in_one_line(tmp_path):
-    again = runs.one_run(LOCKED, "snakemake", "nowhere")  # the Snakefile, read twice
-    with again(Persistence(tmp_path, "all", "fit_free_energy")):
+    with LOCKED(Persistence(tmp_path, "all", "fit_free_energy")):
         with pytest.raises(SystemExit) as refused, LOCKED(Persistence(tmp_path, "verify")):
             pytest.fail("a verification in the midst of a run would remove what is being written")
         with LOCKED(Persistence(tmp_path, "plan")):
@@ -218,7 +217,7 @@ def test_a_job_without_a_run_goes_on(monkeypatch, value):
 def test_a_run_that_is_told_to_stop_as_it_holds_its_lock_stops():
     scheduler = SimpleNamespace(_lock=threading.Lock(), _user_kill=None, _open_jobs=threading.Semaphore(0))
     taken = JobScheduler.exit_gracefully
-    stop = partial(runs.in_a_thread(runs.in_a_thread(getattr(taken, "of_snakemake", taken))), scheduler)
+    stop = partial(runs.in_a_thread(getattr(taken, "before_hessgeo", taken)), scheduler)
     before = signal.signal(signal.SIGTERM, stop)
     try:
         with scheduler._lock:
