@@ -33,6 +33,7 @@ class Settings:
 
     Attributes:
         results: folder of everything that is produced.
+        storage: where samples, embeddings and posteriors are kept.
         models: settings of the embedded models, by name.
         studies: complete settings by name, of every study to build and of those whose samples they use.
         run: names of the studies to build, in their order; a study with several triplets is one for each.
@@ -43,6 +44,7 @@ class Settings:
     """
 
     results: str
+    storage: Mapping[str, Any]
     models: Mapping[str, Mapping[str, Any]]
     studies: Mapping[str, Mapping[str, Any]]
     run: tuple[str, ...]
@@ -101,6 +103,7 @@ def read_settings(config: Mapping[str, Any]) -> Settings:
         raise SettingsError(errors)
     return Settings(
         results=str(PurePosixPath(complete["results"])),
+        storage=complete["storage"],
         models=complete["models"],
         studies=dict(variants),
         run=run,

@@ -6,7 +6,7 @@ rule plan:
     threads: 1
     params:
         studies=layout.studies,
-        url=config.get("storage", {}).get("url"),
+        url=settings.storage["url"],
     message:
         "Probe the models of every study and say what it takes"
     script:
