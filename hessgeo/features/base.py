@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, Float64, Real, UInt8
 
 if TYPE_CHECKING:
     # Checks of settings pass through here, and Dask's arrays take three seconds to import.
@@ -30,6 +30,21 @@ class Embedding(ABC):
 
 Features = Callable[[np.ndarray], np.ndarray]
 """A map from images (n, height, width, channels) of eight bits to one row of float32 each."""
+
+
+def directions(
+    features: Real[np.ndarray, "n d"],
+) -> tuple[Float64[np.ndarray, "n d"], Bool[np.ndarray, "n"]]:
+    """Features over their norms, and which rows have no direction: zeros, and what is not finite, which become NaN.
+
+    The same for all units of the features: squares of very small or large numbers would leave the range of floats.
+    """
+    rows = features.astype(np.float64)
+    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0)
+    known = np.isfinite(largest) & (largest > 0)
+    # By a power of two, which changes no digit.
+    rows = np.ldexp(np.where(known, rows, np.nan), -np.frexp(np.where(known, largest, 1))[1])
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True), ~known[:, 0]
 
 
 class FeatureCheckpoint(ABC):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Int
 
-from hessgeo.features.base import FeatureCheckpoint, Features
+from hessgeo.features.base import FeatureCheckpoint, Features, directions
 from hessgeo.weights.files import check_file, npy_header
 
 SUFFIXES = (".npy", ".safetensors", ".parquet")
@@ -73,12 +73,10 @@ class FeatureFile(FeatureCheckpoint):
             ValueError: one line, on a row that is not finite or is zero.
         """
         with self._read() as (_, _, read):
-            values = read(rows).astype(np.float64)
-        norms = np.linalg.norm(values, axis=1, keepdims=True)
-        bad = ~(np.isfinite(norms) & (norms > 0))[:, 0]
-        if bad.any():
-            raise ValueError(f"row {rows[np.argmax(bad)]} of {self.path} must be finite and not zero")
-        return (values / norms).astype(np.float32)
+            unit, lost = directions(read(rows))
+        if lost.any():
+            raise ValueError(f"row {rows[np.argmax(lost)]} of {self.path} must be finite and not zero")
+        return unit.astype(np.float32)
 
     @contextmanager
     def _read(self) -> Iterator[tuple[tuple[int, ...], str, Any]]:

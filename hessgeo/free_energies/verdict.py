@@ -11,6 +11,7 @@ from hessgeo.grids import Grid
 from hessgeo.posteriors.base import Posterior
 from hessgeo.posteriors.widths import NARROW, least_variances
 
+_ONE_POSTERIOR = 1e-9  # cells that the means of all spread over, above which it is more than rounding
 FEWEST_NODES = 3  # along an axis: two hold no second derivative that a posterior between them could show
 _NARROW_SHARE = 0.25  # of the sources, above which the whole is not resolved
 _ONE_NODE = 0.01  # least variance, squared cells: nothing between the nodes is seen
@@ -73,12 +74,18 @@ def narrow_share(posterior: Posterior, carrier: Grid) -> float:
     """Share of the sources whose posterior is narrower, in some direction, than about a third of a cell.
 
     Raises:
-        ValueError: if the nodes are too few along an axis, or most posteriors sit on one node or along a line, so that
-            nothing between the nodes is known.
+        ValueError: if the nodes are too few along an axis, most posteriors sit on one node or along a line, so that
+            nothing between the nodes is known, or all posteriors are one.
     """
     if min(carrier.shape) < FEWEST_NODES:
         raise ValueError(
             f"grid {carrier.shape} has fewer than {FEWEST_NODES} nodes along an axis: it shows no second derivative"
+        )
+    spread, cell = np.ptp(posterior.mean, axis=0), np.array(carrier.spacing)
+    if (spread <= (_ONE_POSTERIOR + carrier.rounding) * cell).all():
+        raise ValueError(
+            f"resolution N = {posterior.resolution:.6g}: the posteriors of all sources are one: the features of the "
+            "samples must differ, and by more than this N can tell apart"
         )
     least = least_variances(posterior.t, posterior.covariance, carrier)
     lost = float(np.mean(least < _ONE_NODE))

@@ -13,10 +13,20 @@ Form = Callable[[Any], Any]
 
 
 def to_numpy(value: Any) -> np.ndarray:
-    """An array of numpy, whatever array or tensor it is, on whatever device."""
+    """An array of numpy, whatever array or tensor it is, sparse or not, on whatever device.
+
+    Raises:
+        ValueError: one line, on masked values, which would be taken for what lies below the mask.
+    """
     if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()
+        value = value.detach().cpu().to_dense()
+        known = hasattr(np, str(value.dtype).removeprefix("torch."))  # bfloat16 is not
+        value = (value if known else value.float()).numpy()
+    elif hasattr(value, "toarray"):  # of scipy
+        value = value.toarray()
+    if np.ma.is_masked(value):
+        masked = int(np.ma.count_masked(value))
+        raise ValueError(f"an array of shape {value.shape} has {masked} masked values, must have none")
     return np.asarray(value)
 
 

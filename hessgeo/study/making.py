@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,13 +104,15 @@ def fit(
 ) -> Study:
     """The free energy, metric and phases of samples that were embedded elsewhere.
 
+    Samples on the nodes of a grid, in whatever order they come, are put in the order of its nodes, row by row.
+
     Args:
         embedding: features ``(n, d)``, whose norm does not count.
-        points: parameters of each sample, ``(n, 2)``, on a grid or scattered.
+        points: parameters of each sample, ``(n, 2)``, on a grid or scattered, no two alike.
         images: of each, for figures, see ``map``.
         extent: of the box; by default the one that holds all points.
-        grid: nodes of the fields. By default those of the points where they are the nodes of a grid, row by row; else
-            as many as in the workflow, or as there are points for.
+        grid: nodes of the fields. By default those of the points where they are the nodes of a grid; else as many as
+            in the workflow, or as there are points for.
         output_range: see ``map``.
         seed: see ``map``.
         name: of the study.
@@ -121,24 +123,24 @@ def fit(
 
     Raises:
         SettingsError: one line for each entry that is not allowed.
-        ValueError: one line, if arrays do not fit each other.
+        ValueError: one line, if arrays do not fit each other, or nothing tells the samples apart.
         NotConvergedError: if the fit has not converged.
+        DegenerateError: if the samples do not determine it.
     """
     from hessgeo.study.functions import to_numpy
     from hessgeo.study.images import Convention
     from hessgeo.study.parts import Parts
     from hessgeo.study.sampling import unit_vectors
     from hessgeo.study.settings import grid_of, study_settings
+    from hessgeo.systems.own.points import grid_order
 
-    features, t = unit_vectors(to_numpy(embedding)), to_numpy(points).astype(float)
-    if t.shape != (len(features), 2) or not np.isfinite(t).all():
-        raise ValueError(
-            f"points of shape {t.shape} are not allowed; allowed: finite, ({len(features)}, 2), one a sample"
-        )
+    features = unit_vectors(to_numpy(embedding))
+    t = _points(to_numpy(points), len(features))
     low, high = t.min(axis=0).tolist(), t.max(axis=0).tolist()
     known = ((low[0], high[0]), (low[1], high[1])) if extent is None else extent
     sections = {"posterior": posterior, "free_energy": free_energy, "phases": phases, "geodesics": geodesics}
-    given = {"slice": {"extent": known}, "sampling": {"grid": grid or _nodes(t)}, "seed": seed, **sections}
+    shape = _nodes(t) if grid is None else grid
+    given = {"slice": {"extent": known}, "sampling": {"grid": shape}, "seed": seed, **sections}
     settings = study_settings(given)
     nodes = grid_of(settings)
     if not ((t >= np.array(nodes.extent)[:, 0]) & (t <= np.array(nodes.extent)[:, 1])).all():
@@ -149,6 +151,11 @@ def fit(
         if len(pictures) != len(t):
             raise ValueError(f"{len(pictures)} images are not allowed; allowed: {len(t)}, one a sample")
         pictures = Convention.of(pictures, output_range).pixels(pictures)
+    on_nodes = grid_order(t, nodes.extent)
+    if on_nodes is not None and on_nodes[0].shape == nodes.shape:
+        order = on_nodes[1]
+        t, features = nodes.points, features[order]
+        pictures = None if pictures is None else pictures[order]
     return _complete(Parts(name, settings, nodes, t, features, pictures))
 
 
@@ -179,16 +186,35 @@ def _complete(parts: Parts) -> Study:
     return Study(parts)
 
 
-def _nodes(t: np.ndarray) -> tuple[int, int]:
-    """Nodes along both axes: those of the points, or the workflow's, no more than there are points."""
-    from hessgeo.grids import Grid
-    from hessgeo.study.settings import study_settings
+def _points(t: np.ndarray, count: int) -> np.ndarray:
+    """Parameters in double precision, of so many samples, each another and along both axes.
 
-    shape = len(np.unique(t[:, 0])), len(np.unique(t[:, 1]))
-    if shape[0] * shape[1] == len(t) and min(shape) > 1:
-        (a0, b0), (a1, b1) = t.min(axis=0).tolist(), t.max(axis=0).tolist()
-        if Grid(((a0, a1), (b0, b1)), shape).are_nodes(t):
-            return shape
+    Raises:
+        ValueError: one line that says which are not.
+    """
+    from hessgeo.systems.own.points import equal_points
+
+    if t.shape != (count, 2) or t.dtype.kind not in "fiu" or not np.isfinite(t).all():
+        raise ValueError(
+            f"points, {t.dtype} of shape {t.shape}, are not allowed; allowed: finite, ({count}, 2), one a sample"
+        )
+    t = t.astype(float)
+    for axis, name in enumerate("ab"):
+        if np.ptp(t[:, axis]) == 0:
+            raise ValueError(f"points: {name} is {t[0, axis]:g} for every sample, must vary")
+    if twins := equal_points(t):
+        (a, b), (first, second) = t[twins[0]], sorted(twins)
+        raise ValueError(f"points: samples {first} and {second} are both at ({a:g}, {b:g}), must differ")
+    return t
+
+
+def _nodes(t: np.ndarray) -> Sequence[int]:
+    """Nodes along both axes: those of the points, or the workflow's, no more than there are points."""
+    from hessgeo.study.settings import study_settings
+    from hessgeo.systems.own.points import grid_order
+
+    if found := grid_order(t):
+        return found[0].shape
     na, nb = study_settings({})["sampling"]["grid"]
     most = max(isqrt(len(t)), 8)
     return min(na, most), min(nb, most)

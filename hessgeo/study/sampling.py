@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from tqdm import tqdm
 
+from hessgeo.features.base import directions
 from hessgeo.features.pixels import PixelEmbedding
 from hessgeo.grids import Grid
 from hessgeo.study.functions import Function, at_rest, to_numpy
@@ -76,13 +77,11 @@ def unit_vectors(features: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d
     Raises:
         ValueError: one line, if they are no ``(n, d)``, not finite, or have no direction.
     """
-    if features.ndim != 2 or features.dtype.kind not in "fiu":
+    if features.ndim != 2 or not len(features) or features.dtype.kind not in "fiu":
         raise ValueError(
-            f"features are {features.dtype} of shape {features.shape}, must be real numbers (n, d)"
+            f"features are {features.dtype} of shape {features.shape}, must be real numbers (n, d), n at least 1"
         )
-    features = features.astype(float)
-    norms = np.linalg.norm(features, axis=1, keepdims=True)
-    if not (np.isfinite(norms).all() and (norms > 0).all()):
-        row = int(np.flatnonzero(~(np.isfinite(norms) & (norms > 0)))[0])
-        raise ValueError(f"the features of sample {row} have norm {norms[row, 0]}: they have no direction")
-    return np.asarray(features / norms, dtype=np.float32)
+    unit, lost = directions(features)
+    if lost.any():
+        raise ValueError(f"the features of sample {np.argmax(lost)} must be finite and not zero")
+    return unit.astype(np.float32)

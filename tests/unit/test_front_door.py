@@ -192,14 +192,45 @@ def test_scattered_points_have_fields_too_and_figures_without_images():
 @pytest.mark.parametrize(
     ("embedding", "points", "words"),
     [
-        (np.ones((9, 3)), np.zeros((8, 2)), "points of shape (8, 2) are not allowed"),
-        (np.zeros((9, 3)), np.zeros((9, 2)), "the features of sample 0 have norm 0"),
+        (np.ones((9, 3)), np.zeros((8, 2)), "points, float64 of shape (8, 2), are not allowed"),
+        (np.zeros((9, 3)), np.zeros((9, 2)), "the features of sample 0 must be finite and not zero"),
         (np.ones(9), np.zeros((9, 2)), "must be real numbers (n, d)"),
+        (np.ones((0, 3)), np.zeros((0, 2)), "must be real numbers (n, d), n at least 1"),
+        (np.ones((9, 3)), np.full((9, 2), "1"), "points, <U1 of shape (9, 2), are not allowed"),
+        (np.ones((9, 3)), np.full((9, 2), 1j), "points, complex128 of shape (9, 2), are not allowed"),
+        (
+            np.ones((9, 3)),
+            np.zeros((9, 2), "M8[s]"),
+            "points, datetime64[s] of shape (9, 2), are not allowed",
+        ),
+        (np.ones((9, 3)), np.zeros((9, 2)), "points: a is 0 for every sample, must vary"),
+        (
+            np.ones((9, 3)),
+            np.c_[np.arange(9) // 2, np.arange(9) % 8 // 2],
+            "samples 0 and 1 are both at (0, 0)",
+        ),
+        (np.ma.masked_equal(np.eye(9), 1), np.zeros((9, 2)), "an array of shape (9, 9) has 9 masked values"),
+        (np.ones((81, 3)), hg.Grid(((0, 1), (0, 1)), (9, 9)).points, "the posteriors of all sources are one"),
+        (np.ones((81, 3)), hg.Grid(((0, 1e-31), (0, 1)), (9, 9)).points, "sides of at least 1e-30"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused_in_a_line(embedding, points, words):
     with pytest.raises(ValueError, match=re.escape(words)):
-        hg.fit(embedding, points)
+        hg.fit(embedding, points, posterior={"resolution": 20})
+
+
+def test_a_fit_is_the_same_in_any_order_unit_and_kind_of_array(study):
+    order = np.random.default_rng(0).permutation(len(study.points))
+    same = {"posterior": {"resolution": study.parts.resolution}}
+    features, metric = study.embedding.astype(float), study.metric.to_xarray()["fisher_metric"]
+    for embedding, points in [
+        (1e-200 * features[order], study.points[order].astype(np.float32)),
+        (1e200 * features, study.points.tolist()),
+        (torch.from_numpy(features).to_sparse(), np.ma.masked_array(study.points)),
+    ]:
+        found = hg.fit(embedding, points, **same)
+        np.testing.assert_array_equal(found.points, study.points)
+        np.testing.assert_allclose(found.metric.to_xarray()["fisher_metric"], metric, rtol=1e-4, atol=1e-4)
 
 
 # Folders.

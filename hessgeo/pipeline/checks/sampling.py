@@ -24,6 +24,7 @@ PLANE_ALONE = {
     "free_energy.coordinates": ("given",),
 }  # what there is of one parameter
 LEAST_STEP = 1e-9  # of the nodes of a box, share of its largest coordinate: points are known to 1e-16 of it
+LEAST_SIDE = 1e-30  # of a box: third derivatives are a number over its cube, and are squared
 MOST_SHARDS = 10_000  # of a study; the plan of 1,000 jobs takes Snakemake 8 s
 MOST_POINTS = 4_194_304  # of a study, each of whose posteriors is over all others
 MOST_VALUES = 2**31  # of an array that keeps several for each point
@@ -59,10 +60,12 @@ def parameter_errors(check: StudyCheck) -> Iterator[str]:
 
 
 def slice_errors(check: StudyCheck) -> Iterator[str]:
-    """A line if the box of the slice is none, or so narrow that its nodes are one."""
+    """A line if the box of the slice is none, or so narrow that its nodes are one or no metric is a number."""
     extent, grid = check.settings["slice"]["extent"], check.settings["sampling"]["grid"]
     if any(low >= high for low, high in extent):
         yield check.line("slice.extent", extent, "[[a_min, a_max], [b_min, b_max]], each increasing")
+    elif any(high - low < LEAST_SIDE for low, high in extent):
+        yield check.line("slice.extent", extent, f"sides of at least {LEAST_SIDE:g}")
     elif not all(map(has_nodes, extent, grid)):
         allowed = (
             f"a box in which nodes of the grid {grid} differ by more than {LEAST_STEP:g} of their numbers"

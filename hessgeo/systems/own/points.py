@@ -20,7 +20,9 @@ LARGEST = 1 << 30  # bytes of a table
 LEAST_POINTS, LEAST_NODES = 64, 8  # of a study, and of a grid along each parameter
 NAME_COLUMNS = ("file", "image")
 ALLOWED = "a .csv file with a column a, a column b and, for images in files, a column file that names each"
-DEVIATION = 1e-6  # of a point from its node, share of the step: what text of seven digits keeps
+DEVIATION = 1e-6  # of a point from its node, share of the step
+ROUNDED = 6e-7  # of a number, what text of seven digits and single precision keep
+MOST_ROUNDED = 1e-2  # of a step, which such a rounding may take
 APART = 1e-5  # share of the box, by which neighbouring nodes differ and points on one node do not
 
 
@@ -122,21 +124,28 @@ def _number(path: str, line: int, key: str, text: str | None) -> float:
 
 
 def _refuse_equal(points: OwnPoints) -> None:
-    order = np.lexsort((points.t[:, 1], points.t[:, 0]))
-    same = (np.diff(points.t[order], axis=0) == 0).all(axis=1)
-    if same.any():
-        k = int(np.argmax(same))
-        first, second = sorted(points.lines[order[k + step]] for step in (0, 1))
-        a, b = points.t[order[k]]
+    if twins := equal_points(points.t):
+        first, second = sorted(points.lines[row] for row in twins)
+        a, b = points.t[twins[0]]
         raise ValueError(
             f"{points.path}, lines {first} and {second}: both are at ({a:g}, {b:g}), must differ"
         )
 
 
+def equal_points(t: Float[np.ndarray, "n 2"]) -> tuple[int, int] | None:
+    """Rows of two points that are one, None if all differ."""
+    order = np.lexsort((t[:, 1], t[:, 0]))
+    same = (np.diff(t[order], axis=0) == 0).all(axis=1)
+    if not same.any():
+        return None
+    k = int(np.argmax(same))
+    return int(order[k]), int(order[k + 1])
+
+
 def grid_order(
     t: Float[np.ndarray, "n 2"], extent: Extent | None = None
 ) -> tuple[Grid, Int[np.ndarray, "n"]] | None:
-    """The grid whose nodes some points are, and the point on each node; None if they are no grid.
+    """The grid whose nodes some points are, up to rounding, and the point on each node; None if they are no grid.
 
     Args:
         t: the points, in any order.
@@ -150,7 +159,8 @@ def grid_order(
         return None
     grid, place = Grid(box, (counts[0], counts[1])), share * (np.array(counts) - 1)
     node = np.rint(place).astype(int)
-    if np.abs(place - node).max() > DEVIATION:
+    rounded = np.minimum(ROUNDED * np.abs(box).max(axis=1) / np.array(grid.spacing), MOST_ROUNDED)
+    if (np.abs(place - node) > DEVIATION + rounded).any():
         return None
     order = np.argsort(node[:, 0] * counts[1] + node[:, 1], kind="stable")
     same = np.array_equal(node[order, 0] * counts[1] + node[order, 1], np.arange(len(t)))
@@ -193,7 +203,8 @@ def pair(images: ImageFiles | ImageArray, points: OwnPoints, extent: Extent | No
                 f"{place}: ({a:g}, {b:g}) is outside slice.extent, {[list(side) for side in extent]}"
             )
     grid, order = grid_order(points.t, extent) or (None, np.arange(len(points.t)))
-    return OwnSamples(images, points.t[order], rows[order], extent or _box(points.t), grid, order)
+    t = points.t if grid is None else grid.points
+    return OwnSamples(images, t, rows[order], extent or _box(points.t), grid, order)
 
 
 def _named_rows(images: ImageFiles | ImageArray, points: OwnPoints) -> Int[np.ndarray, "n"]:
