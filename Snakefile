@@ -3,6 +3,8 @@
 import sys
 from functools import partial
 
+from snakemake.dag import DAG
+from snakemake.io import _IOFile, is_flagged
 from snakemake.jobs import GroupJob, Job
 from snakemake.output_index import OutputIndex
 from snakemake.persistence import PersistenceBase
@@ -22,7 +24,7 @@ from hessgeo.pipeline.partitions import Scheduler
 from hessgeo.pipeline.patches import patch
 from hessgeo.pipeline.place import folder_of
 from hessgeo.pipeline.report_opening import opening
-from hessgeo.pipeline.rules import by_target, complete_rules, made_by, once_a_file
+from hessgeo.pipeline.rules import by_target, complete_rules, is_frame, made_by, once_a_file, unframed
 from hessgeo.pipeline.runs import in_a_thread, one_run
 from hessgeo.pipeline.settings import read_configuration, read_settings
 from hessgeo.pipeline.solvable import SCORED
@@ -67,6 +69,10 @@ for kind in (Job, GroupJob):
 
 # Of 2,000 shards a plan is done in less than three quarters of the time.
 patch(OutputIndex, "match_producers", once_a_file)
+
+# Metadata of samples that were lost cost themselves, and not the samples.
+_IOFile.is_ancient = property(lambda file: is_flagged(file._file, "ancient") or is_frame(file))
+patch(DAG, "update_needrun", unframed)
 
 # One run at a time in a folder, also of targets without outputs; what a killed run left locked is free again. Of a
 # scheduler: a job that no node can hold is refused, and one that was killed gets more at its next attempt.

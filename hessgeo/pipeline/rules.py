@@ -6,7 +6,8 @@ A rule says what is its own; ``complete_rules`` gives it the rest, so that runs 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
 from functools import wraps
 from typing import Any
 
@@ -20,6 +21,11 @@ RESOURCES = {"mem_mb": 4_000, "runtime": "60m"}
 WILDCARD = re.compile(r"\{\s*(\w+)\s*(?:,(?:[^{}]|\{[^{}]*\})*)?\}")
 
 DEPTH = 10  # of folders in those of logs and benchmarks
+
+# Metadata of a sample store, and its points.
+FRAME = re.compile(
+    r"(?:^|/)(?:samples/[^/]+\.zarr/(?:(?:.+/)?zarr\.json|t/c/0(?:/0)*)|manifest/[^/]+/t/0\.json)$"
+)
 
 
 def complete_rules(workflow: Any, layout: Layout) -> None:
@@ -98,6 +104,37 @@ def once_a_file(producers: Callable[[Any, str], set[Any]]) -> Callable[[Any, str
         return known[path]
 
     return remembered
+
+
+def is_frame(file: Any) -> bool:
+    """Whether a file is metadata of a sample store, or its points.
+
+    Made again it makes nothing due. It has the bytes that it had, unless settings or code changed, which jobs that make
+    shards have among their own params; and where it has others no sidecar knows them, so that nothing reads the shards.
+    """
+    return FRAME.search(str(file)) is not None
+
+
+def unframed(update: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """Snakemake's search for jobs that are due, in which those that wait for a store's frame alone do not follow it.
+
+    Snakemake itself has jobs follow an ancient input that is missing, and leaves those that follow no other unasked for
+    reasons of their own.
+    """
+
+    @wraps(update)
+    async def updated(dag: Any, *arguments: Any, **options: Any) -> None:
+        depending = dag.depending
+        dag.depending = defaultdict(dict)
+        for job, others in depending.items():
+            kept = {other: files for other, files in others.items() if not all(map(is_frame, files))}
+            dag.depending[job] = kept
+        try:
+            await update(dag, *arguments, **options)
+        finally:
+            dag.depending = depending
+
+    return updated
 
 
 def made_by(rules: Iterable[Any], results: str, templates: Iterable[str] = ()) -> dict[str, list[str]]:

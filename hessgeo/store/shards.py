@@ -73,14 +73,17 @@ def create_samples(
         points: parameter point of each sample.
         arrays: shape of one sample and dtype of each array, by name.
         shard: samples a shard.
-        attributes: what the group says of itself.
+        attributes: what the group says of itself; a digest of the points is added, by which sidecars know them.
     """
-    zarr.open_group(store, mode="a", zarr_format=3, attributes=dict(attributes))
+    points = np.asarray(points, dtype=float)
+    known = {"points": hashlib.sha256(points.tobytes()).hexdigest()}
+    Path(store, "zarr.json").unlink(missing_ok=True)  # a group that is there would keep what it says
+    zarr.open_group(store, mode="a", zarr_format=3, attributes={**attributes, **known})
     zarr.open_group(f"{store}/embedding", mode="a", zarr_format=3)
     for group in ("", "embedding"):
         copy(Path(store, group, "zarr.json"))
     create_array(store, "t", samples=len(points), item=points.shape[1:], dtype="f8", shard=len(points))
-    write_shard(store, "t", 0, np.asarray(points, dtype=float), about={})
+    write_shard(store, "t", 0, points, about={})
     for name, (item, dtype) in arrays.items():
         create_array(store, name, samples=len(points), item=item, dtype=dtype, shard=shard)
 

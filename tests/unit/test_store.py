@@ -139,6 +139,9 @@ def test_a_store_that_was_left_half_made_is_created_again_around_its_shards(fill
     store.create_samples(filled, points=points, arrays=arrays, shard=SHARD, attributes=about)
     np.testing.assert_array_equal(store.read_array(filled, "t"), points)
     np.testing.assert_array_equal(store.read_array(filled, "image"), images)
+    # Of other points these shards would not be.
+    store.create_samples(filled, points=points + 1, arrays=arrays, shard=SHARD, attributes=about)
+    assert set(store.verify(filled, "image").values()) == {ShardState.FOREIGN}
 
 
 def test_an_empty_shard_is_written_all_the_same(path):

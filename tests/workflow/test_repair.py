@@ -189,7 +189,10 @@ def test_what_verify_removes_of_any_kind_is_made_again_to_the_same_bytes(finishe
     workflow, study = copied(), finished.study
     posterior = "results/tiny/posterior.zarr"
     damages = {
+        f"{study.samples}/zarr.json": os.unlink,
         f"{study.samples}/image/zarr.json": change_the_shape,
+        f"{study.samples}/{study.embedding_array}/zarr.json": flip,
+        study.shards("t")[0]: os.unlink,
         study.shards("embedding")[3]: lambda file: file.write_bytes(b""),
         study.classifier.files[1]: flip,
         "results/tiny/metric.nc": flip,
@@ -197,6 +200,8 @@ def test_what_verify_removes_of_any_kind_is_made_again_to_the_same_bytes(finishe
         "results/tiny/figures/metric.csv": os.unlink,
     }
     before = {path: path.read_bytes() for path in finished("results").rglob("*") if path.is_file()}
+    shards = [*workflow.shards("image"), *workflow.sidecars("image"), *workflow.shards("embedding")[:3]]
+    times = workflow.times(shards)
     # A job that reads what is damaged says so, and what to do.
     lose_a_chunk(workflow(posterior))
     result = workflow.run("results/tiny/free_energy.nc", "--forcerun", "fit_free_energy", check=False)
@@ -210,6 +215,8 @@ def test_what_verify_removes_of_any_kind_is_made_again_to_the_same_bytes(finishe
     for path in (posterior, *damages):
         assert any(path.partition("/c/")[0] in line for line in result.stdout.splitlines()), path
     workflow.run()
+    # Metadata and points of the samples were lost, and cost no sample.
+    assert workflow.times(shards) == times
     again = workflow.run("--dry-run")
     assert "Nothing to be done" in again.stdout + again.stderr
     workflow.run("verify", cores=1)

@@ -50,6 +50,7 @@ rule generate_predictions:
         mem_mb=of_study("system_memory_mb"),
         runtime="4h",
     params:
+        frame=layout.code("create_predictions.py"),
         seed=setting("seed"),
         sampling=of_study("sampling"),
         plane=of_study("plane"),
@@ -99,6 +100,7 @@ rule embed_predictions:
     resources:
         mem_mb=of_study("embedding_memory_mb"),
     params:
+        frame=layout.code("create_features.py"),
         embedding=of_study("embedding"),
         embedder=of_study("embedder"),
         image_shape=of_study("image_shape"),

@@ -59,6 +59,7 @@ for block in layout.blocks["import_samples"]:
         resources:
             mem_mb=block.of("import_memory_mb"),
         params:
+            frame=layout.code("import_points.py"),
             own=block.of("own"),
             sampling=block.of("sampling"),
             store=block.of("samples"),
@@ -111,6 +112,7 @@ for block in layout.blocks["generate_samples"]:
             mem_mb=block.of("system_memory_mb"),
             runtime="4h",
         params:
+            frame=layout.code("create_samples.py"),
             seed=block.of("setting", "seed"),
             sampling=block.of("sampling"),
             plane=block.of("plane"),
@@ -183,6 +185,7 @@ for block in layout.blocks["embed_samples"]:
         resources:
             mem_mb=block.of("embedding_memory_mb"),
         params:
+            frame=layout.code("create_embedding.py"),
             embedding=block.of("embedding"),
             embedder=block.of("embedder"),
             image_shape=block.of("image_shape"),

@@ -26,6 +26,7 @@ rule sample_states:
     resources:
         mem_mb=2_000,
     params:
+        frame=layout.code("create_states.py"),
         sampling=solvable.of("part", "system", of="samples"),
         store=subpath(output.shard, ancestor=4),
     message:
