@@ -7,9 +7,11 @@ no text. So every file is read here first, by a stricter reader. What that one l
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,6 +85,10 @@ def _read_text(text: str) -> dict[str, Any]:
     """The mapping in a text; JSON where it is JSON, as Snakemake has it, and otherwise YAML."""
     try:
         content = json.loads(text, object_pairs_hook=_once)
+        json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = error.object[error.start]
+        raise ValueError(f"it escapes {half!r}, half of a character; allowed: whole ones") from error
     except (ValueError, RecursionError):
         content = read_yaml(text)
     if content is None:
@@ -237,13 +243,34 @@ def check_command_line(arguments: list[str]) -> None:
     """
     from snakemake.cli import get_argument_parser
 
-    options, _ = get_argument_parser().parse_known_args(arguments)
-    lines = [line for line in map(_entry_error, options.config or []) if line]
+    options, _ = get_argument_parser().parse_known_args(arguments, _Given())
+    lines = [
+        f"--{name} stands {times} times, of which Snakemake takes the last; allowed: once, with all that it takes"
+        for name, times in options.times.items()
+        if times > 1
+    ]
+    entries = options.config or []
+    for key, times in Counter(entry.partition("=")[0] for entry in entries).items():
+        if times > 1:
+            lines.append(f"--config {key!r} stands {times} times; allowed: once")
+    lines += [line for line in map(_entry_error, entries) if line]
     with one_line_each():
         if lines:
             raise SettingsError(lines)
         for path in options.configfile or []:
             read_config_file(path)
+
+
+class _Given(argparse.Namespace):
+    """What a command line gives, and how many times it gives what settings come from."""
+
+    def __init__(self) -> None:
+        super().__init__(times=Counter())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("config", "configfile") and value:
+            self.times[name] += 1
+        super().__setattr__(name, value)
 
 
 @contextmanager
@@ -260,7 +287,10 @@ def _entry_error(entry: str) -> str:
     if not equals or not re.fullmatch(r"[a-zA-Z_][\w-]*\w", key):
         return f"--config {entry!r} is not allowed; allowed: NAME=VALUE, such as checkpoint=FILE"
     try:
+        value.encode()
         read_yaml(value, plain=True)
+    except UnicodeEncodeError:
+        return f"--config {key}: {value!r} is no text in UTF-8; allowed: text in UTF-8"
     except ValueError as error:
         # Text that is no YAML is a text like any other.
         if not str(error).endswith("; allowed: YAML"):

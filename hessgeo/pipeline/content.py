@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hessgeo.pipeline.digest import digest
+from hessgeo.weights.files import open_file
 
 CACHE = Path(".snakemake", "hessgeo")  # in the working directory, where Snakemake keeps its records too
 IMAGES = "images"  # the name of a source that may be a folder
@@ -28,12 +29,12 @@ def content(path: str | Path) -> str:
     """SHA-256 of a file, in hexadecimal.
 
     Raises:
-        OSError: if it cannot be read.
-        ValueError: if it changes while it is read.
+        OSError: if it is missing.
+        ValueError: if it is no file, cannot be read, or changes while it is read.
     """
 
     def read() -> str:
-        with Path(path).open("rb") as file:
+        with open_file(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     return remembered(path, "sha256", read, least=LEAST_KEPT)

@@ -25,7 +25,7 @@ def to_numpy(value: Any) -> np.ndarray:
     elif hasattr(value, "toarray"):  # of scipy
         value = value.toarray()
     if np.ma.is_masked(value):
-        masked = int(np.ma.count_masked(value))
+        masked = int(np.ma.getmaskarray(value).sum())
         raise ValueError(f"an array of shape {value.shape} has {masked} masked values, must have none")
     return np.asarray(value)
 

@@ -6,15 +6,19 @@ for; here each of them is one line instead.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import stat
 import tokenize
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 LARGEST_JSON = 64_000_000  # bytes; the largest tokenizers have a quarter of it
 LARGEST_NPY_HEADER = 65_536  # bytes
@@ -52,7 +56,9 @@ def open_file(path: str | Path, must: str = "a file") -> BinaryIO:
     try:
         _refuse_kind(path, os.stat(path), must)
         # The file may have been replaced since: an open that does not wait, and another look at what it opened.
-        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+        file = io.BufferedReader(
+            _Named(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), path, must)
+        )
     except FileNotFoundError as error:
         what = "is a link to nothing" if os.path.islink(path) else "is missing"
         raise ValueError(f"{path} {what}, must be {must}") from error
@@ -68,6 +74,30 @@ def open_file(path: str | Path, must: str = "a file") -> BinaryIO:
         file.close()
         raise
     return file
+
+
+class _Named(io.FileIO):
+    """An open file whose faults while it is read, of a bad disk or one that went away, are a line with its path."""
+
+    def __init__(self, descriptor: int, path: str | Path, must: str) -> None:
+        super().__init__(descriptor, "rb")
+        self._path, self._must = path, must
+
+    def readinto(self, buffer: WriteableBuffer) -> int | None:
+        try:
+            return super().readinto(buffer)
+        except OSError as error:
+            raise ValueError(
+                f"{self._path} cannot be read ({error.strerror}), must be {self._must}"
+            ) from error
+
+    def readall(self) -> bytes:
+        try:
+            return super().readall()
+        except OSError as error:
+            raise ValueError(
+                f"{self._path} cannot be read ({error.strerror}), must be {self._must}"
+            ) from error
 
 
 def _refuse_kind(path: str | Path, found: os.stat_result, must: str) -> None:

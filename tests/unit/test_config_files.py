@@ -134,6 +134,13 @@ def test_the_command_line_is_read_before_snakemake_reads_it(tmp_path):
         (["--config", "run={a: 1, a: 2}"], "--config run: line 1, column 8: the key 'a' stands twice"),
         (["--config", "results"], "--config 'results' is not allowed; allowed: NAME=VALUE"),
         (["--config", "1=2"], "--config '1=2' is not allowed; allowed: NAME=VALUE"),
+        (
+            ["--config", "run=[a]", "-C", "results=x"],
+            "--config stands 2 times, of which Snakemake takes the last",
+        ),
+        (["--configfile", str(good), "--configfile=x"], "--configfile stands 2 times"),
+        (["--config", "run=[a]", "run=[b]"], "--config 'run' stands 2 times; allowed: once"),
+        (["--config", "results=r\udcff"], "--config results: 'r\\udcff' is no text in UTF-8"),
     ):
         with pytest.raises(SystemExit) as caught:
             check_command_line(arguments)

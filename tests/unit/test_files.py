@@ -15,6 +15,7 @@ from hessgeo.weights.files import (
     read_bytes,
     read_json_object,
 )
+from hessgeo.weights.headers import read_header
 
 
 def make(kind, folder):
@@ -64,6 +65,15 @@ def test_what_is_no_regular_file_is_refused_in_one_line(tmp_path, kind, words):
             read(path, "a file of mine")
         shown = repr(path) if kind == "null" else path
         assert str(caught.value) == f"{shown} {words}, must be a file of mine"
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs a file that cannot be read")
+def test_a_file_that_fails_while_it_is_read_is_one_line():
+    for read in (read_json_object, read_header):
+        with pytest.raises(
+            ValueError, match=r"^/proc/self/mem cannot be read \(Input/output error\), must be a"
+        ):
+            read("/proc/self/mem")
 
 
 def test_a_link_to_a_file_is_a_file(tmp_path):

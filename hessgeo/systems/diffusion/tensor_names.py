@@ -10,6 +10,7 @@ import json
 import re
 from math import prod
 
+from hessgeo.weights.files import open_file
 from hessgeo.weights.headers import Header, shown_name
 from hessgeo.weights.tensor_kinds import ADAPTERS, EIGHT_BIT, EIGHT_BIT_ONLY, FLOATS, SCALE, kind_of
 
@@ -127,7 +128,7 @@ def scales(header: Header) -> dict[str, str]:
 def _check_formats(header: Header) -> None:
     for name, entry in header.tensors.items():
         if name.endswith(".comfy_quant"):
-            with header.path.open("rb") as file:
+            with open_file(header.path) as file:
                 file.seek(entry.start)
                 text = file.read(min(entry.stop - entry.start, 10_000))
             try:
