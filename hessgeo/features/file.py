@@ -12,6 +12,7 @@ from jaxtyping import Float32, Int
 
 from hessgeo.features.base import FeatureCheckpoint, Features, directions
 from hessgeo.weights.files import check_file, npy_header
+from hessgeo.weights.headers import NUMBERS, from_bfloat16, read_header
 
 SUFFIXES = (".npy", ".safetensors", ".parquet")
 ALLOWED = "a .npy, .safetensors or .parquet file of features (n, d), a row a point in the order of the points"
@@ -87,26 +88,26 @@ class FeatureFile(FeatureCheckpoint):
                 array = np.load(self.path, mmap_mode="r", allow_pickle=False)
                 yield array.shape, array.dtype.kind, lambda rows: np.asarray(array[rows])
             elif self.path.endswith(".safetensors"):
-                yield from self._safetensors()
+                yield self._safetensors()
             else:
                 yield from self._parquet()
         except (OSError, KeyError, TypeError, EOFError, RuntimeError) as error:
             raise ValueError(f"{self.path} cannot be read ({' '.join(str(error).split())[:200]})") from error
 
-    def _safetensors(self) -> Iterator[tuple[tuple[int, ...], str, Any]]:
-        from safetensors import SafetensorError, safe_open
+    def _safetensors(self) -> tuple[tuple[int, ...], str, Any]:
+        tensors = list(read_header(self.path).tensors.values())
+        if len(tensors) != 1:
+            raise ValueError(f"{self.path} holds {len(tensors)} tensors, must hold one")
+        (entry,) = tensors
+        if entry.dtype not in NUMBERS:
+            return entry.shape, entry.dtype, None
+        halves = entry.dtype == "BF16"
 
-        try:
-            with safe_open(self.path, framework="numpy") as file:
-                names = list(file.keys())
-                if len(names) != 1:
-                    raise ValueError(f"{self.path} holds {len(names)} tensors, must hold one")
-                part = file.get_slice(names[0])
-                # Others than these numpy does not know.
-                kind = part.get_dtype()[0].lower().replace("b", "x")
-                yield tuple(part.get_shape()), kind, lambda rows: file.get_tensor(names[0])[rows]
-        except SafetensorError as error:
-            raise ValueError(f"{self.path} cannot be read ({error})") from error
+        def read(rows: Int[np.ndarray, "row"]) -> np.ndarray:
+            found = np.memmap(self.path, NUMBERS[entry.dtype], "r", entry.start, entry.shape)[rows]
+            return from_bfloat16(found) if halves else found
+
+        return entry.shape, "f" if halves else np.dtype(NUMBERS[entry.dtype]).kind, read
 
     def _parquet(self) -> Iterator[tuple[tuple[int, ...], str, Any]]:
         import pyarrow
@@ -114,7 +115,8 @@ class FeatureFile(FeatureCheckpoint):
 
         try:
             with parquet.ParquetFile(self.path) as file:
-                names = [name for name in file.schema_arrow.names if not name.startswith("__")]
+                index = self._index(file.schema_arrow)
+                names = [name for name in file.schema_arrow.names if name not in index]
                 kinds = "".join(
                     np.dtype(file.schema_arrow.field(name).type.to_pandas_dtype()).kind for name in names
                 )
@@ -126,3 +128,10 @@ class FeatureFile(FeatureCheckpoint):
                 yield (file.metadata.num_rows, len(names)), kinds, read
         except (pyarrow.ArrowException, NotImplementedError) as error:
             raise ValueError(f"{self.path} cannot be read ({' '.join(str(error).split())[:200]})") from error
+
+    def _index(self, schema: Any) -> list[Any]:
+        """Columns that say which row it is, as pandas keeps them under whatever name they have."""
+        try:
+            return [*(schema.pandas_metadata or {}).get("index_columns", ())]
+        except (ValueError, AttributeError, TypeError, RecursionError) as error:
+            raise ValueError(f"{self.path} cannot be read (its metadata of pandas are damaged)") from error

@@ -13,7 +13,7 @@ import os
 import stat
 import tokenize
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,7 +47,7 @@ def check_file(path: str | Path, must: str = "a file") -> Path:
     return Path(path)
 
 
-def open_file(path: str | Path, must: str = "a file") -> BinaryIO:
+def open_file(path: str | Path, must: str = "a file") -> io.BufferedReader[Any]:
     """Open a regular file for reading, and nothing else; see ``check_file``.
 
     Raises:

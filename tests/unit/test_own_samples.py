@@ -1,9 +1,11 @@
 """Samples of one's own: what is refused and how, what is recognised, what names the store."""
 
 import csv
+import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 import zarr
@@ -132,6 +134,17 @@ def test_an_array_that_lacks_a_chunk_is_not_read_as_black_images(read, tmp_path)
     (source / "c" / "1" / "0" / "0").unlink()
     with pytest.raises(ValueError, match=r"half\.zarr .*1 of \d+ chunks are missing, must all be"):
         describe_images(str(source))
+    # One of four shards that are not all full, and more chunks than can be counted.
+    shards = {"chunks": (10, 2, 2), "shards": (40, 6, 4)}
+    zarr.create_array(tmp_path / "shards.zarr", data=np.tile(IMAGES, (1, 2, 2)), **shards)
+    assert describe_images(str(tmp_path / "shards.zarr")).count == len(IMAGES)
+    (tmp_path / "shards.zarr" / "c" / "0" / "1" / "0").unlink()
+    with pytest.raises(ValueError, match=r"shards\.zarr .*\(1 of 8 chunks are missing"):
+        describe_images(str(tmp_path / "shards.zarr"))
+    about = tmp_path / "half.zarr" / "zarr.json"
+    about.write_text(about.read_text().replace(f"{len(IMAGES)},", f"{2**50},", 1))
+    with pytest.raises(ValueError, match=r"half\.zarr .* of 112,589,990,684,263 chunks are missing"):
+        describe_images(str(source))
 
 
 def test_colour_and_turned_photographs_are_read_upright(tmp_path):
@@ -201,6 +214,9 @@ def put(k, line):
         ),
         (put(7, "04.png,0.5,0.01"), "(points.csv, lines 6 and 7: both name 04.png, must differ)"),
         (put(7, "05.png,-1.0,0.0"), "(points.csv, lines 2 and 7: both are at (-1, 0), must differ)"),
+        (put(7, "05.png,1_0,0"), "(points.csv, line 7: a is '1_0', must be a finite number)"),
+        (put(7, "05.png,0,5,0,5"), "(points.csv, line 7 has 5 fields, must have 3, as there are columns)"),
+        (put(1, "file,a,b,file"), "(points.csv has the columns file and file, must have one of them)"),
         (put(1, "file,a,c"), "(points.csv has the columns file, a, c, must have one a, one b, and file"),
         (put(1, "file,a,b,image"), "(points.csv has the columns file and image, must have one of them)"),
         (lambda lines: lines.pop(), "(points.csv has 63 points, must have 64 at least)"),
@@ -286,6 +302,9 @@ def test_values_outside_their_range_are_refused_when_they_are_read(tmp_path):
     assert (images.read(np.arange(7)) == 128).all()
     with pytest.raises(ValueError, match=r"image 7 of .* has values outside 0 to 1"):
         images.read(np.arange(5, 9))
+    np.save(tmp_path / "half.npy", np.where(values > 1, np.inf, values).astype(np.float16))
+    with pytest.raises(ValueError, match=r"image 7 of .* has values outside 0 to 1e\+06"):
+        describe_images(str(tmp_path / "half.npy"), [0, 1e6]).read(np.arange(5, 9))
 
 
 def test_what_such_a_study_has_no_use_for_is_refused(read):
@@ -360,6 +379,18 @@ def test_features_are_alike_in_every_kind_of_file(tmp_path):
     np.testing.assert_allclose(np.linalg.norm(found[0].rows(rows), axis=1), 1, atol=1e-6)
     for file in found[1:]:
         np.testing.assert_array_equal(file.rows(rows), found[0].rows(rows))
+    # Rows that have names, or numbers of their own.
+    frame = pd.DataFrame(
+        values, columns=["x", "__y", "z"], index=pd.Index(np.arange(20)[::-1], name="number")
+    )
+    frame.to_parquet(tmp_path / "frame.parquet")
+    np.testing.assert_array_equal(FeatureFile(tmp_path / "frame.parquet").rows(rows), found[0].rows(rows))
+    # The upper halves of these floats are bfloat16.
+    halves = (values.view(np.uint32) >> 16).astype(np.uint16)
+    header = json.dumps({"x": {"dtype": "BF16", "shape": [20, 3], "data_offsets": [0, 120]}}).encode()
+    (tmp_path / "half.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + halves.tobytes())
+    half = FeatureFile(tmp_path / "half.safetensors").rows(rows)
+    np.testing.assert_allclose(half, found[0].rows(rows), atol=0.01)
     values[5] = 0
     np.save(tmp_path / "f.npy", values)
     with pytest.raises(ValueError, match=r"row 5 of .*f\.npy must be finite and not zero"):

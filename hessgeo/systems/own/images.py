@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,10 @@ class ImageArray:
         if self.output_range is None:
             return values
         low, high = self.output_range
-        outside = ~((values >= low) & (values <= high)).all(axis=(1, 2, 3))  # NaN too
+        # The ends are rounded as the values are: in half precision a large one is infinity.
+        with np.errstate(over="ignore"):
+            inside = (values >= low) & (values <= high) & np.isfinite(values)
+        outside = ~inside.all(axis=(1, 2, 3))
         if outside.any():
             row = int(rows[np.argmax(outside)])
             raise ValueError(f"image {row} of {self.path} has values outside {low:g} to {high:g}")
@@ -148,15 +152,18 @@ def _open(path: str) -> Any:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     import zarr  # here, for it takes a third of a second
 
-    for file in Path(path).rglob("*"):
-        if not file.is_dir():
-            check_file(file, "a file of an array")
+    files = [check_file(file, "a file of an array") for file in Path(path).rglob("*") if not file.is_dir()]
     array = zarr.open_array(path, mode="r")
     # Zarr reads a chunk that is missing as its fill value: as black images, where a copy was cut short.
-    whole, there = array.nchunks, array.nchunks_initialized
+    blocks = array.shards or array.chunks  # of which each is a file
+    whole = math.prod(-(-length // side) for length, side in zip(array.shape, blocks, strict=True))
+    there = len(files)
+    if whole <= there:  # else they are not counted: metadata may promise any number
+        each = math.prod(block // chunk for block, chunk in zip(blocks, array.chunks, strict=True))
+        there = array.nchunks_initialized // each
     if there < whole:
         raise ValueError(
-            f"{whole - there} of {whole} chunks are missing, must all be written, empty ones too"
+            f"{whole - there} of {whole:,} chunks are missing, must all be written, empty ones too"
         )
     return array
 

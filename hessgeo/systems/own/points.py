@@ -19,6 +19,7 @@ from hessgeo.weights.files import read_bytes
 LARGEST = 1 << 30  # bytes of a table
 LEAST_POINTS, LEAST_NODES = 64, 8  # of a study, and of a grid along each parameter
 NAME_COLUMNS = ("file", "image")
+NUMBER = re.compile(r"\s*[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\s*")
 ALLOWED = "a .csv file with a column a, a column b and, for images in files, a column file that names each"
 DEVIATION = 1e-6  # of a point from its node, share of the step
 ROUNDED = 6e-7  # of a number, what text of seven digits and single precision keep
@@ -86,6 +87,11 @@ def read_points(path: str) -> OwnPoints:
         points, names, lines = [], [], []
         for row in table:
             lines.append(table.line_num)
+            if None in row:
+                raise ValueError(
+                    f"{path}, line {table.line_num} has {len(columns) + len(row[None])} fields, must have "
+                    f"{len(columns)}, as there are columns"
+                )
             points.append([_number(path, table.line_num, key, row[key]) for key in ("a", "b")])
             if name is not None:
                 names.append((row[name] or "").strip())
@@ -107,17 +113,15 @@ def _name_column(path: str, columns: list[str]) -> str | None:
             raise ValueError(
                 f"{path} has the columns {heads}, must have one a, one b, and file for images in files"
             )
-    names = [key for key in NAME_COLUMNS if key in columns]
+    names = [key for key in columns if key in NAME_COLUMNS]
     if len(names) > 1:
-        raise ValueError(f"{path} has the columns file and image, must have one of them")
+        raise ValueError(f"{path} has the columns {' and '.join(names)}, must have one of them")
     return names[0] if names else None
 
 
 def _number(path: str, line: int, key: str, text: str | None) -> float:
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = math.nan
+    # Python reads 1_0 and digits of other scripts, too.
+    value = float(text) if text and NUMBER.fullmatch(text) else math.nan
     if not math.isfinite(value):
         raise ValueError(f"{path}, line {line}: {key} is {(text or '')[:40]!r}, must be a finite number")
     return value
