@@ -29,8 +29,8 @@ def _module(name: str) -> Any:
     return import_module(f"hessgeo.figures.{name}")
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str, plural: str = "") -> str:
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 # --- of a study ---
@@ -100,7 +100,7 @@ def _phases(made: Drawn) -> str:
     words = ", ".join(
         (
             _count(phases["phases"], "phase"),
-            f"{phases['boundaries']} {'boundary' if phases['boundaries'] == 1 else 'boundaries'}",
+            _count(phases["boundaries"], "boundary", "boundaries"),
             _count(phases["triple_points"], "triple point"),
         )
     )
