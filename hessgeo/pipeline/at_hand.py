@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float
-
 from hessgeo import store
-from hessgeo.features import load_embedding
 from hessgeo.pipeline.config_files import merge_config
-from hessgeo.pipeline.content import Source
-from hessgeo.pipeline.context import pick_device
-from hessgeo.pipeline.loading import load_system
 from hessgeo.pipeline.place import workflow_folder
 from hessgeo.pipeline.settings import SettingsError, read_settings
 from hessgeo.pipeline.study_layout import StudyLayout
+from hessgeo.pipeline.vouched import loaded_embedding, loaded_system
 from hessgeo.systems.base import System
 
 
@@ -82,21 +76,6 @@ def load_at_hand(layout: StudyLayout) -> tuple[System, Any]:
     return sampler, loaded_embedding(layout.embedder, layout.image_shape)
 
 
-def loaded_system(
-    source: Source, anchors: Float[np.ndarray, "3 *latent"], plane: Mapping[str, Any], *, most: int
-) -> System:
-    """A system of vouched files, for so many images at once, see ``load_system``."""
-    with source.reading() as model:
-        options: dict[str, Any] = {"device": pick_device(), "most": most, "model": model}
-        return load_system(source.settings, str(source.path), anchors, plane, **options)
-
-
-def loaded_embedding(source: Source, image_shape: tuple[int, int, int]) -> Any:
-    """An embedding of vouched files, for images of a shape."""
-    with source.reading():
-        return load_embedding(source.settings, source.path, image_shape, device=pick_device())
-
-
 def _refuse_missing(files: Iterable[str | Path]) -> None:
     for file in files:
         if not Path(file).exists():
@@ -107,8 +86,6 @@ __all__ = [
     "NotAtHandError",
     "SettingsError",
     "load_at_hand",
-    "loaded_embedding",
-    "loaded_system",
     "study_at_hand",
     "system_at_hand",
 ]

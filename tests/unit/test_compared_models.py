@@ -6,13 +6,13 @@ import pytest
 from hessgeo.evaluation.reseeding import reseeded
 from hessgeo.grids import Grid
 from hessgeo.metrics.measured import embedding_metric
-from hessgeo.pipeline.at_hand import loaded_system
 from hessgeo.pipeline.config_files import merge_config
 from hessgeo.pipeline.differences import Compared, measure_differences
 from hessgeo.pipeline.latents import changed_settings, latents_errors
 from hessgeo.pipeline.layout import Layout
 from hessgeo.pipeline.settings import read_settings
 from hessgeo.pipeline.stability_maps import measured_phases
+from hessgeo.pipeline.vouched import loaded_system
 from hessgeo.systems.slices import random_anchors
 
 pytestmark = pytest.mark.slow

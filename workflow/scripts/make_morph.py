@@ -8,7 +8,6 @@ from hessgeo import store
 from hessgeo.evaluation.morphs import Floors
 from hessgeo.grids import Grid
 from hessgeo.pipeline import script_context
-from hessgeo.pipeline.at_hand import loaded_embedding, loaded_system
 from hessgeo.pipeline.morph import (
     by_the_mean,
     checked_points,
@@ -19,6 +18,7 @@ from hessgeo.pipeline.morph import (
     nearest_look,
 )
 from hessgeo.pipeline.paths import rows_of, study_metrics
+from hessgeo.pipeline.vouched import loaded_embedding, loaded_system
 
 NEAREST = "Frames are the nearest samples: there is no model to ask for new ones."
 

@@ -5,10 +5,10 @@ import xarray as xr
 
 from hessgeo import store
 from hessgeo.evaluation.reseeding import reseeded
-from hessgeo.features import embed, load_embedding
+from hessgeo.features import embed
 from hessgeo.grids import Grid
-from hessgeo.pipeline import pick_device, script_context
-from hessgeo.pipeline.loading import load_system
+from hessgeo.pipeline import script_context
+from hessgeo.pipeline.vouched import loaded_embedding, loaded_system
 from hessgeo.systems.batches import even_batch
 
 
@@ -20,17 +20,13 @@ def main(system, embedded, t, embedding, grid, cells, seed, output):
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
-        params, device = step.params, pick_device()
+        params = step.params
         anchors = store.read_npy(step.input.anchors)
-        with params.system.reading() as model, params.embedder.reading():
-            options = {"device": device, "most": params.most, "model": model}
-            plan = (params.system.settings, params.system.path, anchors, params.plane)
-            system = load_system(*plan, **options)
-            source = params.embedder
-            network = load_embedding(source.settings, source.path, params.image_shape, device=device)
+        system = loaded_system(params.system, anchors, params.plane, most=params.most)
+        network = loaded_embedding(params.embedder, params.image_shape)
 
         def embedded(images):
-            batch = even_batch(len(images), source.settings["batch_size"])
+            batch = even_batch(len(images), params.embedder.settings["batch_size"])
             return embed(da.from_array(images, chunks=(batch, -1, -1, -1)), network, threads=step.threads)
 
         embedding, t = (store.read_array(params.store, name) for name in (params.array, "t"))

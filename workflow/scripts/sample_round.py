@@ -5,8 +5,8 @@ import logging
 from hessgeo import store
 from hessgeo.grids import Grid
 from hessgeo.pipeline import script_context
-from hessgeo.pipeline.at_hand import loaded_embedding, loaded_system
 from hessgeo.pipeline.refine import no_nodes, refined_so_far, sample_nodes
+from hessgeo.pipeline.vouched import loaded_embedding, loaded_system
 
 
 def main(index, fine, models, output, *, shape, dimension, first, seed):

@@ -11,11 +11,10 @@ from hessgeo.evaluation.path_images import (
     strips_of,
 )
 from hessgeo.evaluation.path_table import turning_at_boundaries
-from hessgeo.features import load_embedding
 from hessgeo.grids import Grid
 from hessgeo.pipeline import pick_device, script_context
-from hessgeo.pipeline.loading import load_system
 from hessgeo.pipeline.paths import feature_maps
+from hessgeo.pipeline.vouched import loaded_embedding, loaded_system
 
 
 def main(paths, label, system, embedding, maps, grid, settings, seed, output):
@@ -38,14 +37,12 @@ def main(paths, label, system, embedding, maps, grid, settings, seed, output):
 
 if __name__ == "__main__":
     with script_context(snakemake) as step:
-        params, device = step.params, pick_device()
+        params, perceiver = step.params, step.params.perceiver
         anchors = store.read_npy(step.input.anchors)
-        system, embedder, perceiver = params.system, params.embedder, params.perceiver
-        with system.reading() as model, embedder.reading(), perceiver.reading():
-            options = {"device": device, "most": params.most, "model": model}
-            sampler = load_system(system.settings, system.path, anchors, params.plane, **options)
-            embedding = load_embedding(embedder.settings, embedder.path, params.image_shape, device=device)
-            maps = feature_maps(perceiver.settings or None, device=device)
+        sampler = loaded_system(params.system, anchors, params.plane, most=params.most)
+        embedding = loaded_embedding(params.embedder, params.image_shape)
+        with perceiver.reading():
+            maps = feature_maps(perceiver.settings or None, device=pick_device())
         label = store.read_dataset(step.input.phases)["label"].to_numpy()
         paths = store.read_dataset(step.input.paths)
         if "perceptual" not in maps:
