@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float, Int, UInt8
 
+from hessgeo import store
 from hessgeo.grids import AXES, Grid
 from hessgeo.phases.adaptive import AdaptiveSamples, resume
 from hessgeo.phases.zoomed import nearest_reference
@@ -51,6 +52,18 @@ def refined_so_far(
     most = None if images is None else grid.size + images
     start = grid.shape[0], grid.shape[1]
     return resume(fine, index, outputs, error=error, start=start, images=most)
+
+
+def read_rounds(
+    inputs: Any, params: Any
+) -> tuple[AdaptiveSamples, Int[np.ndarray, "m"], Float[np.ndarray, "k d"]]:
+    """``refined_so_far`` of what the rules of a refinement are given, and the vectors of the medoids."""
+    grid, embedding = Grid(**params.grid), store.read_array(params.store, params.array)
+    fine = Grid(grid.extent, tuple(params.shape))
+    medoids = [phase["medoid"] for phase in store.read_json(inputs.phases)["phases"]]
+    rounds = list(map(store.read_dataset, inputs.rounds))
+    found, left = refined_so_far(embedding, medoids, rounds, grid, fine, params.refine)
+    return found, left, embedding[medoids]
 
 
 def sample_nodes(
@@ -96,10 +109,7 @@ def _round(index: np.ndarray, images: np.ndarray, vectors: np.ndarray) -> xr.Dat
 
 
 def describe_refinement(
-    found: AdaptiveSamples,
-    left: Int[np.ndarray, "m"],
-    medoids: Float[np.ndarray, "k d"],
-    first: int,
+    found: AdaptiveSamples, left: Int[np.ndarray, "m"], medoids: Float[np.ndarray, "k d"]
 ) -> tuple[xr.Dataset, pd.DataFrame, dict[str, Any]]:
     """The refined map, the samples, and the numbers of a refinement.
 
@@ -107,7 +117,6 @@ def describe_refinement(
         found: the samples.
         left: nodes that rounds were too few for.
         medoids: typical vectors of the phases.
-        first: images of the study.
 
     Returns:
         ``label`` and ``round`` (-1 where there is no sample) on the finest nodes; a row a sample; numbers.
@@ -127,8 +136,8 @@ def describe_refinement(
         {"round": number[found.index], "a": t[:, 0], "b": t[:, 1], "label": label[found.index]}
     )
     numbers = {
-        "study_images": first,
-        "new_images": len(found.index) - first,
+        "study_images": found.rounds[0],
+        "new_images": len(found.index) - found.rounds[0],
         "finest_nodes": list(fine.shape),
         "uniform_images": fine.size,
         "share": len(found.index) / fine.size,

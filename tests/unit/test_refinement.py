@@ -79,7 +79,7 @@ def test_rounds_of_jobs_are_those_of_one_loop(jobs):
 def test_the_embedding_itself_is_followed_to_the_error_asked_for():
     found, due, medoids = carried_out({"by": "embedding", "error": 0.1, "images": None}, jobs=2)
     assert found.reached <= 0.1
-    _, table, numbers = describe_refinement(found, due, medoids, GRID.size)
+    _, table, numbers = describe_refinement(found, due, medoids)
     assert numbers["converged"]
     assert numbers["new_images"] == len(table) - GRID.size
     # Bilinear between corners: no farther off than the change within a cell of the size it has.
@@ -91,7 +91,7 @@ def test_the_embedding_itself_is_followed_to_the_error_asked_for():
 @pytest.mark.parametrize(("change", "most"), [({}, 1), ({"images": 30}, 20)], ids=["rounds", "images"])
 def test_what_runs_out_is_told(change, most):
     found, due, medoids = carried_out(BY_BOUNDARY | change, jobs=2, most=most)
-    _, _, numbers = describe_refinement(found, due, medoids, GRID.size)
+    _, _, numbers = describe_refinement(found, due, medoids)
     assert not numbers["converged"]
     assert "is NOT reached" in refinement.verdict_line(numbers)
     assert numbers["new_images"] <= 30
@@ -100,7 +100,7 @@ def test_what_runs_out_is_told(change, most):
 
 def test_the_figure_shows_each_round_and_its_verdict():
     found, due, medoids = carried_out(BY_BOUNDARY, jobs=1)
-    maps, table, numbers = describe_refinement(found, due, medoids, GRID.size)
+    maps, table, numbers = describe_refinement(found, due, medoids)
     assert isinstance(maps, xr.Dataset)
     assert table.groupby("round").size().cumsum().tolist() == numbers["rounds"]
     figure, rows = refinement.draw(maps, numbers)
