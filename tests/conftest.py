@@ -57,6 +57,19 @@ def shared_folder(tmp_path_factory):
 
 
 @pytest.fixture
+def stand_in(tmp_path):
+    """Write a script of the shell that stands in the place of a program: ``stand_in(name, script)`` is its path."""
+
+    def write(name, script):
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        return program
+
+    return write
+
+
+@pytest.fixture
 def config(repository):
     return yaml.safe_load((repository / "config.yaml").read_text(encoding="utf-8"))
 

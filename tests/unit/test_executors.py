@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import stat
 from types import SimpleNamespace
 
 import pytest
@@ -49,14 +48,12 @@ def kept():
 
 
 @pytest.fixture
-def squeue(tmp_path, monkeypatch):
-    """Put a program in the place of ``squeue``, that says what it is told to."""
+def squeue(stand_in, monkeypatch):
+    """Put a script in the place of ``squeue``."""
 
     def put(script):
-        program = tmp_path / "squeue"
-        program.write_text(f"#!/bin/sh\n{script}\n")
-        program.chmod(program.stat().st_mode | stat.S_IXUSR)
-        monkeypatch.setattr(executors, "SQUEUE", (str(program), *executors.SQUEUE[1:]))
+        program = str(stand_in("squeue", script))
+        monkeypatch.setattr(executors, "SQUEUE", (program, *executors.SQUEUE[1:]))
 
     return put
 

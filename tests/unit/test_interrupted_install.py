@@ -6,9 +6,8 @@ import subprocess
 
 import pytest
 
-PYTHON = """#!/bin/sh
 # In the place of Python: venv makes a folder of programs, or empties it first; pip is killed, or fails, where asked to.
-echo "$*" >> "$TRACE"
+PYTHON = """echo "$*" >> "$TRACE"
 case "$*" in
   *venv*--clear*) for last; do :; done; rm -rf "$last"; mkdir -p "$last/bin" ;;
   *venv*) for last; do :; done; mkdir -p "$last/bin" ;;
@@ -20,18 +19,17 @@ test ! -d .venv/bin || { cp "$0" .venv/bin/python 2>/dev/null; touch .venv/bin/p
 
 
 @pytest.fixture
-def make(repository, tmp_path):
+def make(repository, stand_in, tmp_path):
     """Run ``make`` in a folder, with a Python that writes down what it is asked for."""
     for name in ("Makefile", "constraints.txt", "pyproject.toml"):
         shutil.copy(repository / name, tmp_path)
-    (tmp_path / "python3").write_text(PYTHON)
-    (tmp_path / "python3").chmod(0o755)
+    python = stand_in("python3", PYTHON)
     trace = tmp_path / "trace"
 
     def run(target=".venv/.installed"):
         trace.write_text("")
         done = subprocess.run(
-            ["make", f"PYTHON={tmp_path / 'python3'}", target],
+            ["make", f"PYTHON={python}", target],
             cwd=tmp_path,
             env={"PATH": os.environ["PATH"], "TRACE": str(trace)},
             capture_output=True,

@@ -1,7 +1,6 @@
 """What partitions hold, what jobs ask for, and how a job is refused that would wait for ever."""
 
 import math
-import stat
 from types import SimpleNamespace
 
 import pytest
@@ -115,14 +114,12 @@ def a_graph(*jobs):
 
 
 @pytest.fixture
-def sinfo(tmp_path, monkeypatch):
-    """Put a program in the place of ``sinfo`` that says what it is told to."""
+def sinfo(stand_in, monkeypatch):
+    """Put a script in the place of ``sinfo``."""
 
     def put(script):
-        program = tmp_path / "sinfo"
-        program.write_text(f"#!/bin/sh\n{script}\n")
-        program.chmod(program.stat().st_mode | stat.S_IXUSR)
-        monkeypatch.setattr(partitions, "SINFO", (str(program), *partitions.SINFO[1:]))
+        program = str(stand_in("sinfo", script))
+        monkeypatch.setattr(partitions, "SINFO", (program, *partitions.SINFO[1:]))
 
     return put
 

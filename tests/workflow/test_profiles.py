@@ -14,8 +14,7 @@ import yaml
 from kubernetes_server import kubernetes
 
 # A scheduler that nobody administers: it takes a script, goes on with it apart, and prints a number.
-SUBMIT = """#!/bin/sh
-printf '%s\n' "$*" >> submitted
+SUBMIT = r"""printf '%s\n' "$*" >> submitted
 for script; do :; done
 nohup sh "$script" > "$script.out" 2>&1 &
 echo $!
@@ -74,10 +73,9 @@ def test_objects_of_kubernetes_are_those_that_the_profile_names(repository):
         ("echo slurm_load_jobs error: Invalid job id specified >&2; exit 1", "exit 1", "failed"),
     ],
 )
-def test_a_word_says_what_became_of_a_job(repository, tmp_path, squeue, sacct, word):
+def test_a_word_says_what_became_of_a_job(repository, tmp_path, stand_in, squeue, sacct, word):
     for name, script in (("squeue", squeue), ("sacct", sacct)):
-        (tmp_path / name).write_text(f'#!/bin/sh\ncase "$*" in *--jobs=17*) ;; *) exit 9 ;; esac\n{script}\n')
-        (tmp_path / name).chmod(0o755)
+        stand_in(name, f'case "$*" in *--jobs=17*) ;; *) exit 9 ;; esac\n{script}')
     command = [profile(repository, "generic") / "status.sh", "17;cluster"]
     done = subprocess.run(
         command, env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=True
@@ -97,20 +95,18 @@ def test_commands_of_other_schedulers_ask_for_what_jobs_have(repository):
 
 
 @pytest.mark.slow
-def test_what_any_command_submits_has_the_bytes_of_a_local_run(copied, repository, tmp_path):
+def test_what_any_command_submits_has_the_bytes_of_a_local_run(copied, repository, stand_in, tmp_path):
     workflow = copied()
     made = workflow(workflow.study.path("metric.nc"))
     before = digest(made)
     made.unlink()
-    submit = tmp_path / "submit"
-    submit.write_text(SUBMIT)
-    submit.chmod(0o755)
     # As users change it who have another command, and none that tells what became of a job: its end is seen by a file.
     text = (profile(repository, "generic") / "config.yaml").read_text()
     lines = [line for line in text.splitlines() if not line.startswith("cluster-generic-status-cmd")]
     own = tmp_path / "own"
     own.mkdir()
     (own / "config.yaml").write_text("\n".join(lines))
+    submit = stand_in("submit", SUBMIT)
     given = ("--cluster-generic-submit-cmd", f"{submit} -n {{threads}} -m {{resources.mem_mb}}")
     soon = ("--seconds-between-status-checks", "1", "--latency-wait", "5")
     workflow.run(made.relative_to(workflow.directory), *given, *soon, "--workflow-profile", own)
