@@ -113,12 +113,9 @@ def sample_adaptively(
     """
     steps = _steps(grid, error, start, images)
     new, _ = next(steps)
-    before = None
     while True:
-        outputs = _asked(sample, grid, new, before)
-        before = outputs if before is None else before
         try:
-            new, _ = steps.send(outputs)
+            new, _ = steps.send(np.asarray(sample(grid.points[new], new)))
         except StopIteration as end:
             found: AdaptiveSamples = end.value
             return found
@@ -154,7 +151,7 @@ def resume(
     new, found = next(steps)
     while (at[new] >= 0).all():
         try:
-            new, found = steps.send(_checked(outputs[at[new]], new, None))
+            new, found = steps.send(outputs[at[new]])
         except StopIteration as end:
             return end.value, np.empty(0, dtype=np.int64)
     if found is None:
@@ -184,7 +181,7 @@ def _steps(grid: Grid, error: float, start: int | tuple[int, int], images: int |
     )
     cells = np.array([(*p, *q) for p in pairwise(a) for q in pairwise(b)])
     index = np.sort((a[:, None] * grid.shape[1] + b).ravel())
-    outputs = yield index, None
+    outputs = _checked((yield index, None), index, None)
     rounds = [len(index)]
     while True:
         rows = _rows(grid, index)
@@ -197,7 +194,7 @@ def _steps(grid: Grid, error: float, start: int | tuple[int, int], images: int |
         cells = np.concatenate([cells[~chosen], *(_quarters(cell) for cell in cells[chosen])])
         new = _missing(cells, rows)
         if len(new):
-            outputs = np.concatenate([outputs, (yield new, found)])
+            outputs = np.concatenate([outputs, _checked((yield new, found), new, outputs)])
             index = np.append(index, new)
             rounds.append(len(index))
 
@@ -207,10 +204,6 @@ def _rows(grid: Grid, index: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "a b"]
     rows = np.full(grid.size, -1)
     rows[index] = np.arange(len(index))
     return rows.reshape(grid.shape)
-
-
-def _asked(sample: Sample, grid: Grid, index: np.ndarray, before: np.ndarray | None) -> np.ndarray:
-    return _checked(np.asarray(sample(grid.points[index], index)), index, before)
 
 
 def _checked(outputs: np.ndarray, index: np.ndarray, before: np.ndarray | None) -> np.ndarray:
