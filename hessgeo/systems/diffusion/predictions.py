@@ -12,10 +12,8 @@ import torch
 from jaxtyping import Float, Float32, Int, UInt8
 from torch import Tensor
 
-from hessgeo.systems.diffusion.denoisers import sample_generators
 from hessgeo.systems.diffusion.sampler import clean_of
 from hessgeo.systems.diffusion.system import DiffusionSystem
-from hessgeo.systems.sliced import Conditions
 
 if TYPE_CHECKING:
     from hessgeo.systems.slices import LatentSlice
@@ -130,25 +128,7 @@ class RecordedSystem(DiffusionSystem):
             allowed = f"rising numbers from 1 to the {self.denoiser.steps} steps of the sampler"
             raise ValueError(f"steps is {list(steps)}, must be {allowed}")
         self.steps = tuple(steps)
-        self._recorder = RecordingScheduler(self.denoiser.scheduler, self.steps)
-
-    @torch.inference_mode()
-    def generate(
-        self,
-        latents: Float[np.ndarray, "n c h w"],
-        index: Int[np.ndarray, "n"],
-        seed: int,
-        conditions: Conditions,
-    ) -> UInt8[np.ndarray, "n h w c"]:
-        """See ``SlicedSystem``; what was noted lies in the recorder until the next call."""
-        self._recorder.begin()
-        clean = self.denoiser.denoise(
-            torch.from_numpy(latents),
-            noise=sample_generators(index, seed),
-            scheduler=self._recorder,
-            conditions=conditions,
-        )
-        return self.denoiser.decode(clean)
+        self.scheduler = RecordingScheduler(self.denoiser.scheduler, self.steps)
 
     @torch.inference_mode()
     def record(self, t: Float[np.ndarray, "n d"], index: Int[np.ndarray, "n"], seed: int) -> Recording:
@@ -159,12 +139,13 @@ class RecordedSystem(DiffusionSystem):
         trajectory = np.empty((len(t), count, 2, *shape), np.float32)
         for rows in self._batches(self.latent_slice.conditions(t), len(t)):
             padded, kept = np.resize(rows, self.batch_size), len(rows)
+            self.scheduler.begin()
             images[rows] = self._images(t[padded], index[padded], seed)[:kept]
-            for k, (state, clean) in enumerate(zip(self._recorder.states, self._recorder.clean, strict=True)):
+            for k, (state, clean) in enumerate(zip(self.scheduler.states, self.scheduler.clean, strict=True)):
                 state, clean = self._unpacked(state[:kept]), self._unpacked(clean[:kept])
                 predictions[rows, k] = self.denoiser.decode(clean)
                 trajectory[rows, k] = torch.stack([state, clean], dim=1).cpu().numpy()
-        signal, noise = np.array(self._recorder.levels).T
+        signal, noise = np.array(self.scheduler.levels).T
         return Recording(images, predictions, trajectory, signal, noise)
 
     def _unpacked(self, x: Tensor) -> Tensor:

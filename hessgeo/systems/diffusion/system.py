@@ -37,6 +37,8 @@ class DiffusionSystem(SlicedSystem):
         ValueError: also on a latent slice of another shape than the model's latents.
     """
 
+    scheduler: Any = None  # in place of the denoiser's own
+
     def __init__(self, denoiser: Denoiser, latent_slice: LatentSlice, *, batch_size: int) -> None:
         if latent_slice.latent_shape != denoiser.latent_shape:
             raise ValueError(
@@ -65,8 +67,8 @@ class DiffusionSystem(SlicedSystem):
         conditions: Conditions,
     ) -> UInt8[np.ndarray, "n h w c"]:
         """See ``SlicedSystem``."""
-        noise = sample_generators(index, seed)
-        clean = self.denoiser.denoise(torch.from_numpy(latents), noise=noise, conditions=conditions)
+        options: dict[str, Any] = {"noise": sample_generators(index, seed), "conditions": conditions}
+        clean = self.denoiser.denoise(torch.from_numpy(latents), scheduler=self.scheduler, **options)
         return self.denoiser.decode(clean)
 
 
