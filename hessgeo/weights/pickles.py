@@ -46,9 +46,10 @@ def convert_pickle(source: str | Path, target: str | Path, *, key: str | None = 
 
     Raises:
         ValueError: one line, if the source is missing, needs code to be read or holds no tensors, or several sets of
-            them of which none is usual; or the target exists or does not end in ``.safetensors``.
+            them of which none is usual; or the target exists, does not end in ``.safetensors`` or cannot be written.
     """
     # Imported here: shapes are read from headers wherever settings are read, which need not wait for torch.
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     source, target = check_file(source, "a pickle of weights"), Path(target)
@@ -57,8 +58,11 @@ def convert_pickle(source: str | Path, target: str | Path, *, key: str | None = 
     tensors, taken = _script_tensors(source) if is_torchscript(source) else _pickled_tensors(source, key)
     unfinished = target.with_name(f"{target.name}.unfinished")
     separate = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
-    save_file(separate, unfinished, metadata={"format": "pt"})
-    os.replace(unfinished, target)
+    try:
+        save_file(separate, unfinished, metadata={"format": "pt"})
+        os.replace(unfinished, target)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"cannot write {target}: {error}") from error
     return f"{target} holds {len(tensors)} tensors, {taken}"
 
 

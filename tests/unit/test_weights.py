@@ -180,6 +180,9 @@ def test_conversion_refuses_what_it_cannot_convert(tmp_path):
     target.touch()
     with pytest.raises(ValueError, match="not exist yet"):
         convert_pickle(tmp_path / "x.bin", target)
+    with pytest.raises(ValueError, match=r"cannot write .*y\.safetensors: .*No such file") as error:
+        convert_pickle(tmp_path / "x.bin", tmp_path / "nowhere" / "y.safetensors")
+    assert "\n" not in str(error.value)
 
 
 def test_the_command_converts_or_ends_in_one_line(tmp_path, capsys):
