@@ -98,11 +98,13 @@ def distance_rows(
     """
     check_parameters(embedding.shape[0], t, resolution, exclude_self)
     check_amounts(len(t), neighbours, 1, exclude_self)
-    log_kernel(kernel)
-    rows = block_rows(len(t), memory_mb=memory_mb)
+    logarithm, rows = log_kernel(kernel), block_rows(len(t), memory_mb=memory_mb)
     buffers = int(memory_mb * 2**20 / (4 * len(t) * rows))
-    problem = _Problem.build(
-        Factors.of(embedding, file=file), t, kernel, resolution, exclude_self, neighbours, coarse
+    factors, t = Factors.of(embedding, file=file), np.asarray(t, dtype=float)
+    summed = np.column_stack([np.ones(len(t)), monomials(Frame.around(t).into(t))])
+    spread = None if coarse is None else bilinear_weights(t, coarse).T.tocsr().astype(np.float32)
+    problem = _Problem(
+        factors, summed, logarithm, float(resolution), exclude_self, neighbours, spread, coarse
     )
     return DistanceRows(problem, rows, buffers)
 
@@ -162,25 +164,6 @@ class _Problem:
     neighbours: int
     spread: csr_matrix | None  # node x sample
     coarse: Grid | None
-
-    @classmethod
-    def build(
-        cls,
-        factors: Factors,
-        t: np.ndarray,
-        kernel: str,
-        resolution: float,
-        exclude_self: bool,
-        neighbours: int,
-        coarse: Grid | None,
-    ) -> _Problem:
-        t = np.asarray(t, dtype=float)
-        summed = np.column_stack([np.ones(len(t)), monomials(Frame.around(t).into(t))])
-        spread = None if coarse is None else bilinear_weights(t, coarse).T.tocsr().astype(np.float32)
-        logarithm = log_kernel(kernel)
-        return cls(
-            factors, summed, logarithm, float(resolution), exclude_self, neighbours, spread, coarse,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

@@ -119,8 +119,13 @@ def neighbour_rows(
     log_kernel(kernel)
     tiles = make_tiles(embedding, tile=tile, cut=cut, file=file, device=device)
     kept = int(memory_mb * 2**20 / (threads * 4 * tile))
-    t = np.asarray(t, dtype=float)
-    return NeighbourRows.build(tiles, t, kernel, resolution, missing, exclude_self, neighbours, coarse, kept)
+    t = np.asarray(t, dtype=float)[tiles.order]
+    summed = np.column_stack([np.ones(n), monomials(Frame.around(t).into(t))])
+    spread = None if coarse is None else bilinear_weights(t, coarse).T.tocsc().astype(np.float32)
+    return NeighbourRows(
+        tiles, torch.from_numpy(summed).to(tiles.rows.device), kernel, float(resolution), missing, exclude_self,
+        neighbours, torch.arange(n), spread, coarse, kept,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -196,28 +201,6 @@ class NeighbourRows:
     spread: csc_matrix | None  # node x place
     coarse: Grid | None
     kept: int  # weights of as many columns are kept of the rows of a tile
-
-    @classmethod
-    def build(
-        cls,
-        tiles: Tiles,
-        t: Float64[np.ndarray, "n axis"],
-        kernel: str,
-        resolution: float,
-        missing: float,
-        exclude_self: bool,
-        neighbours: int,
-        coarse: Grid | None,
-        kept: int,
-    ) -> NeighbourRows:
-        """Parameters in the order of the tiles."""
-        sorted_t = t[tiles.order]
-        summed = np.column_stack([np.ones(len(t)), monomials(Frame.around(t).into(sorted_t))])
-        spread = None if coarse is None else bilinear_weights(sorted_t, coarse).T.tocsc().astype(np.float32)
-        return cls(
-            tiles, torch.from_numpy(summed).to(tiles.rows.device), kernel, float(resolution),
-            missing, exclude_self, neighbours, torch.arange(len(t)), spread, coarse, kept,
-        )  # fmt: skip
 
     @property
     def samples(self) -> int:
