@@ -17,7 +17,7 @@ import time
 import numpy as np
 import scipy.special
 import torch
-from potentials import POTENTIALS, exact_posterior, planes, posterior_of_matrix
+from potentials import POTENTIALS, covered, exact_posterior, planes, posterior_of_matrix, worst
 from record import Row, record
 
 from hessgeo.free_energies.dual import fit_dual
@@ -34,24 +34,6 @@ def timed(fit, *data, **options):
     start = time.perf_counter()
     found = fit(*data, **options)
     return found, time.perf_counter() - start
-
-
-def worst(fit, truth, points):
-    """Largest errors of F and of its gradient."""
-    t = torch.from_numpy(points)
-    value, slope = truth.value(t).numpy(), truth.gradient(t).numpy()
-    off, plane = fit.value(t).numpy() - value, np.column_stack([np.ones(len(t)), points])
-    affine = np.linalg.lstsq(plane, off)[0]
-    gradient = fit.gradient(t).numpy() - slope - affine[1:]
-    return np.abs(off - plane @ affine).max() / np.ptp(value), np.abs(gradient).max() / np.ptp(
-        slope, axis=0
-    ).max()
-
-
-def covered(fit, truth, grid):
-    t = torch.from_numpy(grid.points)
-    inside = (fit.hessian(t) - truth.hessian(t)).abs() <= 1.96 * fit.hessian_error(t)
-    return float(inside[:, [0, 0, 1], [0, 1, 1]].double().mean())
 
 
 def definite(fit, grid):

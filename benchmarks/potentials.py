@@ -114,6 +114,36 @@ def planes(count: int, sharpness: float, seed: int = 0) -> KnownPotential:
     return KnownPotential(f"{count} planes", formula)
 
 
+def largest_errors(
+    value: Float[np.ndarray, "n"],
+    gradient: Float[np.ndarray, "n 2"],
+    truth: FreeEnergy,
+    points: Float[np.ndarray, "n 2"],
+) -> tuple[float, float]:
+    """Largest errors of values and slopes, relative to the ranges of the truth, without an affine function."""
+    t = torch.from_numpy(points)
+    true_value, slope = truth.value(t).numpy(), truth.gradient(t).numpy()
+    off, plane = value - true_value, np.column_stack([np.ones(len(t)), points])
+    affine = np.linalg.lstsq(plane, off)[0]
+    return (
+        float(np.abs(off - plane @ affine).max() / np.ptp(true_value)),
+        float(np.abs(gradient - slope - affine[1:]).max() / np.ptp(slope, axis=0).max()),
+    )
+
+
+def worst(fit: FreeEnergy, truth: FreeEnergy, points: Float[np.ndarray, "n 2"]) -> tuple[float, float]:
+    """Largest errors of a fit and of its gradient."""
+    t = torch.from_numpy(points)
+    return largest_errors(fit.value(t).numpy(), fit.gradient(t).numpy(), truth, points)
+
+
+def covered(fit: FreeEnergy, truth: FreeEnergy, grid: Grid) -> float:
+    """Share of the components of the true metric at the nodes that lie inside bars of 95 %."""
+    t = torch.from_numpy(grid.points)
+    inside = (fit.hessian(t) - truth.hessian(t)).abs() <= 1.96 * fit.hessian_error(t)
+    return float(inside[:, [0, 0, 1], [0, 1, 1]].double().mean())
+
+
 def exact_posterior(
     potential: FreeEnergy, grid: Grid, *, resolution: float
 ) -> tuple[Posterior, Float[np.ndarray, "source node"]]:

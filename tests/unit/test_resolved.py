@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from potentials import KnownPotential, exact_posterior, posterior_of_matrix
+from potentials import KnownPotential, covered, exact_posterior, posterior_of_matrix
 
 from hessgeo.free_energies.approximation import other_count
 from hessgeo.free_energies.moments import fit_moments
@@ -32,12 +32,6 @@ def planes(sharpness):
     )
 
 
-def coverage(fit, truth, grid):
-    t = torch.from_numpy(grid.points)
-    inside = (fit.hessian(t) - truth.hessian(t)).abs() <= 1.96 * fit.hessian_error(t)
-    return float(inside[:, [0, 0, 1], [0, 1, 1]].double().mean())
-
-
 @pytest.mark.parametrize(
     ("sharpness", "resolution", "nodes", "splines"),
     [(3, 30.0, 24, 24), (3, 30.0, 40, 24), (10, 300.0, 32, 24), (3, 30.0, 16, 4), (3, 30.0, 24, 7)],
@@ -46,13 +40,13 @@ def test_bars_cover_what_the_basis_cannot_follow(sharpness, resolution, nodes, s
     """Noise-free posteriors: all of the error is that of the splines, and does not shrink with more nodes."""
     truth, grid = planes(sharpness), square(nodes)
     fit = fit_spline(exact_posterior(truth, grid, resolution=resolution)[0], grid, splines=(splines, splines))
-    assert coverage(fit, truth, grid) > 0.9
+    assert covered(fit, truth, grid) > 0.9
     t = torch.from_numpy(grid.points)
     error, bar = (fit.hessian(t) - truth.hessian(t)).norm(dim=(1, 2)), fit.hessian_error(t).norm(dim=(1, 2))
     # Nor are they so wide that they would say nothing: the difference to half the splines is several times the error.
     assert float((bar / error).median()) < 15
     fit.approximation = None
-    assert coverage(fit, truth, grid) < 1 if nodes == 24 else coverage(fit, truth, grid) < 0.9
+    assert covered(fit, truth, grid) < 1 if nodes == 24 else covered(fit, truth, grid) < 0.9
 
 
 def test_splines_are_held_against_half_as_many_or_twice_as_many():
