@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import runpy
 from pathlib import Path
 
 import jaxtyping
@@ -33,6 +34,12 @@ def refusals_of_our_own(request):
 @pytest.fixture(scope="session")
 def repository():
     return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def main_of(repository):
+    """What a script of the workflow does: ``main_of("derive_metric")(...)``."""
+    return lambda name: runpy.run_path(str(repository / "workflow" / "scripts" / f"{name}.py"))["main"]
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The two routes from samples to a posterior, as the scripts take them."""
 
-import importlib.util
 import json
 from types import SimpleNamespace
 
@@ -32,13 +31,6 @@ def samples():
     return rng.integers(0, 256, (48, 12, 10, 3), dtype="u1"), rng.uniform(low, high, (48, 2))
 
 
-def script(repository, name):
-    spec = importlib.util.spec_from_file_location(name, repository / "workflow" / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_images_in_a_file_are_the_same_and_leave_nothing(samples):
     images, _ = samples
     with estimation.resized_images(da.from_array(images, chunks=(16, 12, 10, 3)), GRID.shape) as small:
@@ -48,17 +40,17 @@ def test_images_in_a_file_are_the_same_and_leave_nothing(samples):
     assert not file.exists()
 
 
-def test_a_network_is_trained_stored_and_judged(samples, repository, tmp_path):
+def test_a_network_is_trained_stored_and_judged(samples, main_of, tmp_path):
     images, t = samples
     lazy = da.from_array(images, chunks=(16, 12, 10, 3))
     output = SimpleNamespace(weights=str(tmp_path / "net" / "model.safetensors"))
     training = {key: NETWORK[key] for key in NETWORK_TRAINING if key != "grid"}
-    script(repository, "train_posterior_network").main(lazy, t, GRID, training, 3, output)
+    main_of("train_posterior_network")(lazy, t, GRID, training, 3, output)
     result, numbers = estimation.trained_posterior(tmp_path / "net", lazy, t, NETWORK, seed=3)
     output = SimpleNamespace(
         posterior=str(tmp_path / "posterior.zarr"), numbers=str(tmp_path / "posterior.json")
     )
-    script(repository, "estimate_posterior").main(result, numbers, output)
+    main_of("estimate_posterior")(result, numbers, output)
     written = json.loads((tmp_path / "posterior.json").read_text())
     assert (written["resolution"], written["kernel"], written["samples"]) == (2.0, "network", 48)
     # The smoothing, 0.05 of sides 3 and 1, is less than half a step of the grid: half a step it is.

@@ -1,6 +1,5 @@
 """LPIPS as a squared distance of features, against its formula on a narrow network of random weights."""
 
-import runpy
 from types import SimpleNamespace
 
 import numpy as np
@@ -209,11 +208,7 @@ class Colours:
         return np.rint(127.5 * (1 + np.sin(phase))).astype(np.uint8).reshape(len(t), 16, 16, 3)
 
 
-def test_table_2_has_geodesics_and_lengths_of_lpips(files, repository, tmp_path, caplog):
-    scripts = repository / "workflow" / "scripts"
-    solve, score = (
-        runpy.run_path(str(scripts / f"{name}.py"))["main"] for name in ("solve_geodesics", "score_paths")
-    )
+def test_table_2_has_geodesics_and_lengths_of_lpips(files, main_of, tmp_path, caplog):
     grid = Grid(((-1.0, 1.0), (-1.0, 1.0)), (9, 9))
     settings = {
         "methods": ["linear", "fisher", "perceptual", "density"], "pairs": 3, "margin": 0.1, "points": 12,
@@ -233,12 +228,12 @@ def test_table_2_has_geodesics_and_lengths_of_lpips(files, repository, tmp_path,
     left_out = {"density": "a density"}
     with caplog.at_level("WARNING"):
         about = (maps, left_out, plane, grid, settings, 0, output)
-        solve(fisher, images.__getitem__, unit.__getitem__, None, *about)
+        main_of("solve_geodesics")(fisher, images.__getitem__, unit.__getitem__, None, *about)
     assert "without the method density, which needs a density" in caplog.text
     assert store.read_json(output.numbers)["left_out"] == left_out
     paths = store.read_dataset(output.paths)
     assert list(paths["method"].to_numpy()) == ["linear", "fisher", "perceptual"]
-    score(
+    main_of("score_paths")(
         paths,
         np.ones(grid.shape, int),
         Colours(),

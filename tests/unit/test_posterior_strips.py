@@ -1,7 +1,6 @@
 """A posterior whose rows several jobs share is that of one job, to the byte."""
 
 import dataclasses
-import importlib.util
 from itertools import chain
 from types import SimpleNamespace
 
@@ -43,13 +42,6 @@ def fields(posterior):
     }
 
 
-def script(repository, name):
-    spec = importlib.util.spec_from_file_location(name, repository / "workflow" / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize(
     "more",
     [
@@ -60,15 +52,13 @@ def script(repository, name):
     ],
     ids=["blocks", "blocks, all kept", "neighbours", "neighbours, all kept"],
 )
-def test_parts_are_the_whole_to_the_byte_however_many(samples, repository, tmp_path, monkeypatch, more):
+def test_parts_are_the_whole_to_the_byte_however_many(samples, main_of, tmp_path, monkeypatch, more):
     # Several blocks a strip, as a large study has.
     monkeypatch.setattr(strips, "STRIPS", 4)
     embedding, t = samples
     settings = SETTINGS | more
     one, numbers = distance_posterior(embedding, t, GRID, settings, seed=3, threads=2, progress=False)
-    script(repository, "start_posterior").main(
-        embedding, t, GRID, settings, 3, SimpleNamespace(start=tmp_path / "start.nc")
-    )
+    main_of("start_posterior")(embedding, t, GRID, settings, 3, SimpleNamespace(start=tmp_path / "start.nc"))
     start = read_start(tmp_path / "start.nc")
     assert (start.resolution, start.chosen) == (one.resolution, settings["resolution"] == "auto")
     lazy = da.from_array(embedding, chunks=(500, 12))
@@ -79,7 +69,7 @@ def test_parts_are_the_whole_to_the_byte_however_many(samples, repository, tmp_p
             given = lazy if part == 1 else embedding
             with row_problem(given, t, GRID, settings, start, threads=1 + part) as problem:
                 assert strip_count(problem.blocks) == 4 < problem.blocks
-                script(repository, "estimate_posterior_rows").main(
+                main_of("estimate_posterior_rows")(
                     problem,
                     part,
                     parts,
@@ -88,7 +78,7 @@ def test_parts_are_the_whole_to_the_byte_however_many(samples, repository, tmp_p
                     threads=1 + part,
                 )
         output = SimpleNamespace(posterior=tmp_path / "posterior.zarr", numbers=tmp_path / "posterior.json")
-        script(repository, "combine_posterior").main(t, start, files, settings, output)
+        main_of("combine_posterior")(t, start, files, settings, output)
         assert fields(read_posterior(output.posterior)) == fields(one)
         told = store.read_json(output.numbers)
         assert {key: told[key] for key in numbers} == numbers

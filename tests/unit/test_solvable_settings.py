@@ -1,7 +1,5 @@
 """Settings of solvable systems: what is refused, what each path depends on, what is built of them."""
 
-import runpy
-
 import numpy as np
 import pytest
 import yaml
@@ -22,10 +20,6 @@ from hessgeo.systems.solvable.isnnn import IsingNextNearest
 from hessgeo.systems.solvable.tasep import Tasep
 
 FLOWS = ("noisy_flow",)  # of noisy flows, of which there is none in the tables by default
-
-
-def main_of(repository, script):
-    return runpy.run_path(str(repository / "workflow" / "scripts" / f"{script}.py"))["main"]
 
 
 @pytest.fixture
@@ -184,9 +178,9 @@ def test_a_noisy_flow_has_its_own_settings_and_estimators_of_real_numbers(read):
     assert "flow" not in layout.part("ising-8", of="samples")
 
 
-def test_a_noisy_flow_goes_through_the_scripts(tmp_path, repository):
+def test_a_noisy_flow_goes_through_the_scripts(tmp_path, main_of):
     create_states, sample_states, solve = (
-        main_of(repository, name) for name in ("create_states", "sample_states", "solve_system")
+        main_of(name) for name in ("create_states", "sample_states", "solve_system")
     )
     flow = {"radius": 1.0, "sigma": 0.3, "weights": [2, 1, 1], "steps": 3, "eta": 0.6, "eta_rule": "ddim"}
     settings = {**FLOW, "parameters": "natural", "grid": [5, 5], "flow": flow, "truth_samples": 0}
@@ -252,8 +246,8 @@ def test_stored_states_come_back_in_the_shape_of_the_system():
         samples.first(4)
 
 
-def test_samples_do_not_depend_on_the_size_of_a_shard(tmp_path, repository):
-    create_states, sample_states = (main_of(repository, name) for name in ("create_states", "sample_states"))
+def test_samples_do_not_depend_on_the_size_of_a_shard(tmp_path, main_of):
+    create_states, sample_states = (main_of(name) for name in ("create_states", "sample_states"))
     settings = yaml.safe_load(
         "{kind: tasep, size: 12, parameters: natural, extent: [[0.1, 0.9], [0.1, 0.9]], grid: [5, 5], samples: 64}"
     )
