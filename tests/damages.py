@@ -31,60 +31,64 @@ def digests(directory):
     return found
 
 
-def _flip(file, rng, files):
-    content = bytearray(file.read_bytes())
-    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
-    times = file.stat()
+def flip(file, place=None, bit=0):
+    """Flip a bit, of the byte in the middle if no place is given, and keep the times, as a failing disk does."""
+    content, times = bytearray(file.read_bytes()), file.stat()
+    content[len(content) // 2 if place is None else place] ^= 1 << bit
     file.write_bytes(content)
-    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))  # as a disk flips it
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-def _cut(file, rng, files):
-    content = file.read_bytes()
-    file.write_bytes(content[: rng.randrange(len(content))])
-
-
-def _lengthen(file, rng, files):
+def lengthen(file):
     with file.open("ab") as stream:
         stream.write(b"\0")
 
 
-def _empty(file, rng, files):
+def empty(file):
     file.write_bytes(b"")
 
 
-def _delete(file, rng, files):
-    file.unlink()
-
-
-def _folder(file, rng, files):
+def make_folder(file):
     file.unlink()
     file.mkdir()
 
 
-def _filled_folder(file, rng, files):
-    _folder(file, rng, files)
+def fill_folder(file):
+    make_folder(file)
     (file / "mine.txt").write_text("mine")
 
 
-def _link_to_nothing(file, rng, files):
+def link_to_nothing(file):
     file.unlink()
     file.symlink_to("nowhere")
 
 
-def _pipe(file, rng, files):
+def make_pipe(file):
     file.unlink()
     os.mkfifo(file)
 
 
-def _one(change):
+def _flip(file, rng):
+    flip(file, rng.randrange(file.stat().st_size), rng.randrange(8))
+
+
+def _cut(file, rng):
+    content = file.read_bytes()
+    file.write_bytes(content[: rng.randrange(len(content))])
+
+
+def _at_random(change):
     def damage(file, rng, files, taken):
         if file in taken or not file.stat().st_size:
             return None
-        change(file, rng, files)
+        change(file, rng)
         return (file,)
 
     return damage
+
+
+def _one(change):
+    return _at_random(lambda file, rng: change(file))
 
 
 def _other(file, rng, files, taken):
@@ -112,15 +116,15 @@ def _swapped(file, rng, files, taken):
 
 
 DAMAGES = {
-    "flipped": _one(_flip),
-    "cut": _one(_cut),
-    "lengthened": _one(_lengthen),
-    "emptied": _one(_empty),
-    "deleted": _one(_delete),
-    "folder": _one(_folder),
-    "filled folder": _one(_filled_folder),
-    "link to nothing": _one(_link_to_nothing),
-    "pipe": _one(_pipe),
+    "flipped": _at_random(_flip),
+    "cut": _at_random(_cut),
+    "lengthened": _one(lengthen),
+    "emptied": _one(empty),
+    "deleted": _one(Path.unlink),
+    "folder": _one(make_folder),
+    "filled folder": _one(fill_folder),
+    "link to nothing": _one(link_to_nothing),
+    "pipe": _one(make_pipe),
     "replaced": _replaced,
     "swapped": _swapped,
 }

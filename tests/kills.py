@@ -39,6 +39,18 @@ def jobs_of(pid):
     return found
 
 
+def wait_for(found, process, seconds=600):
+    """Poll until there is something, while the process runs."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        if value := found():
+            return value
+        time.sleep(0.02)
+    raise AssertionError(
+        "time ran out" if process.poll() is None else f"it ended: {process.communicate()[0]}"
+    )
+
+
 def wait_for_jobs(process):
     """Wait until a run has a job at work, or has ended."""
     with contextlib.suppress(psutil.NoSuchProcess):

@@ -5,6 +5,7 @@ import random
 import shutil
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,13 +44,13 @@ def rewrite(path, source):
     store.vouch([path])
 
 
-def forked(path, source):
-    """The job, in a process of its own."""
+def forked(work):
+    """Do something in a process of its own; its exit status tells whether it went well."""
     if child := os.fork():
         return child
     status = 1
     try:
-        rewrite(path, source)
+        work()
         status = 0
     finally:
         os._exit(status)
@@ -88,13 +89,13 @@ def killed_writes(soak, number, count, made, event):
     paths = results([Path(path) for path in soak.expected])
     for _ in range(count):
         path = rng.choice(paths)
-        source = soak.whole(path)
+        job = partial(rewrite, path, soak.whole(path))
         start = time.perf_counter()
-        if os.waitpid(forked(path, source), 0)[1]:
+        if os.waitpid(forked(job), 0)[1]:
             events.append(event(name, "write", str(path), 0.0, "", "the job fails undisturbed"))
             continue
         moment = rng.uniform(0, 0.6 * (time.perf_counter() - start))
-        child = forked(path, source)
+        child = forked(job)
         time.sleep(moment)
         os.kill(child, signal.SIGKILL)
         ended_before = os.waitpid(child, 0)[1] == 0
@@ -105,7 +106,7 @@ def killed_writes(soak, number, count, made, event):
         outcome = "same bytes"
         if there and not found and not soak.same():
             outcome = "not seen"
-        if os.waitpid(forked(path, source), 0)[1]:
+        if os.waitpid(forked(job), 0)[1]:
             outcome = "the same job again fails"
         elif faults_of(path, made) or not soak.same():
             outcome = f"other bytes, {outcome}"

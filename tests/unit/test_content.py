@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from damages import flip
 
 from hessgeo.pipeline import content as module
 from hessgeo.pipeline.content import CACHE, Source, content, contents, remembered
@@ -46,12 +47,6 @@ def test_a_digest_is_read_once_and_then_remembered(weights, monkeypatch):
     assert content(weights) == sha256(weights), "another thing to know of the same file"
 
 
-def flip(path):
-    data = bytearray(path.read_bytes())
-    data[SIZE // 2] ^= 1
-    path.write_bytes(data)
-
-
 def replace(path):
     other = path.with_name("other.bin")
     other.write_bytes(os.urandom(SIZE))
@@ -59,7 +54,7 @@ def replace(path):
     os.replace(other, path)
 
 
-@pytest.mark.parametrize("change", [flip, replace], ids=["a flipped byte", "an older file"])
+@pytest.mark.parametrize("change", [flip, replace], ids=["a flipped bit", "an older file"])
 def test_a_change_is_seen_whatever_the_time_of_the_file_says(weights, monkeypatch, change):
     before, status = content(weights), weights.stat()
     change(weights)

@@ -10,6 +10,7 @@ import pytest
 import torch
 import xarray as xr
 import zarr
+from damages import empty, flip, make_folder, make_pipe
 
 from hessgeo import store
 from hessgeo.free_energies.base import FreeEnergy, free_energy_dataset
@@ -215,20 +216,11 @@ def test_a_write_that_dies_before_its_sidecar_leaves_nothing_to_trust(filled, im
         store.read_array(filled, "image")
 
 
-def flip(file, position):
-    """Flip one bit and keep the modification time, as a failing disk does."""
-    times = file.stat()
-    content = bytearray(file.read_bytes())
-    content[position] ^= 1 << (position % 8)
-    file.write_bytes(content)
-    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
-
-
 def test_every_flipped_bit_is_found(filled, images):
     file = store.shard_file(filled, "image", 2)
     whole = file.read_bytes()
     for position in np.linspace(0, len(whole) - 1, 25).astype(int):
-        flip(file, int(position))
+        flip(file, position, position % 8)
         states = store.verify(filled, "image")
         assert states == {k: ShardState.FLIPPED if k == 2 else ShardState.OK for k in range(4)}
         # Checksums of chunk and index: the damage does not go unseen by a reader either.
@@ -242,7 +234,7 @@ def test_verification_tells_the_states_apart(filled):
     content = store.shard_file(filled, "image", 0).read_bytes()
     store.shard_file(filled, "image", 0).write_bytes(content[:-1])
     store.shard_file(filled, "image", 1).unlink()
-    flip(store.shard_file(filled, "image", 3), 5)
+    flip(store.shard_file(filled, "image", 3), 5, 5)
     assert store.verify(filled, "image") == {
         0: ShardState.TRUNCATED,
         1: ShardState.MISSING,
@@ -278,30 +270,16 @@ READERS = {
 }
 
 
-def empty(file):
-    file.write_bytes(b"")
-
-
 def cut(file):
     file.write_bytes(file.read_bytes()[:-1])
-
-
-def turn_into_a_folder(file):
-    file.unlink()
-    file.mkdir()
-
-
-def turn_into_a_pipe(file):
-    file.unlink()
-    os.mkfifo(file)
 
 
 DAMAGES = {
     "emptied": empty,
     "cut": cut,
     "gone": os.unlink,
-    "folder": turn_into_a_folder,
-    "pipe": turn_into_a_pipe,
+    "folder": make_folder,
+    "pipe": make_pipe,
 }
 
 
@@ -342,7 +320,7 @@ def test_the_last_shard_may_hold_fewer_rows_and_is_compared_like_the_others(unev
         np.testing.assert_array_equal(got, images)
     assert store.verify(path, "image") == dict.fromkeys(range(3), ShardState.OK)
     file = store.shard_file(path, "image", 2)
-    flip(file, file.stat().st_size // 2)
+    flip(file)
     assert store.verify(path, "image")[2] == ShardState.FLIPPED
     file.unlink()
     assert store.verify(path, "image")[2] == ShardState.MISSING

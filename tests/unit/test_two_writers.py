@@ -13,24 +13,13 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from snakemake.scheduling.job_scheduler import JobScheduler
+from writing import forked
 
 from hessgeo import store
 from hessgeo.pipeline import orphans, runs
 from hessgeo.store.files import alone
 
 ROUNDS = 15
-
-
-def forked(work):
-    """Do something in a process of its own; its exit status tells whether it went well."""
-    if child := os.fork():
-        return child
-    status = 1
-    try:
-        work()
-        status = 0
-    finally:
-        os._exit(status)
 
 
 def write_again_and_again(path, letter):

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 import xarray as xr
+from damages import empty, fill_folder, flip, link_to_nothing, make_folder, make_pipe
 
 from hessgeo import store
 from hessgeo.pipeline.verification import verify
@@ -78,36 +79,10 @@ def test_what_was_written_is_whole(results):
     }
 
 
-def flip(file):
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
-
-
-def make_folder(file):
-    file.unlink()
-    file.mkdir()
-
-
-def fill_folder(file):
-    make_folder(file)
-    (file / "mine.txt").write_text("mine")
-
-
-def link_to_nothing(file):
-    file.unlink()
-    file.symlink_to("nowhere")
-
-
-def make_pipe(file):
-    file.unlink()
-    os.mkfifo(file)
-
-
 DAMAGES = {
     "flipped": (flip, "holds other bytes than were written"),
     "cut": (lambda file: file.write_bytes(file.read_bytes()[:-1]), "bytes, not"),
-    "emptied": (lambda file: file.write_bytes(b""), "has 0 bytes, not"),
+    "emptied": (empty, "has 0 bytes, not"),
     "gone": (Path.unlink, "is missing"),
     "folder": (make_folder, "is no file"),
     "filled folder": (fill_folder, "is no file"),

@@ -5,27 +5,17 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 
-import psutil
 import pytest
+from damages import flip
+from kills import jobs_of, wait_for
 
 pytestmark = pytest.mark.slow
 
 
-def jobs_of(process, rule):
-    """Running jobs of a rule below a Snakemake process, once they are at work."""
-    found = []
-    for child in psutil.Process(process.pid).children(recursive=True):
-        try:
-            command = child.cmdline()
-        except psutil.NoSuchProcess:
-            continue
-        if any(part.endswith(f".{rule}.py") for part in command) and command[0].rpartition("/")[2].startswith(
-            "python"
-        ):
-            found.append(child)
-    return found
+def samplers(process):
+    """Jobs at work below a Snakemake process that make images."""
+    return [job for job, rule in jobs_of(process.pid).items() if rule == "generate_samples"]
 
 
 def start(workflow, *targets, output=subprocess.DEVNULL):
@@ -38,16 +28,6 @@ def start(workflow, *targets, output=subprocess.DEVNULL):
     )
 
 
-def wait_for(condition, process, seconds=300):
-    """Poll until the condition gives something true, while the process runs."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and process.poll() is None:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    pytest.fail("the run ended, or time ran out, before what the test waits for")
-
-
 def without_samples(workflow):
     """Forget all shards of images, keep the models that make them."""
     for path in (*workflow.shards("image"), *workflow.sidecars("image")):
@@ -57,7 +37,7 @@ def without_samples(workflow):
 def at_work(workflow, process):
     """A job at work in a shard, with another shard finished."""
     finished = [k for k, path in enumerate(workflow.sidecars("image")) if workflow(path).exists()]
-    jobs = jobs_of(process, "generate_samples")
+    jobs = samplers(process)
     logs = workflow("results/logs/tiny").glob("generate_samples/*/*.log")
     working = [log for log in logs if "on 1 threads" in log.read_text() and "done in" not in log.read_text()]
     return (finished, jobs) if finished and jobs and working else None
@@ -97,7 +77,7 @@ def test_a_job_that_is_killed_before_it_began_has_a_log_that_says_so(copied):
     without_samples(workflow)
     process = start(workflow, workflow.shards("image")[0], output=subprocess.PIPE)
     # At once: its imports take seconds, and its log is opened after them.
-    for job in wait_for(lambda: jobs_of(process, "generate_samples"), process):
+    for job in wait_for(lambda: samplers(process), process):
         job.kill()
     printed, _ = process.communicate(timeout=300)
     assert process.returncode != 0
@@ -110,10 +90,7 @@ def test_a_job_that_is_killed_before_it_began_has_a_log_that_says_so(copied):
 def damage(workflow):
     """One flipped, one truncated, one deleted shard and one deleted sidecar; returns what verification must say."""
     image, embedding = workflow.shards("image"), workflow.shards("embedding")
-    flipped = workflow(image[1])
-    times = flipped.stat()
-    flip(flipped)
-    os.utime(flipped, ns=(times.st_atime_ns, times.st_mtime_ns))
+    flip(workflow(image[1]))
     workflow(image[3]).unlink()
     truncated = workflow(embedding[0])
     truncated.write_bytes(truncated.read_bytes()[:-7])
@@ -173,12 +150,6 @@ def change_the_shape(file):
     metadata = json.loads(file.read_text())
     metadata["shape"][0] //= 2
     file.write_text(json.dumps(metadata))
-
-
-def flip(file):
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
 
 
 def edit(file):

@@ -6,9 +6,9 @@ study.
 
 import hashlib
 import subprocess
-import time
 
 import pytest
+from kills import wait_for
 from slurm_cluster import SOON, cluster, missing
 
 pytestmark = [
@@ -39,16 +39,6 @@ def remove(workflow, paths):
 
 def digests(workflow, paths):
     return [hashlib.sha256(workflow(path).read_bytes()).hexdigest() for path in paths]
-
-
-def wait_for(found, process, seconds=600):
-    """Poll until there is something, while the process runs."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and process.poll() is None:
-        if value := found():
-            return value
-        time.sleep(0.1)
-    raise AssertionError(process.communicate()[0] if process.poll() is not None else "time ran out")
 
 
 def disturbed(workflow, command, disturb):
