@@ -109,7 +109,6 @@ def create_array(
         chunks=(next(chunk for chunk in range(rows, 0, -1) if shard % chunk == 0), *item),
         compressors=ZstdCodec(level=COMPRESSION, checksum=True),
         fill_value=np.nan if dtype.kind == "f" else 0,
-        overwrite=False,
     )
     copy(Path(store, name, "zarr.json"))
 
@@ -157,8 +156,7 @@ class StoredArray:
 
     def expected(self, shard: int) -> dict[str, Any]:
         """What the sidecar of a shard says of where it belongs."""
-        rows = self.rows(shard)
-        return {**self.identity, "array": self.name, "rows": [rows.start, rows.stop]}
+        return {**self.identity, "array": self.name, "rows": [self.rows(shard).start, self.rows(shard).stop]}
 
     def file(self, shard: int) -> Path:
         """The file of a shard."""
@@ -200,8 +198,7 @@ def describe_array(store: str | Path, name: str) -> StoredArray:
             raise StoreError(f"{store}/{name} is not made of shards")
     except (LookupError, TypeError, ValueError) as error:
         raise StoreError(f"{store}/{name} is not made of shards") from error
-    identity = {"store": _digest(group), "metadata": _digest(own)}
-    return StoredArray(Path(store), name, shape, shard, identity)
+    return StoredArray(Path(store), name, shape, shard, {"store": _digest(group), "metadata": _digest(own)})
 
 
 def shard_rows(store: str | Path, name: str, shard: int) -> slice:
@@ -390,8 +387,8 @@ def read_rows(store: str | Path, name: str, rows: Int[np.ndarray, "m"]) -> Shape
     """
     array = describe_array(store, name)
     if (wrong := rows[(rows < 0) | (rows >= array.shape[0])]).size:
-        allowed = f"0 to {array.shape[0] - 1}"
-        raise ValueError(f"row {wrong[0]} of {store}/{name} is not allowed; allowed: {allowed}")
+        most = array.shape[0] - 1
+        raise ValueError(f"row {wrong[0]} of {store}/{name} is not allowed; allowed: 0 to {most}")
     check_shards(array, np.unique(rows // array.shard).tolist())
     stored = open_strictly(f"{store}/{name}")
     step, found = stored.chunks[0], np.empty((len(rows), *array.shape[1:]), stored.dtype)
