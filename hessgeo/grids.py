@@ -89,11 +89,21 @@ class Grid:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
+        box, nodes = (np.array(value, dtype=object) for value in (self.extent, self.shape))
+        numbers = all(isinstance(end, int | float | np.number) and np.isreal(end) for end in box.flat)
+        if (
+            not numbers
+            or box.shape[1:] != (2,)
+            or not all(isinstance(n, int | np.integer) for n in nodes.flat)
+        ):
+            raise ValueError(
+                f"extent {self.extent} and grid shape {self.shape} must be pairs of numbers and whole numbers"
+            )
         if not 1 <= len(self.shape) == len(self.extent) <= 2:
             raise ValueError(
                 f"extent {self.extent} and grid shape {self.shape} must both be of one axis or of two"
             )
-        if not all(np.isfinite(low) and np.isfinite(high) and low < high for low, high in self.extent):
+        if not all(low < high and np.isfinite(float(high) - float(low)) for low, high in self.extent):
             raise ValueError(f"extent {self.extent} must be finite and increase along each axis")
         if any(nodes < 2 for nodes in self.shape):
             raise ValueError(f"grid shape {self.shape} must have at least two nodes along each axis")

@@ -128,7 +128,7 @@ def between_nodes(
     lattice = Grid(((-1.0, 1.0),) * dims, tuple(values.shape[:dims]))
     points = frame.into(t.detach().reshape(-1, dims)).clamp(-1, 1)
     found = bilinear_weights(points.cpu().numpy(), lattice) @ values.reshape(lattice.size, -1).numpy()
-    return torch.from_numpy(found).to(t).reshape(*t.shape[:-1], *values.shape[dims:])
+    return torch.from_numpy(found).to(t).reshape((*t.shape[:-1], *values.shape[dims:]))
 
 
 def entry_weights(

@@ -17,7 +17,7 @@ from scipy.ndimage import map_coordinates
 from torch import Tensor
 
 from hessgeo.grids import Grid
-from hessgeo.metrics.base import Metric
+from hessgeo.metrics.base import Metric, as_metric, asymmetries
 from hessgeo.numerics.eikonal import Medium, distances, medium
 from hessgeo.numerics.eikonal_fronts import arrivals
 from hessgeo.numerics.eikonal_paths import around, arrival, way
@@ -174,8 +174,10 @@ def distance_map(
         grid: the nodes. The error is of first order in their spacing, and of the metric they know its values alone.
 
     Raises:
-        ValueError: on a source outside the box, or a metric that is positive definite at no node.
+        ValueError: on a source outside the box, or a metric that is not symmetric or positive definite at no node.
     """
+    for words in asymmetries(as_metric(metric), torch.from_numpy(grid.points)[None]).values():
+        raise ValueError(words)
     return GriddedMedium.of(metric, grid).distances(source)
 
 

@@ -157,9 +157,12 @@ class FunctionMetric(Metric):
         """The function's value.
 
         Raises:
-            ValueError: if it has not the shape of a metric.
+            ValueError: if it is no tensor of real numbers with the shape of a metric.
         """
         g = self.function(t)
+        if not isinstance(g, Tensor) or g.is_complex():
+            what = g.dtype if isinstance(g, Tensor) else type(g).__name__
+            raise ValueError(f"the metric function gave {what}, must be a tensor of real numbers")
         if g.shape != (*t.shape, t.shape[-1]):
             raise ValueError(
                 f"the metric function gave shape {tuple(g.shape)} for points of shape {tuple(t.shape)}, "

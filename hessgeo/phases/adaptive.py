@@ -164,16 +164,19 @@ Steps = Generator[tuple[np.ndarray, AdaptiveSamples | None], np.ndarray, Adaptiv
 
 def _steps(grid: Grid, error: float, start: int | tuple[int, int], images: int | None) -> Steps:
     """The nodes of each round and what was found before; is sent their outputs, and gives what was found in the end."""
-    first = (start, start) if isinstance(start, int) else start
-    if len(grid.shape) != 2 or not all(
-        _LEAST_START <= some <= nodes for some, nodes in zip(first, grid.shape, strict=True)
+    first = tuple(start) if isinstance(start, tuple | list) else (start, start)
+    if (
+        len(grid.shape) != 2
+        or len(first) != 2
+        or not all(isinstance(some, int | np.integer) for some in first)
+        or not all(_LEAST_START <= some <= nodes for some, nodes in zip(first, grid.shape, strict=True))
     ):
         raise ValueError(
             f"start must lie in {_LEAST_START}..{min(grid.shape)} nodes of two axes, not {start}"
         )
     if not error > 0:
         raise ValueError(f"error must be positive, not {error}")
-    if images is not None and images < first[0] * first[1]:
+    if images is not None and not images >= first[0] * first[1]:
         raise ValueError(f"images must be at least start^2 = {first[0] * first[1]}, not {images}")
     a, b = (
         np.round(np.linspace(0, nodes - 1, some)).astype(int)
@@ -208,8 +211,13 @@ def _rows(grid: Grid, index: Int64[np.ndarray, "n"]) -> Int64[np.ndarray, "a b"]
 
 def _checked(outputs: np.ndarray, index: np.ndarray, before: np.ndarray | None) -> np.ndarray:
     like = outputs.shape[1:] if before is None else before.shape[1:]
-    whole = np.issubdtype(outputs.dtype, np.integer)
-    if len(outputs) != len(index) or outputs.shape[1:] != like or outputs.ndim != (1 if whole else 2):
+    whole = outputs.dtype.kind in "iu"
+    if (
+        outputs.shape[:1] != index.shape
+        or outputs.shape[1:] != like
+        or outputs.dtype.kind not in "iuf"
+        or outputs.ndim != (1 if whole else 2)
+    ):
         raise ValueError(
             f"sample must give {len(index)} labels (whole numbers), or vectors of one length, "
             f"not {outputs.dtype} of shape {outputs.shape}"
@@ -229,7 +237,7 @@ def _uncertainty(
         block = rows[a0 : a1 + 1, b0 : b1 + 1]
         here = outputs[block[block >= 0]]
         size = max((a1 - a0) / steps[0], (b1 - b0) / steps[1])
-        found[k] = size * (float(np.ptp(here) > 0) if here.ndim == 1 else _diameter(here))
+        found[k] = size * (float((here != here[0]).any()) if here.ndim == 1 else _diameter(here))
     return found
 
 

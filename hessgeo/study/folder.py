@@ -160,6 +160,8 @@ def save(parts: Parts, folder: str | Path) -> list[Path]:
     from hessgeo.posteriors import write_posterior
 
     folder = Path(folder)
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise FileExistsError(f"{folder} is no folder: save to a new one")
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} holds something already: save to a new folder")
     written, noted = _save_samples(parts, folder)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 import xarray as xr
 
@@ -16,6 +15,7 @@ from hessgeo.free_energies.log_partition import LogPartition
 from hessgeo.free_energies.spline import SplineFreeEnergy
 from hessgeo.numerics.bsplines import SplineBasis
 from hessgeo.study.drawing import draw
+from hessgeo.study.functions import places
 from hessgeo.study.parts import Parts
 from hessgeo.study.shown import Shown, box, judged
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class FreeEnergy(Shown, Fitted):
     """A fitted ``F(t)``, nats per ``N``; only ``F`` modulo an affine function of ``t`` is determined.
 
-    ``value``, ``gradient``, ``hessian`` and ``third`` take points as an array, a list or a tensor, and give the same
-    kind back, lists as arrays.
+    ``value``, ``gradient``, ``hessian`` and ``third`` take points of the box as an array, a list or a tensor, and give
+    the same kind back, lists as arrays; of what is no such point they say so (``ValueError``).
 
     Args:
         parts: of the study.
@@ -66,25 +66,27 @@ class FreeEnergy(Shown, Fitted):
 
     def value(self, t: Any) -> Any:
         """``F(t)`` at points ``(*batch, 2)``, nats per ``N``."""
-        points = _tensor(t)
-        return _like(
-            t, self._potential.value(points) + between_nodes(self.grid.frame, self._missed[0], points)
-        )
+        points = self._tensor(t)
+        missed = between_nodes(self.grid.frame, self._missed[0], points)
+        return _like(t, self._potential.value(points) + missed)
 
     def gradient(self, t: Any) -> Any:
         """``grad F(t)``."""
-        points = _tensor(t)
-        return _like(
-            t, self._potential.gradient(points) + between_nodes(self.grid.frame, self._missed[1], points)
-        )
+        points = self._tensor(t)
+        missed = between_nodes(self.grid.frame, self._missed[1], points)
+        return _like(t, self._potential.gradient(points) + missed)
 
     def hessian(self, t: Any) -> Any:
         """``grad^2 F(t)``, the Fisher metric per ``N`` as it was fitted, positive definite or not."""
-        return _like(t, self._potential.hessian(_tensor(t)))
+        return _like(t, self._potential.hessian(self._tensor(t)))
 
     def third(self, t: Any) -> Any:
         """Third derivatives."""
-        return _like(t, self._potential.third(_tensor(t)))
+        return _like(t, self._potential.third(self._tensor(t)))
+
+    def _tensor(self, t: Any) -> torch.Tensor:
+        points = places(t, self.grid.extent)
+        return t.double() if isinstance(t, torch.Tensor) else torch.from_numpy(points)
 
     @property
     def facts(self) -> dict[str, str]:
@@ -107,10 +109,6 @@ class FreeEnergy(Shown, Fitted):
     def to_xarray(self) -> xr.Dataset:
         """On dims ``(a, b)``: ``free_energy``, ``gradient``, ``fisher_metric``, ``third``, and their errors."""
         return self._dataset.copy()
-
-
-def _tensor(t: Any) -> torch.Tensor:
-    return torch.as_tensor(t if isinstance(t, torch.Tensor) else np.asarray(t, dtype=float)).double()
 
 
 def _like(t: Any, found: torch.Tensor) -> Any:

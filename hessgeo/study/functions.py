@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from hessgeo.grids import Extent
 
 Form = Callable[[Any], Any]
 
@@ -28,6 +31,31 @@ def to_numpy(value: Any) -> np.ndarray:
         masked = int(np.ma.getmaskarray(value).sum())
         raise ValueError(f"an array of shape {value.shape} has {masked} masked values, must have none")
     return np.asarray(value)
+
+
+def places(t: Any, extent: Extent) -> np.ndarray:
+    """Points of a box as an array.
+
+    Args:
+        t: ``(*batch, 2)``, an array or a tensor of any kind, or lists.
+        extent: the box.
+
+    Raises:
+        ValueError: one line, on what is no such points, or one that is not finite or lies outside the box.
+    """
+    points = to_numpy(t)
+    if points.shape[-1:] != (2,) or points.dtype.kind not in "fiu":
+        raise ValueError(
+            f"points, {points.dtype} of shape {points.shape}, are not allowed; allowed: numbers (*batch, 2)"
+        )
+    points = points.astype(float)
+    low, high = np.array(extent, dtype=float).T
+    rounding = 1e-6 * (high - low)  # of single precision too
+    inside = ((points >= low - rounding) & (points <= high + rounding)).all(axis=-1)
+    if not inside.all():
+        a, b = points[~inside][0]
+        raise ValueError(f"point ({a:g}, {b:g}) lies outside the box {extent}")
+    return points
 
 
 class Function:

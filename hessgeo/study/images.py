@@ -80,7 +80,13 @@ def _channels_last(shape: tuple[int, ...]) -> bool | None:
 
 def _values(images: np.ndarray, given: tuple[float, float] | None) -> tuple[float, float] | None:
     """The values of black and of full intensity, by type and range."""
+    if given is not None and np.shape(given) != (2,):
+        raise ValueError(f"output_range {given!r} is not allowed; allowed: (black, white), increasing")
+    if not images.size:
+        raise ValueError(f"images of shape {images.shape} have no pixels")
     if images.dtype == np.uint8:
+        if given is not None:
+            raise ValueError(f"output_range {given} is not allowed; allowed: none for images of uint8")
         return None
     if images.dtype.kind != "f":
         raise ValueError(

@@ -74,10 +74,14 @@ def map(
     sections = {"posterior": posterior, "free_energy": free_energy, "phases": phases, "geodesics": geodesics}
     settings = study_settings({"slice": plane, "sampling": _given(grid=grid), "seed": seed, **sections})
     nodes = grid_of(settings)
-    latents = np.stack([to_numpy(anchor) for anchor in anchors])
-    if latents.ndim < 2 or len(latents) != 3 or latents.dtype.kind not in "fiu":
+    each = [to_numpy(anchor) for anchor in anchors] if np.iterable(anchors) else []
+    if len(each) != 3 or len({anchor.shape for anchor in each}) != 1:
+        shapes = ", ".join(str(anchor.shape) for anchor in each[:4]) or type(anchors).__name__
+        raise ValueError(f"anchors of shapes {shapes} are not allowed; allowed: three latents of one shape")
+    latents = np.stack(each)
+    if latents.ndim < 2 or latents.dtype.kind not in "fiu":
         raise ValueError(
-            f"anchors of shape {latents.shape} are not allowed; allowed: three latents, (3, *latent)"
+            f"anchors, {latents.dtype} of shape {latents.shape}, are not allowed; allowed: three latents, (3, *latent)"
         )
     if fault := plane_fault(latents, settings["slice"]["normalisation"]):
         raise ValueError(f"of the anchors: {fault}")

@@ -14,6 +14,7 @@ from hessgeo.metrics.base import Metric as Smooth
 from hessgeo.metrics.base import MetricJet, SpeedJet, as_metric
 from hessgeo.pipeline.paths import StudyMetric, feature_maps, rows_of, study_metrics
 from hessgeo.study.drawing import draw
+from hessgeo.study.functions import places
 from hessgeo.study.parts import Parts
 from hessgeo.study.shown import Shown, box, judged, share
 
@@ -47,9 +48,16 @@ class Metric(Shown, Smooth):
         """Share of the nodes at which the fitted metric is positive definite."""
         return self.parts.positive_definite_share
 
-    def __call__(self, t: torch.Tensor) -> torch.Tensor:
-        """The smooth metric at points ``(*batch, 2)``."""
-        return self.solved.metric(t)
+    def __call__(self, t: Any) -> Any:
+        """The smooth metric at points ``(*batch, 2)``: of a tensor a tensor, of other arrays and lists an array.
+
+        Raises:
+            ValueError: one line, on arrays and lists that are no points of the box.
+        """
+        if isinstance(t, torch.Tensor):
+            return self.solved.metric(t if t.is_floating_point() else t.double())
+        with torch.no_grad():
+            return self.solved.metric(torch.from_numpy(places(t, self.grid.extent))).numpy()
 
     def slope(self, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See ``metrics.base.Metric``."""
@@ -123,6 +131,6 @@ def chosen_metric(
     parts: Parts, metric: str | Smooth | Callable[[torch.Tensor], torch.Tensor]
 ) -> tuple[str, Smooth]:
     """What a metric is called, and the metric, by its name or as it is."""
-    if isinstance(metric, str):
+    if isinstance(metric, str) or not callable(metric):
         return metric, named_metric(parts, metric).metric
     return "fisher" if isinstance(metric, Metric) else "own", as_metric(metric)

@@ -12,6 +12,7 @@ import xarray as xr
 from hessgeo.grids import Grid
 from hessgeo.phases.segment import PhaseMap as Segmented
 from hessgeo.study.drawing import draw
+from hessgeo.study.functions import places
 from hessgeo.study.parts import Parts
 from hessgeo.study.shown import Shown, box, judged, share
 
@@ -63,8 +64,12 @@ class PhaseMap(Shown, Segmented):
         return found
 
     def at(self, t: Any) -> np.ndarray:
-        """Label of the phase at each of some points ``(*batch, 2)``: that of the nearest node."""
-        points = np.asarray(t, dtype=float)
+        """Label of the phase at each of some points of the box ``(*batch, 2)``: that of the nearest node.
+
+        Raises:
+            ValueError: one line, on what is no such point.
+        """
+        points = places(t, self.grid.extent)
         nodes = self.grid.nearest(points.reshape(-1, 2))
         return np.asarray(self.label.ravel()[nodes]).reshape(points.shape[:-1])
 

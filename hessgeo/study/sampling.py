@@ -67,7 +67,14 @@ def sample(
         starts = tqdm(range(0, grid.size, batch), desc="images", disable=not sys.stderr.isatty())
         for start in starts:
             rows = slice(start, min(start + batch, grid.size))
-            images[rows], features[rows] = make(np.arange(rows.start, rows.stop))
+            made = make(np.arange(rows.start, rows.stop))
+            for what, found, of_all in zip(("images", "features"), made, (images, features), strict=True):
+                if found.shape[1:] != of_all.shape[1:]:
+                    raise ValueError(
+                        f"{what} of {len(found)} latents at once are of shape {found.shape[1:]} each, of one latent "
+                        f"{of_all.shape[1:]}: they must be the same"
+                    )
+                of_all[rows] = found
     return images, features
 
 

@@ -176,7 +176,16 @@ def _sphere_log(start: Float[np.ndarray, "dim"], end: Float[np.ndarray, "dim"]) 
 
 
 def random_anchors(seed: int, latent_shape: tuple[int, ...]) -> Float[np.ndarray, "3 *latent"]:
-    """Three standard normal anchors; anchor ``k`` is a function of ``(seed, k)`` alone."""
+    """Three standard normal anchors; anchor ``k`` is a function of ``(seed, k)`` alone.
+
+    Raises:
+        ValueError: one line, on a seed that is no whole number from 0, or a latent of no numbers.
+    """
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+        raise ValueError(f"seed {seed!r} is not allowed; allowed: a whole number from 0")
+    sides = np.atleast_1d(np.asarray(latent_shape))
+    if sides.dtype.kind not in "iu" or (sides < 1).any():
+        raise ValueError(f"latent_shape {latent_shape!r} is not allowed; allowed: whole numbers from 1")
     return np.stack([np.random.default_rng([seed, k]).standard_normal(latent_shape) for k in range(3)])
 
 

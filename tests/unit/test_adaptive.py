@@ -150,7 +150,10 @@ def test_a_study_of_half_the_images_has_the_phases_of_the_whole():
         ({"error": 0.0}, "error must be positive, not 0"),
         ({"start": 2}, "start must lie in 3..65"),
         ({"start": 66}, "start must lie in 3..65"),
+        ({"start": 9.5}, "start must lie in 3..65"),
+        ({"start": (9,)}, "start must lie in 3..65"),
         ({"images": 80}, "images must be at least"),
+        ({"images": np.nan}, "images must be at least"),
     ],
 )
 def test_bad_arguments_are_named(options, named):
@@ -159,7 +162,17 @@ def test_bad_arguments_are_named(options, named):
 
 
 def test_bad_outputs_are_named():
-    with pytest.raises(ValueError, match="sample must give 81 labels"):
-        sample_adaptively(lambda t, index: np.zeros((len(t), 2, 2)), GRID, error=0.1)
+    for outputs in (lambda t: np.zeros((len(t), 2, 2)), lambda t: t + 1j, lambda t: None):
+        with pytest.raises(ValueError, match="sample must give 81 labels"):
+            sample_adaptively(lambda t, index, outputs=outputs: outputs(t), GRID, error=0.1)
     with pytest.raises(ValueError, match="not finite"):
         sample_adaptively(lambda t, index: np.full((len(t), 2), np.nan), GRID, error=0.1)
+
+
+def test_labels_may_be_of_any_whole_type():
+    def sampled(low, high, dtype):
+        labels = np.array([low, high], dtype)
+        return sample_adaptively(lambda t, index: labels[(t[:, 0] > 0.1).astype(int)], GRID, error=0.1)
+
+    # The difference of these is more than eight bits hold.
+    np.testing.assert_array_equal(sampled(-128, 127, np.int8).index, sampled(0, 1, int).index)

@@ -76,6 +76,9 @@ def test_every_public_name_is_there():
 
 def test_random_anchors_are_those_of_the_workflow():
     assert (hg.random_anchors(3, (100, 1, 1)) == load_anchors(3, (100, 1, 1))).all()
+    for seed, shape in ((-1, (2,)), (1.5, (2,)), (True, (2,)), (3, (0,)), (3, None)):
+        with pytest.raises(ValueError, match=r"^(seed|latent_shape) .* is not allowed; allowed: "):
+            hg.random_anchors(seed, shape)
 
 
 # Maps.
@@ -160,8 +163,9 @@ def test_settings_are_checked_in_the_words_of_the_workflow(given, line):
 
 
 def test_anchors_that_span_no_plane_are_refused():
-    with pytest.raises(ValueError, match="allowed: three latents"):
-        hg.map(generate, anchors=CORNERS[:2], **SMALL)
+    for anchors in (CORNERS[:2], None, 5, [np.zeros(2), np.zeros(3), np.zeros(2)], CORNERS > 0):
+        with pytest.raises(ValueError, match=r"^anchors.* are not allowed; allowed: three latents"):
+            hg.map(generate, anchors=anchors, **SMALL)
     with pytest.raises(ValueError, match="anchors"):
         hg.map(generate, anchors=CORNERS[[0, 0, 1]], **SMALL)
 
@@ -297,6 +301,8 @@ def test_what_is_no_study_is_refused_and_nothing_is_overwritten(study, tmp_path)
     Path(tmp_path, "mine").write_text("mine")
     with pytest.raises(FileExistsError, match="holds something already"):
         study.save(tmp_path)
+    with pytest.raises(FileExistsError, match="mine is no folder"):
+        study.save(tmp_path / "mine")
 
 
 def test_results_that_do_not_note_their_samples_are_read_where_there_is_one_store(saved, tmp_path):
@@ -396,6 +402,21 @@ def test_pairs_of_another_shape_are_refused(study):
         study.geodesics([(0, 0), (1, 1)])
 
 
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        (None, "metric None is not allowed; allowed: fisher, embedding, pixels, density, or a function"),
+        (lambda t: None, "the metric function gave NoneType, must be a tensor of real numbers"),
+        (lambda t: torch.eye(2).expand(*t.shape, 2) + 1j, "the metric function gave torch.complex64"),
+        (lambda t: torch.tensor([[1, 0.5], [0, 1]]).expand(*t.shape, 2), "is not symmetric: g_ab is 0.5"),
+    ],
+)
+def test_a_metric_that_is_none_is_refused_in_a_line(study, metric, words):
+    for solve in (lambda: study.geodesic((0, 0), (1, 1), metric), lambda: study.distances((0, 0), metric)):
+        with pytest.raises(ValueError, match=re.escape(words)):
+            solve()
+
+
 # What objects say.
 
 
@@ -439,6 +460,27 @@ def test_a_free_energy_is_a_function_of_points(study):
     )
     assert isinstance(study.free_energy.gradient([[0, 0]]), np.ndarray)
     assert isinstance(study.free_energy.third(torch.zeros(1, 2)), torch.Tensor)
+    assert study.free_energy.value([0, 0]) == study.free_energy.value([[0.0, 0.0]])[0]
+    g = study.metric(torch.zeros(2, dtype=torch.float64))
+    for zero in ([0, 0], np.zeros(2, np.float32), torch.zeros(2, dtype=torch.int64)):
+        assert np.array_equal(study.metric(zero), g)
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        ([0, np.nan], "point (0, nan) lies outside the box"),
+        (np.array([[0, 0], [0, 2.1]]), "point (0, 2.1) lies outside the box"),
+        ([0, 0, 0], "points, int64 of shape (3,), are not allowed"),
+        ([["0", "0"]], "points, <U1 of shape (1, 2), are not allowed"),
+        (0.5, "points, float64 of shape (), are not allowed"),
+        (None, "points, object of shape (), are not allowed"),
+    ],
+)
+def test_points_that_are_none_are_refused_in_a_line(study, points, words):
+    for function in (study.free_energy.value, study.free_energy.third, study.metric, study.phases.at):
+        with pytest.raises(ValueError, match=re.escape(words)):
+            function(points)
 
 
 def test_a_figure_that_is_none_is_refused_with_those_that_are(study):

@@ -27,6 +27,11 @@ def test_rows_run_along_the_second_parameter_from_corner_to_corner():
         (((0.0, np.nan), (0.0, 1.0)), (4, 4), "extent"),
         (((0.0, np.inf), (0.0, 1.0)), (4, 4), "extent"),
         (((0.0, 1.0), (0.0, 1.0)), (1, 4), "shape"),
+        (((0.0, 1.0), (0.0, 1.0)), (4.5, 4), "shape"),
+        (((0.0, 1.0), ("0", "1")), (4, 4), "extent"),
+        (((0.0, 1.0), (-1e308, 1e308)), (4, 4), "extent"),
+        ((0.0, 1.0), (4, 4), "extent"),
+        (None, None, "extent"),
     ],
 )
 def test_a_bad_grid_is_refused(extent, shape, named):

@@ -44,6 +44,7 @@ def test_images_of_eight_bits_stay_as_they_are():
         (images_of((4, 8, 6, 3), 0, 255), "float images from 0 to 255 lie neither in"),
         (images_of((4, 8, 6, 3), -0.1, 1), "could be of [0, 1] or of [-1, 1]: give output_range"),
         (np.full((4, 8, 6, 3), np.nan, np.float32), "lie neither in"),
+        (np.zeros((4, 0, 6, 3), np.float32), "images of shape (4, 0, 6, 3) have no pixels"),
     ],
 )
 def test_images_that_could_mean_anything_are_refused_in_a_line(images, words):
@@ -55,8 +56,14 @@ def test_images_that_could_mean_anything_are_refused_in_a_line(images, words):
 def test_a_range_that_is_given_holds():
     images = images_of((4, 8, 6, 3), 0, 255)
     assert (Convention.of(images, (0, 255)).pixels(images) == np.round(images)).all()
-    with pytest.raises(ValueError, match="output_range"):
-        Convention.of(images, (1, 1))
+    for images_, given in (
+        (images, (1, 1)),
+        (images, 1),
+        (images, (0, 1, 2)),
+        (images.astype(np.uint8), (0, 9)),
+    ):
+        with pytest.raises(ValueError, match=r"^output_range .* is not allowed; allowed: "):
+            Convention.of(images_, given)
 
 
 def test_images_that_leave_the_range_that_they_seemed_to_have_are_refused():
