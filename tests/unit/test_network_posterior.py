@@ -32,6 +32,7 @@ BOX = ((-1.0, 1.0), (-1.0, 1.0))
 GRID = Grid(BOX, (8, 8))
 NOISE = 20.0  # of each pixel, grey levels
 FINE = np.linspace(-1, 1, 401)
+FAST = {"learning_rate": 5e-3, "batch_size": 32}  # steps as many and as large as take a network somewhere in seconds
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -422,18 +423,18 @@ def test_training_repeats_and_leaves_the_global_stream_alone():
 @pytest.mark.slow
 def test_the_network_approaches_the_known_posterior():
     rng, deviation = np.random.default_rng(0), 0.4
-    t = rng.uniform(-1, 1, (1000, 2))
+    t = rng.uniform(-1, 1, (800, 2))
     images = linear_images(t, deviation, rng)
     position = np.repeat(rng.uniform(-0.9, 0.9, (300, 2)), 4, axis=0)
     members = linear_images(position, deviation, rng).reshape(300, 4, *GRID.shape, 1)
     divergence = []
-    for epochs in (3, 24):
-        network = train_posterior_network(images, t, GRID, epochs=epochs, learning_rate=3e-3)
+    for epochs in (2, 12):
+        network = train_posterior_network(images, t, GRID, epochs=epochs, **FAST)
         q, p = network.log_posterior(members).numpy(), true_posterior(members, deviation, network.config)
         divergence.append(float((p * (np.log(np.maximum(p, 1e-300)) - q)).sum(axis=1).mean()))
     blind = np.log(64) + float((p * np.log(np.maximum(p, 1e-300))).sum(axis=1).mean())
     assert divergence[1] < divergence[0] < blind
-    assert divergence[1] < 0.3 * blind  # a fifth was measured; the rest is what 800 noisy images leave open
+    assert divergence[1] < 0.3 * blind  # a fifth was measured; the rest is what 640 noisy images leave open
     mean, true_mean = np.exp(q) @ GRID.points, p @ GRID.points
     width = np.sqrt(p @ GRID.points**2 - true_mean**2)
     assert np.sqrt(((mean - true_mean) ** 2).mean()) < 0.8 * width.mean()
@@ -447,15 +448,15 @@ def test_the_network_approaches_the_known_posterior():
 @pytest.mark.slow
 def test_more_images_in_a_bundle_narrow_the_posterior():
     rng, deviation = np.random.default_rng(1), 0.25
-    t = rng.uniform(-1, 1, (1000, 2))
+    t = rng.uniform(-1, 1, (600, 2))
     images = linear_images(t, deviation, rng)
     middle, variance = np.flatnonzero(np.abs(t).max(axis=1) < 0.5), []
     for bundle in (1, 8):
-        network = train_posterior_network(images, t, GRID, bundle=bundle, epochs=20, learning_rate=3e-3)
+        network = train_posterior_network(images, t, GRID, bundle=bundle, epochs=12, **FAST)
         found = network_posterior(network, images, t, draws=1, rows=0)
         variance.append(np.median(found.covariance[middle][:, [0, 1], [0, 1]]) - network.config.sigma[0] ** 2)
     # Theory: deviation^2 / K beside the smoothing, so an eighth. The neighbours' own spread, 0.03, and what is not
-    # learned in a minute add to the second.
+    # learned in seconds add to the second.
     assert variance[0] > 0.5 * deviation**2
     assert variance[1] < 0.5 * variance[0]
 
