@@ -45,6 +45,22 @@ IMAGE_SHAPE = (16, 16, 3)
 NOISE = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 OPEN_CLIP_MODEL = "hessgeo-small-clip"
 TIMM_MODEL = "test_vit"
+TEXT_TO_IMAGE = [
+    "small_stable_diffusion",
+    "small_stable_diffusion_xl",
+    "small_stable_diffusion_3",
+    "small_flux",
+]
+
+
+def tensors_of(pipeline):
+    """All tensors of a pipeline's networks, by name."""
+    return {
+        f"{name}.{key}": value
+        for name, part in pipeline.components.items()
+        if isinstance(part, torch.nn.Module)
+        for key, value in part.state_dict().items()
+    }
 
 
 # --- pipelines ---

@@ -3,6 +3,7 @@
 import inspect
 import os
 import runpy
+import shutil
 from pathlib import Path
 
 import jaxtyping
@@ -95,3 +96,13 @@ def small_checkpoint(shared_folder):
         return shared_folder("-".join((builder, *changes)), build) / "pipeline"
 
     return get
+
+
+@pytest.fixture
+def copy(small_checkpoint, tmp_path):
+    """A copy of a small checkpoint, to be changed: ``copy("small_flux")``."""
+
+    def make(builder="small_stable_diffusion", **settings):
+        return shutil.copytree(small_checkpoint(builder, **settings), tmp_path / "copy")
+
+    return make

@@ -27,14 +27,6 @@ FAMILIES = {
 TEXT_TO_IMAGE = list(FAMILIES)[1:]
 
 
-@pytest.fixture
-def copy(small_checkpoint, tmp_path):
-    def make(builder="small_stable_diffusion", **settings):
-        return shutil.copytree(small_checkpoint(builder, **settings), tmp_path / "copy")
-
-    return make
-
-
 @pytest.fixture(scope="module")
 def files(small_checkpoint, tmp_path_factory):
     """Single files and the configurations that go with them."""

@@ -6,6 +6,7 @@ import checkpoints
 import numpy as np
 import pytest
 import torch
+from checkpoints import TEXT_TO_IMAGE
 
 from hessgeo.pipeline.config_files import SettingsError, merge_config
 from hessgeo.pipeline.derived import merged
@@ -15,11 +16,10 @@ from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
 from hessgeo.systems.diffusion.system import DiffusionSystem, load_denoiser
 from hessgeo.systems.slices import LatentSlice, random_anchors
 
-BUILDERS = ["small_stable_diffusion", "small_stable_diffusion_xl", "small_stable_diffusion_3", "small_flux"]
 STEPS = 2
 
 
-@pytest.fixture(params=BUILDERS)
+@pytest.fixture(params=TEXT_TO_IMAGE)
 def checkpoint(request, small_checkpoint):
     return describe_checkpoint(small_checkpoint(request.param))
 

@@ -32,7 +32,10 @@ BOX = ((-1.0, 1.0), (-1.0, 1.0))
 GRID = Grid(BOX, (8, 8))
 NOISE = 20.0  # of each pixel, grey levels
 FINE = np.linspace(-1, 1, 401)
-FAST = {"learning_rate": 5e-3, "batch_size": 32}  # steps as many and as large as take a network somewhere in seconds
+FAST = {
+    "learning_rate": 5e-3,
+    "batch_size": 32,
+}  # steps as many and as large as take a network somewhere in seconds
 
 
 @pytest.fixture(scope="module", autouse=True)

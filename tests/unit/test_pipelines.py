@@ -5,9 +5,11 @@ import logging
 import os
 import shutil
 
+import checkpoints
 import numpy as np
 import pytest
 import torch
+from checkpoints import TEXT_TO_IMAGE, tensors_of
 from diffusers import DDIMPipeline, PNDMScheduler
 from safetensors.torch import load_file, save_file
 
@@ -17,12 +19,6 @@ from hessgeo.systems.diffusion.loras import check_lora
 from hessgeo.systems.diffusion.pipelines import load_pipeline
 from hessgeo.systems.diffusion.sampler import Sampler
 
-TEXT_TO_IMAGE = [
-    "small_stable_diffusion",
-    "small_stable_diffusion_xl",
-    "small_stable_diffusion_3",
-    "small_flux",
-]
 # Images in [0, 1]: float32 rounding, which differs with where tensors lie in memory, through some steps.
 ROUNDING = 1e-4
 
@@ -37,17 +33,8 @@ def draw(pipeline, prompt="a red cat", seed=0, steps=2):
     return pipeline(prompt, num_inference_steps=steps, generator=generator, **call).images[0]
 
 
-def tensors(pipeline):
-    return {
-        f"{name}.{key}": value
-        for name, part in pipeline.components.items()
-        if isinstance(part, torch.nn.Module)
-        for key, value in part.state_dict().items()
-    }
-
-
 def same(one, other):
-    one, other = tensors(one), tensors(other)
+    one, other = tensors_of(one), tensors_of(other)
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
@@ -57,21 +44,11 @@ def change_json(path, **changes):
 
 @pytest.fixture(scope="module")
 def lora(small_checkpoint, tmp_path_factory):
-    import checkpoints
-
     folder = tmp_path_factory.mktemp("loras")
     return {
         builder: checkpoints.small_lora(small_checkpoint(builder), folder / f"{builder}.safetensors")
         for builder in TEXT_TO_IMAGE
     }
-
-
-@pytest.fixture
-def copy(small_checkpoint, tmp_path):
-    def make(builder="small_stable_diffusion"):
-        return shutil.copytree(small_checkpoint(builder), tmp_path / "copy")
-
-    return make
 
 
 @pytest.mark.parametrize("builder", TEXT_TO_IMAGE)
@@ -96,8 +73,6 @@ def test_a_folder_gives_a_pipeline_ready_to_draw(small_checkpoint, builder, capf
 
 
 def test_the_same_seed_makes_the_same_checkpoint(small_checkpoint, tmp_path):
-    import checkpoints
-
     first = load(small_checkpoint("small_stable_diffusion"))
     assert same(load(checkpoints.small_stable_diffusion(tmp_path / "again")), first)
     assert not same(load(checkpoints.small_stable_diffusion(tmp_path / "other", seed=1)), first)
@@ -105,8 +80,6 @@ def test_the_same_seed_makes_the_same_checkpoint(small_checkpoint, tmp_path):
 
 @pytest.mark.parametrize("builder", ["small_stable_diffusion", "small_stable_diffusion_xl"])
 def test_a_single_file_is_the_folder(small_checkpoint, tmp_path, builder):
-    import checkpoints
-
     folder = small_checkpoint(builder)
     file = checkpoints.single_file(folder, tmp_path / "all.safetensors")
     config = checkpoints.configuration_only(folder, tmp_path / "config")
@@ -118,8 +91,6 @@ def test_a_single_file_is_the_folder(small_checkpoint, tmp_path, builder):
 
 
 def test_a_single_file_with_the_text_encoder_of_the_second_version(small_checkpoint, tmp_path):
-    import checkpoints
-
     folder = small_checkpoint("small_stable_diffusion", prediction="v_prediction")
     file = checkpoints.single_file(folder, tmp_path / "all.safetensors", text_encoder="open_clip")
     one = load(file, config=checkpoints.configuration_only(folder, tmp_path / "config"))
@@ -128,8 +99,6 @@ def test_a_single_file_with_the_text_encoder_of_the_second_version(small_checkpo
 
 
 def test_a_single_transformer_replaces_that_of_its_pipeline(small_checkpoint, copy, tmp_path):
-    import checkpoints
-
     folder = small_checkpoint("small_stable_diffusion_3")
     file = checkpoints.single_transformer(folder, tmp_path / "transformer.safetensors")
     config = copy("small_stable_diffusion_3")
@@ -261,8 +230,8 @@ def test_a_lora_changes_images_by_its_weight(small_checkpoint, lora, builder):
     none, whole = (load(folder, lora=[{"file": file, "weight": weight}]) for weight in (0, 1))
     assert same(none, plain)
     assert np.abs(draw(whole) - draw(plain)).mean() > 100 * ROUNDING
-    halves = tensors(load(folder, lora=[{"file": str(file), "weight": 0.5}] * 2))
-    for key, value in tensors(whole).items():
+    halves = tensors_of(load(folder, lora=[{"file": str(file), "weight": 0.5}] * 2))
+    for key, value in tensors_of(whole).items():
         # Two roundings of float32 in place of one, of weights below ten.
         torch.testing.assert_close(halves[key], value, rtol=0, atol=2e-6)
 
@@ -291,7 +260,7 @@ def test_a_lora_of_a_trainer_is_merged_as_a_whole(small_checkpoint, tmp_path):
     attention = ("to_q.weight", "to_out.0.weight", "_proj.weight", "fc1.weight")
     layers = kohya(plain, attention)
     save_file(layers, file)
-    before, after = tensors(plain), tensors(load(folder, lora=[{"file": file, "weight": 0.5}]))
+    before, after = tensors_of(plain), tensors_of(load(folder, lora=[{"file": file, "weight": 0.5}]))
     changed = {key for key in before if not torch.equal(before[key], after[key])}
     assert len(changed) == len(layers) // 3
     key = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_q.weight"
@@ -302,7 +271,7 @@ def test_a_lora_of_a_trainer_is_merged_as_a_whole(small_checkpoint, tmp_path):
     # So is one of some layers, whichever they are.
     layers = kohya(plain, ("to_q.weight", "q_proj.weight", "fc1.weight"))
     save_file(layers, file)
-    after = tensors(load(folder, lora=[{"file": file, "weight": 1.0}]))
+    after = tensors_of(load(folder, lora=[{"file": file, "weight": 1.0}]))
     assert sum(not torch.equal(before[key], after[key]) for key in before) == len(layers) // 3
 
 

@@ -1,10 +1,11 @@
 """Whole checkpoints in one file: every tensor is read, known to change nothing, or refused by its name."""
 
 import json
-import shutil
 
+import checkpoints
 import pytest
 import torch
+from checkpoints import tensors_of
 from safetensors.torch import load_file, save_file
 
 from hessgeo.systems.diffusion.checkpoints import describe_checkpoint
@@ -19,8 +20,6 @@ LARGEST = 448.0  # of eight bits with four of exponent and three of fraction
 @pytest.fixture(scope="module")
 def files(small_checkpoint, tmp_path_factory):
     """Tensors of single files, and the folders of their configurations."""
-    import checkpoints
-
     folder, made = tmp_path_factory.mktemp("single"), {}
     for builder in FAMILIES:
         source = small_checkpoint(builder)
@@ -39,15 +38,6 @@ def load(files, tmp_path):
         return load_pipeline(found, Sampler(**settings))
 
     return make
-
-
-def numbers(pipeline):
-    return {
-        f"{name}.{key}": value
-        for name, part in pipeline.components.items()
-        if isinstance(part, torch.nn.Module)
-        for key, value in part.state_dict().items()
-    }
 
 
 def scaled(tensors, scale_name, marker):
@@ -74,8 +64,8 @@ MARKERS = {
 @pytest.mark.parametrize("builder", FAMILIES)
 @pytest.mark.parametrize("scale_name", MARKERS)
 def test_scaled_weights_in_eight_bits_are_multiplied_out(files, load, builder, scale_name):
-    plain = numbers(load(files[builder][0], builder))
-    found = numbers(load(scaled(files[builder][0], scale_name, MARKERS[scale_name]), builder))
+    plain = tensors_of(load(files[builder][0], builder))
+    found = tensors_of(load(scaled(files[builder][0], scale_name, MARKERS[scale_name]), builder))
     for name, value in plain.items():
         # Three bits of fraction: a half of 2^-3 of a number, and of the least step at the bottom.
         step = value.abs().max() / LARGEST * 2**-9 if value.numel() else 0
@@ -166,7 +156,7 @@ def test_what_changes_nothing_may_lie_unread(files, load):
         "logvar": torch.ones(1000),
         "global_step": torch.ones((), dtype=torch.int64),
     }
-    plain, found = numbers(load(tensors)), numbers(load(tensors | others))
+    plain, found = tensors_of(load(tensors)), tensors_of(load(tensors | others))
     assert all(torch.equal(plain[name], found[name]) for name in plain)
 
 
@@ -182,8 +172,6 @@ def test_a_parameter_that_the_file_does_not_give_is_named(files, load, part):
 
 
 def test_the_condition_of_the_second_version_leaves_its_last_layer(small_checkpoint, tmp_path):
-    import checkpoints
-
     folder = small_checkpoint("small_stable_diffusion", prediction="v_prediction")
     file = checkpoints.single_file(folder, tmp_path / "x.safetensors", text_encoder="open_clip")
     config, tensors = checkpoints.configuration_only(folder, tmp_path / "config"), load_file(file)
@@ -204,8 +192,6 @@ def test_the_condition_of_the_second_version_leaves_its_last_layer(small_checkpo
 
 
 def test_an_autoencoder_beside_a_transformer_is_the_one_that_is_used(small_checkpoint, tmp_path):
-    import checkpoints
-
     folder = small_checkpoint("small_stable_diffusion_3")
     file = checkpoints.single_transformer(folder, tmp_path / "x.safetensors")
     weights = load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")
@@ -226,14 +212,6 @@ def test_an_autoencoder_beside_a_transformer_is_the_one_that_is_used(small_check
 
 
 # --- folders ---
-
-
-@pytest.fixture
-def copy(small_checkpoint, tmp_path):
-    def make(builder="small_stable_diffusion"):
-        return shutil.copytree(small_checkpoint(builder), tmp_path / "copy")
-
-    return make
 
 
 def change_part(folder, part, **tensors):
