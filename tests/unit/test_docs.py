@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from spots import embed, generate
 
 import hessgeo as hg
 from hessgeo.command import app
@@ -34,7 +35,6 @@ BLOCKS = {
 }
 KEPT = [path.stem for path in sorted((REPOSITORY / "docs" / "figures" / "gallery").glob("*.json"))]
 
-X, Y = np.meshgrid(np.linspace(-1.5, 1.5, 8), np.linspace(1.5, -1.5, 8))
 # Of the sizes that pages name, so that all of them run in seconds.
 SMALLER = {
     "(64, 64)": "(12, 12)",
@@ -48,16 +48,6 @@ SMALLER = {
 
 def with_blocks(language):
     return [page for page in PAGES if any(found == language for found, _ in BLOCKS[page])]
-
-
-def generate(z):
-    """Grey floats (n, 8, 8) of latents of any shape: a spot that jumps between four corners."""
-    x, y = np.tanh(1.2 * (np.asarray(z).reshape(len(z), -1)[:, :2].T - 0.5))[..., None, None]
-    return np.exp(-((X - x) ** 2 + (Y - y) ** 2) / 2)
-
-
-def embed(images):
-    return np.concatenate([images.reshape(len(images), -1), np.ones((len(images), 1))], axis=1)
 
 
 # Python.

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from spots import X, Y, embed, generate
 
 import hessgeo as hg
 from hessgeo import store
@@ -27,17 +28,6 @@ from hessgeo.systems.slices import LatentSlice, load_anchors
 
 CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
 SMALL = {"grid": (12, 12), "normalisation": "none", "geodesics": {"points": 16}}
-X, Y = np.meshgrid(np.linspace(-1.5, 1.5, 8), np.linspace(1.5, -1.5, 8))
-
-
-def generate(z):
-    """Grey floats (n, 8, 8) in [0, 1]: a spot that jumps between four corners."""
-    x, y = np.tanh(1.2 * (z.T - 0.5))[..., None, None]
-    return np.exp(-((X - x) ** 2 + (Y - y) ** 2) / 2)
-
-
-def embed(images):
-    return np.concatenate([images.reshape(len(images), -1), np.ones((len(images), 1))], axis=1)
 
 
 @pytest.fixture(scope="module")
