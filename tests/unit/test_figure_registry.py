@@ -39,6 +39,11 @@ FIGURES = (
     *registry.DENSITY,
 )
 NAMES = [figure.name for figure in FIGURES]
+# These show none of its equations.
+NOT_OF_THE_PAPER = {"coordinates", "inversion", "lipschitz", "mosaic", "phases", "voronoi"}
+OF_THE_PAPER = {figure.name for figure in (*registry.STUDY, *registry.PATHS)} - NOT_OF_THE_PAPER | {
+    "workflow"
+}
 
 
 def test_every_module_that_draws_is_in_the_registry_once(repository):
@@ -66,15 +71,17 @@ def test_a_study_has_what_its_figures_read(figure):
     assert figure.needs is None or hasattr(StudyLayout, figure.needs)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_its_caption_can_be_read(repository, name):
+@pytest.mark.parametrize("name", [*NAMES, "path_table", "solvable_table", "workflow"])
+def test_its_caption_can_be_read_and_names_its_study(repository, name):
     source = (repository / "workflow" / "report" / f"{name}.rst").read_text(encoding="utf-8")
     wildcards = SimpleNamespace(study="some_study", comparison="some_comparison")
     text = jinja2.Template(source, undefined=jinja2.StrictUndefined).render(
         snakemake=SimpleNamespace(wildcards=wildcards)
     )
     # Level 2 are warnings: a caption that docutils doubts is a caption misread.
-    docutils.core.publish_parts(text, writer="html5", settings_overrides={"halt_level": 2})
+    body = docutils.core.publish_parts(text, writer="html5", settings_overrides={"halt_level": 2})["body"]
+    assert "some_study" in body or name not in [figure.name for figure in OF_STUDIES]
+    assert "ICML 2025" in body or name not in OF_THE_PAPER
 
 
 def test_another_figure_s_module_makes_none_due(repository):

@@ -1,10 +1,7 @@
 """Figures: the numbers beside them are those passed in, and they stand where they belong."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
-import docutils.core
-import jinja2
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -36,7 +33,6 @@ from hessgeo.figures import (
 from hessgeo.figures.saving import save_figure
 from hessgeo.grids import Grid
 
-CAPTIONS = Path(__file__).parents[2] / "workflow" / "report"
 SLOPES = np.array([[0.30, 0.10], [-0.20, 0.25], [-0.05, -0.30]])  # grad F in each phase, nats per N
 OFFSETS = np.array([-0.12, 0.02, 0.05])
 SHARPNESS = 60.0  # inverse width of the boundaries
@@ -768,19 +764,3 @@ def test_bad_input_is_named(study):
         posteriors.draw(images[:5], measured, fitted, points, grid)
     with pytest.raises(ValueError, match="needs N, chosen"):
         resolution_scan.draw(make_scan().drop(columns="chosen"))
-
-
-# Captions
-
-
-@pytest.mark.parametrize("name", [*FIGURES, *(figure.name for figure in registry.PATHS), "workflow"])
-def test_caption_is_valid_and_names_its_study(name):
-    source = (CAPTIONS / f"{name}.rst").read_text(encoding="utf-8")
-    wildcards = SimpleNamespace(study="some_study")
-    text = jinja2.Template(source, undefined=jinja2.StrictUndefined).render(
-        snakemake=SimpleNamespace(wildcards=wildcards)
-    )
-    # Level 2 are warnings: a caption that docutils doubts is a caption misread.
-    parts = docutils.core.publish_parts(text, writer="html5", settings_overrides={"halt_level": 2})
-    assert name == "workflow" or "some_study" in parts["body"]
-    assert "ICML 2025" in parts["body"] or name in ("mosaic", "phases", "lipschitz", "voronoi")
