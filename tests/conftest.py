@@ -64,6 +64,20 @@ def shared_folder(tmp_path_factory):
     return get
 
 
+@pytest.fixture(scope="session")
+def layout_of(repository):
+    """Paths of all that files of ``workflow/studies`` have made: ``layout_of("steps.yaml", studies={...})``."""
+    from hessgeo.pipeline.config_files import merge_config
+    from hessgeo.pipeline.layout import Layout
+    from hessgeo.pipeline.settings import read_settings
+
+    def read(*files, **change):
+        files = [repository / "config.yaml", *(repository / "workflow" / "studies" / file for file in files)]
+        return Layout(read_settings(merge_config(files, change)), repository)
+
+    return read
+
+
 @pytest.fixture
 def stand_in(tmp_path):
     """Write a script of the shell that stands in the place of a program: ``stand_in(name, script)`` is its path."""

@@ -79,6 +79,38 @@ def assert_moments_agree(system, point, *, samples, seed=7, errors=4.5):
     assert_zero_mean(products - exact.metric[0][[0, 0, 1], [0, 1, 1]], errors=errors)
 
 
+def assert_odds_agree(system, shape, point, *, samples, seed):
+    """Every state of a small lattice of spins is drawn as often as its weight says."""
+    states = system.sample(np.tile(point, (samples, 1)), np.arange(samples), seed).reshape(samples, -1)
+    sites = states.shape[1]
+    found = np.bincount((states > 0) @ (1 << np.arange(sites)[::-1]), minlength=2**sites)
+    weight = system.sufficient_statistics(all_states(shape)) @ point
+    expected = samples * np.exp(weight - np.logaddexp.reduce(weight))
+    # Chi squared of as many degrees of freedom: 4.5 standard deviations above.
+    free = 2**sites - 1
+    assert ((found - expected) ** 2 / expected).sum() < free + 4.5 * np.sqrt(2 * free)
+
+
+def drawn_statistics(system, box, n, seed=0):
+    """Sufficient statistics of one state at each of some points of a box, and the points."""
+    t = np.random.default_rng(seed).uniform(*np.array(box).T, (n, 2))
+    return system.sufficient_statistics(system.sample(t, np.arange(n), seed)), t
+
+
+def interior(box, count):
+    """Points of a grid inside a box."""
+    axes = [np.linspace(*side, count + 2)[1:-1] for side in box]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+
+
+def metric_errors(fit, system, t):
+    """Relative errors of the metric, and the deviations of its three entries in standard errors."""
+    truth, found = system.fisher_metric(t), fit.hessian(torch.from_numpy(t)).numpy()
+    relative = np.linalg.norm(found - truth, axis=(1, 2)) / np.linalg.norm(truth, axis=(1, 2))
+    standardised = (found - truth) / fit.hessian_error(torch.from_numpy(t)).numpy()
+    return relative, standardised[:, [0, 0, 1], [0, 1, 1]]
+
+
 def assert_zero_mean(values, *, errors=4.5):
     """The mean of independent values, within its standard error."""
     error = values.std(axis=0, ddof=1) / np.sqrt(len(values))

@@ -6,11 +6,8 @@ import pytest
 from hessgeo.evaluation.reseeding import reseeded
 from hessgeo.grids import Grid
 from hessgeo.metrics.measured import embedding_metric
-from hessgeo.pipeline.config_files import merge_config
 from hessgeo.pipeline.differences import Compared, measure_differences
 from hessgeo.pipeline.latents import changed_settings, latents_errors
-from hessgeo.pipeline.layout import Layout
-from hessgeo.pipeline.settings import read_settings
 from hessgeo.pipeline.stability_maps import measured_phases
 from hessgeo.pipeline.vouched import loaded_system
 from hessgeo.systems.slices import random_anchors
@@ -27,7 +24,7 @@ SMALL = {
 
 
 @pytest.fixture(scope="module")
-def layout(small_checkpoint, repository, tmp_path_factory):
+def layout(small_checkpoint, layout_of, tmp_path_factory):
     """The paths of lora.yaml with a small checkpoint and a LoRA of its layers, in few steps."""
     import checkpoints
 
@@ -49,8 +46,7 @@ def layout(small_checkpoint, repository, tmp_path_factory):
         "studies": studies,
         "comparisons": {"lora": ["lora-0", *weights], "scheduler": ["lora-0", *solvers]},
     }
-    files = [repository / "config.yaml", repository / "workflow" / "studies" / "lora.yaml"]
-    return Layout(read_settings(merge_config(files, change)), repository)
+    return layout_of("lora.yaml", **change)
 
 
 @pytest.fixture(scope="module")

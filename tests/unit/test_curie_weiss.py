@@ -51,12 +51,7 @@ def test_samples_at_temperatures_have_the_exact_moments():
 
 
 def test_every_spin_is_alike():
-    system, samples = CurieWeiss(6), 40_000
-    states = system.sample(np.tile([0.8, 0.2], (samples, 1)), np.arange(samples), 4)
-    found = np.bincount((states > 0) @ (1 << np.arange(6)[::-1]), minlength=64)
-    weight = system.sufficient_statistics(truths.all_states((6,))) @ [0.8, 0.2]
-    expected = samples * np.exp(weight - np.logaddexp.reduce(weight))
-    assert ((found - expected) ** 2 / expected).sum() < 63 + 4.5 * np.sqrt(2 * 63)
+    truths.assert_odds_agree(CurieWeiss(6), (6,), (0.8, 0.2), samples=40_000, seed=4)
 
 
 def test_a_state_depends_on_seed_index_and_point_alone(monkeypatch):

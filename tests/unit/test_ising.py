@@ -147,14 +147,7 @@ def test_rows_of_the_transfer_matrix_are_exact_samples(point):
 
 
 def test_rows_have_the_odds_of_their_states():
-    system, samples = Ising(3, method="exact"), 10000
-    states = system.sample(np.tile([0.2, 0.1], (samples, 1)), np.arange(samples), 2)
-    number = states.reshape(samples, 9) > 0
-    found = np.bincount(number @ (1 << np.arange(9)[::-1]), minlength=512)
-    weight = system.sufficient_statistics(truths.all_states((3, 3))) @ [0.2, 0.1]
-    expected = samples * np.exp(weight - np.logaddexp.reduce(weight))
-    # Chi squared of 511 degrees of freedom: 4.5 standard deviations above.
-    assert ((found - expected) ** 2 / expected).sum() < 511 + 4.5 * np.sqrt(2 * 511)
+    truths.assert_odds_agree(Ising(3, method="exact"), (3, 3), (0.2, 0.1), samples=10_000, seed=2)
 
 
 @pytest.mark.parametrize("method", ["cluster", "exact"])

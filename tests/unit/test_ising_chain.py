@@ -42,12 +42,7 @@ def test_samples_at_temperatures_have_the_exact_moments():
 
 
 def test_samples_have_the_odds_of_their_states():
-    system, samples = IsingChain(6), 50_000
-    states = system.sample(np.tile([0.4, 0.2], (samples, 1)), np.arange(samples), 2)
-    found = np.bincount((states > 0) @ (1 << np.arange(6)[::-1]), minlength=64)
-    weight = system.sufficient_statistics(truths.all_states((6,))) @ [0.4, 0.2]
-    expected = samples * np.exp(weight - np.logaddexp.reduce(weight))
-    assert ((found - expected) ** 2 / expected).sum() < 63 + 4.5 * np.sqrt(2 * 63)
+    truths.assert_odds_agree(IsingChain(6), (6,), (0.4, 0.2), samples=50_000, seed=2)
 
 
 def test_a_long_cold_ring_is_sampled_without_overflow():

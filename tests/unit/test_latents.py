@@ -2,21 +2,13 @@
 
 import pytest
 
-from hessgeo.pipeline.config_files import merge_config
 from hessgeo.pipeline.latents import changed_settings, latents_errors
-from hessgeo.pipeline.layout import Layout
-from hessgeo.pipeline.settings import read_settings
 
 
 @pytest.fixture
-def layout(repository):
+def layout(layout_of):
     """The paths of the studies of steps.yaml, with changes of one of them."""
-
-    def made(**change):
-        files = [repository / "config.yaml", repository / "workflow" / "studies" / "steps.yaml"]
-        return Layout(read_settings(merge_config(files, {"studies": {"bfloat16": change}})), repository)
-
-    return made
+    return lambda **change: layout_of("steps.yaml", studies={"bfloat16": change})
 
 
 def errors(layout):

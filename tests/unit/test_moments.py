@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from truths import drawn_statistics, interior, metric_errors
 
 from hessgeo.free_energies import moments
 from hessgeo.free_energies.moments import NotConvexError, fit_moments
@@ -14,22 +15,11 @@ CHAIN = IsingChain(64)
 
 
 def draw(n, seed=0):
-    low, high = np.array(EXTENT).T
-    t = np.random.default_rng(seed).uniform(low, high, (n, 2))
-    return CHAIN.sufficient_statistics(CHAIN.sample(t, np.arange(n), seed)), t
-
-
-def interior(count=12):
-    axes = [np.linspace(*side, count + 2)[1:-1] for side in EXTENT]
-    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
+    return drawn_statistics(CHAIN, EXTENT, n, seed)
 
 
 def errors(fit):
-    t = interior()
-    truth, found = CHAIN.fisher_metric(t), fit.hessian(torch.from_numpy(t)).numpy()
-    relative = np.linalg.norm(found - truth, axis=(1, 2)) / np.linalg.norm(truth, axis=(1, 2))
-    standardised = (found - truth) / fit.hessian_error(torch.from_numpy(t)).numpy()
-    return relative, standardised
+    return metric_errors(fit, CHAIN, interior(EXTENT, 12))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +36,7 @@ def test_the_metric_is_found_and_gets_better_with_samples(fits):
     for fit in fits.values():
         assert fit.certificate["converged"]
         assert fit.certificate["pearson"] == pytest.approx(1, abs=0.05)
-        assert (np.linalg.eigvalsh(fit.hessian(torch.from_numpy(interior())).numpy()) > 0).all()
+        assert (np.linalg.eigvalsh(fit.hessian(torch.from_numpy(interior(EXTENT, 12))).numpy()) > 0).all()
 
 
 def test_most_of_the_truth_lies_within_the_error_bars(fits):
@@ -91,7 +81,7 @@ def test_bars_are_there_where_only_the_prior_has_a_say():
     metric, t = np.array([[2.0, 0.5], [0.5, 1.0]]), rng.uniform(*np.array(EXTENT).T, (500, 2))
     statistics = t @ metric + rng.multivariate_normal([0, 0], metric, 500)
     fit = fit_moments(statistics, t, EXTENT, splines=(12, 16))
-    error = fit.hessian_error(torch.from_numpy(interior(3)))
+    error = fit.hessian_error(torch.from_numpy(interior(EXTENT, 3)))
     assert torch.isfinite(error).all()
     assert (error > 0).all()
 
@@ -109,7 +99,7 @@ def test_a_finer_basis_that_ends_nowhere_is_judged_under_the_nearest_prior(monke
         return score(start, **options)
 
     monkeypatch.setattr(moments, "_score", only_from)
-    fit, points = fit_moments(statistics, t, EXTENT), torch.from_numpy(interior())
+    fit, points = fit_moments(statistics, t, EXTENT), torch.from_numpy(interior(EXTENT, 12))
     torch.testing.assert_close(fit.hessian(points), plain.hessian(points))
     assert np.array(tried) / tried[0] == pytest.approx([1, 30] if held > 1 else [1, 30, 1 / 30])
     # Another prior makes more of a difference to the fit than its own does.
@@ -119,7 +109,7 @@ def test_a_finer_basis_that_ends_nowhere_is_judged_under_the_nearest_prior(monke
 
 
 def test_the_gradient_is_the_mean_of_the_statistics(fits):
-    t = interior()
+    t = interior(EXTENT, 12)
     found = fits[16_000].gradient(torch.from_numpy(t)).numpy()
     deviation = np.sqrt(np.diagonal(CHAIN.fisher_metric(t), axis1=1, axis2=2))
     # 16,000 states for 49 coefficients: a tenth of a state's own deviation is three standard errors.

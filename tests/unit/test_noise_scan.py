@@ -19,10 +19,7 @@ from hessgeo.evaluation.noise_scan import (
 )
 from hessgeo.figures import noise_scan, style
 from hessgeo.grids import Grid
-from hessgeo.pipeline.config_files import merge_config
-from hessgeo.pipeline.layout import Layout
 from hessgeo.pipeline.noise_studies import Scanned, measure_scan
-from hessgeo.pipeline.settings import read_settings
 from hessgeo.systems.solvable.noisy_flow import NoisyFlow
 
 GRID = Grid(((-1.0, 2.0), (10.0, 10.5)), (24, 20))
@@ -133,24 +130,13 @@ def test_the_figure_shows_maps_and_verdict_at_legible_sizes_and_cuts_nothing():
     assert len(figure.axes) == 4 + 3
 
 
-@pytest.fixture
-def layout(repository):
-    """The paths of the studies of a file, with changes of them."""
-
-    def made(file, **change):
-        files = [repository / "config.yaml", repository / "workflow" / "studies" / file]
-        return Layout(read_settings(merge_config(files, {"studies": change})), repository)
-
-    return made
-
-
-def test_a_comparison_that_differs_in_noise_alone_is_a_scan(layout):
-    found = layout("eta-digits.yaml")
+def test_a_comparison_that_differs_in_noise_alone_is_a_scan(layout_of):
+    found = layout_of("eta-digits.yaml")
     assert found.scans_noise("noise")
     made = found.difference_targets
     assert "results/comparisons/noise/noise_scan.svg" in made
     assert not any("model_differences" in path for path in made)
-    steps = layout("steps.yaml")
+    steps = layout_of("steps.yaml")
     assert not steps.scans_noise("steps")
     assert not any("noise" in path for path in steps.difference_targets)
 
@@ -158,5 +144,5 @@ def test_a_comparison_that_differs_in_noise_alone_is_a_scan(layout):
 @pytest.mark.parametrize(
     "change", [{"eta-0": {"system": {"eta": 0.01}}}, {"ddim-05": {"system": {"steps": 12}}}]
 )
-def test_one_that_differs_in_more_or_has_noise_from_the_first_on_is_none(layout, change):
-    assert not layout("eta-digits.yaml", **change).scans_noise("noise")
+def test_one_that_differs_in_more_or_has_noise_from_the_first_on_is_none(layout_of, change):
+    assert not layout_of("eta-digits.yaml", studies=change).scans_noise("noise")

@@ -15,28 +15,13 @@ from hessgeo.evaluation import paper_outcomes
 from hessgeo.figures import registry
 from hessgeo.figures.index_page import index_page
 from hessgeo.figures.stacking import stack_figures
-from hessgeo.pipeline.config_files import merge_config
-from hessgeo.pipeline.layout import Layout
 from hessgeo.pipeline.paper_entries import ENTRIES
-from hessgeo.pipeline.settings import read_settings
 
 NAMES = [
     *(f"figure-{number:02}" for number in range(1, 14)),
     *("table-1", "table-2"),
     *(f"kim-figure-{number:02}" for number in range(1, 10)),
 ]
-
-
-@pytest.fixture
-def layout(repository):
-    def made(*studies):
-        files = [
-            repository / "config.yaml",
-            *(repository / "workflow" / "studies" / name for name in studies),
-        ]
-        return Layout(read_settings(merge_config(files, {})), repository)
-
-    return made
 
 
 def test_every_figure_and_table_of_both_papers_has_its_entry():
@@ -48,8 +33,8 @@ def test_every_figure_and_table_of_both_papers_has_its_entry():
 
 
 @pytest.mark.parametrize("studies", [(), ("paper.yaml",), ("tiny.yaml",), ("table1-quick.yaml",)])
-def test_all_that_an_entry_is_made_of_is_made_by_a_run(layout, studies):
-    made = layout(*studies)
+def test_all_that_an_entry_is_made_of_is_made_by_a_run(layout_of, studies):
+    made = layout_of(*studies)
     numbers = [made.solvable.path("numbers.json"), made.path("tables", "table2.json")]
     over = [study.folder.figure_files(registry.PAPER) for study in made.studies]
     computed = [
@@ -65,13 +50,13 @@ def test_all_that_an_entry_is_made_of_is_made_by_a_run(layout, studies):
     assert not {*made.paper.targets, *computed} & {*made.targets, *made.solvable.targets}
 
 
-def test_what_a_run_cannot_have_is_a_row_that_says_so(layout):
-    rows = {row.entry.name: row for row in layout().paper.rows}
+def test_what_a_run_cannot_have_is_a_row_that_says_so(layout_of):
+    rows = {row.entry.name: row for row in layout_of().paper.rows}
     assert rows["figure-09"].missing.startswith(
         "not in this configuration: it needs a study with system.eta above 0"
     )
     assert "needs a checkpoint" in rows["figure-10"].missing
-    paper = layout("paper.yaml").paper
+    paper = layout_of("paper.yaml").paper
     assert paper.row("figure-09").missing is None
     assert paper.row("figure-09").numbers == ["results/digits/numbers.json", "results/noisy/numbers.json"]
     assert "study noisy: digits, 2,304 images of 8 x 8 pixels over 48 x 48 nodes, 25 steps, eta 0.1" in (
@@ -102,11 +87,11 @@ class Seen(HTMLParser):
         self.words.append(data)
 
 
-def test_the_page_sets_each_figure_beside_what_is_reported_and_found(layout, tmp_path, repository):
+def test_the_page_sets_each_figure_beside_what_is_reported_and_found(layout_of, tmp_path, repository):
     script = {"__name__": "index_papers"}
     path = repository / "workflow" / "scripts" / "index_papers.py"
     exec(compile(path.read_text(), path, "exec"), script)
-    rows = [row for row in layout().paper.told if row["name"] in ("figure-11", "figure-09", "table-2")]
+    rows = [row for row in layout_of().paper.told if row["name"] in ("figure-11", "figure-09", "table-2")]
     apart = pd.DataFrame({"source": [1, 1, 2], "total_variation": [0.1, 0.1, 0.2]})
     store.write_table(tmp_path / "posteriors.csv", apart)
     score = {

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from truths import drawn_statistics, interior, metric_errors
 
 from hessgeo.free_energies import reweighting_problem
 from hessgeo.free_energies.reweighting import fit_reweighted
@@ -15,36 +16,19 @@ CHAIN, CHAIN_BOX = IsingChain(64), ((0.0, 0.5), (-0.4, 0.4))
 MAGNET, MAGNET_BOX = CurieWeiss(32), ((0.4, 1.2), (-0.4, 0.4))
 
 
-def draw(system, box, n, seed=0):
-    low, high = np.array(box).T
-    t = np.random.default_rng(seed).uniform(low, high, (n, 2))
-    return system.sufficient_statistics(system.sample(t, np.arange(n), seed)), t
-
-
-def interior(box, count):
-    axes = [np.linspace(*side, count + 2)[1:-1] for side in box]
-    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
-
-
-def errors(fit, system, t):
-    """Relative errors of the metric, and the deviations of its three entries in standard errors."""
-    truth, found = system.fisher_metric(t), fit.hessian(torch.from_numpy(t)).numpy()
-    relative = np.linalg.norm(found - truth, axis=(1, 2)) / np.linalg.norm(truth, axis=(1, 2))
-    standardised = (found - truth) / fit.hessian_error(torch.from_numpy(t)).numpy()
-    return relative, standardised[:, [0, 0, 1], [0, 1, 1]]
-
-
 @pytest.fixture(scope="module")
 def fit():
     """Of 4,000 states of the chain."""
-    return fit_reweighted(*draw(CHAIN, CHAIN_BOX, 4_000))
+    return fit_reweighted(*drawn_statistics(CHAIN, CHAIN_BOX, 4_000))
 
 
 def test_the_error_of_the_metric_falls_as_the_root_of_the_samples():
     t = interior(MAGNET_BOX, 8)
 
     def error(n, seed):
-        return np.median(errors(fit_reweighted(*draw(MAGNET, MAGNET_BOX, n, seed)), MAGNET, t)[0])
+        return np.median(
+            metric_errors(fit_reweighted(*drawn_statistics(MAGNET, MAGNET_BOX, n, seed)), MAGNET, t)[0]
+        )
 
     few, many = (np.mean([error(n, seed) for seed in range(6)]) for n in (3_000, 27_000))
     # Some forty cells as wide as one sample's scatter hold 680 states each: sqrt(2 / 680) is an upper bound.
@@ -57,7 +41,7 @@ def test_the_error_of_the_metric_falls_as_the_root_of_the_samples():
 def test_bars_of_95_percent_hold_the_truth_as_often(system, box):
     t, inside, squares = interior(box, 4), [], []
     for seed in range(20):
-        _, z = errors(fit_reweighted(*draw(system, box, 1_500, seed)), system, t)
+        _, z = metric_errors(fit_reweighted(*drawn_statistics(system, box, 1_500, seed)), system, t)
         inside.append((np.abs(z) < 1.96).mean())
         squares.append((z**2).mean())
     # Entries at neighbouring nodes go together: a fit counts as some six draws. Three deviations of 120 draws are 0.06
@@ -71,7 +55,7 @@ def test_errors_of_value_and_gradient_hold_the_truth():
     truth, value, gradient = MAGNET.cumulants(t), [], []
     level = MAGNET.log_partition
     for seed in range(25):
-        f, drawn = draw(MAGNET, MAGNET_BOX, 1_500, seed)
+        f, drawn = drawn_statistics(MAGNET, MAGNET_BOX, 1_500, seed)
         one, at = fit_reweighted(f, drawn), torch.from_numpy(t)
         deviation = one.value(at).numpy() - (truth.log_partition - level(drawn).mean())
         value.append(deviation / one.value_error(at).numpy())
@@ -83,7 +67,10 @@ def test_errors_of_value_and_gradient_hold_the_truth():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 def test_a_fit_on_a_gpu_is_the_same_and_answers_on_the_cpu(fit):
-    there, t = fit_reweighted(*draw(CHAIN, CHAIN_BOX, 4_000), device="cuda"), interior(CHAIN_BOX, 4)
+    there, t = (
+        fit_reweighted(*drawn_statistics(CHAIN, CHAIN_BOX, 4_000), device="cuda"),
+        interior(CHAIN_BOX, 4),
+    )
     for name in ("value", "gradient", "hessian", "value_error", "gradient_error", "hessian_error"):
         one, other = (getattr(which, name)(torch.from_numpy(t)) for which in (fit, there))
         torch.testing.assert_close(other, one, rtol=1e-6, atol=1e-9)
@@ -141,7 +128,7 @@ def test_errors_follow_a_change_of_parameters(fit):
 
 
 def test_the_metric_follows_a_change_of_the_statistics():
-    f, drawn = draw(MAGNET, MAGNET_BOX, 2_000)
+    f, drawn = drawn_statistics(MAGNET, MAGNET_BOX, 2_000)
     f = f - f.mean(axis=0)
     one, t = fit_reweighted(f, drawn, tolerance=1e-10), torch.from_numpy(interior(MAGNET_BOX, 3))
     response, step = one.hessian_response(t), 1e-4
@@ -160,7 +147,7 @@ def test_the_metric_follows_a_change_of_the_statistics():
 
 def test_statistics_without_a_lattice_are_carried_by_a_share_of_them(monkeypatch):
     system = GaussianLinear(np.array([[3.0, 1], [0, 2], [1, 1]]), noise=0.5)
-    f, t = draw(system, ((0, 1), (-1, 1)), 3_000)
+    f, t = drawn_statistics(system, ((0, 1), (-1, 1)), 3_000)
     at = torch.from_numpy(interior(((0, 1), (-1, 1)), 4))
     whole = fit_reweighted(f, t)
     monkeypatch.setattr(reweighting_problem, "LARGEST_CARRIED", 750)
@@ -185,7 +172,7 @@ def test_a_first_order_line_in_a_wedge_of_parameters():
     assert found.certificate["converged"]
     grid = interior(((0.5, 3), (-1, 1)), 8)
     at = np.stack([1 / grid[:, 0], grid[:, 1] / grid[:, 0]], axis=1)
-    relative, z = errors(found, MAGNET, at)
+    relative, z = metric_errors(found, MAGNET, at)
     # 8,000 states: 0.02 twice over for the median; where all spins are up but a few, their number alone is known.
     assert np.median(relative) < 0.05
     assert np.quantile(relative, 0.9) < 0.15
@@ -193,7 +180,7 @@ def test_a_first_order_line_in_a_wedge_of_parameters():
 
 
 def test_pearson_tells_statistics_of_another_law():
-    f, t = draw(CHAIN, CHAIN_BOX, 2_000)
+    f, t = drawn_statistics(CHAIN, CHAIN_BOX, 2_000)
     mean = CHAIN.statistics_mean(t)
     assert fit_reweighted(f, t).certificate["pearson"] == pytest.approx(1, abs=0.1)
     # Each sample's mean kept and its scatter doubled: no exponential family.
@@ -210,4 +197,4 @@ def test_pearson_tells_statistics_of_another_law():
 )
 def test_what_cannot_be_fitted_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
-        fit_reweighted(*change(*draw(CHAIN, CHAIN_BOX, 200)))
+        fit_reweighted(*change(*drawn_statistics(CHAIN, CHAIN_BOX, 200)))
