@@ -7,6 +7,7 @@ import signal
 
 import numpy as np
 import pytest
+from pairs import fields
 
 from hessgeo import store
 from hessgeo.grids import Grid
@@ -36,14 +37,6 @@ def samples(tmp_path):
             path, "vectors", shard, embedding[store.shard_rows(path, "vectors", shard)], about={}
         )
     return path, embedding, t
-
-
-def fields(posterior):
-    found = {field.name: getattr(posterior, field.name) for field in dataclasses.fields(posterior)}
-    return {
-        name: (value.dtype, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
-        for name, value in found.items()
-    }
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import torch
+from pairs import brute_force
 
 from hessgeo.grids import Grid, bilinear_weights
 from hessgeo.posteriors import KERNELS, posterior, read_posterior, write_posterior
@@ -48,17 +49,6 @@ def on_a_grid():
 def one_parameter(n=400):
     t = np.linspace(-1, 2, n)[:, None]
     return smooth(t, seed=2), t
-
-
-def brute_force(embedding, kernel, resolution, exclude_self=False):
-    """Every row of the posterior by its definition, one difference at a time, in float64."""
-    e = embedding.astype(float)
-    squared = np.stack([((e - one) ** 2).sum(axis=1) for one in e])
-    logit = -resolution / 2 * squared if kernel == "gaussian" else -resolution * np.sqrt(squared)
-    if exclude_self:
-        np.fill_diagonal(logit, -np.inf)
-    log_z = np.logaddexp.reduce(logit, axis=1)
-    return np.exp(logit - log_z[:, None]), log_z
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

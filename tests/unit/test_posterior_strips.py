@@ -1,12 +1,12 @@
 """A posterior whose rows several jobs share is that of one job, to the byte."""
 
-import dataclasses
 from itertools import chain
 from types import SimpleNamespace
 
 import dask.array as da
 import numpy as np
 import pytest
+from pairs import fields
 
 from hessgeo import store
 from hessgeo.grids import Grid
@@ -31,15 +31,6 @@ def samples():
     t = rng.uniform([-1, 0], [2, 1], (1200, 2))
     embedding = np.cos(t @ rng.normal(size=(2, 12)) + rng.uniform(0, 6, 12))
     return (embedding / np.linalg.norm(embedding, axis=1, keepdims=True)).astype("f4"), t
-
-
-def fields(posterior):
-    """Every field, arrays as their bytes."""
-    found = {field.name: getattr(posterior, field.name) for field in dataclasses.fields(posterior)}
-    return {
-        name: (value.dtype, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
-        for name, value in found.items()
-    }
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pairs import brute_force
 
 from hessgeo.grids import Grid, bilinear_weights
 from hessgeo.posteriors import KERNELS, distance, factors, posterior, posterior_rows
@@ -16,17 +17,6 @@ def scattered(n=300, d=16, seed=0):
     t = rng.uniform((-1, 0), (2, 1), (n, 2))
     embedding = np.cos(t @ rng.normal(size=(2, d)) + rng.uniform(0, 6, d))
     return (embedding / np.linalg.norm(embedding, axis=1, keepdims=True)).astype(np.float32), t
-
-
-def brute_force(embedding, kernel, resolution, exclude_self=False):
-    """Every row of the posterior by its definition, one difference at a time, in float64."""
-    e = embedding.astype(float)
-    squared = ((e[:, None] - e[None]) ** 2).sum(axis=-1)
-    logit = -resolution / 2 * squared if kernel == "gaussian" else -resolution * np.sqrt(squared)
-    if exclude_self:
-        np.fill_diagonal(logit, -np.inf)
-    log_z = np.logaddexp.reduce(logit, axis=1)
-    return np.exp(logit - log_z[:, None]), log_z
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
