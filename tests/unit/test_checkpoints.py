@@ -190,6 +190,11 @@ def test_what_is_no_pipeline_is_refused_in_one_line(copy, tmp_path):
         ("vae", {"block_out_channels": 8.0}, "block_out_channels 8.0, must be"),
         ("vae", {"latent_channels": True}, "latent_channels True, must be"),
         ("vae", {"block_out_channels": None}, "configuration that lacks"),
+        ("vae", {"out_channels": [3]}, "out_channels .3., must be whole numbers"),
+        ("vae", {"scaling_factor": None}, "scaling_factor None, must be 1 finite number above 0"),
+        ("vae", {"scaling_factor": -0.2}, "scaling_factor -0.2, must be 1 finite number above 0"),
+        ("vae", {"shift_factor": float("nan")}, "shift_factor nan, must be 1 finite number"),
+        ("vae", {"latents_std": [1, 1, 1]}, "latents_std .1, 1, 1., must be 4 finite numbers above 0"),
     ],
 )
 def test_models_that_need_more_than_a_prompt_are_refused(copy, part, changes, message):

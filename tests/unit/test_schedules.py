@@ -110,6 +110,8 @@ REFUSED = [
     ({"sigma_max": 80.0}, "auto", "sigma_max 80.0, which DDIMScheduler does not know"),
     ({"trained_betas": [0.1, 0.2]}, "auto", "trained_betas .0.1, 0.2., must be null or 1000 numbers"),
     ({"num_train_timesteps": 0}, "auto", "num_train_timesteps 0, must be a whole number"),
+    ({"num_train_timesteps": "1000"}, "auto", "num_train_timesteps 1000, must be a whole number"),
+    ({"steps_offset": 0.5}, "auto", "steps_offset 0.5, must be a whole number from 0 to 999"),
     ({"beta_end": 2}, "auto", "beta_end 2, must be a number between 0 and 1"),
     (
         {"use_karras_sigmas": True, "use_beta_sigmas": True}, "EulerDiscreteScheduler",
@@ -146,6 +148,7 @@ FLOW_REFUSED = [
         "use_karras_sigmas True, which FlowMatchHeun",
     ),
     ({"shift_terminal": 0.02}, "FlowMatchHeunDiscreteScheduler", "shift_terminal 0.02, which FlowMatchHeun"),
+    ({"num_train_timesteps": None}, "auto", "num_train_timesteps None, must be a whole number"),
 ]
 
 

@@ -27,11 +27,14 @@ def sampler_errors(
     check: StudyCheck, system: Mapping[str, Any], checkpoint: Checkpoint | None
 ) -> Iterator[str]:
     """A line for each setting of the sampler that cannot be or does nothing; an embedded model has no checkpoint."""
+    schedule = list(_schedule_errors(system, checkpoint))
     for key, value, allowed in (
         *_noise_errors(system, checkpoint),
+        # Of a schedule that is none steps are none either.
+        *(() if schedule else _step_errors(system, checkpoint)),
         *_prompt_errors(system, checkpoint, axis_names(check.settings["slice"])),
         *_layer_errors(system, checkpoint),
-        *_schedule_errors(system, checkpoint),
+        *schedule,
         *_lora_errors(system, checkpoint),
     ):
         yield check.line(f"system.{key}", value, allowed)
@@ -55,6 +58,14 @@ def _noise_errors(system: Mapping[str, Any], checkpoint: Checkpoint | None) -> I
         yield "eta", system["eta"], "0 for a sampler other than DDIM"
     if system["eta_rule"] != "ddim" and system["eta"] == 0:
         yield "eta_rule", system["eta_rule"], "ddim where system.eta is 0, which adds no noise"
+
+
+def _step_errors(system: Mapping[str, Any], checkpoint: Checkpoint | None) -> Iterator[Refusal]:
+    from hessgeo.systems.diffusion.checkpoints import scheduler_names
+
+    if system["scheduler"] not in ("auto", *scheduler_names(_family(checkpoint))):
+        return
+    flow = checkpoint is not None and checkpoint.flow
     if checkpoint is not None:
         schedule = checkpoint.configuration("scheduler")
         # Steps as Stable Diffusion spaces them start so much above the lowest.

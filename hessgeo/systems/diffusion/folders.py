@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,11 @@ from hessgeo.systems.diffusion.tensor_names import check_part
 from hessgeo.weights.files import read_json_object
 from hessgeo.weights.headers import shown_name
 from hessgeo.weights.read import PICKLES, refuse_pickle, tensor_header
+
+LENGTHS = {
+    "sample_size": (2,),
+    "block_out_channels": range(1, 16),
+}  # of lists of sizes; others are one number
 
 
 def describe_folder(folder: Path, size: tuple[int, int] | None) -> Checkpoint:
@@ -201,6 +207,7 @@ def image_shapes(
     part, _, patch = NETWORKS[family]
     network, vae = configs[part], configs.get("vae")
     _check_numbers(path, network, vae or {})
+    _check_units(path, vae or {})
     try:
         if vae is None:
             _check_unconditional(path, network)
@@ -223,7 +230,7 @@ def image_shapes(
     if largest and max(height, width) > largest * step:
         raise ValueError(f"size is [{height}, {width}], must be at most {largest * step} for {path}")
     latent = (channels, height // scale, width // scale)
-    return latent, (height, width, channels if vae is None else vae.get("out_channels", 3))
+    return latent, (height, width, channels if vae is None else vae.get("out_channels") or 3)
 
 
 def _check_numbers(path: Path, *configs: Mapping[str, Any]) -> None:
@@ -232,12 +239,31 @@ def _check_numbers(path: Path, *configs: Mapping[str, Any]) -> None:
         for key in ("in_channels", "out_channels", "latent_channels", "sample_size", "block_out_channels"):
             value = config.get(key)
             numbers = value if isinstance(value, list) else [value]
-            lengths = {"sample_size": (1, 2), "block_out_channels": range(1, 16)}.get(key, (1,))
             ok = all(type(number) is int and 0 < number < 2**24 for number in numbers)
-            if value is not None and not (ok and len(numbers) in lengths):
+            fits = not isinstance(value, list) or len(numbers) in LENGTHS.get(key, ())
+            if value is not None and not (ok and fits):
                 raise ValueError(
                     f"{path} has {key} {shown_name(str(value))}, must be whole numbers from 1 on"
                 )
+
+
+def _check_units(path: Path, vae: Mapping[str, Any]) -> None:
+    """Refuse latents whose mean is no number, or whose scale is none above 0."""
+    channels = vae.get("latent_channels")
+    for key, least, count in (
+        ("scaling_factor", 0.0, None),
+        ("shift_factor", -math.inf, None),
+        ("latents_mean", -math.inf, channels),
+        ("latents_std", 0.0, channels),
+    ):
+        value = vae.get(key)
+        if value is None and not (key == "scaling_factor" and key in vae):
+            continue
+        numbers: list[Any] = value if count and isinstance(value, list) else [value]
+        ok = all(type(number) in (int, float) and least < number < math.inf for number in numbers)
+        if not (ok and len(numbers) == (count or 1)):
+            must = f"{count or 1} finite {'numbers' if count else 'number'}{' above 0' if least == 0 else ''}"
+            raise ValueError(f"{path} has {key} {shown_name(str(value))}, must be {must}")
 
 
 def _scaled(size: int | list[int] | None, factor: float) -> tuple[int, int] | None:

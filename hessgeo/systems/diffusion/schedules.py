@@ -110,6 +110,11 @@ def _problems(config: Mapping[str, Any], name: str, *, latent: bool, flow: bool)
                     else ""
                 ),
             )
+    steps, above = config.get("num_train_timesteps", 1000), config.get("steps_offset", 0)
+    if type(steps) is not int or not 1 <= steps <= 1_000_000:
+        yield "num_train_timesteps", "must be a whole number from 1 to 1000000"
+    elif type(above) is not int or not 0 <= above < steps:
+        yield "steps_offset", f"must be a whole number from 0 to {steps - 1}"
     source = config.get("_class_name")
     neutral = {"clip_sample": source in CLIPPED_BY_DEFAULT and not latent}
     for key, knowing in KNOWS.items():
@@ -141,9 +146,7 @@ def _noise_problems(config: Mapping[str, Any], name: str, latent: bool) -> Itera
     if sum(bool(config.get(f"use_{kind}_sigmas")) for kind in ("karras", "exponential", "beta")) > 1:
         yield "use_beta_sigmas", "must be true for one kind of sigmas alone"
     steps, betas = config.get("num_train_timesteps", 1000), config.get("trained_betas")
-    if type(steps) is not int or not 1 <= steps <= 1_000_000:
-        yield "num_train_timesteps", "must be a whole number from 1 to 1000000"
-    elif betas is not None and not (
+    if betas is not None and not (
         isinstance(betas, list) and len(betas) == steps and all(map(_is_beta, betas))
     ):
         yield "trained_betas", f"must be null or {steps} numbers between 0 and 1, one a training step"
