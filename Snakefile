@@ -25,7 +25,7 @@ from hessgeo.pipeline.patches import patch
 from hessgeo.pipeline.place import folder_of
 from hessgeo.pipeline.report_opening import opening
 from hessgeo.pipeline.rules import by_target, complete_rules, is_frame, made_by, once_a_file, unframed
-from hessgeo.pipeline.runs import in_a_thread, one_run
+from hessgeo.pipeline.runs import in_a_thread, one_run, stops_without_store
 from hessgeo.pipeline.settings import read_configuration, read_settings
 from hessgeo.pipeline.solvable import SCORED
 from hessgeo.pipeline.solvable_layout import TABLES
@@ -82,6 +82,9 @@ patch(Rule, "expand_resources", scheduler.grown)
 
 # Else a run that is told to stop as it takes note of a job's end waits for ever.
 patch(JobScheduler, "exit_gracefully", in_a_thread)
+
+# Else each of hundreds of jobs waits in turn for an object store that is away.
+patch(JobScheduler, "_handle_error", partial(stops_without_store, again=again))
 
 layout = Layout(settings, root)
 

@@ -19,7 +19,7 @@ class _Handler(S3Handler):
     def _dispatch(self, action):
         server = self.server
         server.asked.append((self.command, self.path))
-        fault = next((name for name in server.faults if server.applies(name, self.command)), None)
+        fault = next((name for name in server.faults if server.applies(name, self.command, self.path)), None)
         user = self.headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0]
         if user != server.user:
             self._refuse(HTTPStatus.FORBIDDEN, "InvalidAccessKeyId")
@@ -38,6 +38,12 @@ class _Handler(S3Handler):
 
     def _broken(self, _):
         self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "InternalError")
+
+    def _expired(self, _):
+        self._refuse(HTTPStatus.BAD_REQUEST, "ExpiredToken")
+
+    def _no_listing(self, _):
+        self._refuse(HTTPStatus.FORBIDDEN, "AccessDenied")
 
     def _cut_upload(self, _):
         self.rfile.read(int(self.headers["Content-Length"]) // 2)
@@ -77,7 +83,8 @@ class _Half:
 class Server(ThreadingHTTPServer):
     """The server: what was asked of it, and how often it is to fail in which way.
 
-    Faults are ``slow_down``, ``broken`` (status 500), ``cut_upload``, ``cut_download`` and ``lose_upload``.
+    Faults are ``slow_down``, ``broken`` (status 500), ``expired`` (credentials), ``no_listing``, ``cut_upload``,
+    ``cut_download`` and ``lose_upload``.
     """
 
     daemon_threads = True
@@ -94,13 +101,15 @@ class Server(ThreadingHTTPServer):
         """Say nothing: connections are cut on purpose."""
 
     @staticmethod
-    def _concerns(name, command):
+    def _concerns(name, command, path):
+        if name == "no_listing":
+            return "list-type" in path
         return command in {"upload": ("PUT",), "download": ("GET",)}.get(
             name.rpartition("_")[2], ("PUT", "GET")
         )
 
-    def applies(self, name, command):
-        return self.faults[name] > 0 and self._concerns(name, command)
+    def applies(self, name, command, path):
+        return self.faults[name] > 0 and self._concerns(name, command, path)
 
     @property
     def environment(self):

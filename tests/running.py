@@ -33,8 +33,13 @@ class Workflow:
         self.repository, self.directory = repository, directory
         self.environment = environment or {}
         tiny = yaml.safe_load((repository / "workflow" / "studies" / "tiny.yaml").read_text())
-        self.overrides = merged(tiny if base is None else base, change)
+        self.overrides = tiny if base is None else base
         self.overrides_file = directory.parent / f"{directory.name}-{uuid.uuid4().hex[:8]}.yaml"
+        self.change(**change)
+
+    def change(self, **change):
+        """Merge settings over those that there are."""
+        self.overrides = merged(self.overrides, change)
         self.overrides_file.write_text(yaml.safe_dump(self.overrides))
 
     def command(self, *arguments, cores=2):
@@ -55,6 +60,18 @@ class Workflow:
         )
         assert not check or result.returncode == 0, result.stdout + result.stderr
         return result
+
+    def begin(self, *arguments, output=subprocess.DEVNULL):
+        """Start a run on one core, as a process in a group of its own that is told about in ``output``."""
+        return subprocess.Popen(
+            self.command(*arguments, cores=1),
+            cwd=self.directory.parent,
+            env=os.environ | self.environment,
+            stdout=output,
+            stderr=subprocess.STDOUT if output == subprocess.PIPE else output,
+            start_new_session=True,
+            text=True,
+        )
 
     @property
     def layout(self):

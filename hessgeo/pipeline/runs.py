@@ -25,6 +25,7 @@ from hessgeo.pipeline.clocks import settle
 
 LOCK = "hessgeo.lock"  # in Snakemake's own folder
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+AWAY = "\nhessgeo.store.objects.ObjectStoreError: "  # at the end of a traceback
 READ_ONLY = {"plan"}  # rules that neither write nor compare results
 
 
@@ -146,6 +147,35 @@ def in_a_thread(handler: Callable[..., None]) -> Callable[..., None]:
         Thread(target=handler, args=args, daemon=True).start()
 
     return started
+
+
+def stops_without_store(handle_error: Callable[..., None], again: str) -> Callable[..., None]:
+    """Snakemake's handling of a job that failed; where the object store could not be asked, no other job is begun.
+
+    Each would wait out its patience before it failed in the same way. Jobs at work come to their end.
+
+    Args:
+        handle_error: the method of Snakemake's scheduler.
+        again: what runs this workflow again.
+    """
+
+    @wraps(handle_error)
+    def handled(scheduler: Any, job: Any, *arguments: Any, **options: Any) -> None:
+        if any(AWAY in _text(path) for path in job.log):
+            if scheduler.keepgoing:
+                told = "no more jobs are begun, for the object store cannot be asked; when it can be, this goes on"
+                sys.stderr.write(f"hessgeo: {told}: {again}\n")
+            scheduler.keepgoing = False
+            job.attempt = job.restart_times + 1  # the last
+        handle_error(scheduler, job, *arguments, **options)
+
+    return handled
+
+
+def _text(path: str | Path) -> str:
+    with suppress(OSError):
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    return ""
 
 
 def _lift(persistence: Any, machine: str, again: str) -> None:

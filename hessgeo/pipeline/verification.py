@@ -9,6 +9,7 @@ from typing import TextIO
 
 from hessgeo.pipeline.context import COMMAND
 from hessgeo.store.audit import DamageError, Fault, Made, audit
+from hessgeo.store.beside import Beside, look_beside
 from hessgeo.store.files import discard
 
 
@@ -24,7 +25,7 @@ def verify(root: str | Path, made: Made, targets: Mapping[str, Collection[str]],
     Raises:
         DamageError: one line, with the command that makes them again, if any are damaged or missing.
     """
-    found = audit(root, made)
+    found, beside = audit(root, made), look_beside(root)
     for place, (whole, count) in found.shards.items():
         report.write(f"{place}: {whole} of {count} shards ok\n")
     for fault in found.faults:
@@ -35,10 +36,24 @@ def verify(root: str | Path, made: Made, targets: Mapping[str, Collection[str]],
         discard(Path(path))
     for path, told in found.strays.items():
         report.write(f"{path} {told}, and is left as it is\n")
+    if beside:
+        _tell_beside(beside, report)
     read_by_none = "logs, benchmarks and reports are read by no step"
     report.write(f"{found.whole} other results ok; {found.unread} {read_by_none}\n")
     if found.faults:
         raise DamageError(_summary(found.faults, targets))
+
+
+def _tell_beside(beside: Beside, report: TextIO) -> None:
+    """What there is at the URL of the results beside the objects that pointers name."""
+    for url in beside.copied:
+        report.write(f"{url} was not what it is a copy of, and is copied again\n")
+    if beside.strays:
+        first, more, size = min(beside.strays), len(beside.strays) - 1, sum(beside.strays.values())
+        told = f"{first} and {more} more objects ({size:,} bytes) are" if more else f"{first} is"
+        report.write(f"{told} pointed to by nothing here, and left in the bucket\n")
+    if beside.unlisted:
+        report.write(f"objects that nothing points to are not known: {beside.unlisted}\n")
 
 
 def _summary(faults: Collection[Fault], targets: Mapping[str, Collection[str]]) -> str:

@@ -28,6 +28,7 @@ SCHEMES = ("s3://", "gs://", "az://")
 POINTER, POINTER_BYTES = "object", 1 << 13
 BLOCK = 1 << 23  # bytes that are read at once to be digested
 PROBE = ".hessgeo"  # what is written to find out whether anything can be
+EXPIRED = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired")  # which Amazon says with status 400
 CREDENTIALS = "credentials in the environment (of S3 AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION)"
 
 
@@ -75,7 +76,8 @@ def kept_at(url: str | None = None, root: str | Path = ".", patience: float = PA
         _places.pop()
 
 
-def _place() -> Place:
+def the_place() -> Place:
+    """Where results are kept now."""
     return _places[-1] if _places else Place(None, Path("/"))
 
 
@@ -107,7 +109,7 @@ def _open(url: str) -> tuple[Any, str]:
     scheme, _, rest = url.partition("://")
     bucket, _, key = rest.partition("/")
     with _told(url):
-        return _client(f"{scheme}://{bucket}", _place().patience), key
+        return _client(f"{scheme}://{bucket}", the_place().patience), key
 
 
 @contextmanager
@@ -122,16 +124,17 @@ def _told(url: str) -> Iterator[None]:
         yield
     except (ObjectStoreError, StoreError):
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - each ends in a line of ours
         text = str(error).partition("\n\nDebug source")[0]
         code = re.search(r"<Code>(\w+)</Code>", text)
         status = re.search(r"status code: (\d+)", text)
         known = code[1] if code else ""
+        # The error itself is a page of the client's own variables.
         if isinstance(error, FileNotFoundError) and known != "NoSuchBucket":
-            raise StoreError(f"{url} is missing") from error
+            raise StoreError(f"{url} is missing") from None
         if known == "InvalidRange" or (status and status[1] == "416"):
-            raise ShortObjectError(f"{url} has fewer bytes than were written") from error
-        raise ObjectStoreError(f"{url} {_reason(error, text, known, status)}") from error
+            raise ShortObjectError(f"{url} has fewer bytes than were written") from None
+        raise ObjectStoreError(f"{url} {_reason(error, text, known, status)}") from None
 
 
 def _reason(error: Exception, text: str, code: str, status: re.Match[str] | None) -> str:
@@ -139,13 +142,23 @@ def _reason(error: Exception, text: str, code: str, status: re.Match[str] | None
         return "is in a bucket that does not exist; allowed: one that is there"
     if "169.254.169.254" in text or "metadata" in text:
         return f"needs credentials, and none were found; allowed: {CREDENTIALS}"
-    refused = type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError")
+    refused = type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError") or code in EXPIRED
     if refused or (status and status[1] in ("401", "403")):
         what = code or (status[1] if status else "no access")
         return f"is refused ({what}); allowed: {CREDENTIALS} that may read and write it"
-    what = f"status {status[1]}" if status else text.rpartition(" - ")[2] or type(error).__name__
+    what = (
+        f"status {status[1]}"
+        if status
+        else _cause(str(error)) or text.rpartition(" - ")[2] or type(error).__name__
+    )
     what = f"{code} {what}".strip()
     return f"cannot be reached ({what}); nothing is lost: the same run goes on where it stopped"
+
+
+def _cause(text: str) -> str:
+    """What the client met, of all that it says of an error: what the system said, or silence."""
+    system = re.search(r'message: "([^"]+)"', text)  # as "Connection refused"
+    return system[1] if system else "no answer" if "TimedOut" in text else ""
 
 
 @dataclass(frozen=True)
@@ -224,7 +237,7 @@ def keep(path: str | Path, place: str | Path | None = None) -> None:
     Raises:
         ObjectStoreError: if the store does not take them; the file is still there.
     """
-    url = _place().address(place or path)
+    url = the_place().address(place or path)
     if url is None:
         return
     with open(path, "rb") as stream:
@@ -236,7 +249,7 @@ def keep(path: str | Path, place: str | Path | None = None) -> None:
 
 def copy(path: str | Path, place: str | Path | None = None) -> None:
     """Copy a file to where those beside it are kept, so that the URL holds what can be read as it is."""
-    if url := _place().address(place or path):
+    if url := the_place().address(place or path):
         _put(url, Path(path))
 
 
@@ -246,13 +259,43 @@ def keep_folder(folder: Path, place: Path) -> None:
         (copy if path.name == "zarr.json" else keep)(path, place / path.relative_to(folder))
 
 
+def read(url: str) -> bytes:
+    """The whole of an object.
+
+    Raises:
+        StoreError: if there is none.
+        ObjectStoreError: if the store cannot be asked.
+    """
+    import obstore
+
+    client, key = _open(url)
+    with _told(url):
+        return bytes(obstore.get(client, key).bytes())
+
+
+def listed(url: str) -> Iterator[tuple[str, int]]:
+    """URL and size of each object below a URL, as far as the store lists them.
+
+    Raises:
+        ObjectStoreError: if the store does not.
+    """
+    import obstore
+
+    client, key = _open(f"{url.rstrip('/')}/")
+    bucket = "/".join(url.split("/")[:3])
+    with _told(url):
+        for block in obstore.list(client, prefix=key):
+            for found in block:
+                yield f"{bucket}/{found['path']}", found["size"]
+
+
 def probe(outputs: Iterable[str | Path]) -> None:
     """Find out before long work whether what it makes can be kept, if some of it lies in Zarr folders.
 
     Raises:
         ObjectStoreError: if not.
     """
-    if (url := _place().url) and any(".zarr" in str(path) for path in outputs):
+    if (url := the_place().url) and any(".zarr" in str(path) for path in outputs):
         _put(f"{url.rstrip('/')}/{PROBE}", b"results of hessgeo are kept here\n")
 
 

@@ -10,6 +10,7 @@ from hessgeo import store
 from hessgeo.posteriors import read_posterior, write_posterior
 from hessgeo.posteriors.base import Posterior
 from hessgeo.store import ObjectStoreError, ShardState, StoreError, objects
+from hessgeo.store.beside import look_beside
 
 ROWS, SHARD = 24, 12
 IMAGES = np.random.default_rng(0).integers(0, 256, (ROWS, 32, 32, 3), dtype="u1")
@@ -122,6 +123,7 @@ LINES = {
     "slow_down": "cannot be reached .SlowDown status 503.; nothing is lost",
     "cut_upload": "cannot be reached .HTTP error.*; nothing is lost",
     "user": "is refused .InvalidAccessKeyId.; allowed: credentials in the environment",
+    "expired": "is refused .ExpiredToken.; allowed: credentials in the environment",
     "bucket": "is in a bucket that does not exist; allowed: one that is there",
 }
 
@@ -160,6 +162,26 @@ def test_a_server_that_is_away_damages_nothing(kept, bucket):
         store.verify(kept, "image")
     bucket.faults.clear()
     assert set(store.verify(kept, "image").values()) == {ShardState.OK}
+
+
+def test_copies_are_copied_again_and_strays_are_told(kept, bucket):
+    root, there = kept.parents[2], bucket.folder / "study/samples/layout.zarr"
+    assert look_beside(root) is None
+    with store.kept_at(bucket.url, root, 5):
+        whole = look_beside(root)
+        assert (whole.copied, whole.strays, whole.unlisted) == ([], {}, None)
+        (there / "zarr.json").unlink()
+        copy = there / "image" / "zarr.json"
+        copy.write_bytes(copy.read_bytes()[:-1])
+        (there / "image" / "c" / "9").write_bytes(b"stray")
+        found = look_beside(root)
+        url = f"{bucket.url}/study/samples/layout.zarr"
+        assert sorted(found.copied) == [f"{url}/image/zarr.json", f"{url}/zarr.json"]
+        assert found.strays == {f"{url}/image/c/9": 5}
+        assert copy.read_bytes() == (kept / "image" / "zarr.json").read_bytes()
+        assert look_beside(root).copied == []
+        bucket.faults["no_listing"] = 1
+        assert "is refused (AccessDenied)" in look_beside(root).unlisted
 
 
 def test_an_upload_that_the_server_lost_is_missing(tmp_path, bucket):

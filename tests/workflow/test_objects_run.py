@@ -1,9 +1,14 @@
 """A study whose samples, embeddings and posterior lie in a bucket is the local one, whatever the server does."""
 
+import re
 import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 from buckets import serving
+from kills import wait_for
 
 from hessgeo.store import pointed, read_record, voucher_file
 
@@ -19,27 +24,52 @@ def digests(workflow):
     return [[record[key] for key in kept] for record in sidecars], read_record(voucher_file(posterior))
 
 
+def interrupted(workflow, count, interrupt):
+    """What a run says in whose midst something happens, once there are so many shards of images."""
+
+    def some():
+        return sum(workflow(path).exists() for path in workflow.sidecars("image")) >= count
+
+    process = workflow.begin(workflow.study.path("posterior.zarr"), output=subprocess.PIPE)
+    with ThreadPoolExecutor(1) as reader:
+        said = reader.submit(process.communicate, timeout=300)
+        wait_for(some, process)
+        interrupt()
+    assert process.returncode != 0
+    lines = [line for line in said.result()[0].splitlines() if line.startswith("hessgeo: ")]
+    # One job was at work; no other is begun, to wait in vain and say the same.
+    assert len(lines) == 2, lines
+    assert "no more jobs are begun, for the object store cannot be asked; when it can be" in lines[1]
+    return lines[0]
+
+
 def test_a_study_in_a_bucket_is_the_local_one(finished, copied, tmp_path):
-    with serving(tmp_path / "s3") as server:
-        workflow = copied(storage={"url": server.url, "patience": 30})
+    with ExitStack() as power:
+        server = power.enter_context(serving(tmp_path / "s3"))
+        workflow = copied(storage={"url": server.url, "patience": 2})
         workflow.environment = server.environment
         posterior = workflow.study.path("posterior.zarr")
         for path in (workflow.study.samples, posterior):
             shutil.rmtree(workflow(path))
+        for path in workflow.sidecars("image"):
+            workflow(path).unlink()
 
-        # The first job finds out that it may not write, and says so; nothing is begun.
-        server.user = "another"
-        refused = workflow.run(posterior, check=False)
-        line = "ObjectStoreError: s3://bucket/some/runs/.hessgeo is refused (InvalidAccessKeyId); allowed: credentials"
-        assert refused.returncode != 0
-        assert sum(line in said for said in refused.stderr.splitlines() if said.startswith("hessgeo:")) == 1
-        assert not any(workflow(path).exists() for path in workflow.shards("image"))
-
-        # What passes by itself is waited for.
+        # Credentials expire, then the server goes away, while samples are made: one line, after its patience.
+        line = interrupted(workflow, 1, lambda: setattr(server, "user", "another"))
+        assert "is refused (InvalidAccessKeyId); allowed: credentials in the environment" in line
         server.user = server.environment["AWS_ACCESS_KEY_ID"]
+        line = interrupted(workflow, 2, power.close)
+        assert "cannot be reached (Connection refused); nothing is lost" in line
+        made = [path for path in workflow.sidecars("image") if workflow(path).exists()]
+        before = workflow.times(made)
+
+    with serving(tmp_path / "s3", server.server_port) as server:
+        # What passes by itself is waited for, and the run goes on where it stopped.
+        workflow.change(storage={"patience": 30})
         server.faults = {"slow_down": 2, "cut_upload": 2, "cut_download": 2, "broken": 2}
         workflow.run(posterior)
         assert set(server.faults.values()) == {0}
+        assert workflow.times(made) == before
         assert all(pointed(workflow(path)) for path in workflow.shards(*ARRAYS))
         assert digests(workflow) == digests(finished)
 
@@ -48,12 +78,12 @@ def test_a_study_in_a_bucket_is_the_local_one(finished, copied, tmp_path):
         first, *_, last = (server.folder / path.removeprefix("results/") for path in paths)
         first.write_bytes(last.read_bytes())
         last.unlink()
-        before = workflow.times(paths)
+        (server.folder / "mine.txt").write_text("mine")
         found = workflow.run("verify", check=False)
         assert found.returncode != 0
         assert f"shard {len(paths) - 1} is missing" in found.stdout
         assert "shard 0 is " in found.stdout
-        workflow.run(*paths)
-        made = [path for path, time in workflow.times(paths).items() if time != before[path]]
-        assert made == [paths[0], paths[-1]]
-        assert digests(workflow) == digests(finished)
+        assert "runs/mine.txt is pointed to by nothing here, and left in the bucket" in found.stdout
+        planned = workflow.run("--dry-run", *paths).stdout
+        due = re.findall(r"^Job \d+: (Generate shard \d+|.*)", planned, re.MULTILINE)
+        assert sorted(due) == ["Generate shard 0", f"Generate shard {len(paths) - 1}"]

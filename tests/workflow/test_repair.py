@@ -18,16 +18,6 @@ def samplers(process):
     return [job for job, rule in jobs_of(process.pid).items() if rule == "generate_samples"]
 
 
-def start(workflow, *targets, output=subprocess.DEVNULL):
-    return subprocess.Popen(
-        workflow.command(*targets, cores=1),
-        cwd=workflow.directory.parent,
-        stdout=output,
-        stderr=subprocess.STDOUT if output == subprocess.PIPE else output,
-        start_new_session=True,
-    )
-
-
 def without_samples(workflow):
     """Forget all shards of images, keep the models that make them."""
     for path in (*workflow.shards("image"), *workflow.sidecars("image")):
@@ -51,7 +41,7 @@ def test_a_killed_run_goes_on_where_it_stopped(finished, copied):
     before = {}
     for victim in ("job", "run"):
         shutil.rmtree(workflow(f"results/logs/tiny/generate_samples/{workflow.study.store}"))
-        process = start(workflow, *targets)
+        process = workflow.begin(*targets)
         _, jobs = wait_for(lambda: at_work(workflow, process), process)  # noqa: B023 - called before the next
         if victim == "job":
             for job in jobs:
@@ -75,7 +65,7 @@ def test_a_job_that_is_killed_before_it_began_has_a_log_that_says_so(copied):
     logs = workflow(f"results/logs/tiny/generate_samples/{workflow.study.store}")
     shutil.rmtree(logs)
     without_samples(workflow)
-    process = start(workflow, workflow.shards("image")[0], output=subprocess.PIPE)
+    process = workflow.begin(workflow.shards("image")[0], output=subprocess.PIPE)
     # At once: its imports take seconds, and its log is opened after them.
     for job in wait_for(lambda: samplers(process), process):
         job.kill()
@@ -83,8 +73,8 @@ def test_a_job_that_is_killed_before_it_began_has_a_log_that_says_so(copied):
     assert process.returncode != 0
     (log,) = logs.glob("*.log")
     assert "it was killed (memory, time, a signal), or it could not start" in log.read_text()
-    assert b"not found" not in printed
-    assert str(log.relative_to(workflow.directory)).encode() in printed
+    assert "not found" not in printed
+    assert str(log.relative_to(workflow.directory)) in printed
 
 
 def damage(workflow):
