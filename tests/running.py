@@ -61,10 +61,10 @@ class Workflow:
         assert not check or result.returncode == 0, result.stdout + result.stderr
         return result
 
-    def begin(self, *arguments, output=subprocess.DEVNULL):
-        """Start a run on one core, as a process in a group of its own that is told about in ``output``."""
+    def begin(self, *arguments, cores=2, output=subprocess.DEVNULL):
+        """Start a run, as a process in a group of its own; what it says goes to ``output``."""
         return subprocess.Popen(
-            self.command(*arguments, cores=1),
+            self.command(*arguments, cores=cores),
             cwd=self.directory.parent,
             env=os.environ | self.environment,
             stdout=output,

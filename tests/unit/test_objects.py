@@ -1,5 +1,8 @@
 """Shards and posteriors that are kept as objects are those that would lie in files, whatever the server does."""
 
+import traceback
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import zarr
@@ -7,6 +10,7 @@ from buckets import serving
 from zarr.storage import ObjectStore
 
 from hessgeo import store
+from hessgeo.pipeline.runs import stops_without_store
 from hessgeo.posteriors import read_posterior, write_posterior
 from hessgeo.posteriors.base import Posterior
 from hessgeo.store import ObjectStoreError, ShardState, StoreError, objects
@@ -182,6 +186,20 @@ def test_copies_are_copied_again_and_strays_are_told(kept, bucket):
         assert look_beside(root).copied == []
         bucket.faults["no_listing"] = 1
         assert "is refused (AccessDenied)" in look_beside(root).unlisted
+
+
+def test_no_job_is_begun_after_one_that_could_not_ask_the_store(tmp_path, capsys):
+    log, tried = tmp_path / "job.log", []
+    scheduler = SimpleNamespace(keepgoing=True)
+    job = SimpleNamespace(log=[log], attempt=1, restart_times=2)
+    handle = stops_without_store(lambda scheduler, job: tried.append(job.attempt), "snakemake")
+    for error, attempt in ((StoreError("is damaged"), 1), (ObjectStoreError("cannot be reached"), 3)):
+        log.write_text("".join(["generate_samples\n", *traceback.format_exception(error)]))
+        handle(scheduler, job)
+        # It is tried no more either, and no job beside it.
+        assert (tried[-1], scheduler.keepgoing) == (attempt, attempt == 1)
+    handle(scheduler, job)
+    assert capsys.readouterr().err.count("no more jobs are begun") == 1
 
 
 def test_an_upload_that_the_server_lost_is_missing(tmp_path, bucket):

@@ -41,7 +41,7 @@ def test_a_killed_run_goes_on_where_it_stopped(finished, copied):
     before = {}
     for victim in ("job", "run"):
         shutil.rmtree(workflow(f"results/logs/tiny/generate_samples/{workflow.study.store}"))
-        process = workflow.begin(*targets)
+        process = workflow.begin(*targets, cores=1)
         _, jobs = wait_for(lambda: at_work(workflow, process), process)  # noqa: B023 - called before the next
         if victim == "job":
             for job in jobs:
@@ -65,7 +65,7 @@ def test_a_job_that_is_killed_before_it_began_has_a_log_that_says_so(copied):
     logs = workflow(f"results/logs/tiny/generate_samples/{workflow.study.store}")
     shutil.rmtree(logs)
     without_samples(workflow)
-    process = workflow.begin(workflow.shards("image")[0], output=subprocess.PIPE)
+    process = workflow.begin(workflow.shards("image")[0], cores=1, output=subprocess.PIPE)
     # At once: its imports take seconds, and its log is opened after them.
     for job in wait_for(lambda: samplers(process), process):
         job.kill()

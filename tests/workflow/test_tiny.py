@@ -8,6 +8,8 @@ import pytest
 
 import hessgeo
 from hessgeo import store
+from hessgeo.grids import Grid
+from hessgeo.pipeline.estimation import distance_posterior
 from hessgeo.posteriors import read_posterior
 
 pytestmark = pytest.mark.slow
@@ -151,9 +153,16 @@ def test_a_scattered_study_of_local_folders_takes_the_same_path(finished, copied
             "extent": [[0, 1], [0, 2]],
             "normalisation": "std",
         },
-        "sampling": {"design": "sobol", "count": 256, "shard": 128, "grid": [8, 12]},
+        "sampling": {"design": "sobol", "count": 512, "shard": 256, "grid": [8, 12]},
         "embedding": {"checkpoint": str(models / "clip")},
-        "posterior": {"kernel": "laplace", "cells": 20, "sources": 64, "coarse": [4, 6], "neighbours": 3},
+        "posterior": {
+            "kernel": "laplace",
+            "cells": 20,
+            "sources": 64,
+            "coarse": [4, 6],
+            "neighbours": 3,
+            "parts": 2,
+        },
         "free_energy": {
             "fit": "mlp",
             "splines": [6, 6],
@@ -166,17 +175,28 @@ def test_a_scattered_study_of_local_folders_takes_the_same_path(finished, copied
     workflow.run(*(f"results/other/figures/{name}.csv" for name in ("mosaic", "posteriors")))
     assert store.read_json(workflow("results/other/numbers/posterior.json"))["kernel"] == "laplace"
     assert store.read_json(workflow("results/other/numbers/free_energy.json"))["fit"] == "mlp"
-    # No classifier judges what may be no digit, and no model is trained for a study that brings its own.
+    # Of two parts by a job each the posterior is what one job makes, and one that was lost is due alone.
+    study = workflow.study
+    embedding = store.open_array(workflow(study.samples), study.embedding_array)
+    t = store.read_array(workflow(study.samples), "t")
+    options = {"seed": study.setting("seed"), "threads": 1, "progress": False}
+    one, _ = distance_posterior(embedding, t, Grid(**study.grid), study.posterior_settings, **options)
+    posterior = read_posterior(workflow("results/other/posterior.zarr"))
+    np.testing.assert_equal(vars(posterior), vars(one))
+    workflow(study.posterior_parts[1]).unlink()
     planned = workflow.run("--dry-run", "--quiet", "rules").stdout
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", planned, re.MULTILINE))
+    assert (jobs["estimate_posterior_rows"], jobs["combine_posterior"]) == ("1", "1")
+    assert not {"start_posterior", "generate_samples", "embed_samples"} & set(jobs)
+    # No classifier judges what may be no digit, and no model is trained for a study that brings its own.
     assert "check_samples" not in planned
     assert "train_" not in planned
     # Embeddings of scattered samples have no finite differences, and nothing claims otherwise.
     metric = store.read_dataset(workflow("results/other/metric.nc"))
     assert np.isnan(metric["measured_metric"]).all()
     assert metric["posterior_metric"].shape == (8, 12, 2, 2)
-    posterior = read_posterior(workflow("results/other/posterior.zarr"))
-    assert posterior.coarse.shape == (256, 4, 6)
-    assert posterior.neighbours.shape == (256, 3)
+    assert posterior.coarse.shape == (512, 4, 6)
+    assert posterior.neighbours.shape == (512, 3)
     table = pd.read_csv(workflow("results/other/figures/mosaic.csv"))
     # A tile shows the sample nearest to its node, which is no farther than the next node but one.
     t = posterior.t[table["sample"].to_numpy()]
