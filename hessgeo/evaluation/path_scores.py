@@ -22,11 +22,7 @@ def path_length(features: Float[np.ndarray, "m n d"]) -> Float[np.ndarray, "m"]:
     Raises:
         ValueError: if a path has fewer than two points.
     """
-    if features.ndim != 3 or features.shape[1] < 2:
-        raise ValueError(
-            f"features of paths have shape {features.shape}, must be (m, n, d) with n at least 2"
-        )
-    return np.linalg.norm(np.diff(np.asarray(features, dtype=float), axis=1), axis=2).sum(axis=1)
+    return _steps(features, least=2).sum(axis=1)
 
 
 def step_deviation(features: Float[np.ndarray, "m n d"]) -> Float[np.ndarray, "m"]:
@@ -39,11 +35,15 @@ def step_deviation(features: Float[np.ndarray, "m n d"]) -> Float[np.ndarray, "m
     Raises:
         ValueError: if a path has fewer than three points, whose one step deviates from nothing.
     """
-    if features.ndim != 3 or features.shape[1] < 3:
+    return _steps(features, least=3).std(axis=1)
+
+
+def _steps(features: Float[np.ndarray, "m n d"], *, least: int) -> Float[np.ndarray, "m n-1"]:
+    if features.ndim != 3 or features.shape[1] < least:
         raise ValueError(
-            f"features of paths have shape {features.shape}, must be (m, n, d) with n at least 3"
+            f"features of paths have shape {features.shape}, must be (m, n, d) with n at least {least}"
         )
-    return np.linalg.norm(np.diff(np.asarray(features, dtype=float), axis=1), axis=2).std(axis=1)
+    return np.linalg.norm(np.diff(np.asarray(features, dtype=float), axis=1), axis=2)
 
 
 def perceptual_path_length(
