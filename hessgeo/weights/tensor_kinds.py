@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hessgeo.weights.headers import Header, shown_name
 
@@ -35,25 +35,36 @@ def kind_of(name: str, kinds: Mapping[str, str] = KINDS) -> str:
     return next((f" ({kind})" for pattern, kind in kinds.items() if re.search(pattern, name)), "")
 
 
+def check_tensor(header: Header, name: str, *, known: bool, types: Sequence[str] = PLAIN) -> None:
+    """Refuse a tensor of a file that nothing reads, or whose numbers are of a type that nothing reads.
+
+    Args:
+        header: of the file.
+        name: of the tensor.
+        known: whether something reads it, by its name.
+        types: those that are read.
+
+    Raises:
+        ValueError: one line that names it.
+    """
+    if not known:
+        raise ValueError(f"{header.path} holds {shown_name(name)}{kind_of(name)}, which nothing here reads")
+    if (dtype := header.tensors[name].dtype) not in types:
+        allowed = ", ".join(types)
+        raise ValueError(f"{header.path} holds {shown_name(name)} as {dtype}, must be one of {allowed}")
+
+
 def refuse_kinds(header: Header) -> None:
     """Refuse weights that are quantised or come with an adapter, which plain loaders would read as if they were not.
 
     Raises:
         ValueError: one line that names the first such tensor.
     """
-    for name, entry in header.tensors.items():
+    for name in header.tensors:
         odd = (
             SCALE.fullmatch(name)
             or EIGHT_BIT_ONLY.fullmatch(name)
             or ADAPTERS.search(name)
             or QUANTISED.search(name)
         )
-        if odd:
-            raise ValueError(
-                f"{header.path} holds {shown_name(name)}{kind_of(name)}, which nothing here reads"
-            )
-        if entry.dtype not in PLAIN:
-            allowed = ", ".join(PLAIN)
-            raise ValueError(
-                f"{header.path} holds {shown_name(name)} as {entry.dtype}, must be one of {allowed}"
-            )
+        check_tensor(header, name, known=not odd)

@@ -12,7 +12,7 @@ from math import prod
 
 from hessgeo.weights.files import open_file
 from hessgeo.weights.headers import Header, shown_name
-from hessgeo.weights.tensor_kinds import ADAPTERS, EIGHT_BIT, EIGHT_BIT_ONLY, FLOATS, SCALE, kind_of
+from hessgeo.weights.tensor_kinds import ADAPTERS, EIGHT_BIT, EIGHT_BIT_ONLY, FLOATS, SCALE, check_tensor
 
 NETWORK = "model.diffusion_model."
 PREFIXES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -80,17 +80,11 @@ def check_single_file(header: Header, family: str) -> None:
         ValueError: one line that names the first of them.
     """
     scaled = scales(header)
-    for name, entry in header.tensors.items():
+    for name in header.tensors:
         if name in scaled or EIGHT_BIT_ONLY.fullmatch(name) or is_harmless(name):
             continue
-        if part_of(name, family) is None or ADAPTERS.search(name):
-            raise ValueError(
-                f"{header.path} holds {shown_name(name)}{kind_of(name)}, which nothing here reads"
-            )
-        if entry.dtype not in FLOATS:
-            raise ValueError(
-                f"{header.path} holds {shown_name(name)} as {entry.dtype}, must be one of {', '.join(FLOATS)}"
-            )
+        known = part_of(name, family) is not None and not ADAPTERS.search(name)
+        check_tensor(header, name, known=known, types=FLOATS)
 
 
 def is_harmless(name: str) -> bool:
@@ -162,11 +156,6 @@ def check_part(header: Header) -> None:
         ValueError: one line that names the first such tensor.
     """
     for name, entry in header.tensors.items():
-        if not PARAMETERS.fullmatch(name):
-            raise ValueError(
-                f"{header.path} holds {shown_name(name)}{kind_of(name)}, which nothing here reads"
-            )
-        if entry.dtype not in FLOATS and not name.endswith("position_ids"):
-            raise ValueError(
-                f"{header.path} holds {shown_name(name)} as {entry.dtype}, must be one of {', '.join(FLOATS)}"
-            )
+        # Places are whole numbers, of whatever type.
+        types = (entry.dtype,) if name.endswith("position_ids") else FLOATS
+        check_tensor(header, name, known=bool(PARAMETERS.fullmatch(name)), types=types)
