@@ -8,9 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hessgeo.free_energies.dual_problem import seen_rows
+from hessgeo.free_energies.dual_problem import seen_rows, without_leverage
 from hessgeo.numerics.conjugate_gradients import conjugate_gradients
-from hessgeo.numerics.row_matrices import entries, with_entries
 
 if TYPE_CHECKING:
     from hessgeo.free_energies.coordinate_problem import CoordinatePoint
@@ -45,7 +44,7 @@ class CoordinateStep:
         diagonal = self._coarse.diagonal()[: point.d.numel()]
         self.damped = point.damping * (diagonal + 1e-3 * diagonal.mean()).reshape(point.d.T.shape).T
         self._factor = self._coarse_factor()
-        self._diagonal = self._phi_diagonal()
+        self._diagonal = without_leverage(self.dual.columns, self.columns, u, self.dual.mean, self.precision)
 
     def solve(self) -> tuple[tuple[Tensor, Tensor, Tensor], float]:
         """The step, and what the quadratic has left to fall."""
@@ -176,17 +175,3 @@ class CoordinateStep:
             if not int(failed):
                 return factor
         raise ArithmeticError("coordinates: the system of the coordinates has no factor")
-
-    def _phi_diagonal(self) -> Float[Tensor, "node"]:
-        """``sum_i q_ig (1 - leverage of g)``."""
-        mean = self.dual.mean
-        along = torch.einsum("icd,id->ic", self.precision, mean)
-        quadratic = torch.cat(
-            [1 + (along * mean).sum(1, keepdim=True), -2 * along, self.precision.flatten(1)], dim=1
-        )
-        u = self.dual.problem.nodes
-        powers = torch.cat([self.plane, torch.einsum("gc,gd->gcd", u, u).flatten(1)], dim=1)
-        leverage = (
-            (with_entries(self.columns, entries(self.columns) ** 2) @ quadratic.float()).double() * powers
-        ).sum(1)
-        return (self.dual.columns - leverage).clamp(min=1e-6 * float(self.dual.columns.max()))

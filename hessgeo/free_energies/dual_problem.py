@@ -321,17 +321,9 @@ class _Eliminated:
     @cached_property
     def _diagonal(self) -> Float[Tensor, "node"]:
         """Of ``H``: ``sum_i q_ig (1 - leverage of g)``."""
-        p, mean, precision = self.problem, self.point.mean, self.precision
-        along = torch.einsum("ikl,il->ik", precision, mean)
-        quadratic = torch.cat(
-            [1 + (along * mean).sum(1, keepdim=True), -2 * along, precision.flatten(1)], dim=1
+        return without_leverage(
+            self.point.columns, self.columns, self.problem.nodes, self.point.mean, self.precision
         )
-        products = torch.einsum("gk,gl->gkl", p.nodes, p.nodes).flatten(1)
-        powers = torch.cat([torch.ones_like(p.nodes[:, :1]), p.nodes, products], dim=1)
-        leverage = (
-            (with_entries(self.columns, entries(self.columns) ** 2) @ quadratic.float()).to(powers) * powers
-        ).sum(1)
-        return (self.point.columns - leverage).clamp(min=1e-6 * float(self.point.columns.max()))
 
     def _coarse_factor(self) -> Float[Tensor, "spline spline"]:
         p, splines = self.problem, self.problem.coarse.float()
@@ -350,6 +342,23 @@ class _Eliminated:
         matrix = (matrix + matrix.T).double() / 2
         # Affine functions span its null space, and rounding in single precision is the size of its least values.
         return cholesky(matrix, "dual fit", firm=_FIRM)
+
+
+def without_leverage(
+    total: Float[Tensor, "node"],
+    columns: Float[Tensor, "node source"],
+    nodes: Float[Tensor, "node axis"],
+    mean: Float[Tensor, "source axis"],
+    precision: Float[Tensor, "source axis axis"],
+) -> Float[Tensor, "node"]:
+    """``sum_i q_ig (1 - leverage of g)``, with the leverage ``q_ig (1 + (t_g - m_i)' P_i (t_g - m_i))``."""
+    along = torch.einsum("ikl,il->ik", precision, mean)
+    quadratic = torch.cat([1 + (along * mean).sum(1, keepdim=True), -2 * along, precision.flatten(1)], dim=1)
+    products = torch.einsum("gk,gl->gkl", nodes, nodes).flatten(1)
+    powers = torch.cat([torch.ones_like(nodes[:, :1]), nodes, products], dim=1)
+    squares = with_entries(columns, entries(columns) ** 2)
+    leverage = ((squares @ quadratic.float()).to(powers) * powers).sum(1)
+    return (total - leverage).clamp(min=1e-6 * float(total.max()))
 
 
 def seen_rows(point: DualPoint) -> tuple[Tensor, Tensor]:
