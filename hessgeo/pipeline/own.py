@@ -92,7 +92,10 @@ def _images(source: str, output_range: list[float] | None) -> ImageFiles | Image
         assert isinstance(found, ImageFiles)
         return list(found.shape)
 
-    height, width, channels = remembered_of(source, files, f"image headers {output_range}", read)
+    try:
+        height, width, channels = remembered_of(source, files, f"image headers {output_range}", read)
+    except OSError as error:
+        raise ValueError(f"{error.filename} cannot be read ({error.strerror}), must be an image") from error
     return ImageFiles(files, (height, width, channels))
 
 

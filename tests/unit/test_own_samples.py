@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -263,6 +264,10 @@ def test_images_that_do_not_fit_are_refused_in_one_line(read):
     refused("image pictures/05.png cannot be read (it is no PNG")
     Image.fromarray(np.zeros((6, 4), np.uint16)).save("pictures/05.png")
     refused("image pictures/05.png has the mode I;16, must have eight bits a channel")
+    for target, words in (("05.png", "Too many levels of symbolic links"), ("nowhere", "No such file")):
+        Path("pictures/05.png").unlink()
+        Path("pictures/05.png").symlink_to(target)
+        refused(f"pictures/05.png cannot be read ({words}")
     shutil.rmtree("pictures")
     refused("pictures is missing")
 
