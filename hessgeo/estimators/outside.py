@@ -126,7 +126,7 @@ def _run(path: Path) -> ModuleType:
     kept, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"{path} does not run: {_in_a_line(error)}") from error
     finally:
         sys.dont_write_bytecode = kept

@@ -151,6 +151,7 @@ def test_an_answer_that_cannot_be_scored_is_one_line(written, samples, body, wor
             "estimate(x) cannot be asked; allowed: states, t, grid, seed, and geometry",
         ),
         ("1 / 0", "does not run: ZeroDivisionError: division by zero"),
+        ("raise SystemExit(3)", "does not run: SystemExit: 3"),
         ("class Estimator:\n    def __init__(self, x): pass", "Estimator() raises TypeError"),
     ],
 )
