@@ -31,6 +31,8 @@ from hessgeo.metrics.framed import in_frame
 
 __all__ = ["RESIDUAL_TOLERANCE", "Geodesics", "geodesics"]
 
+MOST_POINTS = 1_000_000  # of a path; memory grows with them
+
 _COARSE = 24  # segments of the curves on which starts compete; the winner alone is solved at full resolution
 _LEAST = 1e-6  # of the grid around pairs that are points, as a share of their coordinates
 _NEAR, _FEW_STEPS = 1e-9, 20  # decrement and Newton steps of those
@@ -156,8 +158,8 @@ def _checked(starts: Tensor, ends: Tensor, points: int) -> tuple[Tensor, Tensor]
         raise ValueError(
             f"starts and ends have shapes {tuple(starts.shape)}, {tuple(ends.shape)}, must both be (m, d)"
         )
-    if points < 3:
-        raise ValueError(f"points is {points}, must be at least 3")
+    if not 3 <= points <= MOST_POINTS:
+        raise ValueError(f"points is {points}, must be from 3 to {MOST_POINTS}")
     if len(starts) == 0:
         raise ValueError("there is no pair of points to join")
     return starts.double(), ends.double()

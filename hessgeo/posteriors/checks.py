@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import numpy as np
 
+HIGHEST = 1e30  # times a squared distance it is still a number in single precision
+
 
 def check_resolution(resolution: float) -> None:
     """Refuse a resolution number that is none.
 
     Raises:
-        ValueError: if it is not finite or not positive.
+        ValueError: if it is not positive, or above ``HIGHEST``.
     """
-    if not (np.isfinite(resolution) and resolution > 0):
-        raise ValueError(f"resolution must be a positive number, not {resolution}")
+    if not isinstance(resolution, int | float | np.number) or not 0 < resolution <= HIGHEST:
+        raise ValueError(f"resolution must be a positive number of at most {HIGHEST:g}, not {resolution}")
 
 
 def check_parameters(n: int, t: np.ndarray, resolution: float, exclude_self: bool) -> None:
     """Refuse parameters that are not those of ``n`` samples, and a single sample without itself.
 
     Raises:
-        ValueError: if they are not, or not finite.
+        ValueError: if they are not, or not finite, or there is no sample.
     """
+    if n < 1:
+        raise ValueError("embedding must have at least one row")
     if np.shape(t) not in ((n, 1), (n, 2)) or not np.isfinite(t).all():
         raise ValueError(f"t must be finite of shape ({n}, 2), or 1, not {np.shape(t)}")
     check_resolution(resolution)

@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 
 from hessgeo.grids import Grid, parameter_points
 from hessgeo.posteriors.base import PAIRS, row_moments
+from hessgeo.posteriors.checks import check_parameters
 from hessgeo.posteriors.kernels import LogKernel, Rows, log_kernel, squared_distances
 from hessgeo.posteriors.widths import NARROW, least_variances
 
@@ -67,11 +68,12 @@ def choose_resolution(
         ``N``, within ``BRACKET``.
 
     Raises:
-        ValueError: on a number out of range, or if no ``N`` in the bracket is the answer: ``cells`` more than
-            the flattest posterior has, or still reached by the sharpest (samples with equal embeddings), or samples
-            that fill no more than a line of the plane.
+        ValueError: on a number out of range, parameters of others than the samples, or if no ``N`` in the bracket is
+            the answer: ``cells`` more than the flattest posterior has, or still reached by the sharpest (samples with
+            equal embeddings), or samples that fill no more than a line of the plane.
     """
     _check(embedding.shape[0], cells, quantile, sources)
+    check_parameters(embedding.shape[0], t, 1.0, exclude_self=False)
     t = np.asarray(t, dtype=float)
     chosen = _spread_sources(t, sources, seed)
     squared = squared_distances(embedding, chosen)

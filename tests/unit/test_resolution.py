@@ -95,6 +95,8 @@ def test_bad_input_is_named(name, value):
     embedding, t = curved(100)
     with pytest.raises(ValueError, match=name):
         choose_resolution(embedding, t, **{**RULE, name: value})
+    with pytest.raises(ValueError, match=r"t must be finite of shape \(100, 2\), or 1, not \(60, 2\)"):
+        choose_resolution(embedding, t[:60], **RULE)
 
 
 def steep(grid):
