@@ -79,6 +79,13 @@ def assert_moments_agree(system, point, *, samples, seed=7, errors=4.5):
     assert_zero_mean(products - exact.metric[0][[0, 0, 1], [0, 1, 1]], errors=errors)
 
 
+def assert_derivatives_follow(fit, t, *, rtol, atol=0.0):
+    """Gradient, metric and third derivatives of a free energy are each the derivative of what comes before."""
+    for lower, higher in ((fit.value, fit.gradient), (fit.gradient, fit.hessian), (fit.hessian, fit.third)):
+        by_hand = torch.autograd.functional.jacobian(lambda x, f=lower: f(x).sum(dim=0), t).movedim(-2, 0)
+        torch.testing.assert_close(by_hand, higher(t), rtol=rtol, atol=atol)
+
+
 def assert_odds_agree(system, shape, point, *, samples, seed):
     """Every state of a small lattice of spins is drawn as often as its weight says."""
     states = system.sample(np.tile(point, (samples, 1)), np.arange(samples), seed).reshape(samples, -1)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
-from truths import soft_planes
+from truths import assert_derivatives_follow, soft_planes
 
 from hessgeo.free_energies.log_partition import nearest_log_partition
 from hessgeo.free_energies.potential import nearest_potential
@@ -78,13 +78,7 @@ def test_of_a_family_that_it_resolves_the_metric_is_right_between_the_nodes():
 def test_derivatives_are_those_of_the_value():
     found = fitted(soft_planes(6.0), 7, 20.0, max_iterations=60)
     t = torch.tensor([[0.31, -0.2], [-0.77, 0.9]], dtype=torch.float64)
-    for lower, higher in (
-        (found.value, found.gradient),
-        (found.gradient, found.hessian),
-        (found.hessian, found.third),
-    ):
-        by_hand = torch.autograd.functional.jacobian(lambda x, f=lower: f(x).sum(dim=0), t).movedim(-2, 0)
-        torch.testing.assert_close(by_hand, higher(t), rtol=1e-8, atol=1e-10)
+    assert_derivatives_follow(found, t, rtol=1e-8, atol=1e-10)
 
 
 def test_units_and_offsets_change_nothing():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.optimize import nnls
 from scipy.sparse import csr_matrix
-from truths import soft_planes
+from truths import assert_derivatives_follow, soft_planes
 
 from hessgeo.free_energies.potential import nearest_potential
 from hessgeo.grids import Grid
@@ -112,14 +112,7 @@ def test_the_error_falls_with_the_nodes_as_that_of_cubic_splines():
 def test_derivatives_are_those_of_the_value():
     _, found = fitted(soft_planes(6.0), 9, extent=((2.0, 3.0), (-10.0, 10.0)))
     t = torch.tensor([[2.31, -4.2], [2.77, 3.3]], dtype=torch.float64)
-    # Each is the derivative of the one before, by differentiation of the splines' own polynomials.
-    for lower, higher in (
-        (found.value, found.gradient),
-        (found.gradient, found.hessian),
-        (found.hessian, found.third),
-    ):
-        by_hand = torch.autograd.functional.jacobian(lambda x, f=lower: f(x).sum(dim=0), t).movedim(-2, 0)
-        assert torch.allclose(by_hand, higher(t), rtol=1e-9)
+    assert_derivatives_follow(found, t, rtol=1e-9, atol=1e-8)
 
 
 @pytest.mark.parametrize("sharpness", [10.0, 300.0])
