@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import ThreadingHTTPServer
@@ -10,6 +11,7 @@ from pathlib import Path
 from localbucket import S3Error, S3Handler
 
 USER = "tests"
+SILENCE = 1.0  # seconds
 
 
 class _Handler(S3Handler):
@@ -44,6 +46,10 @@ class _Handler(S3Handler):
 
     def _no_listing(self, _):
         self._refuse(HTTPStatus.FORBIDDEN, "AccessDenied")
+
+    def _silent(self, _):
+        time.sleep(SILENCE)
+        self._hang_up()
 
     def _cut_upload(self, _):
         self.rfile.read(int(self.headers["Content-Length"]) // 2)
@@ -83,8 +89,8 @@ class _Half:
 class Server(ThreadingHTTPServer):
     """The server: what was asked of it, and how often it is to fail in which way.
 
-    Faults are ``slow_down``, ``broken`` (status 500), ``expired`` (credentials), ``no_listing``, ``cut_upload``,
-    ``cut_download`` and ``lose_upload``.
+    Faults are ``slow_down``, ``broken`` (status 500), ``silent`` for a second, ``expired`` (credentials),
+    ``no_listing``, ``cut_upload``, ``cut_download`` and ``lose_upload``.
     """
 
     daemon_threads = True

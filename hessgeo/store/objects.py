@@ -22,11 +22,12 @@ from hessgeo.store.files import StoreError
 from hessgeo.store.records import read_record, write_record
 
 PATIENCE = 120.0  # seconds
+ANSWER = 60.0  # seconds after which one that was not answered is asked again
 BACKOFF = {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=10), "base": 2}
 MOST_TRIES = 1000  # patience ends first
 SCHEMES = ("s3://", "gs://", "az://")
 POINTER, POINTER_BYTES = "object", 1 << 13
-BLOCK = 1 << 23  # bytes that are read at once to be digested
+BLOCK = 1 << 23  # bytes that are asked for at once to be digested: a slow line has them before time is out
 PROBE = ".hessgeo"  # what is written to find out whether anything can be
 EXPIRED = ("ExpiredToken", "InvalidToken", "TokenRefreshRequired")  # which Amazon says with status 400
 CREDENTIALS = "credentials in the environment (of S3 AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION)"
@@ -89,7 +90,7 @@ def _client(bucket: str, patience: float) -> Any:
         raise ObjectStoreError(f"{bucket} needs the package obstore: pip install hessgeo[cloud]") from None
     options: dict[str, Any] = {
         "client_options": {
-            "timeout": timedelta(seconds=patience),
+            "timeout": timedelta(seconds=min(patience, ANSWER)),
             "allow_http": os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"),
         },
         "retry_config": {
@@ -179,11 +180,17 @@ class Pointer:
         """Size and SHA-256 of the object, all of which is read."""
         import obstore
 
-        (client, key), digest, size = _open(self.url), hashlib.sha256(), 0
-        with _told(self.url):
-            for block in obstore.get(client, key).stream(min_chunk_size=BLOCK):
-                digest.update(block)
-                size += len(block)
+        (client, key), digest, size, total = _open(self.url), hashlib.sha256(), 0, self.bytes
+        while size < total:
+            options: Any = {"range": (size, min(size + BLOCK, total))}
+            try:
+                with _told(self.url):
+                    found = obstore.get(client, key, options=options)
+                    block, total = bytes(found.bytes()), found.meta["size"]
+            except ShortObjectError:
+                break
+            digest.update(block)
+            size += len(block)
         return {"bytes": size, "sha256": digest.hexdigest()}
 
     def ending(self, length: int) -> tuple[int, bytes]:

@@ -104,6 +104,14 @@ def test_an_object_that_another_damaged_is_found_and_made_again(kept, bucket, ho
     assert set(store.verify(kept, "image").values()) == {ShardState.OK}
 
 
+def test_a_large_object_is_digested_piece_by_piece(kept, bucket, monkeypatch):
+    size = store.pointed(store.shard_file(kept, "image", 0)).bytes
+    monkeypatch.setattr(objects, "BLOCK", size // 3)
+    bucket.asked.clear()
+    assert store.verify(kept, "image") == {0: ShardState.OK, 1: ShardState.OK}
+    assert bucket.count("GET", "image/c/0/0/0/0") == 4
+
+
 def test_a_byte_in_the_middle_of_an_object_is_found(kept, bucket):
     file = bucket.folder / "study/samples/layout.zarr/image/c/1/0/0/0"
     content = bytearray(file.read_bytes())
@@ -114,8 +122,9 @@ def test_a_byte_in_the_middle_of_an_object_is_found(kept, bucket):
         store.read_array(kept, "image")
 
 
-@pytest.mark.parametrize("fault", ["slow_down", "broken", "cut_upload", "cut_download"])
-def test_what_passes_is_tried_again(tmp_path, bucket, fault):
+@pytest.mark.parametrize("fault", ["slow_down", "broken", "cut_upload", "cut_download", "silent"])
+def test_what_passes_is_tried_again(tmp_path, bucket, fault, monkeypatch):
+    monkeypatch.setattr(objects, "ANSWER", 0.3)
     bucket.faults[fault] = 3
     with store.kept_at(bucket.url, tmp_path / "results", 20):
         path = write(tmp_path / "results")
