@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, Float64, Int
 
 from hessgeo.systems.slices import LatentSlice
@@ -67,6 +66,8 @@ class ZoomedMap:
     @property
     def rounding(self) -> float:
         """Largest relative error of a number in the precision."""
+        import torch  # what was seen is judged without it
+
         return torch.finfo(getattr(torch, self.precision)).eps / 2
 
     def answer(self, centre: tuple[float, float], step: Float[np.ndarray, "n 2"]) -> Answer:
@@ -95,6 +96,8 @@ class ZoomedMap:
 
     def _respond(self, latents: Latents) -> tuple[Values, Values, int]:
         """Clean data and features of latents once they are rounded, and how many are different then."""
+        import torch
+
         rounded = torch.from_numpy(latents).to(getattr(torch, self.precision)).double().numpy()
         different, place = np.unique(rounded.reshape(len(rounded), -1), axis=0, return_inverse=True)
         clean = np.asarray(self.generate(different.reshape(-1, *rounded.shape[1:])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -12,8 +12,9 @@ from hessgeo.evaluation.posterior_rows import fitted_rows, measured_rows
 from hessgeo.grids import Grid
 from hessgeo.posteriors import Posterior
 from hessgeo.posteriors.calibration import RankTests, drawn_points, judge_ranks, rank_names
-from hessgeo.posteriors.network import PosteriorNetwork
-from hessgeo.posteriors.network_calibration import held_out_ranks
+
+if TYPE_CHECKING:
+    from hessgeo.posteriors.network import PosteriorNetwork
 
 SOURCES = 1024  # at most: a band of .04 about the diagonal
 _ROWS = 128  # posteriors at once
@@ -79,6 +80,8 @@ def calibrate_study(
     elif images is None:
         raise ValueError("the calibration of a network's posterior needs its images")
     else:
+        from hessgeo.posteriors.network_calibration import held_out_ranks
+
         truth = "held-out"
         among, ranks = held_out_ranks(network, images, posterior.t, sources=SOURCES, seed=seed)
     return _reported(

@@ -1,4 +1,4 @@
-"""The ways from samples to a posterior that a study's settings choose between."""
+"""The ways from samples to a posterior that a study's settings choose between; blocks of rows need no torch."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ from hessgeo.posteriors import Posterior, choose_resolution
 from hessgeo.posteriors.bundles import Images, resize_images
 from hessgeo.posteriors.distance import block_rows, distance_rows
 from hessgeo.posteriors.kernels import Rows
-from hessgeo.posteriors.neighbours import neighbour_rows, single_threads
-from hessgeo.posteriors.network import load_network, network_posterior
-from hessgeo.posteriors.network_calibration import calibrate
 from hessgeo.posteriors.row_files import Start
 from hessgeo.posteriors.strips import RowProblem, strip_count, whole_posterior
 from hessgeo.posteriors.tiles import cut_tiles
@@ -135,14 +132,17 @@ def row_problem(
     if settings["method"] == "blocks" and 4 * math.prod(embedding.shape) <= settings["memory_mb"] * 2**20:
         yield distance_rows(np.asarray(embedding), t, **options)
         return
-    with tempfile.TemporaryDirectory(prefix="hessgeo-") as scratch, single_threads():
+    with tempfile.TemporaryDirectory(prefix="hessgeo-") as scratch:
         if settings["method"] == "blocks":
             yield distance_rows(embedding, t, **options, file=Path(scratch, "factors.f4"))
             return
+        from hessgeo.posteriors.neighbours import neighbour_rows, single_threads
+
         # What is read in slices does not fit into memory, and its sorted copy goes into a file.
         file = None if isinstance(embedding, np.ndarray) else Path(scratch, "embedding.f4")
         options |= {"missing": settings["missing"], "cut": start.cut, "file": file, "device": device}
-        yield neighbour_rows(embedding, t, **options, threads=threads if device == "cpu" else 1)
+        with single_threads():
+            yield neighbour_rows(embedding, t, **options, threads=threads if device == "cpu" else 1)
 
 
 def posterior_numbers(result: Posterior, numbers: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,6 +188,9 @@ def trained_posterior(
     Returns:
         The posterior, and what is worth reporting of it.
     """
+    from hessgeo.posteriors.network import load_network, network_posterior
+    from hessgeo.posteriors.network_calibration import calibrate
+
     network = load_network(folder, device=device)
     config = network.config
     with resized_images(images, config.shape) as small:

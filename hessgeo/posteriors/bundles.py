@@ -6,10 +6,8 @@ from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int, UInt8
 from scipy.spatial import cKDTree
-from torch.nn import functional
 from tqdm import tqdm
 
 from hessgeo.grids import Grid
@@ -46,6 +44,9 @@ def resize_images(
     Raises:
         ValueError: if the images are not ``uint8`` of four dimensions, or ``out`` has another shape or type.
     """
+    import torch  # a posterior of distances has no bundles
+    from torch.nn import functional
+
     if len(images.shape) != 4 or images.dtype != np.uint8:
         raise ValueError(f"images must be uint8 of shape (n, h, w, c), not {images.dtype} {images.shape}")
     n, height, width, channels = images.shape

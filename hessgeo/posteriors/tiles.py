@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from jaxtyping import Float32, Float64, Int64
-from torch import Tensor
 
 from hessgeo.posteriors.kernels import Rows, check_embedding
 from hessgeo.posteriors.strips import BLOCK
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TILE = BLOCK  # samples of a tile, at most
 _BLOCK = 2**26  # bytes of embeddings that are read at once
@@ -114,6 +116,8 @@ def make_tiles(
     Raises:
         ValueError: as ``cut_tiles``.
     """
+    import torch  # sorting does without it
+
     cut = cut_tiles(embedding, tile=tile) if cut is None else cut
     order, starts = cut.order, cut.starts
     place = np.empty_like(order)
@@ -181,6 +185,8 @@ def _balls(
     rows: Float32[Tensor, "n d"], starts: Int64[np.ndarray, "tile_and_one"]
 ) -> tuple[Float64[Tensor, "tile d"], Float64[Tensor, "tile"]]:
     """Centre and radius of each tile."""
+    import torch
+
     centres, radii = [], []
     for start, stop in pairwise(starts):
         part = rows[start:stop].double()

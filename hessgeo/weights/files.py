@@ -13,12 +13,9 @@ import os
 import stat
 import tokenize
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 LARGEST_JSON = 64_000_000  # bytes; the largest tokenizers have a quarter of it
 LARGEST_NPY_HEADER = 65_536  # bytes
@@ -83,7 +80,7 @@ class _Named(io.FileIO):
         super().__init__(descriptor, "rb")
         self._path, self._must = path, must
 
-    def readinto(self, buffer: WriteableBuffer) -> int | None:
+    def readinto(self, buffer: Any) -> int | None:
         try:
             return super().readinto(buffer)
         except OSError as error:

@@ -1,6 +1,8 @@
 """The house: which room may use which, and how large a file and a function may be."""
 
 import ast
+import subprocess
+import sys
 
 import pytest
 
@@ -99,3 +101,18 @@ def test_no_function_is_longer_than_one_can_follow(trees, repository):
         if isinstance(node, ast.FunctionDef) and body_lines(node) > FUNCTION_LINES
     }
     assert long == {}
+
+
+def test_steps_that_need_no_torch_do_not_wait_for_it(repository):
+    steps = (
+        "start_posterior", "estimate_posterior", "estimate_posterior_rows", "combine_posterior",
+        "calibrate_posterior", "trace_history", "segment_phases", "create_samples", "collect_numbers",
+        "draw_figure", "draw_solvable_figure", "verify",
+    )  # fmt: skip
+    scripts = (repository / "workflow" / "scripts" / f"{step}.py" for step in steps)
+    trees = (ast.parse(script.read_text(encoding="utf-8")).body for script in scripts)
+    imported = [
+        ast.unparse(node) for tree in trees for node in tree if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    code = "\n".join([*sorted(set(imported)), "import sys", "sys.exit('torch' in sys.modules)"])
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

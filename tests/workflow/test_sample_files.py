@@ -37,11 +37,15 @@ def test_exported_images_give_the_study_again(copied, finished):
     order = export(finished, workflow("pictures"))
     embedding = store.read_array(finished(finished.study.samples), finished.study.embedding_array)
     np.save(workflow("features.npy"), 7 * embedding[order].astype(np.float64))
-    # All of the one, of the other what its features decide.
+    # Of the one to phases and what shows images, of the other what its features decide.
     with workflow.placed() as layout:
-        targets = [*layout.of("own").targets, "results/ready/posterior.zarr"]
+        own = layout.of("own")
+        ends = [own.path(name) for name in ("phases.json", "figures/mosaic.csv", "figures/phases.csv")]
+        targets = [*ends, "results/ready/posterior.zarr"]
+        assert set(ends) < set(own.targets)
         workflow.run(*targets)
-        assert [path for path in layout.of("own").targets if not workflow(path).exists()] == []
+        drawn = finished(finished.study.path("phases.json"))
+        assert store.read_json(workflow(ends[0])) == store.read_json(drawn)
         for name in ("own", "ready"):
             study = layout.of(name)
             for array in ("t", "image", study.embedding_array):

@@ -8,7 +8,6 @@ from hessgeo.pipeline import pick_device, script_context
 from hessgeo.pipeline.calibration import calibrate_study
 from hessgeo.pipeline.estimation import resized_images
 from hessgeo.posteriors import read_posterior
-from hessgeo.posteriors.network import load_network
 
 
 def main(posterior, embedding, free_energy, grid, seed, output, *, network=None, images=None):
@@ -34,6 +33,8 @@ if __name__ == "__main__":
             step.output,
         )
         if files:
+            from hessgeo.posteriors.network import load_network  # distances do without torch
+
             network = load_network(Path(files[0]).parent, device=pick_device())
             main(*about, network=network, images=store.open_array(params.store, "image"))
         else:
