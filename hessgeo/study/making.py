@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hessgeo.study.parts import Parts
 
 Section = Mapping[str, Any] | None
+FARTHEST = 1e6  # that a parameter may be from 0, as of the setting slice.extent
 
 
 def map(
@@ -206,6 +207,10 @@ def _points(t: np.ndarray, count: int) -> np.ndarray:
     for axis, name in enumerate("ab"):
         if np.ptp(t[:, axis]) == 0:
             raise ValueError(f"points: {name} is {t[0, axis]:g} for every sample, must vary")
+        if (far := float(np.abs(t[:, axis]).max())) > FARTHEST:
+            raise ValueError(
+                f"points: {name} reaches {far:g}, must stay within {FARTHEST:g} of 0: take an offset off"
+            )
     if twins := equal_points(t):
         (a, b), (first, second) = t[twins[0]], sorted(twins)
         raise ValueError(f"points: samples {first} and {second} are both at ({a:g}, {b:g}), must differ")

@@ -198,6 +198,7 @@ def test_scattered_points_have_fields_too_and_figures_without_images():
             "points, datetime64[s] of shape (9, 2), are not allowed",
         ),
         (np.ones((9, 3)), np.zeros((9, 2)), "points: a is 0 for every sample, must vary"),
+        (np.ones((9, 3)), 1e9 + np.eye(9)[:, :2], "points: a reaches 1e+09, must stay within 1e+06 of 0"),
         (
             np.ones((9, 3)),
             np.c_[np.arange(9) // 2, np.arange(9) % 8 // 2],
