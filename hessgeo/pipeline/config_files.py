@@ -128,6 +128,9 @@ def read_yaml(text: str, *, plain: bool = False) -> Any:
                 return None
             _NodeCheck(loader, plain).extent(node)
             if not plain:
+                # Snakemake's reader is not that of C: of tabs between entries, say, it would name no place.
+                for _ in yaml.parse(text, Loader=yaml.SafeLoader):
+                    pass
                 return loader.construct_document(node)
         finally:
             loader.dispose()
