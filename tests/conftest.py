@@ -21,6 +21,19 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 REPOSITORY = Path(__file__).parent.parent
 
 
+def pytest_collection_modifyitems(items):
+    """Long tests first in the share of every process, so that none is at work alone in the end: short ones fill up."""
+    shares = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [item for item in items if item.get_closest_marker("slow")]
+    short = [item for item in items if not item.get_closest_marker("slow")]
+    items[:] = [
+        item
+        for share in range(shares)
+        for some in (long, short)
+        for item in some[len(some) * share // shares : len(some) * (share + 1) // shares]
+    ]
+
+
 @pytest.fixture(autouse=True)
 def refusals_of_our_own(request):
     """A test of what is refused passes what annotations forbid: its errors are to be those that users see."""

@@ -241,6 +241,14 @@ class StudyLayout(StudyModels):
         return [self.path("posterior_network", file) for file in NETWORK_FILES.values() if self.uses_network]
 
     @property
+    def embedding_of_no_posterior(self) -> list[str]:
+        """The embedding, for a step that waits for a posterior: one of distances has waited for it itself.
+
+        Of thousands of shards each such wait costs a plan as much as the jobs that make them.
+        """
+        return self.complete("embedding") if self.uses_network else []
+
+    @property
     def posterior_images(self) -> list[str]:
         """The images, where the posterior is read off them."""
         return self.complete("image") if self.uses_network else []

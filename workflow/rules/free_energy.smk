@@ -5,7 +5,7 @@ rule fit_free_energy:
     input:
         posterior=rules.estimate_posterior.output.posterior,
         points=of_study("complete", "t"),
-        embedding=of_study("complete", "embedding"),
+        embedding=of_study("embedding_of_no_posterior"),
     output:
         free_energy=study("free_energy.nc"),
         numbers=study("numbers", "free_energy.json"),
@@ -31,7 +31,7 @@ rule derive_metric:
         free_energy=rules.fit_free_energy.output.free_energy,
         posterior=rules.estimate_posterior.output.posterior,
         points=of_study("complete", "t"),
-        embedding=of_study("complete", "embedding"),
+        embedding=of_study("embedding_of_no_posterior"),
     output:
         metric=study("metric.nc"),
         numbers=study("numbers", "metric.json"),
@@ -52,7 +52,7 @@ rule scan_resolution:
     input:
         posterior=rules.estimate_posterior.output.posterior,
         points=of_study("complete", "t"),
-        embedding=of_study("complete", "embedding"),
+        embedding=of_study("embedding_of_no_posterior"),
     output:
         table=study("resolution_scan.csv"),
         numbers=study("numbers", "resolution_scan.json"),
@@ -81,7 +81,7 @@ rule calibrate_posterior:
         free_energy=rules.fit_free_energy.output.free_energy,
         points=of_study("complete", "t"),
         images=of_study("posterior_images"),
-        embedding=of_study("complete", "embedding"),
+        embedding=of_study("embedding_of_no_posterior"),
         network=of_study("network_files"),
     output:
         calibration=study("calibration.nc"),

@@ -6,7 +6,7 @@ rule segment_phases:
         metric=rules.derive_metric.output.metric,
         free_energy=rules.fit_free_energy.output.free_energy,
         points=of_study("complete", "t"),
-        embedding=of_study("complete", "embedding"),
+        embedding=of_study("embedding_of_no_posterior"),
     output:
         fields=study("phases.nc"),
         phases=study("phases.json"),
