@@ -1,6 +1,7 @@
 """How the stages of a study grow with the number of its samples: time, memory, and what a large one takes for real.
 
     python benchmarks/scale.py memory      # peak memory of a job that reduces rows of a posterior, 20,000 to 200,000
+    python benchmarks/scale.py fit         # peak memory of a dual fit to 20,000 to 200,000 posteriors
     python benchmarks/scale.py ratio       # rows of 60,000 x 512 beside their bare products and exponentials
     python benchmarks/scale.py growth      # seconds of posterior and fit over n, of metric and phases over nodes
     python benchmarks/scale.py large       # 200,000 embeddings by neighbours, all of it, and some rows of all pairs
@@ -80,14 +81,34 @@ def row_job_peak(n: int, memory_mb: float) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def memory(args: argparse.Namespace) -> list[Row]:
-    rows, peaks = [], []
+def fit_peak(n: int, side: int) -> float:
+    """Peak resident memory, MiB, of a process that takes two steps of a dual fit to the posteriors of all samples."""
+    with tempfile.TemporaryDirectory() as folder:
+        embedding, t = write_embedding(Path(folder, "embedding.f4"), n, 16)
+        data = neighbour_posterior(embedding, t, resolution=200.0)
+    fit_dual(data, Grid(((-1.0, 2.0), (-1.0, 2.0)), (side, side)), tolerance=1e-6, max_iterations=2)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def peaks(
+    args: argparse.Namespace, name: str, measure: Callable[[int, float], float], option: float
+) -> list[Row]:
+    """Peak memory of a process of its own for each number of samples."""
+    found = []
     for n in args.sizes or (20_000, 60_000, 200_000):
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as fresh:
-            peaks.append(fresh.submit(row_job_peak, n, 256.0).result())
-        rows.append(Row(f"scale, rows of a posterior, {n} x {DIMENSION}: peak memory", peaks[-1], "MiB"))
-    rows.append(Row("scale, rows of a posterior: largest peak over smallest", max(peaks) / min(peaks)))
-    return rows
+            found.append((n, fresh.submit(measure, n, option).result()))
+    rows = [Row(f"scale, {name}, {n} samples: peak memory", peak, "MiB") for n, peak in found]
+    most, least = (choice(peak for _, peak in found) for choice in (max, min))
+    return [*rows, Row(f"scale, {name}: largest peak over smallest", most / least)]
+
+
+def memory(args: argparse.Namespace) -> list[Row]:
+    return peaks(args, "rows of a posterior", row_job_peak, 256.0)
+
+
+def fit(args: argparse.Namespace) -> list[Row]:
+    return peaks(args, "dual fit on 32 x 32 nodes", fit_peak, 32)
 
 
 def ratio(args: argparse.Namespace) -> list[Row]:
@@ -149,22 +170,22 @@ def growth(args: argparse.Namespace) -> list[Row]:
             near.append(seconds(lambda e=embedding, t=t, o=options: neighbour_posterior(e, t, **o)))
         told("posterior of all pairs", sizes, pairs, "samples")
         told("posterior by neighbours", sizes, near, "samples")
-        grid, sides = Grid(((-1.0, 2.0), (-1.0, 2.0)), (32, 32)), [16, 32, 64]
+        grid = Grid(((-1.0, 2.0), (-1.0, 2.0)), (32, 32))
         for n in sizes[:3]:
             embedding, t = synthetic_samples(n, 16, 0)
             data = posterior(embedding, t, resolution=200.0)
             fits.append(seconds(lambda d=data: fit_dual(d, grid, tolerance=1e-6, max_iterations=30)))
         told("dual fit on 32 x 32 nodes", sizes[:3], fits, "samples")
-        metrics, phases = [], []
+        metrics, phases, sides = [], [], [64, 128, 256, 512]
         settings = {"persistence": 0.5, "minimum_area": 0.02, "smoothing": 1.0}
+        embedding, t = synthetic_samples(1024, 16, 0)
+        fitted = fit_dual(posterior(embedding, t, resolution=200.0), grid, tolerance=1e-6, max_iterations=30)
         for side in sides:
-            grid = Grid(((-1.0, 2.0), (-1.0, 2.0)), (side, side))
-            embedding, t = synthetic_samples(1024, 16, 0)
-            data = posterior(embedding, t, resolution=200.0)
-            fields = free_energy_dataset(fit_dual(data, grid, tolerance=1e-6, max_iterations=30), grid)
+            finer = Grid(grid.extent, (side, side))
+            fields = free_energy_dataset(fitted, finer, attributes={})
             metrics.append(seconds(lambda f=fields: metric_fields(f)))
             height = metric_fields(fields)["largest_eigenvalue"].to_numpy()
-            phases.append(seconds(lambda h=height, g=grid: segment_phases(h, g, **settings)))
+            phases.append(seconds(lambda h=height, g=finer: segment_phases(h, g, **settings)))
         told("metric", [side**2 for side in sides], metrics, "nodes")
         told("phases", [side**2 for side in sides], phases, "nodes")
     return rows
@@ -240,7 +261,7 @@ def dag(args: argparse.Namespace) -> list[Row]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    stages = {"memory": memory, "ratio": ratio, "growth": growth, "large": large, "dag": dag}
+    stages = {"memory": memory, "fit": fit, "ratio": ratio, "growth": growth, "large": large, "dag": dag}
     parser.add_argument("stages", nargs="*", metavar="stage", help=f"of {', '.join(stages)}; all")
     parser.add_argument("--sizes", type=int, nargs="+", help="samples, of memory")
     parser.add_argument("--samples", type=int, default=200_000, help="of large")
