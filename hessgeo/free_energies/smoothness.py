@@ -16,6 +16,7 @@ from hessgeo.numerics.factor import cholesky
 from hessgeo.numerics.penalised import Penalised, evidence_weight
 
 _NEIGHBOURS = {2: 16, 4: 36}  # of a polynomial of each degree: more than it has coefficients
+_AT_ONCE = 2**12  # sources with the polynomials about them: tens of MB
 _LEAST_NOISE = 1e-12  # dispersion of a posterior computed in double precision and otherwise free of noise
 
 
@@ -69,15 +70,24 @@ def local_scatter(
     count = _NEIGHBOURS[degree]
     if len(t) < 2 * count:
         return torch.from_numpy(mean - mean.mean(axis=0))
-    neighbours = nearest_others(t, count)
-    offset = t[neighbours] - t[:, None]
-    offset /= np.maximum(np.abs(offset).max(axis=(1, 2), keepdims=True), np.finfo(float).tiny)
-    powers = [one for total in range(degree + 1) for one in derivatives(total, t.shape[1])]
+    neighbours, scatter = nearest_others(t, count), np.empty_like(mean)
+    for start in range(0, len(t), _AT_ONCE):
+        rows = slice(start, start + _AT_ONCE)
+        near = neighbours[rows]
+        weights = _weights_of_value(t[near] - t[rows, None], degree)
+        predicted = np.einsum("ik,ikd->id", weights, mean[near])
+        scatter[rows] = (mean[rows] - predicted) / np.sqrt(1 + (weights**2).sum(axis=1))[:, None]
+    return torch.from_numpy(scatter)
+
+
+def _weights_of_value(
+    offset: Float[np.ndarray, "source near axis"], degree: int
+) -> Float[np.ndarray, "source near"]:
+    """Weights with which values at offsets from a source add up to that of their polynomial at the source."""
+    offset = offset / np.maximum(np.abs(offset).max(axis=(1, 2), keepdims=True), np.finfo(float).tiny)
+    powers = [one for total in range(degree + 1) for one in derivatives(total, offset.shape[2])]
     design = np.stack([np.prod(offset ** np.array(one), axis=-1) for one in powers], axis=-1)
-    # The polynomial's value at the source is a weighted sum of its neighbours' means, with these weights.
-    weights = np.linalg.pinv(design)[:, 0]
-    predicted = np.einsum("ik,ikd->id", weights, mean[neighbours])
-    return torch.from_numpy((mean - predicted) / np.sqrt(1 + (weights**2).sum(axis=1))[:, None])
+    return np.linalg.pinv(design)[:, 0]
 
 
 def nearest_others(t: Float[np.ndarray, "n axis"], count: int) -> Int[np.ndarray, "n count"]:
