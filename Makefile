@@ -15,7 +15,9 @@ PYTHON_CODE := setup.py hessgeo workflow/scripts benchmarks docs/conf.py docs/ke
 # Each process runs a test at a time; the workflow's own tests start jobs beside them.
 # A process has tests that stand together, so that what they share is built in one of them; one that has none left takes
 # some of another's.
-PYTEST := python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+# There is a process more than cores, up to four: a run of the workflow waits now and then.
+PROCESSES = $(shell $(PYTHON) -c 'import os; print(min(os.cpu_count() + 1, 4))')
+PYTEST = python -m pytest --numprocesses $(PROCESSES) --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help figures explore report table1 table2 compare paper plan test unit fuzz shapes lint fmt tiny generative verify soak bench docs gallery clean

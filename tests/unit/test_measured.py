@@ -24,7 +24,6 @@ UNTRACED = {
     "docs/measured.md": {
         "spline fit, 64 x 64 nodes",
         "against the perceptron of the paper",
-        "growth of that time",
         "a small Stable Diffusion, CPU",
         "time of the stock pipeline",
         "500 geodesics of 90 points",
