@@ -37,7 +37,7 @@ import transformers
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.utils import logging
 from PIL import Image
-from record import record_table
+from record import Row, record, record_table
 from tqdm import tqdm
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -313,7 +313,13 @@ def main(arguments=None):
     print(f"memory above that of the loaded model, in shards of {options.batch}: {peaks}")
     some = f"generation, {options.images} images, {options.steps} steps, {options.threads} threads"
     ways = table.groupby("way")[["seconds", "outside"]].agg(list).reset_index()
+    some += f", width {options.width}" if options.width else ""
     record_table(some, ways, labels=["way"], units={"seconds": "s"})
+    an_image = {way: (seconds[way] / options.images).tolist() for way in seconds}
+    record(
+        Row(f"{some}: time an image beside the {other}", an_image["shard"], "s", other, an_image[other])
+        for other in ("loop", "stock")
+    )
     return table
 
 
