@@ -24,9 +24,6 @@ UNTRACED = {
     "docs/measured.md": {
         "spline fit, 64 x 64 nodes",
         "against the perceptron of the paper",
-        "a small Stable Diffusion, CPU",
-        "time of the stock pipeline",
-        "500 geodesics of 90 points",
         "the same card, Stable Diffusion 1",
     },
 }
