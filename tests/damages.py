@@ -93,9 +93,11 @@ def _one(change):
 
 def _other(file, rng, files, taken):
     """Another file of the same kind, that holds something else."""
+    if file in taken:
+        return None
     alike = [other for other in files if other.suffix == file.suffix and other not in taken and other != file]
     alike = [other for other in alike if other.read_bytes() != file.read_bytes()]
-    return rng.choice(alike) if alike and file not in taken else None
+    return rng.choice(alike) if alike else None
 
 
 def _replaced(file, rng, files, taken):
