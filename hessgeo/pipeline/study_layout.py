@@ -242,9 +242,9 @@ class StudyLayout(StudyModels):
 
     @property
     def embedding_of_no_posterior(self) -> list[str]:
-        """The embedding, for a step that waits for a posterior: one of distances has waited for it itself.
+        """The embedding, for a step behind a posterior that has not waited for it: a network reads images alone.
 
-        Of thousands of shards each such wait costs a plan as much as the jobs that make them.
+        Behind a posterior of distances it is not named again: thousands of shards, step by step, make a plan slow.
         """
         return self.complete("embedding") if self.uses_network else []
 

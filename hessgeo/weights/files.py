@@ -84,17 +84,16 @@ class _Named(io.FileIO):
         try:
             return super().readinto(buffer)
         except OSError as error:
-            raise ValueError(
-                f"{self._path} cannot be read ({error.strerror}), must be {self._must}"
-            ) from error
+            raise self._told(error) from error
 
     def readall(self) -> bytes:
         try:
             return super().readall()
         except OSError as error:
-            raise ValueError(
-                f"{self._path} cannot be read ({error.strerror}), must be {self._must}"
-            ) from error
+            raise self._told(error) from error
+
+    def _told(self, error: OSError) -> ValueError:
+        return ValueError(f"{self._path} cannot be read ({error.strerror}), must be {self._must}")
 
 
 def _refuse_kind(path: str | Path, found: os.stat_result, must: str) -> None:
